@@ -1,0 +1,9 @@
+//! The machine that decides how a TCP connection closed.
+//!
+//! Pure: no I/O, no clock, no allocation. The kernel programs, the daemon and the offline reader
+//! compile the same code, so that a close is judged alike live and from a file.
+#![cfg_attr(not(test), no_std)]
+
+pub mod key;
+pub mod segment;
+pub mod seq;
