@@ -1,1 +1,6 @@
-//! teardown.
+//! teardown: the rooms of the daemon and of the offline reader.
+//!
+//! Arrows point one way. `http` and `report` know nothing of bpf, `kernel` knows nothing of HTTP,
+//! `config` is known by `daemon` alone, and the daemon is the only room that sees all.
+
+pub mod cli;

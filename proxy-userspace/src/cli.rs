@@ -1,0 +1,74 @@
+//! The command line: what can be asked for, and the way from an error to an exit code.
+//!
+//! Each subcommand's arguments stand in the room that carries it out.
+
+pub mod generate;
+
+use clap::{Parser, Subcommand};
+use std::io;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Exit code: what was asked for could not be done.
+pub const FAILED: u8 = 1;
+/// Exit code: what was asked for makes no sense as it was written.
+pub const USAGE: u8 = 2;
+
+/// How every TCP connection on this host ends, and how it should.
+#[derive(Debug, Parser)]
+#[command(name = "teardown", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write the man pages and the shells' completions
+    #[command(hide = true)]
+    Generate(generate::Args),
+}
+
+impl Cli {
+    /// Carries the command out.
+    ///
+    /// # Errors
+    /// Whatever kept it from being done; [`fail`] says it and chooses the exit code.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Generate(args) => generate::run(&args),
+        }
+    }
+}
+
+/// The command was written wrongly, in a way that only its own room can see: exit code [`USAGE`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Says on stderr what went wrong, with every cause, and gives the exit code.
+///
+/// A reader that went away (`teardown tail | head`) is no failure and is not spoken of.
+#[must_use]
+pub fn fail(error: &anyhow::Error) -> ExitCode {
+    let gone = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    if error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(gone)) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("teardown: {error:#}");
+    let usage = error.chain().any(|cause| cause.is::<Usage>());
+    ExitCode::from(if usage { USAGE } else { FAILED })
+}
+
+/// Sends the daemon's own log to stderr; `TEARDOWN_LOG` chooses what is said (`warn` by default).
+pub fn start_log() {
+    let filter = EnvFilter::try_from_env("TEARDOWN_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+}
