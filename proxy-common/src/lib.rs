@@ -7,3 +7,4 @@
 pub mod key;
 pub mod segment;
 pub mod seq;
+pub mod wire;

@@ -1,0 +1,471 @@
+//! From the bytes of a frame to a [`Segment`].
+//!
+//! Headers are fetched one by one through [`Bytes`], so that the same code reads a socket buffer
+//! in the kernel (`bpf_skb_load_bytes` checks the bounds) and a slice of a capture file.
+
+use crate::key::{Endpoint, FlowKey};
+use crate::segment::{ACK, HAS_TIMESTAMP, NO_WINDOW_SCALE, PAYLOAD_UNKNOWN, SYN, Segment};
+
+/// Something that headers can be loaded from.
+pub trait Bytes {
+    /// The `N` bytes at `offset`, or `None` where the frame has fewer.
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+
+    /// The frame's length on the wire, in bytes, the link header included.
+    fn frame_len(&self) -> u32;
+}
+
+/// A frame in memory, of which `frame_len` bytes were on the wire.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// The bytes at hand; a capture with a snap length has only the first ones.
+    pub bytes: &'a [u8],
+    /// The frame's length on the wire.
+    pub frame_len: u32,
+}
+
+impl Bytes for Frame<'_> {
+    #[inline]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let start = offset as usize;
+        self.bytes.get(start..start.checked_add(N)?)?.try_into().ok()
+    }
+
+    fn frame_len(&self) -> u32 {
+        self.frame_len
+    }
+}
+
+/// What a frame begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// An Ethernet header, with VLAN tags (802.1Q, 802.1ad) or without.
+    Ethernet,
+    /// An IPv4 or IPv6 header: tun, PPP and tunnel devices.
+    Ip,
+}
+
+/// Why a frame gave no segment.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Neither IPv4 nor IPv6.
+    NotIp,
+    /// IP, but not TCP.
+    NotTcp,
+    /// A fragment other than the first: it holds no TCP header.
+    Fragment,
+    /// The bytes end before the TCP header does.
+    Truncated,
+    /// A header's own length is impossible, or there are more extension headers or VLAN tags
+    /// than are looked at.
+    Malformed,
+}
+
+/// A segment, the connection that it belongs to, and where its headers stand in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// The connection.
+    pub key: FlowKey,
+    /// The segment; `segment.vantage` is left 0.
+    pub segment: Segment,
+    /// Offset of the IP header.
+    pub ip_offset: u16,
+    /// Offset of the TCP header.
+    pub tcp_offset: u16,
+    /// Length of the TCP header with its options.
+    pub tcp_header_len: u16,
+}
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERTYPE_VLAN: u16 = 0x8100;
+const ETHERTYPE_QINQ: u16 = 0x88a8;
+const ETHERTYPE_QINQ_OLD: u16 = 0x9100;
+const PROTOCOL_TCP: u8 = 6;
+
+/// VLAN tags looked through: QinQ has two.
+const MAX_TAGS: usize = 2;
+/// IPv6 extension headers looked through; more than these are not seen on real paths (RFC 9098).
+const MAX_EXTENSIONS: usize = 6;
+/// TCP options looked at; 40 bytes of options hold few that are not padding.
+const MAX_OPTIONS: usize = 20;
+
+/// What the IP header says of its payload.
+struct Ip {
+    source: Endpoint,
+    destination: Endpoint,
+    /// Offset of the TCP header.
+    tcp: u32,
+    /// Offset of the end of the IP packet.
+    end: u32,
+    fragmented: bool,
+}
+
+/// Reads the headers of a frame.
+///
+/// # Errors
+/// A [`Refusal`] where the frame is not TCP over IP, or cannot be understood without a guess.
+#[inline(always)]
+pub fn parse<B: Bytes>(bytes: &B, link: Link) -> Result<Packet, Refusal> {
+    let ip_offset = match link {
+        Link::Ethernet => ethernet(bytes)?,
+        Link::Ip => 0,
+    };
+    let version = bytes.load::<1>(ip_offset).ok_or(Refusal::Truncated)?[0] >> 4;
+    let ip = if version == 4 {
+        ipv4(bytes, ip_offset)?
+    } else if version == 6 {
+        ipv6(bytes, ip_offset)?
+    } else {
+        return Err(Refusal::NotIp);
+    };
+    tcp(bytes, ip_offset, &ip)
+}
+
+/// [`parse`] for a frame in memory, seen at `vantage`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_slice(
+    bytes: &[u8],
+    link: Link,
+    frame_len: u32,
+    vantage: u32,
+) -> Result<Packet, Refusal> {
+    let mut packet = parse(&Frame { bytes, frame_len }, link)?;
+    packet.segment.vantage = vantage;
+    Ok(packet)
+}
+
+/// The offset of the IP header behind an Ethernet header and its tags.
+#[inline(always)]
+fn ethernet<B: Bytes>(bytes: &B) -> Result<u32, Refusal> {
+    let mut offset = 12;
+    for _ in 0..=MAX_TAGS {
+        let kind = u16::from_be_bytes(bytes.load(offset).ok_or(Refusal::Truncated)?);
+        if kind == ETHERTYPE_IPV4 || kind == ETHERTYPE_IPV6 {
+            return Ok(offset + 2);
+        }
+        if kind != ETHERTYPE_VLAN && kind != ETHERTYPE_QINQ && kind != ETHERTYPE_QINQ_OLD {
+            return Err(Refusal::NotIp);
+        }
+        offset += 4;
+    }
+    Err(Refusal::Malformed)
+}
+
+/// IPv4 (RFC 791).
+#[inline(always)]
+fn ipv4<B: Bytes>(bytes: &B, offset: u32) -> Result<Ip, Refusal> {
+    let header: [u8; 20] = bytes.load(offset).ok_or(Refusal::Truncated)?;
+    if header[9] != PROTOCOL_TCP {
+        return Err(Refusal::NotTcp);
+    }
+    let fragment = u16::from_be_bytes([header[6], header[7]]);
+    if fragment & 0x1fff != 0 {
+        return Err(Refusal::Fragment);
+    }
+    let header_len = u32::from(header[0] & 0x0f) * 4;
+    let total = u32::from(u16::from_be_bytes([header[2], header[3]]));
+    if header_len < 20 || (total != 0 && total < header_len) {
+        return Err(Refusal::Malformed);
+    }
+    Ok(Ip {
+        source: Endpoint::v4([header[12], header[13], header[14], header[15]], 0),
+        destination: Endpoint::v4([header[16], header[17], header[18], header[19]], 0),
+        tcp: offset + header_len,
+        end: end_of_packet(bytes, offset, total, 0),
+        fragmented: fragment & 0x2000 != 0,
+    })
+}
+
+/// IPv6 (RFC 8200) with hop-by-hop, routing, destination, fragment and authentication headers.
+#[inline(always)]
+fn ipv6<B: Bytes>(bytes: &B, offset: u32) -> Result<Ip, Refusal> {
+    let fixed: [u8; 8] = bytes.load(offset).ok_or(Refusal::Truncated)?;
+    let source: [u8; 16] = bytes.load(offset + 8).ok_or(Refusal::Truncated)?;
+    let destination: [u8; 16] = bytes.load(offset + 24).ok_or(Refusal::Truncated)?;
+    let payload = u32::from(u16::from_be_bytes([fixed[4], fixed[5]]));
+    let mut next = fixed[6];
+    let mut at = offset + 40;
+    let mut fragmented = false;
+    for _ in 0..MAX_EXTENSIONS {
+        // Hop-by-hop, routing, destination options, mobility.
+        if next == 0 || next == 43 || next == 60 || next == 135 {
+            let header: [u8; 2] = bytes.load(at).ok_or(Refusal::Truncated)?;
+            next = header[0];
+            at += (u32::from(header[1]) + 1) * 8;
+        } else if next == 44 {
+            let header: [u8; 8] = bytes.load(at).ok_or(Refusal::Truncated)?;
+            let fragment = u16::from_be_bytes([header[2], header[3]]);
+            if fragment & 0xfff8 != 0 {
+                return Err(Refusal::Fragment);
+            }
+            fragmented = fragment & 1 != 0;
+            next = header[0];
+            at += 8;
+        } else if next == 51 {
+            // Authentication header: its length counts words of four, less two (RFC 4302).
+            let header: [u8; 2] = bytes.load(at).ok_or(Refusal::Truncated)?;
+            next = header[0];
+            at += (u32::from(header[1]) + 2) * 4;
+        } else {
+            break;
+        }
+    }
+    if next != PROTOCOL_TCP {
+        return Err(Refusal::NotTcp);
+    }
+    Ok(Ip {
+        source: Endpoint::v6(source, 0),
+        destination: Endpoint::v6(destination, 0),
+        tcp: at,
+        end: end_of_packet(bytes, offset, payload, 40),
+        fragmented,
+    })
+}
+
+/// Where the IP packet ends. Its own length excludes Ethernet's padding; it is 0 in jumbograms
+/// and in packets that the network card will cut (BIG TCP), where the frame's length counts.
+#[inline(always)]
+fn end_of_packet<B: Bytes>(bytes: &B, offset: u32, stated: u32, fixed: u32) -> u32 {
+    if stated == 0 { bytes.frame_len() } else { offset + fixed + stated }
+}
+
+/// TCP (RFC 9293, 3.1) and the options that the machine uses (RFC 7323).
+#[inline(always)]
+fn tcp<B: Bytes>(bytes: &B, ip_offset: u32, ip: &Ip) -> Result<Packet, Refusal> {
+    let header: [u8; 20] = bytes.load(ip.tcp).ok_or(Refusal::Truncated)?;
+    let header_len = u32::from(header[12] >> 4) * 4;
+    if header_len < 20 || ip.tcp + header_len > ip.end {
+        return Err(Refusal::Malformed);
+    }
+    let source = Endpoint { port: u16::from_be_bytes([header[0], header[1]]), ..ip.source };
+    let destination =
+        Endpoint { port: u16::from_be_bytes([header[2], header[3]]), ..ip.destination };
+    let (key, sender) = FlowKey::new(source, destination);
+    let flags = header[13];
+    let ack = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+    let segment = Segment {
+        seq: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+        ack: if flags & ACK != 0 { ack } else { 0 },
+        payload: ip.end - ip.tcp - header_len,
+        timestamp: 0,
+        timestamp_echo: 0,
+        vantage: 0,
+        window: u16::from_be_bytes([header[14], header[15]]),
+        flags,
+        window_scale: if flags & SYN != 0 {
+            window_scale(bytes, ip.tcp + 20, ip.tcp + header_len)
+        } else {
+            NO_WINDOW_SCALE
+        },
+        sender,
+        marks: if ip.fragmented { PAYLOAD_UNKNOWN } else { 0 },
+        reserved: 0,
+    };
+    Ok(Packet {
+        key,
+        segment,
+        ip_offset: ip_offset as u16,
+        tcp_offset: ip.tcp as u16,
+        tcp_header_len: header_len as u16,
+    })
+}
+
+/// The shift of the window scale option (kind 3) between `at` and `end`.
+#[inline(always)]
+fn window_scale<B: Bytes>(bytes: &B, at: u32, end: u32) -> u8 {
+    match option(bytes, at, end, 3) {
+        Some(found) => bytes.load::<1>(found + 2).map_or(NO_WINDOW_SCALE, |[shift]| shift),
+        None => NO_WINDOW_SCALE,
+    }
+}
+
+/// Where the option of `kind` stands between `at` and `end` (RFC 9293, 3.2).
+#[inline(always)]
+fn option<B: Bytes>(bytes: &B, mut at: u32, end: u32, kind: u8) -> Option<u32> {
+    for _ in 0..MAX_OPTIONS {
+        if at >= end {
+            return None;
+        }
+        let [this] = bytes.load::<1>(at)?;
+        if this == 0 {
+            return None;
+        }
+        if this == 1 {
+            at += 1;
+            continue;
+        }
+        let [len] = bytes.load::<1>(at + 1)?;
+        if len < 2 || at + u32::from(len) > end {
+            return None;
+        }
+        if this == kind {
+            return Some(at);
+        }
+        at += u32::from(len);
+    }
+    None
+}
+
+/// Reads the timestamps option (kind 8, RFC 7323) of a packet into its segment.
+///
+/// Apart from [`parse`], as only few segments need it and each byte costs a helper call in the
+/// kernel. Returns the offset of TSval in the frame.
+#[inline(always)]
+pub fn timestamps<B: Bytes>(bytes: &B, packet: &mut Packet) -> Option<u32> {
+    let start = u32::from(packet.tcp_offset);
+    let end = start + u32::from(packet.tcp_header_len);
+    let found = option(bytes, start + 20, end, 8)?;
+    let values: [u8; 8] = bytes.load(found + 2)?;
+    let [a, b, c, d, e, f, g, h] = values;
+    packet.segment.timestamp = u32::from_be_bytes([a, b, c, d]);
+    packet.segment.timestamp_echo = u32::from_be_bytes([e, f, g, h]);
+    packet.segment.marks |= HAS_TIMESTAMP;
+    Some(found + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Side;
+    use crate::segment::FIN;
+
+    const SOURCE: [u8; 4] = [192, 0, 2, 1];
+    const DESTINATION: [u8; 4] = [192, 0, 2, 2];
+
+    fn tcp_header(flags: u8, options: &[u8]) -> Vec<u8> {
+        let mut header = vec![0x9c, 0x40, 0, 80, 0, 0, 0, 9, 0, 0, 0, 7];
+        header.push(((20 + options.len()) / 4 * 16) as u8);
+        header.extend([flags, 0x01, 0x02, 0, 0, 0, 0]);
+        header.extend(options);
+        header
+    }
+
+    fn ipv4_packet(tcp: &[u8], payload: usize) -> Vec<u8> {
+        let total = (20 + tcp.len() + payload) as u16;
+        let mut packet = vec![0x45, 0];
+        packet.extend(total.to_be_bytes());
+        packet.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
+        packet.extend(SOURCE);
+        packet.extend(DESTINATION);
+        packet.extend(tcp);
+        packet.extend(vec![b'x'; payload]);
+        packet
+    }
+
+    fn ethernet_frame(tags: &[u8], kind: u16, packet: &[u8]) -> Vec<u8> {
+        let mut frame = vec![2; 12];
+        frame.extend(tags);
+        frame.extend(kind.to_be_bytes());
+        frame.extend(packet);
+        frame
+    }
+
+    fn read(frame: &[u8], link: Link) -> Result<Packet, Refusal> {
+        parse_slice(frame, link, frame.len() as u32, 5)
+    }
+
+    #[test]
+    fn ethernet_padding_is_no_payload() {
+        let mut frame = ethernet_frame(&[], 0x0800, &ipv4_packet(&tcp_header(FIN | ACK, &[]), 0));
+        frame.resize(60, 0);
+        let packet = read(&frame, Link::Ethernet).unwrap();
+        assert_eq!(packet.segment.payload, 0);
+        assert_eq!(packet.segment.sender, Side::LOW);
+        assert_eq!(packet.segment.vantage, 5);
+        assert_eq!(packet.key.ends[1], Endpoint::v4(DESTINATION, 80));
+        assert_eq!((packet.segment.seq, packet.segment.ack), (9, 7));
+        assert_eq!(packet.segment.end(), 10);
+    }
+
+    #[test]
+    fn tags_are_looked_through() {
+        let packet = ipv4_packet(&tcp_header(ACK, &[]), 3);
+        for tags in [&[0x81, 0, 0, 5][..], &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6]] {
+            let frame = ethernet_frame(tags, 0x0800, &packet);
+            assert_eq!(read(&frame, Link::Ethernet).unwrap().segment.payload, 3);
+        }
+        let three = [0x81, 0, 0, 1, 0x81, 0, 0, 2, 0x81, 0, 0, 3];
+        let frame = ethernet_frame(&three, 0x0800, &packet);
+        assert_eq!(read(&frame, Link::Ethernet), Err(Refusal::Malformed));
+    }
+
+    #[test]
+    fn a_cut_capture_still_tells_the_payload() {
+        let packet = ipv4_packet(&tcp_header(ACK, &[]), 1000);
+        let cut = parse_slice(&packet[..40], Link::Ip, 1040, 0).unwrap();
+        assert_eq!(cut.segment.payload, 1000);
+        assert_eq!(parse_slice(&packet[..39], Link::Ip, 1040, 0), Err(Refusal::Truncated));
+    }
+
+    #[test]
+    fn options_stand_anywhere() {
+        let options = [2, 4, 5, 0xb4, 1, 3, 3, 7, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0];
+        let packet = ipv4_packet(&tcp_header(SYN, &options), 0);
+        let mut read = read(&packet, Link::Ip).unwrap();
+        assert_eq!(read.segment.window_scale, 7);
+        let frame = Frame { bytes: &packet, frame_len: packet.len() as u32 };
+        assert_eq!(timestamps(&frame, &mut read), Some(40 + 12));
+        assert_eq!((read.segment.timestamp, read.segment.timestamp_echo), (1, 2));
+    }
+
+    #[test]
+    fn broken_options_are_no_options() {
+        for options in [[3, 0, 0, 0], [3, 1, 7, 0], [3, 9, 7, 0], [0, 3, 3, 7]] {
+            let packet = ipv4_packet(&tcp_header(SYN, &options), 0);
+            let segment = read(&packet, Link::Ip).unwrap().segment;
+            assert_eq!(segment.window_scale, NO_WINDOW_SCALE, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn ipv6_extension_headers_are_walked() {
+        let tcp = tcp_header(FIN | ACK, &[]);
+        let mut packet = vec![0x60, 0, 0, 0];
+        packet.extend(((8 + 16 + tcp.len()) as u16).to_be_bytes());
+        packet.extend([0, 64]);
+        packet.extend([0x20; 16]);
+        packet.extend([0x30; 16]);
+        packet.extend([60, 0, 1, 4, 0, 0, 0, 0]);
+        packet.extend([6, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        packet.extend(&tcp);
+        let read = read(&packet, Link::Ip).unwrap();
+        assert_eq!(read.tcp_offset, 64);
+        assert_eq!((read.segment.flags, read.segment.payload), (FIN | ACK, 0));
+        assert_eq!(read.key.ends[0], Endpoint::v6([0x20; 16], 40000));
+    }
+
+    #[test]
+    fn later_fragments_and_other_protocols_are_refused() {
+        let mut packet = ipv4_packet(&tcp_header(FIN, &[]), 0);
+        packet[7] = 1;
+        assert_eq!(read(&packet, Link::Ip), Err(Refusal::Fragment));
+        packet[7] = 0;
+        packet[6] = 0x20;
+        assert_eq!(read(&packet, Link::Ip).unwrap().segment.marks, PAYLOAD_UNKNOWN);
+        packet[9] = 17;
+        assert_eq!(read(&packet, Link::Ip), Err(Refusal::NotTcp));
+        packet[0] = 0x55;
+        assert_eq!(read(&packet, Link::Ip), Err(Refusal::NotIp));
+    }
+
+    #[test]
+    fn impossible_lengths_are_refused() {
+        let mut short = ipv4_packet(&tcp_header(FIN, &[]), 0);
+        short[32] = 0x40;
+        assert_eq!(read(&short, Link::Ip), Err(Refusal::Malformed));
+        short[32] = 0x60;
+        assert_eq!(read(&short, Link::Ip), Err(Refusal::Malformed));
+    }
+
+    #[test]
+    fn big_tcp_takes_the_frames_length() {
+        let mut packet = ipv4_packet(&tcp_header(ACK, &[]), 0);
+        packet[2] = 0;
+        packet[3] = 0;
+        assert_eq!(parse_slice(&packet, Link::Ip, 90_040, 0).unwrap().segment.payload, 90_000);
+    }
+}
