@@ -4,3 +4,4 @@
 //! `config` is known by `daemon` alone, and the daemon is the only room that sees all.
 
 pub mod cli;
+pub mod kernel;

@@ -1,0 +1,3 @@
+//! Everything that calls bpf().
+
+pub mod object;
