@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod key;
+pub mod policy;
 pub mod segment;
 pub mod seq;
 pub mod wire;

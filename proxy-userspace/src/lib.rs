@@ -5,3 +5,6 @@
 
 pub mod cli;
 pub mod kernel;
+pub mod near;
+pub mod policy;
+pub mod units;

@@ -1,0 +1,3 @@
+//! What the operator wants of closes: the words that spell it. The types are `proxy_common`'s.
+
+pub mod words;

@@ -1,0 +1,374 @@
+//! The words of a policy: one parser for haproxy.cfg, the command line and the runtime socket.
+//!
+//! ```text
+//! [like PRESET] [active keep|fin|rst] [passive keep|fin|rst] [abort keep|fin]
+//! [half-close TIME] [close-wait TIME] [any-fin] [dry-run] [force] [checks WORDS...]
+//! ```
+//!
+//! Later words win over earlier ones, so a preset is a start to build on. What follows `checks` is
+//! for health checks alone; without it, checks follow the same policy as traffic.
+
+use crate::{near, units};
+use proxy_common::policy::{ANY_FIN, DRY_RUN, FORCE, Policy, Wish};
+use std::fmt;
+
+/// What one rule wants: of traffic, and of health checks where that differs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// For every connection, health checks apart if `checks` says otherwise.
+    pub traffic: Policy,
+    /// For health checks. `None`: the same as traffic.
+    pub checks: Option<Policy>,
+}
+
+impl Wishes {
+    /// The policy of health checks.
+    #[must_use]
+    pub fn for_checks(&self) -> Policy {
+        self.checks.unwrap_or(self.traffic)
+    }
+}
+
+/// A wrong word, where it stands, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct WordError {
+    /// The column of the word at fault, or just behind the last word, from 1.
+    pub column: usize,
+    /// A whole sentence.
+    pub message: String,
+}
+
+/// A word and its column, from 1.
+pub type Word<'a> = (usize, &'a str);
+
+/// Every word that can begin a clause; what else follows `close` on a server line is the server's.
+pub const KEYWORDS: [&str; 10] = [
+    "active",
+    "passive",
+    "abort",
+    "half-close",
+    "close-wait",
+    "any-fin",
+    "dry-run",
+    "force",
+    "like",
+    "checks",
+];
+
+/// The presets, with what each stands for (traffic, then checks). docs/policies.md explains them.
+///
+/// Measured on real builds: 1.4 answers a server's FIN with RST, and ends its checks with FIN; 1.5
+/// and later answer with FIN, and end a check whose server has not closed with RST, as teardown's
+/// own checks do by themselves.
+const PRESETS: [(&str, Policy, Policy); 2] = [
+    (
+        "haproxy-1.4",
+        Policy { passive: Wish::RST, ..Policy::KEEP },
+        Policy { abort: Wish::FIN, ..Policy::KEEP },
+    ),
+    ("haproxy-1.5", Policy { passive: Wish::FIN, ..Policy::KEEP }, Policy::KEEP),
+];
+
+/// Reads a whole text, as on the command line or the runtime socket.
+///
+/// # Errors
+/// The first wrong word.
+pub fn parse(text: &str) -> Result<Wishes, WordError> {
+    let words: Vec<Word<'_>> = split(text).collect();
+    let (wishes, used) = take(&words, text.len() + 1)?;
+    match words.get(used) {
+        None => Ok(wishes),
+        Some(&(column, word)) => Err(unknown(column, word)),
+    }
+}
+
+/// Reads clauses from the start of `words` until a word that begins none, and says how many words
+/// it used. `end` is the column just behind the last word.
+///
+/// # Errors
+/// The first clause that is begun but wrong, or that there is none at all.
+pub fn take(words: &[Word<'_>], end: usize) -> Result<(Wishes, usize), WordError> {
+    let mut reader = Reader { words, end, used: 0 };
+    let mut wishes = Wishes::default();
+    let mut in_checks = false;
+    let mut preset_checks = None;
+    while let Some((column, word)) = reader.next_keyword() {
+        let policy =
+            if in_checks { wishes.checks.get_or_insert(Policy::KEEP) } else { &mut wishes.traffic };
+        match word {
+            "active" => policy.active = reader.wish("active", &["keep", "fin", "rst"])?,
+            "passive" => policy.passive = reader.wish("passive", &["keep", "fin", "rst"])?,
+            "abort" => policy.abort = reader.wish("abort", &["keep", "fin"])?,
+            "half-close" => policy.half_close_ms = reader.time("half-close")?,
+            "close-wait" => policy.close_wait_ms = reader.time("close-wait")?,
+            "any-fin" => policy.bits |= ANY_FIN,
+            "dry-run" => policy.bits |= DRY_RUN,
+            "force" => policy.bits |= FORCE,
+            "like" => {
+                let (traffic, checks) = reader.preset()?;
+                if in_checks {
+                    follow(policy, &checks);
+                } else {
+                    follow(policy, &traffic);
+                    preset_checks = Some(checks);
+                }
+            }
+            _ if in_checks => {
+                return Err(wrong(column, "'checks' stands once, before the words for checks"));
+            }
+            _ => {
+                in_checks = true;
+                reader.expect_clause()?;
+            }
+        }
+    }
+    if reader.used == 0 {
+        let column = words.first().map_or(end, |&(column, _)| column);
+        let found = words.first().map(|&(_, word)| word);
+        return Err(found.map_or_else(
+            || wrong(column, &format!("expects what to do with a close: {}", known())),
+            |word| unknown(column, word),
+        ));
+    }
+    if let (Some(preset), None) = (preset_checks, wishes.checks) {
+        let mut checks = wishes.traffic;
+        follow(&mut checks, &preset);
+        wishes.checks = Some(checks);
+    }
+    Ok((wishes, reader.used))
+}
+
+/// A preset says what the three closes look like; times and bits stay.
+fn follow(policy: &mut Policy, preset: &Policy) {
+    let Policy { active, passive, abort, .. } = *preset;
+    *policy = Policy { active, passive, abort, ..*policy };
+}
+
+struct Reader<'a> {
+    words: &'a [Word<'a>],
+    end: usize,
+    used: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn next_keyword(&mut self) -> Option<Word<'a>> {
+        let word = *self.words.get(self.used)?;
+        KEYWORDS.contains(&word.1).then(|| {
+            self.used += 1;
+            word
+        })
+    }
+
+    fn value(&mut self, of: &str, right: &str) -> Result<Word<'a>, WordError> {
+        let word = self.words.get(self.used).copied();
+        self.used += 1;
+        word.ok_or_else(|| wrong(self.end, &format!("'{of}' expects {right}")))
+    }
+
+    fn wish(&mut self, of: &str, right: &[&str]) -> Result<Wish, WordError> {
+        let list = right.join(", ");
+        let (column, word) = self.value(of, &format!("one of {list}"))?;
+        match word {
+            "keep" => Ok(Wish::KEEP),
+            "fin" => Ok(Wish::FIN),
+            "rst" if right.contains(&"rst") => Ok(Wish::RST),
+            _ => {
+                let hint = near::hint(word, right.iter().copied());
+                Err(wrong(column, &format!("'{of}' expects one of {list}, not '{word}'{hint}")))
+            }
+        }
+    }
+
+    fn time(&mut self, of: &str) -> Result<u32, WordError> {
+        let (column, word) = self.value(of, "a time such as 5s or 500ms")?;
+        match units::time_ms(word) {
+            Ok(ms) => Ok(ms),
+            Err(why) => {
+                Err(wrong(column, &format!("'{of}' expects a time such as 5s: '{word}' {why}")))
+            }
+        }
+    }
+
+    fn preset(&mut self) -> Result<(Policy, Policy), WordError> {
+        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.0).collect();
+        let list = names.join(", ");
+        let (column, word) = self.value("like", &format!("one of {list}"))?;
+        let preset = PRESETS.iter().find(|preset| preset.0 == word);
+        preset.map(|&(_, traffic, checks)| (traffic, checks)).ok_or_else(|| {
+            let hint = near::hint(word, names.iter().copied());
+            wrong(column, &format!("'like' expects one of {list}, not '{word}'{hint}"))
+        })
+    }
+
+    fn expect_clause(&self) -> Result<(), WordError> {
+        match self.words.get(self.used) {
+            Some(&(_, word)) if KEYWORDS.contains(&word) => Ok(()),
+            Some(&(column, word)) => Err(unknown(column, word)),
+            None => Err(wrong(self.end, "'checks' expects what to do with a check's close")),
+        }
+    }
+}
+
+fn split(text: &str) -> impl Iterator<Item = Word<'_>> {
+    text.split_ascii_whitespace().map(move |word| {
+        let column = word.as_ptr() as usize - text.as_ptr() as usize + 1;
+        (column, word)
+    })
+}
+
+fn known() -> String {
+    KEYWORDS.join(", ")
+}
+
+fn unknown(column: usize, word: &str) -> WordError {
+    let hint = near::hint(word, KEYWORDS);
+    wrong(column, &format!("unknown policy word '{word}', expected one of {}{hint}", known()))
+}
+
+fn wrong(column: usize, message: &str) -> WordError {
+    WordError { column, message: message.to_owned() }
+}
+
+/// The words that read back to the same wishes, shortest form; `keep` where nothing is asked for.
+impl fmt::Display for Wishes {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_policy(out, &self.traffic)?;
+        if let Some(checks) = &self.checks {
+            out.write_str(" checks ")?;
+            write_policy(out, checks)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_policy(out: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
+    let mut words: Vec<String> = Vec::new();
+    let wishes = [("active", policy.active), ("passive", policy.passive), ("abort", policy.abort)];
+    for (name, wish) in wishes {
+        match wish {
+            Wish::FIN => words.push(format!("{name} fin")),
+            Wish::RST => words.push(format!("{name} rst")),
+            _ => {}
+        }
+    }
+    let times = [("half-close", policy.half_close_ms), ("close-wait", policy.close_wait_ms)];
+    for (name, ms) in times {
+        if ms > 0 {
+            words.push(format!("{name} {}", units::show_time(ms)));
+        }
+    }
+    for (name, bit) in [("any-fin", ANY_FIN), ("dry-run", DRY_RUN), ("force", FORCE)] {
+        if policy.has(bit) {
+            words.push(name.to_owned());
+        }
+    }
+    if words.is_empty() {
+        words.push("active keep".to_owned());
+    }
+    out.write_str(&words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_word_reaches_its_field() {
+        let wishes = parse(
+            "active fin passive rst abort fin half-close 5s close-wait 1500 any-fin dry-run force",
+        )
+        .unwrap();
+        let policy = Policy {
+            active: Wish::FIN,
+            passive: Wish::RST,
+            abort: Wish::FIN,
+            reserved: 0,
+            half_close_ms: 5_000,
+            close_wait_ms: 1_500,
+            bits: ANY_FIN | DRY_RUN | FORCE,
+        };
+        assert_eq!(wishes, Wishes { traffic: policy, checks: None });
+        assert_eq!(wishes.for_checks(), policy);
+    }
+
+    #[test]
+    fn checks_have_their_own_words() {
+        let wishes = parse("passive rst checks abort fin half-close 1s").unwrap();
+        assert_eq!(wishes.traffic.passive, Wish::RST);
+        assert_eq!(wishes.for_checks().passive, Wish::KEEP);
+        assert_eq!(wishes.for_checks().abort, Wish::FIN);
+        let only = parse("checks abort fin").unwrap();
+        assert_eq!(only.traffic, Policy::KEEP);
+    }
+
+    #[test]
+    fn presets_are_a_start_to_build_on() {
+        let old = parse("like haproxy-1.4").unwrap();
+        assert_eq!(old.traffic.passive, Wish::RST);
+        assert_eq!(old.for_checks().abort, Wish::FIN);
+        let new = parse("like haproxy-1.5 active rst").unwrap();
+        assert_eq!((new.traffic.passive, new.traffic.active), (Wish::FIN, Wish::RST));
+        assert_eq!(new.for_checks(), Policy::KEEP);
+        let timed = parse("half-close 5s like haproxy-1.4 force").unwrap();
+        assert_eq!((timed.traffic.half_close_ms, timed.for_checks().half_close_ms), (5_000, 5_000));
+        assert!(timed.traffic.has(FORCE) && timed.for_checks().abort == Wish::FIN);
+    }
+
+    #[test]
+    fn take_stops_at_the_servers_next_keyword() {
+        let words = [(1, "passive"), (9, "rst"), (13, "weight"), (20, "3")];
+        let (wishes, used) = take(&words, 21).unwrap();
+        assert_eq!((wishes.traffic.passive, used), (Wish::RST, 2));
+    }
+
+    #[test]
+    fn wrong_words_give_the_position_and_what_would_be_right() {
+        let cases = [
+            ("pasive rst", 1, "did you mean 'passive'?"),
+            ("passive", 8, "'passive' expects one of keep, fin, rst"),
+            ("passive ret", 9, "did you mean 'rst'?"),
+            ("abort rst", 7, "'abort' expects one of keep, fin, not 'rst'"),
+            ("force half-close soon", 18, "'soon' is not a number with a unit"),
+            ("half-close 5x", 12, "unknown unit"),
+            ("like haproxy-1.6", 6, "one of haproxy-1.4, haproxy-1.5"),
+            ("active fin checks", 18, "'checks' expects"),
+            ("checks abort fin checks force", 18, "'checks' stands once"),
+            ("active fin bogus", 12, "unknown policy word 'bogus'"),
+            ("", 1, "expects what to do with a close"),
+        ];
+        for (text, column, part) in cases {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.column, column, "{text}: {error}");
+            assert!(error.message.contains(part), "{text}: {error}");
+        }
+    }
+
+    fn any_policy() -> impl Strategy<Value = Policy> {
+        (0u8..3, 0u8..3, 0u8..2, 0u32..=2_147_483_647, 0u32..=2_147_483_647, 0u32..8).prop_map(
+            |(active, passive, abort, half_close_ms, close_wait_ms, bits)| Policy {
+                active: Wish(active),
+                passive: Wish(passive),
+                abort: Wish(abort),
+                reserved: 0,
+                half_close_ms,
+                close_wait_ms,
+                bits,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_back(traffic in any_policy(), checks in proptest::option::of(any_policy())) {
+            let wishes = Wishes { traffic, checks };
+            prop_assert_eq!(parse(&wishes.to_string()), Ok(wishes));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,80}") {
+            let _ = parse(&text);
+        }
+    }
+}
