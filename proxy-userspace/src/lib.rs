@@ -7,4 +7,6 @@ pub mod cli;
 pub mod kernel;
 pub mod near;
 pub mod policy;
+pub mod report;
+pub mod traffic;
 pub mod units;
