@@ -4,6 +4,7 @@
 //! `config` is known by `daemon` alone, and the daemon is the only room that sees all.
 
 pub mod cli;
+pub mod http;
 pub mod kernel;
 pub mod near;
 pub mod policy;

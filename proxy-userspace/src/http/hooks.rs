@@ -1,0 +1,139 @@
+//! What the engine asks of others: which rules hold, which backend, which server, where events go.
+//!
+//! All of it is called on the request's path by several workers at once: implementations must
+//! not block, and should not allocate when there is nothing to change.
+
+use std::{fmt::Debug, net::SocketAddr, sync::Arc};
+
+use super::{event::Session, live};
+
+/// A request's head as rules see it. Borrowed from the receive buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// `GET`.
+    pub method: &'a str,
+    /// As received: usually a path with its query; `*`, an authority or an absolute URI too.
+    pub target: &'a str,
+    /// 0 or 1, of HTTP/1.x.
+    pub minor: u8,
+    /// Fields in their order, names in their case.
+    pub fields: &'a [httparse::Header<'a>],
+    /// The client's address; none on a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// The address the client connected to, where it is known without a system call.
+    pub local: Option<SocketAddr>,
+}
+
+impl<'a> Request<'a> {
+    /// The path: the target without scheme, authority and query.
+    pub fn path(&self) -> &'a str {
+        let mut path = self.target;
+        if !path.starts_with('/') {
+            let Some((_, rest)) = path.split_once("://") else { return path };
+            path = rest.find('/').map_or("", |slash| &rest[slash..]);
+        }
+        path.split(['?', '#']).next().unwrap_or(path)
+    }
+
+    /// Values of the fields called `name`, without regard to case, in order.
+    pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        values(self.fields, name)
+    }
+}
+
+/// A response's head as rules see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// 200.
+    pub status: u16,
+    /// 0 or 1, of HTTP/1.x.
+    pub minor: u8,
+    /// Fields in their order, names in their case.
+    pub fields: &'a [httparse::Header<'a>],
+    /// The client's address; none on a Unix socket.
+    pub client: Option<SocketAddr>,
+}
+
+impl<'a> Response<'a> {
+    /// Values of the fields called `name`, without regard to case, in order.
+    pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        values(self.fields, name)
+    }
+}
+
+fn values<'a, 'n>(
+    fields: &'a [httparse::Header<'a>],
+    name: &'n str,
+) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+    fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|f| f.value)
+}
+
+/// A change to a head's fields; applied in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Removes all fields of that name and adds this one at the end (`set-header`).
+    Set(Arc<str>, Vec<u8>),
+    /// Adds one at the end (`add-header`).
+    Add(Arc<str>, Vec<u8>),
+    /// Removes all fields of that name (`del-header`).
+    Del(Arc<str>),
+}
+
+/// What rules say about a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Go on.
+    Pass,
+    /// Refuse with the error page of this status (`http-request deny`).
+    Deny(u16),
+    /// Answer this (`http-request return`, the statistics page).
+    Answer(Box<Answer>),
+}
+
+/// A response that the proxy makes itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// 200.
+    pub status: u16,
+    /// `Content-Type`, if there is a body.
+    pub content_type: Option<String>,
+    /// Further fields. `Content-Length` and `Connection` are the engine's.
+    pub fields: Vec<(String, Vec<u8>)>,
+    /// The body; left out for HEAD.
+    pub body: Vec<u8>,
+    /// Whether it counts as an answer of the statistics (`stats uri`): logged with `LR` as
+    /// others and `<STATS>` as the server.
+    pub stats: bool,
+}
+
+/// `http-request` and `http-response` rules of one proxy.
+pub trait Rules: Send + Sync + Debug {
+    /// Looks at a request and says what changes.
+    fn request(&self, request: &Request<'_>, edits: &mut Vec<Edit>) -> Decision;
+    /// Looks at a response and says what changes.
+    fn response(&self, response: &Response<'_>, edits: &mut Vec<Edit>);
+}
+
+/// `use_backend` rules of a frontend.
+pub trait Route: Send + Sync + Debug {
+    /// The index of the backend, or none for the default. In `mode tcp` there is no request.
+    fn backend(&self, request: Option<&Request<'_>>, client: Option<SocketAddr>) -> Option<usize>;
+}
+
+/// `balance` of a backend.
+pub trait Balance: Send + Sync + Debug {
+    /// What a request is placed by, for the algorithms that hash; 0 for others and where the
+    /// request lacks it. In `mode tcp` there is no request.
+    fn key(&self, request: Option<&Request<'_>>, client: Option<SocketAddr>) -> u64;
+    /// The index of a server that is [usable](live::Server::usable), not the one to avoid if
+    /// there is another; none if there is none. Algorithms that are free to choose should prefer
+    /// servers that are not [full](live::Server::full), and return none if all are: the request
+    /// then waits for the first server that has a free slot.
+    fn pick(&self, backend: &live::Backend, key: u64, avoid: Option<usize>) -> Option<usize>;
+}
+
+/// Where finished sessions go.
+pub trait Log: Send + Sync {
+    /// A request or a connection is over.
+    fn session(&self, session: &Session<'_>);
+}

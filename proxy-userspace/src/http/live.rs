@@ -1,0 +1,368 @@
+//! The running proxies: settings with their state, counters and queues.
+//!
+//! Workers, balancing, health checks, statistics and the runtime socket all see these. They are
+//! built anew by a reload; sessions of the old ones keep them alive.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::{Instant, SystemTime},
+};
+
+use super::{
+    counters::{Count, Counters, Gauge, Rate},
+    queue::Queue,
+    settings::{self, ServerAddress, Settings},
+};
+
+/// All proxies of one configuration.
+#[derive(Debug)]
+pub struct Proxies {
+    /// What holds for the whole process.
+    pub global: settings::Global,
+    /// Where clients connect.
+    pub frontends: Vec<Arc<Frontend>>,
+    /// Where requests go.
+    pub backends: Vec<Arc<Backend>>,
+    /// Counter shards: the workers, and one more for whoever is none.
+    pub shards: usize,
+    /// Client connections of the process. Shared by the configurations before and after a reload.
+    pub connections: Arc<Gauge>,
+    /// When these were built.
+    pub since: Instant,
+}
+
+impl Proxies {
+    /// Builds the running state of `settings` for `workers` threads.
+    pub fn new(settings: Settings, workers: usize, connections: Arc<Gauge>) -> Self {
+        let shards = workers + 1;
+        let frontends = settings.frontends.into_iter().enumerate();
+        let backends = settings.backends.into_iter().enumerate();
+        Self {
+            global: settings.global,
+            frontends: frontends.map(|(i, f)| Arc::new(Frontend::new(i, f, shards))).collect(),
+            backends: backends.map(|(i, b)| Arc::new(Backend::new(i, b, shards))).collect(),
+            shards,
+            connections,
+            since: Instant::now(),
+        }
+    }
+
+    /// The shard for threads that are no workers; they must take turns.
+    pub fn spare_shard(&self) -> usize {
+        self.shards - 1
+    }
+
+    /// The backend of that name.
+    pub fn backend(&self, name: &str) -> Option<&Arc<Backend>> {
+        self.backends.iter().find(|backend| backend.settings.name == name)
+    }
+
+    /// The frontend of that name.
+    pub fn frontend(&self, name: &str) -> Option<&Arc<Frontend>> {
+        self.frontends.iter().find(|frontend| frontend.settings.name == name)
+    }
+
+    /// Takes the rates' samples; the engine calls it once a second.
+    pub fn sample(&self) {
+        for frontend in &self.frontends {
+            frontend.session_rate.sample(frontend.counters.total(Count::Sessions));
+            frontend.request_rate.sample(frontend.counters.total(Count::Requests));
+        }
+        for backend in &self.backends {
+            backend.session_rate.sample(backend.counters.total(Count::Sessions));
+            for server in &backend.servers {
+                server.session_rate.sample(server.counters.total(Count::Sessions));
+            }
+        }
+    }
+}
+
+/// A message that was refused, for `show errors`.
+#[derive(Clone, Debug)]
+pub struct Invalid {
+    /// When.
+    pub when: SystemTime,
+    /// The client.
+    pub client: Option<SocketAddr>,
+    /// The backend and server, where a response was refused or the request was placed already.
+    pub peer: Option<(String, String)>,
+    /// Why, in words that name the rule.
+    pub reason: &'static str,
+    /// Where in the head, if known.
+    pub position: usize,
+    /// The first bytes of the head.
+    pub head: Vec<u8>,
+}
+
+/// The last refused request and response of a proxy.
+#[derive(Debug, Default)]
+pub struct LastErrors(Mutex<[Option<Invalid>; 2]>);
+
+impl LastErrors {
+    /// Keeps a refused request.
+    pub fn request(&self, invalid: Invalid) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)[0] = Some(invalid);
+    }
+
+    /// Keeps a refused response.
+    pub fn response(&self, invalid: Invalid) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)[1] = Some(invalid);
+    }
+
+    /// The last refused request and the last refused response.
+    pub fn get(&self) -> [Option<Invalid>; 2] {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A running frontend.
+#[derive(Debug)]
+pub struct Frontend {
+    /// What it was told.
+    pub settings: settings::Frontend,
+    /// Its place among the frontends.
+    pub index: usize,
+    /// Whether it accepts (`enable|disable frontend`).
+    pub enabled: AtomicBool,
+    /// Connections at most, 0 is no limit (`set maxconn frontend`).
+    pub maxconn: AtomicU32,
+    /// Connections now (`scur`).
+    pub sessions: Gauge,
+    /// Totals.
+    pub counters: Counters,
+    /// Connections a second.
+    pub session_rate: Rate,
+    /// Requests a second.
+    pub request_rate: Rate,
+    /// What was refused last.
+    pub errors: LastErrors,
+}
+
+impl Frontend {
+    fn new(index: usize, settings: settings::Frontend, shards: usize) -> Self {
+        Self {
+            index,
+            enabled: AtomicBool::new(!settings.disabled),
+            maxconn: AtomicU32::new(settings.maxconn),
+            sessions: Gauge::default(),
+            counters: Counters::new(shards),
+            session_rate: Rate::default(),
+            request_rate: Rate::default(),
+            errors: LastErrors::default(),
+            settings,
+        }
+    }
+}
+
+/// A running backend.
+#[derive(Debug)]
+pub struct Backend {
+    /// What it was told. The servers' running state is in [`Backend::servers`].
+    pub settings: settings::Backend,
+    /// Its place among the backends.
+    pub index: usize,
+    /// Its servers, in order.
+    pub servers: Vec<Arc<Server>>,
+    /// Requests being served (`scur`).
+    pub sessions: Gauge,
+    /// Requests that wait for any server.
+    pub queue: Queue,
+    /// Totals.
+    pub counters: Counters,
+    /// Requests a second.
+    pub session_rate: Rate,
+    /// What was refused last.
+    pub errors: LastErrors,
+}
+
+impl Backend {
+    fn new(index: usize, settings: settings::Backend, shards: usize) -> Self {
+        let servers = settings.servers.iter().enumerate();
+        Self {
+            index,
+            servers: servers.map(|(i, s)| Arc::new(Server::new(i, s.clone(), shards))).collect(),
+            sessions: Gauge::default(),
+            queue: Queue::default(),
+            counters: Counters::new(shards),
+            session_rate: Rate::default(),
+            errors: LastErrors::default(),
+            settings,
+        }
+    }
+
+    /// The server of that name.
+    pub fn server(&self, name: &str) -> Option<&Arc<Server>> {
+        self.servers.iter().find(|server| server.settings.name == name)
+    }
+
+    /// Whether backups are to be used: no other server is usable.
+    pub fn on_backups(&self) -> bool {
+        !self.servers.iter().any(|server| !server.settings.backup && server.usable())
+    }
+}
+
+/// What an operator wants of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Admin {
+    /// `ready`: health decides.
+    Ready = 0,
+    /// `drain`: no new requests.
+    Drain = 1,
+    /// `maint`: nothing, checks included.
+    Maintenance = 2,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    /// What it was told; address, weight and maxconn may have changed since.
+    pub settings: settings::Server,
+    /// Its place among the backend's servers.
+    pub index: usize,
+    up: AtomicBool,
+    admin: AtomicU8,
+    weight: AtomicU32,
+    /// Concurrent requests at most, 0 is no limit (`set maxconn server`).
+    pub maxconn: AtomicU32,
+    address: RwLock<ServerAddress>,
+    /// Counts the times at which all its sessions were to be shut down.
+    shutdowns: AtomicU32,
+    /// Counts changes of the address: pooled connections of before are stale.
+    moves: AtomicU32,
+    /// Requests being served (`scur`).
+    pub sessions: Gauge,
+    /// Requests that wait for it.
+    pub queue: Queue,
+    /// Idle connections in the workers' pools.
+    pub idle: Gauge,
+    /// Totals.
+    pub counters: Counters,
+    /// Requests a second.
+    pub session_rate: Rate,
+    /// Seconds since [`Proxies::since`]'s process clock of the last session; 0 is never.
+    pub last_session: AtomicU64,
+    /// When `up` or the admin state last changed.
+    changed: Mutex<Instant>,
+}
+
+impl Server {
+    fn new(index: usize, settings: settings::Server, shards: usize) -> Self {
+        let admin = if settings.disabled { Admin::Maintenance } else { Admin::Ready };
+        Self {
+            index,
+            up: AtomicBool::new(true),
+            admin: AtomicU8::new(admin as u8),
+            weight: AtomicU32::new(settings.weight),
+            maxconn: AtomicU32::new(settings.maxconn),
+            address: RwLock::new(settings.address.clone()),
+            shutdowns: AtomicU32::new(0),
+            moves: AtomicU32::new(0),
+            sessions: Gauge::default(),
+            queue: Queue::default(),
+            idle: Gauge::default(),
+            counters: Counters::new(shards),
+            session_rate: Rate::default(),
+            last_session: AtomicU64::new(0),
+            changed: Mutex::new(Instant::now()),
+            settings,
+        }
+    }
+
+    /// Whether health checks see it up.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Relaxed)
+    }
+
+    /// Health's verdict. Going down shuts its sessions down if the configuration says so.
+    pub fn set_up(&self, up: bool) {
+        if self.up.swap(up, SeqCst) != up {
+            self.touch();
+            if !up && self.settings.shutdown_on_down {
+                self.shutdown_sessions();
+            }
+        }
+    }
+
+    /// What the operator wants.
+    pub fn admin(&self) -> Admin {
+        match self.admin.load(Relaxed) {
+            0 => Admin::Ready,
+            1 => Admin::Drain,
+            _ => Admin::Maintenance,
+        }
+    }
+
+    /// The operator's wish.
+    pub fn set_admin(&self, admin: Admin) {
+        if self.admin.swap(admin as u8, SeqCst) != admin as u8 {
+            self.touch();
+            if admin == Admin::Maintenance && self.settings.shutdown_on_down {
+                self.shutdown_sessions();
+            }
+        }
+    }
+
+    fn touch(&self) {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// When it last went up, down or into another administrative state.
+    pub fn changed(&self) -> Instant {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its share of the load.
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Relaxed)
+    }
+
+    /// Changes its share of the load.
+    pub fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Relaxed);
+    }
+
+    /// Whether it takes new requests.
+    pub fn usable(&self) -> bool {
+        self.is_up() && self.admin() == Admin::Ready && self.weight() > 0
+    }
+
+    /// Whether it serves as many requests as it may.
+    pub fn full(&self) -> bool {
+        let limit = self.maxconn.load(Relaxed);
+        limit > 0 && (self.sessions.now() >= limit || self.queue.len() > 0)
+    }
+
+    /// Where it listens now.
+    pub fn address(&self) -> ServerAddress {
+        self.address.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Moves it; connections to the old address are used up, not reused.
+    pub fn set_address(&self, address: ServerAddress) {
+        *self.address.write().unwrap_or_else(PoisonError::into_inner) = address;
+        self.moves.fetch_add(1, SeqCst);
+    }
+
+    /// Changes of the address so far.
+    pub fn moves(&self) -> u32 {
+        self.moves.load(Relaxed)
+    }
+
+    /// Ends all its sessions (`shutdown sessions server`).
+    pub fn shutdown_sessions(&self) {
+        self.shutdowns.fetch_add(1, SeqCst);
+    }
+
+    /// Times at which all sessions were to be shut down.
+    pub fn shutdowns(&self) -> u32 {
+        self.shutdowns.load(Relaxed)
+    }
+}

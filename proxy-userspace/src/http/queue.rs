@@ -1,0 +1,230 @@
+//! Requests that wait for a server's free slot (`maxconn`, `maxqueue`, `timeout queue`).
+//!
+//! A slot is a share of a server's `maxconn`. Who releases one and who has just queued both hand
+//! out what is free, so that no wake-up is lost between them.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    counters::Gauge,
+    live::{Backend, Server},
+};
+
+/// Requests in their order; empty costs one load.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: Gauge,
+    list: Mutex<VecDeque<oneshot::Sender<usize>>>,
+}
+
+impl Queue {
+    /// Requests that wait (`qcur`).
+    pub fn len(&self) -> u32 {
+        self.waiting.now()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The most that ever waited (`qmax`).
+    pub fn max(&self) -> u32 {
+        self.waiting.max()
+    }
+
+    /// Forgets the most.
+    pub fn clear_max(&self) {
+        self.waiting.clear();
+    }
+
+    fn push(&self, ticket: oneshot::Sender<usize>) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).push_back(ticket);
+        self.waiting.rise();
+    }
+
+    fn pop(&self) -> Option<oneshot::Sender<usize>> {
+        let ticket = self.list.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        self.waiting.fall();
+        Some(ticket)
+    }
+
+    /// Drops the tickets whose requests have given up.
+    fn sweep(&self) {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = list.len();
+        list.retain(|ticket| !ticket.is_closed());
+        (list.len()..before).for_each(|_| self.waiting.fall());
+    }
+}
+
+/// The right to use a server; given back when dropped.
+#[derive(Debug)]
+pub struct Slot {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// The server's index in it.
+    pub index: usize,
+}
+
+impl Slot {
+    /// The server.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.backend.servers[self.index]
+    }
+
+    /// A slot on that server, if one is free and nobody waits for it.
+    pub fn take(backend: &Arc<Backend>, index: usize) -> Option<Self> {
+        let server = &backend.servers[index];
+        let limit = server.maxconn.load(Relaxed);
+        if limit > 0 && !server.queue.is_empty() {
+            return None;
+        }
+        server.sessions.rise_below(limit).then(|| Self { backend: Arc::clone(backend), index })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.server().sessions.fall();
+        hand_out(&self.backend, self.index);
+    }
+}
+
+/// A place in a queue.
+#[derive(Debug)]
+pub struct Ticket {
+    backend: Arc<Backend>,
+    server: Option<usize>,
+    granted: oneshot::Receiver<usize>,
+    /// Requests that were before this one.
+    pub before: u32,
+}
+
+impl Ticket {
+    /// Waits for that server, or for any if none is named.
+    pub fn draw(backend: &Arc<Backend>, server: Option<usize>) -> Self {
+        let (ticket, granted) = oneshot::channel();
+        let queue = server.map_or(&backend.queue, |index| &backend.servers[index].queue);
+        let before = queue.len();
+        queue.push(ticket);
+        match server {
+            Some(index) => hand_out(backend, index),
+            None => (0..backend.servers.len()).for_each(|index| hand_out(backend, index)),
+        }
+        Self { backend: Arc::clone(backend), server, granted, before }
+    }
+
+    /// The slot, when it comes. Dropping the ticket gives up the place.
+    pub async fn granted(&mut self) -> Option<Slot> {
+        let index = (&mut self.granted).await.ok()?;
+        Some(Slot { backend: Arc::clone(&self.backend), index })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.granted.close();
+        if let Ok(index) = self.granted.try_recv() {
+            // Granted meanwhile: the slot's own drop hands it on.
+            drop(Slot { backend: Arc::clone(&self.backend), index });
+        }
+        self.server.map_or(&self.backend.queue, |i| &self.backend.servers[i].queue).sweep();
+    }
+}
+
+/// Gives the server's free slots to those who wait: first for it, then for any server.
+fn hand_out(backend: &Arc<Backend>, index: usize) {
+    let server = &backend.servers[index];
+    loop {
+        let queue = if !server.queue.is_empty() {
+            &server.queue
+        } else if !backend.queue.is_empty() && server.usable() {
+            if server.settings.backup && !backend.on_backups() {
+                return;
+            }
+            &backend.queue
+        } else {
+            return;
+        };
+        if !server.sessions.rise_below(server.maxconn.load(Relaxed)) {
+            return;
+        }
+        let Some(ticket) = queue.pop() else {
+            server.sessions.fall();
+            continue;
+        };
+        if ticket.send(index).is_err() {
+            // Its request has given up; the next one may have it.
+            server.sessions.fall();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{
+        hooks::{Balance, Request},
+        settings,
+    };
+    use std::net::SocketAddr;
+
+    #[derive(Debug)]
+    struct First;
+
+    impl Balance for First {
+        fn key(&self, _: Option<&Request<'_>>, _: Option<SocketAddr>) -> u64 {
+            0
+        }
+        fn pick(&self, _: &Backend, _: u64, _: Option<usize>) -> Option<usize> {
+            Some(0)
+        }
+    }
+
+    fn backend(maxconn: u32) -> Arc<Backend> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let server = settings::Server { maxconn, ..settings::Server::new("s", address.into()) };
+        let mut backend = settings::Backend::new("b", Arc::new(First));
+        backend.servers.push(server);
+        let settings = settings::Settings { backends: vec![backend], ..Default::default() };
+        let proxies = crate::http::live::Proxies::new(settings, 1, Arc::default());
+        Arc::clone(&proxies.backends[0])
+    }
+
+    #[tokio::test]
+    async fn slots_go_to_those_who_wait_in_order() {
+        let backend = backend(1);
+        let slot = Slot::take(&backend, 0).expect("free");
+        assert!(Slot::take(&backend, 0).is_none());
+        let mut first = Ticket::draw(&backend, Some(0));
+        let gone = Ticket::draw(&backend, Some(0));
+        let mut any = Ticket::draw(&backend, None);
+        assert_eq!((first.before, gone.before, any.before), (0, 1, 0));
+        drop(gone);
+        assert_eq!(backend.servers[0].queue.len(), 1);
+        drop(slot);
+        let slot = first.granted().await.expect("granted");
+        assert_eq!(backend.servers[0].sessions.now(), 1);
+        drop(slot);
+        drop(any.granted().await.expect("granted"));
+        assert_eq!((backend.servers[0].sessions.now(), backend.queue.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_grant_nobody_takes_is_given_back() {
+        let backend = backend(1);
+        let slot = Slot::take(&backend, 0).expect("free");
+        let ticket = Ticket::draw(&backend, Some(0));
+        drop(slot);
+        assert_eq!(backend.servers[0].sessions.now(), 1);
+        drop(ticket);
+        assert_eq!(backend.servers[0].sessions.now(), 0);
+        assert!(Slot::take(&backend, 0).is_some());
+    }
+}
