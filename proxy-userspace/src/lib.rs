@@ -3,6 +3,7 @@
 //! Arrows point one way. `http` and `report` know nothing of bpf, `kernel` knows nothing of HTTP,
 //! `config` is known by `daemon` alone, and the daemon is the only room that sees all.
 
+pub mod admin;
 pub mod cli;
 pub mod http;
 pub mod kernel;

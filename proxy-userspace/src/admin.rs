@@ -1,0 +1,8 @@
+//! The runtime socket: line commands, usable with socat as HAProxy's are, and live tails.
+//!
+//! Sessions run beside the daemon's loop and know nothing of its state: they read lines, hand each
+//! command over, and write what comes back. So a slow or silly client holds up nobody.
+
+pub mod outlet;
+pub mod session;
+pub mod socket;

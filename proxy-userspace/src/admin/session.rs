@@ -1,0 +1,292 @@
+//! One client of the runtime socket: lines in, answers out.
+//!
+//! As with HAProxy, a session ends after its first line unless `prompt` was said; several commands
+//! stand in a line with `;` between them, `\` takes the meaning from the character after it, and an
+//! empty line follows each answer.
+
+use super::outlet::{self, Inlet, Outlet};
+use std::io;
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// The longest line that is read, in bytes; HAProxy's buffer is as long.
+const LONGEST_LINE: u64 = 16_384;
+/// How much a tail's reader may be behind before lines are left out, in bytes.
+const TAIL_BACKLOG: usize = 4 << 20;
+
+/// Something that a session wants of the daemon.
+#[derive(Debug)]
+pub enum Request {
+    /// Carry a command out; its words are never empty.
+    Command {
+        /// The command's words.
+        words: Vec<String>,
+        /// Where the answer goes.
+        answer: oneshot::Sender<String>,
+    },
+    /// Send closes to `outlet` from now on.
+    Tail {
+        /// The words after `tail`.
+        words: Vec<String>,
+        /// Where lines go.
+        outlet: Outlet,
+        /// What names this tail in [`Request::EndTail`], or why there is none.
+        answer: oneshot::Sender<Result<u64, String>>,
+    },
+    /// Send the summary to a tail, and nothing more.
+    EndTail(u64),
+}
+
+/// Accepts sessions until it is dropped, which ends them all.
+pub async fn accept(listener: UnixListener, daemon: mpsc::Sender<Request>) {
+    let mut sessions = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let daemon = daemon.clone();
+                sessions.spawn(async move {
+                    // A client that goes away in the middle of an answer is no news.
+                    let _ = serve(stream, &daemon).await;
+                });
+            }
+            Err(error) => {
+                // Out of descriptors: those that are open must end first.
+                tracing::warn!("runtime socket: {error}");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+        while sessions.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(mut stream: UnixStream, daemon: &mpsc::Sender<Request>) -> io::Result<()> {
+    let (read, mut write) = stream.split();
+    let mut lines = BufReader::new(read);
+    let mut prompt = false;
+    loop {
+        let line = match next_line(&mut lines).await? {
+            Line::Is(line) => line,
+            Line::TooLong => {
+                return write.write_all(b"The line is longer than 16384 bytes.\n\n").await;
+            }
+            Line::None => return Ok(()),
+        };
+        for words in commands(&line) {
+            match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                [] => {}
+                ["prompt"] => prompt = !prompt,
+                ["quit"] => return Ok(()),
+                ["tail", rest @ ..] => {
+                    let words = rest.iter().map(|&word| word.to_owned()).collect();
+                    return tail(words, &mut lines, &mut write, daemon).await;
+                }
+                _ => {
+                    let text = ask(words, daemon).await;
+                    write.write_all(text.as_bytes()).await?;
+                    write.write_all(b"\n").await?;
+                }
+            }
+        }
+        if !prompt {
+            return Ok(());
+        }
+        write.write_all(b"\n> ").await?;
+    }
+}
+
+enum Line {
+    Is(String),
+    TooLong,
+    None,
+}
+
+/// The next line without its end; an unfinished one before the end of input counts as well.
+async fn next_line(lines: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Line> {
+    let mut line = Vec::new();
+    lines.take(LONGEST_LINE).read_until(b'\n', &mut line).await?;
+    Ok(if line.is_empty() {
+        Line::None
+    } else if line.len() as u64 == LONGEST_LINE && !line.ends_with(b"\n") {
+        Line::TooLong
+    } else {
+        Line::Is(String::from_utf8_lossy(&line).into_owned())
+    })
+}
+
+async fn ask(words: Vec<String>, daemon: &mpsc::Sender<Request>) -> String {
+    let (answer, answered) = oneshot::channel();
+    let stopping = || "teardown is stopping.\n".to_owned();
+    if daemon.send(Request::Command { words, answer }).await.is_err() {
+        return stopping();
+    }
+    answered.await.unwrap_or_else(|_| stopping())
+}
+
+/// Copies closes to the client until the daemon stops or the client is gone. A line from the client
+/// asks for the summary; the end of its input alone does not, as `echo tail | socat` closes it early.
+async fn tail(
+    words: Vec<String>,
+    lines: &mut (impl AsyncBufRead + Unpin),
+    write: &mut (impl AsyncWrite + Unpin),
+    daemon: &mpsc::Sender<Request>,
+) -> io::Result<()> {
+    let (outlet, mut inlet): (_, Inlet) = outlet::pair(TAIL_BACKLOG);
+    let (answer, answered) = oneshot::channel();
+    if daemon.send(Request::Tail { words, outlet, answer }).await.is_err() {
+        return Ok(());
+    }
+    let id = match answered.await {
+        Ok(Ok(id)) => id,
+        Ok(Err(refusal)) => {
+            write.write_all(refusal.as_bytes()).await?;
+            return write.write_all(b"\n").await;
+        }
+        Err(_) => return Ok(()),
+    };
+    let mut listening = true;
+    loop {
+        tokio::select! {
+            batch = inlet.next() => match batch {
+                Some(batch) => write.write_all(&batch).await?,
+                None => return write.shutdown().await,
+            },
+            line = next_line(lines), if listening => {
+                listening = false;
+                if matches!(line?, Line::Is(_) | Line::TooLong) {
+                    // A daemon that is gone has closed the inlet, too.
+                    let _ = daemon.send(Request::EndTail(id)).await;
+                }
+            }
+        }
+    }
+}
+
+/// The commands of a line, each as its words.
+fn commands(line: &str) -> Vec<Vec<String>> {
+    let mut commands = vec![Vec::new()];
+    let mut word: Option<String> = None;
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            ';' | ' ' | '\t' | '\r' | '\n' => {
+                if let Some(words) = commands.last_mut() {
+                    words.extend(word.take());
+                }
+                if letter == ';' {
+                    commands.push(Vec::new());
+                }
+            }
+            '\\' => word.get_or_insert_default().extend(letters.next()),
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    if let Some(words) = commands.last_mut() {
+        words.extend(word);
+    }
+    commands
+}
+
+/// `word` as [`commands`] reads it back.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    let special = |letter: char| letter.is_whitespace() || matches!(letter, ';' | '\\');
+    word.chars()
+        .flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_split_as_haproxy_splits_it() {
+        let split = |line| commands(line);
+        assert_eq!(
+            split("show info;show  closes\n"),
+            [vec!["show", "info"], vec!["show", "closes"]]
+        );
+        assert_eq!(
+            split(r"tail --process Web\ Content"),
+            [vec!["tail", "--process", "Web Content"]]
+        );
+        assert_eq!(split(r"a\;b\\"), [vec![r"a;b\"]]);
+        assert_eq!(split(" ;; \r\n"), [vec![], vec![], Vec::<String>::new()]);
+    }
+
+    #[test]
+    fn quoting_survives_the_split() {
+        for word in ["plain", "two words", r"back\slash;semicolon", "tab\tdone"] {
+            assert_eq!(commands(&quoted(word)), [vec![word]]);
+        }
+    }
+
+    /// Answers each command with its words, and each tail with two lines and a summary.
+    async fn echo(mut requests: mpsc::Receiver<Request>) {
+        let mut tails = Vec::new();
+        while let Some(request) = requests.recv().await {
+            match request {
+                Request::Command { words, answer } => {
+                    let _ = answer.send(format!("<{}>\n", words.join("|")));
+                }
+                Request::Tail { outlet, answer, words } if words.is_empty() => {
+                    outlet.send(b"one\n");
+                    outlet.send(b"two\n");
+                    tails.push(outlet);
+                    let _ = answer.send(Ok(7));
+                }
+                Request::Tail { answer, .. } => {
+                    let _ = answer.send(Err("no such filter\n".to_owned()));
+                }
+                Request::EndTail(id) => {
+                    assert_eq!(id, 7);
+                    tails.pop().expect("a tail").send(b"summary\n");
+                }
+            }
+        }
+    }
+
+    async fn talk(input: &str) -> String {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let (requests, received) = mpsc::channel(1);
+        let daemon = tokio::spawn(echo(received));
+        let session = tokio::spawn(async move { serve(theirs, &requests).await });
+        let (mut read, mut write) = ours.into_split();
+        write.write_all(input.as_bytes()).await.expect("it reads");
+        let mut output = String::new();
+        read.read_to_string(&mut output).await.expect("it ends by itself");
+        drop(write);
+        let _ = session.await.expect("no panic");
+        daemon.await.expect("no panic");
+        output
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_after_one_line() {
+        assert_eq!(
+            talk("show info; show closes\nshow lost\n").await,
+            "<show|info>\n\n<show|closes>\n\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn with_a_prompt_it_goes_on() {
+        assert_eq!(talk("prompt\nshow info\n\nquit\n").await, "\n> <show|info>\n\n\n> \n> ");
+    }
+
+    #[tokio::test]
+    async fn a_tail_runs_until_a_line_asks_for_its_summary() {
+        assert_eq!(talk("tail\n\n").await, "one\ntwo\nsummary\n");
+        assert_eq!(talk("tail --nonsense\n").await, "no such filter\n\n");
+    }
+
+    #[tokio::test]
+    async fn an_endless_line_is_refused() {
+        let output = talk(&"x".repeat(16_384)).await;
+        assert_eq!(output, "The line is longer than 16384 bytes.\n\n");
+    }
+}
