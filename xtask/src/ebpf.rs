@@ -24,6 +24,9 @@ pub(crate) const LLVM: u32 = 22;
 /// The oldest compiler whose cargo resolves this workspace: `rust-version` in Cargo.toml.
 const OLDEST_MINOR: u32 = 95;
 
+/// The sysroot of the distribution's own compiler.
+const DISTRIBUTION: &str = "/usr";
+
 /// A compiler that comes with the sources of its `core`, as `-Zbuild-std` needs them.
 #[derive(Debug, Clone)]
 pub(crate) struct Compiler {
@@ -36,7 +39,7 @@ pub(crate) struct Compiler {
 impl Compiler {
     /// The first that fits: a nightly of rustup's, another of rustup's, the distribution's.
     pub(crate) fn find() -> Option<Self> {
-        rustup_toolchains().into_iter().chain([PathBuf::from("/usr")]).find_map(Self::at)
+        rustup_toolchains().into_iter().chain([DISTRIBUTION.into()]).find_map(Self::at)
     }
 
     /// The compiler below `sysroot`, if it has its sources and its LLVM is one we can link.
@@ -55,6 +58,11 @@ impl Compiler {
     /// The compiler itself.
     pub(crate) fn rustc(&self) -> PathBuf {
         self.sysroot.join("bin/rustc")
+    }
+
+    /// Whether a package of the distribution brought it, and not rustup.
+    pub(crate) fn is_distributions(&self) -> bool {
+        self.sysroot == Path::new(DISTRIBUTION)
     }
 
     /// The front of its clippy; it runs the cargo that the variable `CARGO` names.

@@ -1,2 +1,92 @@
-//! xtask.
-fn main() {}
+//! `cargo xtask`: sets up, builds, runs, tests and checks teardown.
+
+mod command;
+mod ebpf;
+mod lint;
+mod setup;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use setup::Purpose;
+
+/// Sets up, builds, runs, tests and checks teardown.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+/// The tasks. Each first installs what it needs and does not find.
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install everything that any of the other tasks needs
+    Setup,
+    /// Build teardown and start it: its demo, or what the arguments say
+    Run {
+        /// Arguments for teardown
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Run every test, those that need root and eBPF included
+    Test {
+        /// Arguments for cargo test
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Check the form: rustfmt, clippy for both targets, licences, documentation
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().task.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Task {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Setup => setup::setup(&Purpose::ALL),
+            Self::Run { args } => {
+                setup::setup(&[Purpose::Build])?;
+                run(args)
+            }
+            Self::Test { args } => {
+                setup::setup(&[Purpose::Build, Purpose::Test])?;
+                test(&args)
+            }
+            Self::Ci => {
+                setup::setup(&[Purpose::Build, Purpose::Lint])?;
+                lint::lint()
+            }
+        }
+    }
+}
+
+/// Builds teardown and becomes it, so that signals and the exit code are its own.
+fn run(mut args: Vec<String>) -> Result<()> {
+    command::step("Building teardown", || {
+        command::loudly(workspace::cargo().args(["build", "--release", "--bin", "teardown"]))
+    })?;
+    if args.is_empty() {
+        args.push("demo".into());
+    }
+    let program = workspace::target_dir().join("release/teardown");
+    Err(command::replace(command::privileged(&program)?.args(args)))
+}
+
+/// Runs the tests. They are built by who calls and run by root.
+fn test(args: &[String]) -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--no-fail-fast"]).args(args);
+    command::run_as_root(&mut cargo)?;
+    Err(command::replace(&mut cargo))
+}
