@@ -5,10 +5,12 @@
 
 pub mod admin;
 pub mod cli;
+pub mod host;
 pub mod http;
 pub mod kernel;
 pub mod near;
 pub mod policy;
+pub mod privilege;
 pub mod report;
 pub mod traffic;
 pub mod units;

@@ -1,0 +1,3 @@
+//! Facts about this host, read from /proc and /sys.
+
+pub mod mounts;

@@ -1,0 +1,64 @@
+//! Giving up what is not needed any more.
+
+use caps::{CapSet, Capability, CapsHashSet};
+use rustix::thread::set_no_new_privs;
+
+/// What stays after attaching: interfaces that appear later are attached as well, and the maps are
+/// read. CAP_BPF and CAP_PERFMON to call bpf(2), CAP_NET_ADMIN for network programs.
+pub const KEPT: [Capability; 3] =
+    [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
+
+/// The capabilities could not be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    /// capset(2) or prctl(2) refused.
+    #[error("cannot give up capabilities: {0}")]
+    Caps(#[from] caps::errors::CapsError),
+    /// prctl(2) refused.
+    #[error("cannot give up the gaining of privileges by exec: {0}")]
+    NoNewPrivs(#[from] rustix::io::Errno),
+}
+
+/// Gives up every capability but [`KEPT`], in all sets of this thread and of those that it starts
+/// later, and the gaining of any by exec. To be called before other threads are started.
+///
+/// # Errors
+/// Where the kernel refuses; then the daemon had better not run on.
+pub fn drop_unneeded() -> Result<(), PrivilegeError> {
+    let kept: CapsHashSet = KEPT.into_iter().collect();
+    // The bounding set goes first, as it needs CAP_SETPCAP. Without that one there are no
+    // capabilities to bound other than those that exec would gain, which no_new_privs forbids.
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        for capability in caps::read(None, CapSet::Bounding)?.difference(&kept) {
+            caps::drop(None, CapSet::Bounding, *capability)?;
+        }
+    }
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    let stay: CapsHashSet =
+        caps::read(None, CapSet::Permitted)?.intersection(&kept).copied().collect();
+    caps::set(None, CapSet::Effective, &stay)?;
+    caps::set(None, CapSet::Permitted, &stay)?;
+    set_no_new_privs(true)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_kept_remain() {
+        // Capabilities belong to a thread, so that this one alone loses them.
+        let left = std::thread::spawn(|| {
+            drop_unneeded().expect("giving up is allowed");
+            [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable, CapSet::Ambient]
+                .map(|set| caps::read(None, set).expect("its own sets"))
+        });
+        let [effective, permitted, inheritable, ambient] = left.join().expect("no panic");
+        let had = caps::read(None, CapSet::Permitted).expect("its own sets");
+        let kept: CapsHashSet = KEPT.into_iter().filter(|one| had.contains(one)).collect();
+        assert_eq!((&effective, &permitted), (&kept, &kept));
+        assert!(inheritable.is_empty() && ambient.is_empty());
+    }
+}
