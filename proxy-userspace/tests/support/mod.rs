@@ -1,0 +1,20 @@
+//! What the integration tests stand on: networks of their own, real proxies, real captures, and
+//! a reading of those captures that shares no code with teardown.
+//!
+//! Every test that says how a connection closed asks this witness, never teardown twice.
+#![allow(dead_code, reason = "each test binary uses its own part of the support")]
+
+pub(crate) mod clients;
+pub(crate) mod fixtures;
+pub(crate) mod netns;
+pub(crate) mod packets;
+pub(crate) mod process;
+pub(crate) mod proxies;
+pub(crate) mod reading;
+pub(crate) mod servers;
+pub(crate) mod ss;
+pub(crate) mod tcpdump;
+pub(crate) mod topology;
+pub(crate) mod traffic;
+pub(crate) mod until;
+pub(crate) mod zeek;

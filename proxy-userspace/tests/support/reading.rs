@@ -1,0 +1,240 @@
+//! What a capture says of each connection, read the way a person with tcpdump would.
+
+use super::packets::{ACK, FIN, Packet, RST, SYN};
+use super::zeek;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// An end of a connection: who sent the SYN, or who answered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Orig,
+    Resp,
+}
+
+impl End {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Orig => Self::Resp,
+            Self::Resp => Self::Orig,
+        }
+    }
+
+    /// teardown's word in JSON.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Orig => "orig",
+            Self::Resp => "resp",
+        }
+    }
+}
+
+/// How an end closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    Fin,
+    Rst,
+    RstAck,
+}
+
+impl Sign {
+    fn of(packet: &Packet) -> Option<Self> {
+        if packet.has(RST) {
+            Some(if packet.has(ACK) { Self::RstAck } else { Self::Rst })
+        } else {
+            packet.has(FIN).then_some(Self::Fin)
+        }
+    }
+
+    /// teardown's word in JSON.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Fin => "fin",
+            Self::Rst => "rst",
+            Self::RstAck => "rst_ack",
+        }
+    }
+}
+
+/// A connection with all its packets in the order of the capture.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) orig: SocketAddr,
+    pub(crate) resp: SocketAddr,
+    pub(crate) packets: Vec<(End, Packet)>,
+}
+
+/// Splits a capture into connections, in the order in which they began.
+///
+/// A SYN begins a new one on a tuple that is in use if its number is another, or if the old
+/// connection is over; as Zeek does, packets more than 5 s after the end begin a new one too.
+pub(crate) fn connections(packets: &[Packet]) -> Vec<Connection> {
+    const CLOSE_DELAY: u64 = 5_000_000_000;
+    let mut all: Vec<Connection> = Vec::new();
+    let mut current: HashMap<(SocketAddr, SocketAddr), usize> = HashMap::new();
+    for packet in packets {
+        let (source, target) = (packet.source, packet.target);
+        let place = current
+            .get(&(source, target))
+            .or_else(|| current.get(&(target, source)))
+            .copied()
+            .filter(|&index| {
+                let known: &Connection = &all[index];
+                let begins = packet.has(SYN) && !packet.has(ACK);
+                let another = begins && known.packets[0].1.seq != packet.seq;
+                let long_ago =
+                    known.over_at().is_some_and(|over| begins || packet.time > over + CLOSE_DELAY);
+                let simultaneous = begins && known.orig == target && known.syn(End::Resp).is_none();
+                simultaneous || !(another || long_ago)
+            });
+        let index = place.unwrap_or_else(|| {
+            // A SYN+ACK without its SYN comes from the one who answers.
+            let (orig, resp) = if packet.has(SYN) && packet.has(ACK) {
+                (target, source)
+            } else {
+                (source, target)
+            };
+            current.remove(&(target, source));
+            current.remove(&(source, target));
+            current.insert((orig, resp), all.len());
+            all.push(Connection { orig, resp, packets: Vec::new() });
+            all.len() - 1
+        });
+        let end = if all[index].orig == source { End::Orig } else { End::Resp };
+        all[index].packets.push((end, packet.clone()));
+    }
+    all
+}
+
+impl Connection {
+    fn first(&self, end: End, flag: u8) -> Option<&Packet> {
+        self.packets.iter().find(|(from, p)| *from == end && p.has(flag)).map(|(_, p)| p)
+    }
+
+    /// The SYN (or SYN+ACK) that `end` sent.
+    pub(crate) fn syn(&self, end: End) -> Option<&Packet> {
+        self.first(end, SYN)
+    }
+
+    /// Every FIN and RST in order; a retransmitted FIN is not counted again.
+    pub(crate) fn signs(&self) -> Vec<(End, Sign, &Packet)> {
+        let mut signs: Vec<(End, Sign, &Packet)> = Vec::new();
+        for (end, packet) in &self.packets {
+            let Some(sign) = Sign::of(packet) else { continue };
+            let again =
+                signs.iter().any(|(by, what, _)| (by, *what, sign) == (end, Sign::Fin, Sign::Fin));
+            if !again {
+                signs.push((*end, sign, packet));
+            }
+        }
+        signs
+    }
+
+    /// When it was over: a RST, or the later of both FINs.
+    pub(crate) fn over_at(&self) -> Option<u64> {
+        let signs = self.signs();
+        let reset = signs.iter().find(|(_, sign, _)| *sign != Sign::Fin);
+        let both = signs.iter().skip(1).find(|(end, _, _)| *end != signs[0].0);
+        [reset, both].into_iter().flatten().map(|(_, _, packet)| packet.time).min()
+    }
+
+    /// Who closed first, and with what.
+    pub(crate) fn first_close(&self) -> Option<(End, Sign)> {
+        self.signs().first().map(|(end, sign, _)| (*end, *sign))
+    }
+
+    /// With what the other end answered the first FIN or RST, if it did.
+    pub(crate) fn answer(&self) -> Option<Sign> {
+        let signs = self.signs();
+        let first = signs.first()?.0;
+        signs.iter().find(|(end, _, _)| *end != first).map(|(_, sign, _)| *sign)
+    }
+
+    /// From the first FIN to the other end's FIN or anybody's RST; zero if a RST was first.
+    pub(crate) fn half_closed(&self) -> Option<Duration> {
+        let signs = self.signs();
+        let (end, sign, first) = signs.first()?;
+        if *sign != Sign::Fin {
+            return Some(Duration::ZERO);
+        }
+        let over = signs.iter().skip(1).find(|(by, what, _)| by != end || *what != Sign::Fin)?;
+        Some(Duration::from_nanos(over.2.time.saturating_sub(first.time)))
+    }
+
+    /// Whether the first two closing packets crossed on the wire, so that either end believes
+    /// that it was first and each vantage sees its own order.
+    pub(crate) fn crossed(&self) -> bool {
+        let signs = self.signs();
+        let Some((first_end, _, first)) = signs.first() else { return false };
+        let Some((_, _, second)) = signs.iter().find(|(end, _, _)| end != first_end) else {
+            return false;
+        };
+        // Whoever saw the first FIN acknowledges it from then on.
+        first.has(RST) || !second.has(ACK) || (second.ack.wrapping_sub(first.end()) as i32) < 0
+    }
+
+    /// Bytes of data that `end` sent, by sequence numbers, as Zeek counts them.
+    pub(crate) fn bytes(&self, end: End) -> u64 {
+        zeek::replay(self).bytes(end)
+    }
+
+    /// Bytes of data that `end` sent and the other one never acknowledged.
+    pub(crate) fn unacknowledged(&self, end: End) -> u64 {
+        let ordered = |a: &u32, b: &u32| (a.wrapping_sub(*b) as i32).cmp(&0);
+        let sent = self.packets.iter().filter(|(from, p)| *from == end && !p.has(RST));
+        let Some(sent) = sent.map(|(_, p)| p.seq.wrapping_add(p.payload)).max_by(ordered) else {
+            return 0;
+        };
+        let acks = self.packets.iter().filter(|(from, p)| *from != end && p.has(ACK));
+        match acks.map(|(_, p)| p.ack).max_by(ordered) {
+            Some(ack) => u64::try_from(sent.wrapping_sub(ack) as i32).unwrap_or(0),
+            None => 0,
+        }
+    }
+
+    /// Zeek's `conn_state`.
+    pub(crate) fn conn_state(&self) -> &'static str {
+        zeek::replay(self).conn_state()
+    }
+
+    /// Zeek's `history`.
+    pub(crate) fn history(&self) -> String {
+        zeek::replay(self).history().to_owned()
+    }
+
+    /// From the first packet to the last.
+    pub(crate) fn duration(&self) -> Duration {
+        let (first, last) = (&self.packets[0].1, &self.packets[self.packets.len() - 1].1);
+        Duration::from_nanos(last.time.saturating_sub(first.time))
+    }
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} > {} {} {}", self.orig, self.resp, self.conn_state(), self.history())?;
+        let start = self.packets[0].1.time;
+        let base = [End::Orig, End::Resp].map(|end| {
+            let first = self.packets.iter().find(|(from, _)| *from == end);
+            first.map_or(0, |(_, packet)| packet.seq)
+        });
+        for (end, packet) in &self.packets {
+            let (ours, theirs) = if *end == End::Orig { (0, 1) } else { (1, 0) };
+            let names = [(SYN, 'S'), (FIN, 'F'), (RST, 'R'), (ACK, '.')];
+            let flags: String =
+                names.iter().filter(|(flag, _)| packet.has(*flag)).map(|(_, name)| name).collect();
+            writeln!(
+                f,
+                "  {:>12.6} {} [{flags}] seq {} ack {} length {} win {}",
+                (packet.time.saturating_sub(start)) as f64 / 1e9,
+                end.word(),
+                packet.seq.wrapping_sub(base[ours]),
+                if packet.has(ACK) { packet.ack.wrapping_sub(base[theirs]) } else { 0 },
+                packet.payload,
+                packet.window,
+            )?;
+        }
+        Ok(())
+    }
+}

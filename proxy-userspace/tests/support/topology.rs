@@ -1,0 +1,125 @@
+//! Where the tests' traffic runs: client, proxy and backend over veth, or all on one loopback.
+
+use super::netns::Netns;
+use super::until::until;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+/// Three hosts in a row. On loopback all three are the same namespace.
+#[derive(Clone)]
+pub(crate) struct Topology {
+    pub(crate) client: Netns,
+    pub(crate) proxy: Netns,
+    pub(crate) backend: Netns,
+    /// The client's address.
+    pub(crate) client_addr: IpAddr,
+    /// The proxy's address toward the client.
+    pub(crate) front_addr: IpAddr,
+    /// The proxy's address toward the backend.
+    pub(crate) back_addr: IpAddr,
+    /// The backend's address.
+    pub(crate) backend_addr: IpAddr,
+    /// The client's and the backend's interface.
+    pub(crate) peer_interface: &'static str,
+    /// The proxy's interfaces.
+    pub(crate) proxy_interfaces: &'static [&'static str],
+}
+
+impl Topology {
+    /// Client, proxy and backend, each in a namespace, joined by veth pairs.
+    pub(crate) fn veth(family: Family) -> Self {
+        let (client, proxy, backend) = (Netns::new(), Netns::new(), Netns::new());
+        let (addresses, length, flag) = match family {
+            Family::V4 => (["10.77.1.1", "10.77.1.2", "10.77.2.2", "10.77.2.1"], 24, ""),
+            Family::V6 => (["fd77:1::1", "fd77:1::2", "fd77:2::2", "fd77:2::1"], 64, " nodad"),
+        };
+        for (host, name, ours, theirs) in [(&client, "front", 0, 1), (&backend, "back", 3, 2)] {
+            host.ip(&format!(
+                "link add eth0 type veth peer name {name} netns {}\n\
+                 addr add {}/{length} dev eth0{flag}\nlink set eth0 up\n",
+                proxy.path(),
+                addresses[ours]
+            ));
+            proxy.ip(&format!(
+                "addr add {}/{length} dev {name}{flag}\nlink set {name} up\n",
+                addresses[theirs]
+            ));
+        }
+        let [client_addr, front_addr, back_addr, backend_addr] =
+            addresses.map(|address| address.parse().expect("an address"));
+        let topology = Self {
+            client,
+            proxy,
+            backend,
+            client_addr,
+            front_addr,
+            back_addr,
+            backend_addr,
+            peer_interface: "eth0",
+            proxy_interfaces: &["front", "back"],
+        };
+        reaches(&topology.client, &topology.proxy, front_addr);
+        reaches(&topology.backend, &topology.proxy, back_addr);
+        topology
+    }
+
+    /// One namespace; client, proxy and backend share its loopback.
+    pub(crate) fn loopback(family: Family) -> Self {
+        let netns = Netns::new();
+        let address: IpAddr = match family {
+            Family::V4 => "127.0.0.1".parse(),
+            Family::V6 => "::1".parse(),
+        }
+        .expect("an address");
+        Self {
+            client: netns.clone(),
+            proxy: netns.clone(),
+            backend: netns,
+            client_addr: address,
+            front_addr: address,
+            back_addr: address,
+            backend_addr: address,
+            peer_interface: "lo",
+            proxy_interfaces: &["lo"],
+        }
+    }
+
+    /// Whether all hosts are one.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.peer_interface == "lo"
+    }
+}
+
+/// Waits until datagrams sent from `from` reach `to`: links are up and neighbours known.
+fn reaches(from: &Netns, to: &Netns, addr: IpAddr) {
+    let receiver = to.run(|| UdpSocket::bind((addr, 0))).expect("a receiver");
+    receiver.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
+    let target: SocketAddr = receiver.local_addr().expect("its address");
+    until("the link to carry datagrams", || {
+        from.run(|| {
+            let sender = UdpSocket::bind((target.ip_unspecified(), 0)).expect("a sender");
+            let _lost_while_the_link_comes_up = sender.send_to(b"up", target);
+        });
+        receiver.recv(&mut [0; 8]).ok()
+    });
+}
+
+trait Unspecified {
+    fn ip_unspecified(&self) -> IpAddr;
+}
+
+impl Unspecified for SocketAddr {
+    fn ip_unspecified(&self) -> IpAddr {
+        match self {
+            SocketAddr::V4(_) => "0.0.0.0".parse().expect("an address"),
+            SocketAddr::V6(_) => "::".parse().expect("an address"),
+        }
+    }
+}
