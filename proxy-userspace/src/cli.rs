@@ -4,6 +4,7 @@
 
 pub mod generate;
 
+use crate::doctor;
 use clap::{Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check what this host offers, and say what teardown does without the rest
+    Doctor(doctor::Args),
     /// Write the man pages and the shells' completions
     #[command(hide = true)]
     Generate(generate::Args),
@@ -38,6 +41,7 @@ impl Cli {
     /// Whatever kept it from being done; [`fail`] says it and chooses the exit code.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Doctor(args) => doctor::run(&args),
             Command::Generate(args) => generate::run(&args),
         }
     }

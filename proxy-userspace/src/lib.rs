@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod cli;
+pub mod doctor;
 pub mod host;
 pub mod http;
 pub mod kernel;

@@ -1,0 +1,246 @@
+//! The checks: each looks at one thing and says what it found.
+
+use super::Finding;
+use crate::host::mounts;
+use crate::privilege::KEPT;
+use aya::maps::MapType;
+use aya::programs::ProgramType;
+use aya::sys::{is_map_supported, is_program_supported};
+use caps::{CapSet, has_cap};
+use std::fs;
+use std::path::Path;
+
+/// All checks, the essential ones first.
+pub(super) fn all() -> Vec<(&'static str, Finding)> {
+    let mut findings = vec![("kernel", kernel(&release()))];
+    findings.extend(KEPT.map(|capability| {
+        let held = has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+        (capability_name(capability), capability_check(held))
+    }));
+    findings.extend([
+        ("BTF", btf()),
+        ("JIT", jit(fs::read_to_string("/proc/sys/net/core/bpf_jit_enable").ok().as_deref())),
+        ("lockdown", lockdown(fs::read_to_string("/sys/kernel/security/lockdown").ok().as_deref())),
+        ("tc programs", program(ProgramType::SchedClassifier, TC)),
+        ("ring buffer", ring_buffer()),
+        ("XDP programs", program(ProgramType::Xdp, XDP)),
+        ("socket programs", program(ProgramType::SockOps, SOCK_OPS)),
+        ("cgroup v2", cgroup()),
+        ("tracing programs", program(ProgramType::TracePoint, TRACEPOINT)),
+        ("tracefs", tracefs()),
+        ("RST reasons", rst_reasons()),
+        ("namespace", namespace()),
+    ]);
+    findings
+}
+
+/// What is lost without a kind of program, and whether that is all.
+struct Need {
+    without: &'static str,
+    essential: bool,
+}
+
+const TC: Need = Need { without: "without tc programs no segment is seen", essential: true };
+const XDP: Need = Need { without: "--ingress xdp is refused; tc serves as well", essential: false };
+const SOCK_OPS: Need = Need {
+    without: "closes carry no process, no round-trip time, no unread or unacknowledged bytes",
+    essential: false,
+};
+const TRACEPOINT: Need = Need { without: "closes carry no rst_reason", essential: false };
+
+fn less(found: impl Into<String>, without: &'static str) -> Finding {
+    Finding::Less { found: found.into(), without }
+}
+
+fn fatal(found: impl Into<String>, without: &'static str) -> Finding {
+    Finding::Fatal { found: found.into(), without }
+}
+
+fn release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// Linux has the ring buffer from 5.8 and TCX from 6.6; what teardown was tested on begins at 6.1.
+fn kernel(release: &str) -> Finding {
+    let mut parts = release.split(|letter: char| !letter.is_ascii_digit());
+    let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
+    let version = (number(), number());
+    if version < (5, 8) {
+        return fatal(
+            release,
+            "teardown needs Linux 5.8 for its ring buffer, and is tested from 6.1 on",
+        );
+    }
+    if version < (6, 6) {
+        return less(
+            release,
+            "no TCX before 6.6: clsact filters serve instead; those of a killed daemon stay until the next start",
+        );
+    }
+    Finding::Good(format!("{release}: TCX links, which end with the daemon"))
+}
+
+fn capability_name(capability: caps::Capability) -> &'static str {
+    match capability {
+        caps::Capability::CAP_BPF => "CAP_BPF",
+        caps::Capability::CAP_NET_ADMIN => "CAP_NET_ADMIN",
+        _ => "CAP_PERFMON",
+    }
+}
+
+fn capability_check(held: bool) -> Finding {
+    if held {
+        Finding::Good("held".to_owned())
+    } else {
+        fatal("not held", "run it as root: without this capability the kernel loads no programs")
+    }
+}
+
+fn btf() -> Finding {
+    let path = "/sys/kernel/btf/vmlinux";
+    match fs::metadata(path) {
+        Ok(file) => Finding::Good(format!("{path}, {} KiB", file.len() / 1024)),
+        Err(error) => fatal(
+            format!("{path}: {error}"),
+            "without the kernel's own types (CONFIG_DEBUG_INFO_BTF) the programs find no field of a socket",
+        ),
+    }
+}
+
+fn jit(setting: Option<&str>) -> Finding {
+    match setting.map(str::trim) {
+        Some("0") => less(
+            "off",
+            "programs are interpreted, at several times the cost: sysctl net.core.bpf_jit_enable=1",
+        ),
+        Some(on) => Finding::Good(format!("net.core.bpf_jit_enable = {on}")),
+        // A kernel with CONFIG_BPF_JIT_ALWAYS_ON may hide the setting from a network namespace.
+        None => Finding::Good("no setting: as the kernel was built".to_owned()),
+    }
+}
+
+fn lockdown(modes: Option<&str>) -> Finding {
+    match modes {
+        Some(modes) if modes.contains("[confidentiality]") => fatal(
+            "confidentiality",
+            "the kernel lets no program read its memory; boot without lockdown=confidentiality",
+        ),
+        Some(modes) if modes.contains("[integrity]") => Finding::Good("integrity".to_owned()),
+        _ => Finding::Good("none".to_owned()),
+    }
+}
+
+fn program(kind: ProgramType, need: Need) -> Finding {
+    let found = match is_program_supported(kind) {
+        Ok(true) => return Finding::Good("supported".to_owned()),
+        Ok(false) => "not supported by this kernel".to_owned(),
+        Err(error) => format!("cannot be asked for: {}", innermost(&error)),
+    };
+    if need.essential { fatal(found, need.without) } else { less(found, need.without) }
+}
+
+fn ring_buffer() -> Finding {
+    let without = "there is no other way for closes to reach the daemon";
+    match is_map_supported(MapType::RingBuf) {
+        Ok(true) => Finding::Good("supported".to_owned()),
+        Ok(false) => fatal("not supported by this kernel", without),
+        Err(error) => fatal(format!("cannot be asked for: {}", innermost(&error)), without),
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+fn cgroup() -> Finding {
+    match mounts::cgroup_v2() {
+        Ok(Some(at)) => Finding::Good(at.display().to_string()),
+        Ok(None) => less("not mounted", SOCK_OPS.without),
+        Err(error) => less(error.to_string(), SOCK_OPS.without),
+    }
+}
+
+fn tracefs() -> Finding {
+    match mounts::tracefs() {
+        Ok(Some(at)) => Finding::Good(at.display().to_string()),
+        Ok(None) => less(
+            "not mounted",
+            "closes carry no rst_reason: mount -t tracefs tracefs /sys/kernel/tracing",
+        ),
+        Err(error) => less(error.to_string(), TRACEPOINT.without),
+    }
+}
+
+fn rst_reasons() -> Finding {
+    let Ok(Some(tracing)) = mounts::tracefs() else {
+        return less("unknown without tracefs", TRACEPOINT.without);
+    };
+    reasons_in(&tracing)
+}
+
+/// `tcp:tcp_send_reset` tells its reason from Linux 6.10 on.
+fn reasons_in(tracing: &Path) -> Finding {
+    match fs::read_to_string(tracing.join("events/tcp/tcp_send_reset/format")) {
+        Ok(format) if format.contains(" reason;") => {
+            Finding::Good("tcp:tcp_send_reset tells them".to_owned())
+        }
+        Ok(_) => less("tcp:tcp_send_reset has no reason on this kernel", TRACEPOINT.without),
+        Err(error) => less(format!("tcp:tcp_send_reset: {error}"), TRACEPOINT.without),
+    }
+}
+
+fn namespace() -> Finding {
+    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    match (of("self"), of("1")) {
+        (Some(ours), Some(first)) if ours != first => less(
+            format!("{}, not the one of process 1", ours.display()),
+            "only the interfaces of this network namespace are observed",
+        ),
+        (Some(ours), _) => Finding::Good(ours.display().to_string()),
+        (None, _) => less("unknown", "only the interfaces of this network namespace are observed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_by_version() {
+        assert!(matches!(kernel("5.4.0-150-generic"), Finding::Fatal { .. }));
+        assert!(matches!(kernel("6.1.0-18-amd64"), Finding::Less { .. }));
+        assert!(matches!(kernel("6.6.1"), Finding::Good(_)));
+        assert!(matches!(kernel("6.12.5+deb13-cloud"), Finding::Good(_)));
+        assert!(matches!(kernel("7.0"), Finding::Good(_)));
+        assert!(matches!(kernel("unknown"), Finding::Fatal { .. }));
+    }
+
+    #[test]
+    fn settings_are_read() {
+        assert!(matches!(jit(Some("0\n")), Finding::Less { .. }));
+        assert!(matches!(jit(Some("1\n")), Finding::Good(_)));
+        assert!(matches!(
+            lockdown(Some("none integrity [confidentiality]\n")),
+            Finding::Fatal { .. }
+        ));
+        assert!(matches!(lockdown(Some("none [integrity] confidentiality\n")), Finding::Good(_)));
+        assert!(matches!(lockdown(None), Finding::Good(_)));
+        assert!(matches!(capability_check(false), Finding::Fatal { .. }));
+    }
+
+    #[test]
+    fn the_reason_is_looked_for_in_the_tracepoints_format() {
+        let folder = tempfile::tempdir().expect("a folder of its own");
+        let at = folder.path().join("events/tcp/tcp_send_reset");
+        assert!(matches!(reasons_in(folder.path()), Finding::Less { .. }));
+        fs::create_dir_all(&at).expect("a folder in it");
+        fs::write(at.join("format"), "field:const void * skaddr;\n").expect("a file");
+        assert!(matches!(reasons_in(folder.path()), Finding::Less { .. }));
+        fs::write(at.join("format"), "field:const enum sk_rst_reason reason;\n").expect("a file");
+        assert!(matches!(reasons_in(folder.path()), Finding::Good(_)));
+    }
+}
