@@ -2,13 +2,20 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use aya::programs::TcAttachType;
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use support::clients::Way;
 use support::fixtures::{captures, table};
+use support::foreign::{Counter, Hook};
+use support::handmade::{Peer, Tun};
+use support::netns::Netns;
+use support::packets::{ACK, FIN};
 use support::reading::{Connection, End, Sign, connections};
 use support::servers::{Ended, Manner};
 use support::topology::{Family, Topology};
 use support::traffic::{self, Traffic};
+use support::until::until;
 use support::{packets, ss};
 
 /// The proxy's addresses in the HAProxy captures.
@@ -215,4 +222,44 @@ fn haproxy_closes_as_measured(traffic: &Traffic) {
         }
     }
     assert!(seen[0] >= 20 && seen[1] >= 20, "{seen:?}");
+}
+
+#[test]
+fn foreign_programs_count_every_packet_on_either_hook() {
+    let netns = Netns::new();
+    let counters = [Hook::Clsact, Hook::Tcx]
+        .map(|hook| Counter::attach(&netns, "lo", TcAttachType::Egress, hook));
+    let receiver = netns.run(|| UdpSocket::bind("127.0.0.1:0")).expect("a socket");
+    let sender = netns.run(|| UdpSocket::bind("127.0.0.1:0")).expect("a socket");
+    for _ in 0..100 {
+        sender.send_to(b"x", receiver.local_addr().expect("its address")).expect("sent");
+        receiver.recv(&mut [0; 1]).expect("received");
+    }
+    assert_eq!(counters.map(|counter| counter.seen()), [100, 100]);
+}
+
+#[test]
+fn a_peer_made_by_hand_speaks_tcp_with_the_kernel() {
+    for (near, far, extensions) in
+        [("10.78.0.1/24", "10.78.0.2", false), ("fd78::1/64", "fd78::2", true)]
+    {
+        let netns = Netns::new();
+        let tun = Tun::new(&netns, near);
+        let near: IpAddr = near.split('/').next().expect("an address").parse().expect("one");
+        let listener = netns.run(|| TcpListener::bind((near, 0))).expect("a listener");
+        let remote = listener.local_addr().expect("its address");
+        let mut peer =
+            Peer::new(&tun, (far.parse::<IpAddr>().expect("one"), 40_000).into(), remote);
+        peer.extensions = extensions;
+        peer.connect();
+        peer.say(ACK, b"hello");
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut word = [0; 5];
+        stream.read_exact(&mut word).expect("the data");
+        assert_eq!(&word, b"hello");
+        drop(stream);
+        peer.hear_fin();
+        peer.say(FIN | ACK, b"");
+        until("the kernel to have forgotten", || ss::alive(&netns).is_empty().then_some(()));
+    }
 }

@@ -6,6 +6,8 @@
 
 pub(crate) mod clients;
 pub(crate) mod fixtures;
+pub(crate) mod foreign;
+pub(crate) mod handmade;
 pub(crate) mod netns;
 pub(crate) mod packets;
 pub(crate) mod process;
@@ -17,4 +19,5 @@ pub(crate) mod tcpdump;
 pub(crate) mod topology;
 pub(crate) mod traffic;
 pub(crate) mod until;
+pub(crate) mod watch;
 pub(crate) mod zeek;

@@ -61,7 +61,7 @@ pub(crate) fn read(file: &[u8]) -> Vec<Packet> {
         let scale = if nanoseconds { 1 } else { 1000 };
         let fraction = u64::from(word(&record[4..8])) * scale;
         let time = u64::from(word(&record[..4])) * 1_000_000_000 + fraction;
-        packets.extend(network_layer(link, frame).and_then(|packet| ip(time, packet)));
+        packets.extend(network_layer(link, frame).and_then(|packet| of_ip(time, packet)));
     }
     packets
 }
@@ -84,7 +84,8 @@ fn network_layer(link: u32, frame: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn ip(time: u64, packet: &[u8]) -> Option<Packet> {
+/// The TCP packet in an IP packet.
+pub(crate) fn of_ip(time: u64, packet: &[u8]) -> Option<Packet> {
     match packet.first()? >> 4 {
         4 => {
             let header = usize::from(packet[0] & 15) * 4;

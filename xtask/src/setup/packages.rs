@@ -54,6 +54,11 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool(Purpose::Test, "curl", Package::same("curl")),
     tool(Purpose::Test, "haproxy", Package::service("haproxy")),
     tool(Purpose::Test, "nginx", Package::service("nginx")),
+    tool(
+        Purpose::Test,
+        "/usr/lib/nginx/modules/ngx_stream_module.so",
+        Package::named("libnginx-mod-stream", "nginx-mod-stream", "nginx-mod-stream"),
+    ),
     tool(Purpose::Bench, "wrk", Package::same("wrk")),
     tool(Purpose::Bench, "bpftrace", Package::same("bpftrace")),
 ];

@@ -1,0 +1,150 @@
+//! Somebody else's programs on the same hooks: each counts the packets that it sees.
+//!
+//! Written in instructions and loaded by bpf(2) directly, so that no compiler is needed and
+//! nothing of teardown is in them.
+
+use super::netns::Netns;
+use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
+use aya::programs::{
+    LinkOrder, SchedClassifier, TcAttachType, loaded_programs, tc::qdisc_add_clsact,
+};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+
+/// By which mechanism the program hangs on the hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    /// A filter of the clsact qdisc.
+    Clsact,
+    /// A TCX link.
+    Tcx,
+}
+
+/// An attached program that counts packets and lets the next one decide.
+pub(crate) struct Counter {
+    map: OwnedFd,
+    program: SchedClassifier,
+    link: Option<SchedClassifierLinkId>,
+    netns: Netns,
+}
+
+impl Counter {
+    /// Attaches a counter to `interface`, behind whatever is there.
+    pub(crate) fn attach(netns: &Netns, interface: &str, way: TcAttachType, hook: Hook) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("fo{}_{serial}", std::process::id());
+        let map = array_of_one();
+        let program = load(&map, &name);
+        let info = loaded_programs()
+            .filter_map(Result::ok)
+            .find(|info| info.name() == name.as_bytes())
+            .expect("the program that was just loaded");
+        let mut classifier =
+            SchedClassifier::from_program_info(info, name.into()).expect("a classifier");
+        drop(program);
+        let options = match hook {
+            Hook::Clsact => TcAttachOptions::Netlink(NlOptions::default()),
+            Hook::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
+        };
+        let link = netns.run(|| {
+            if hook == Hook::Clsact {
+                let _there_already = qdisc_add_clsact(interface);
+            }
+            classifier.attach_with_options(interface, way, options).expect("attached")
+        });
+        Self { map, program: classifier, link: Some(link), netns: netns.clone() }
+    }
+
+    /// Packets seen so far.
+    pub(crate) fn seen(&self) -> u64 {
+        let (key, mut value) = (0_u32, 0_u64);
+        let mut attribute = [0_u64; 4];
+        attribute[0] = u64::try_from(self.map.as_raw_fd()).expect("a descriptor");
+        attribute[1] = (&raw const key) as u64;
+        attribute[2] = (&raw mut value) as u64;
+        bpf(BPF_MAP_LOOKUP_ELEM, &attribute);
+        value
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        let (program, link) = (&mut self.program, self.link.take().expect("attached once"));
+        self.netns.run(move || {
+            let _the_namespace_is_going_anyway = program.detach(link);
+        });
+    }
+}
+
+/// An array map of one u64.
+fn array_of_one() -> OwnedFd {
+    // map_type, key_size, value_size, max_entries
+    let attribute = [u64::from(BPF_MAP_TYPE_ARRAY) | 4 << 32, 8 | 1 << 32, 0, 0];
+    let fd = bpf(BPF_MAP_CREATE, &attribute);
+    // SAFETY: bpf(2) has just made it for us.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// One instruction: opcode, registers (destination in the low half), offset, immediate.
+const fn instruction(code: u8, registers: u8, offset: i16, immediate: i32) -> u64 {
+    code as u64
+        | (registers as u64) << 8
+        | (offset as u16 as u64) << 16
+        | (immediate as u32 as u64) << 32
+}
+
+fn load(map: &OwnedFd, name: &str) -> OwnedFd {
+    let program = [
+        // *(u32 *)(r10 - 4) = 0
+        instruction(0x62, 0x0a, -4, 0),
+        // r2 = r10 - 4
+        instruction(0xbf, 0xa2, 0, 0),
+        instruction(0x07, 0x02, 0, -4),
+        // r1 = map
+        instruction(0x18, 0x11, 0, map.as_raw_fd()),
+        instruction(0, 0, 0, 0),
+        // r0 = bpf_map_lookup_elem(r1, r2)
+        instruction(0x85, 0, 0, 1),
+        // if r0 == 0 goto out
+        instruction(0x15, 0x00, 2, 0),
+        // lock *(u64 *)r0 += 1
+        instruction(0xb7, 0x01, 0, 1),
+        instruction(0xdb, 0x10, 0, 0),
+        // out: return TC_ACT_UNSPEC, the next program decides
+        instruction(0xb7, 0x00, 0, -1),
+        instruction(0x95, 0, 0, 0),
+    ];
+    let license = c"GPL";
+    let mut log = vec![0_u8; 1 << 16];
+    let mut attribute = [0_u64; 9];
+    let count = u64::try_from(program.len()).expect("small");
+    attribute[0] = u64::from(BPF_PROG_TYPE_SCHED_CLS) | count << 32;
+    attribute[1] = program.as_ptr() as u64;
+    attribute[2] = license.as_ptr() as u64;
+    attribute[3] = 1 | (log.len() as u64) << 32;
+    attribute[4] = log.as_mut_ptr() as u64;
+    let mut words = [0_u8; 16];
+    words[..name.len()].copy_from_slice(name.as_bytes());
+    attribute[6] = u64::from_le_bytes(words[..8].try_into().expect("eight"));
+    attribute[7] = u64::from_le_bytes(words[8..].try_into().expect("eight"));
+    let fd = bpf(BPF_PROG_LOAD, &attribute);
+    // SAFETY: bpf(2) has just made it for us.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// bpf(2) with an attribute of whole words; panics with the error.
+fn bpf(command: libc::c_int, attribute: &[u64]) -> libc::c_int {
+    // SAFETY: the attribute is readable for its size, and the pointers in it live in the callers.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, attribute.as_ptr(), size_of_val(attribute))
+    };
+    assert!(result >= 0, "bpf({command}): {}", std::io::Error::last_os_error());
+    libc::c_int::try_from(result).expect("a descriptor or 0")
+}
