@@ -1,6 +1,7 @@
-//! `cargo xtask`: sets up, builds, runs, tests and checks teardown.
+//! `cargo xtask`: sets up, builds, runs, tests, checks and packs teardown.
 
 mod command;
+mod dist;
 mod ebpf;
 mod lint;
 mod setup;
@@ -12,7 +13,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use setup::Purpose;
 
-/// Sets up, builds, runs, tests and checks teardown.
+/// Sets up, builds, runs, tests, checks and packs teardown.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Cli {
@@ -25,7 +26,7 @@ struct Cli {
 enum Task {
     /// Install everything that any of the other tasks needs
     Setup,
-    /// Build teardown and start it: its demo, or what the arguments say
+    /// Build teardown and start it: observing its own traffic on loopback, or as the arguments say
     Run {
         /// Arguments for teardown
         #[arg(last = true)]
@@ -39,6 +40,8 @@ enum Task {
     },
     /// Check the form: rustfmt, clippy for both targets, licences, documentation
     Ci,
+    /// Build the release and pack it: an archive and, where dpkg is, a Debian package
+    Dist,
 }
 
 fn main() -> ExitCode {
@@ -67,18 +70,19 @@ impl Task {
                 setup::setup(&[Purpose::Build, Purpose::Lint])?;
                 lint::lint()
             }
+            Self::Dist => {
+                setup::setup(&[Purpose::Build])?;
+                dist::dist()
+            }
         }
     }
 }
 
 /// Builds teardown and becomes it, so that signals and the exit code are its own.
-fn run(mut args: Vec<String>) -> Result<()> {
+fn run(args: Vec<String>) -> Result<()> {
     command::step("Building teardown", || {
         command::loudly(workspace::cargo().args(["build", "--release", "--bin", "teardown"]))
     })?;
-    if args.is_empty() {
-        args.push("demo".into());
-    }
     let program = workspace::target_dir().join("release/teardown");
     Err(command::replace(command::privileged(&program)?.args(args)))
 }

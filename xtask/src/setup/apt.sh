@@ -25,5 +25,5 @@ apt-get update -q
 apt-get install -q --yes --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
 
 for unit in $new; do
-    if command -v systemctl >/dev/null; then systemctl --quiet disable "$unit" || :; fi
+    update-rc.d "$unit" disable || :
 done
