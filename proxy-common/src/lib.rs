@@ -4,8 +4,11 @@
 //! compile the same code, so that a close is judged alike live and from a file.
 #![cfg_attr(not(test), no_std)]
 
+pub mod flow;
 pub mod key;
 pub mod policy;
 pub mod segment;
 pub mod seq;
+pub mod socket;
+pub mod verdict;
 pub mod wire;

@@ -1,0 +1,142 @@
+//! Who closed first, with what, and whether the connection is over.
+
+use super::rst::Judgement;
+use super::{
+    CLOSED, End, Flow, HAS_SIGNAL_ACK, Outcome, RST_DOUBTED, SOCKET_ENDED, TIMED_OUT, TRACKED, rst,
+};
+use crate::key::Side;
+use crate::segment::{ACK, FIN, RST, Segment};
+use crate::seq::before;
+use crate::socket::tcp_state::CLOSE;
+
+/// What was closed before a step, to tell afterwards what the step closed.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    closed: [bool; 2],
+}
+
+impl Before {
+    #[inline(always)]
+    pub(super) const fn of(flow: &Flow) -> Self {
+        Self { closed: [flow.ends[0].has_closed(), flow.ends[1].has_closed()] }
+    }
+}
+
+/// Notes the FIN or RST of a segment that [`super::zeek::process`] has taken in.
+#[inline(always)]
+pub(super) fn note(flow: &mut Flow, segment: &Segment, judgement: Judgement, now_ns: u64) {
+    if segment.has(RST) {
+        rst::note(flow, segment, judgement, now_ns);
+        if judgement == Judgement::REFUSED {
+            return;
+        }
+    } else if segment.has(FIN) {
+        note_fin(flow.end_mut(segment.sender), now_ns);
+    } else {
+        return;
+    }
+    let end = flow.end_mut(segment.sender);
+    if segment.has(ACK) && (!end.has(HAS_SIGNAL_ACK) || before(segment.ack, end.signal_ack)) {
+        end.signal_ack = segment.ack;
+        end.bits |= HAS_SIGNAL_ACK;
+    }
+}
+
+#[inline(always)]
+pub(super) fn note_fin(end: &mut End, now_ns: u64) {
+    if end.fin_ns != 0 {
+        return;
+    }
+    end.fin_ns = if now_ns == 0 { 1 } else { now_ns };
+    let rst_at = end.isn.wrapping_add(end.last_rst);
+    if end.has_reset() && end.rsts != 0 && !before(rst_at, end.fin_end()) {
+        // The RST stands behind the FIN: the two were only seen in the wrong order.
+        end.fin_ns = end.rst_ns;
+    }
+}
+
+/// Closes the books on a step: what it closed, and whether all is over now.
+#[inline(always)]
+pub(super) fn conclude(flow: &mut Flow, before: Before, now_ns: u64) -> Outcome {
+    let after = Before::of(flow);
+    let mut outcome = 0;
+    if !before.closed[0] && !before.closed[1] && (after.closed[0] || after.closed[1]) {
+        outcome |= Outcome::FIRST_CLOSE;
+        flow.first_seen = if after.closed[0] { 1 } else { 2 };
+    }
+    if !(before.closed[0] && before.closed[1]) && after.closed[0] && after.closed[1] {
+        outcome |= Outcome::ANSWERED;
+    }
+    if !flow.has(CLOSED) && is_over(flow) {
+        flow.marks |= CLOSED;
+        flow.closed_ns = now_ns;
+        outcome |= Outcome::CLOSED;
+    }
+    Outcome(outcome)
+}
+
+/// Whether both ends sent their FIN, or one an accepted RST.
+#[inline(always)]
+#[must_use]
+pub const fn wire_is_over(flow: &Flow) -> bool {
+    let [low, high] = &flow.ends;
+    (low.fin_ns != 0 && high.fin_ns != 0)
+        || (low.has_reset() && !low.has(RST_DOUBTED))
+        || (high.has_reset() && !high.has(RST_DOUBTED))
+}
+
+/// Whether the connection is over: on the wire, and for every local socket that takes part.
+///
+/// A socket that lingers in LAST_ACK or FIN_WAIT1 may still see its FIN refused, and one that
+/// got a RST it did not believe lives on.
+#[inline(always)]
+#[must_use]
+pub const fn is_over(flow: &Flow) -> bool {
+    let [low, high] = &flow.ends;
+    (wire_is_over(flow) || low.has(SOCKET_ENDED) || high.has(SOCKET_ENDED))
+        && !is_open_here(low)
+        && !is_open_here(high)
+}
+
+#[inline(always)]
+const fn is_open_here(end: &End) -> bool {
+    end.has(TRACKED) && end.socket_state != CLOSE
+}
+
+/// The end that closed first.
+///
+/// An end whose FIN or RST acknowledges the other's FIN came second, however the two were
+/// captured. Where neither saw the other's, both closed at once, and the one seen first counts.
+#[inline(always)]
+#[must_use]
+pub const fn first_closer(flow: &Flow) -> Option<Side> {
+    let [low, high] = &flow.ends;
+    if low.has_closed() && high.has_closed() {
+        let low_answers = saw_fin_of(low, high);
+        let high_answers = saw_fin_of(high, low);
+        return Some(if low_answers && !high_answers {
+            Side::HIGH
+        } else if high_answers && !low_answers {
+            Side::LOW
+        } else if low.closed_at() != high.closed_at() {
+            if low.closed_at() < high.closed_at() { Side::LOW } else { Side::HIGH }
+        } else if flow.first_seen == 2 {
+            Side::HIGH
+        } else {
+            Side::LOW
+        });
+    }
+    if low.has_closed() || (!high.has_closed() && low.has(TIMED_OUT)) {
+        Some(Side::LOW)
+    } else if high.has_closed() || high.has(TIMED_OUT) {
+        Some(Side::HIGH)
+    } else {
+        None
+    }
+}
+
+/// Whether `end` had seen `peer`'s FIN when it closed.
+#[inline(always)]
+const fn saw_fin_of(end: &End, peer: &End) -> bool {
+    peer.fin_ns != 0 && end.has(HAS_SIGNAL_ACK) && !before(end.signal_ack, peer.fin_end())
+}

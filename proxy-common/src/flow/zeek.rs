@@ -1,0 +1,416 @@
+//! Zeek's endpoint states, sequence numbers and letters, packet by packet.
+//!
+//! The order of the steps within a packet is Zeek's (`TCPSessionAdapter::Process`), as letters
+//! depend on it; the steps are named after what they decide.
+
+use super::{
+    DID_CLOSE, End, EndpointState, Flow, HAS_WINDOW, Mode, PARTIAL, SEEN, SYN_SEEN, gap, history,
+};
+use crate::key::Side;
+use crate::segment::{ACK, FIN, NO_WINDOW_SCALE, RST, SYN, Segment};
+
+/// A jump of sequence numbers that a SYN or RST is not believed (Zeek's `TOO_LARGE_SEQ_DELTA`).
+const TOO_LARGE_JUMP: i32 = 1_048_576;
+
+/// RFC 7323, 2.3: larger shifts count as this one.
+const MAX_WINDOW_SCALE: u8 = 14;
+
+/// Moves the endpoint states, numbers and history by one segment.
+#[inline(always)]
+pub(super) fn process(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u64) {
+    let from = Side(segment.sender.0 & 1);
+    let peer = from.other();
+    let is_orig = from.index() == flow.orig.index();
+
+    note_partial(flow, from, segment, is_orig);
+    start_numbers(flow.end_mut(from), segment);
+    let at = segment.seq.wrapping_sub(flow.end(from).isn);
+    let underflow = is_underflow(flow.end(from), segment.seq, flow.end(from).next, false);
+    write_letters(flow, from, segment, at);
+    take_window(flow, from, segment);
+    if !(flow.end(from).has(DID_CLOSE) && flow.end(peer).has(DID_CLOSE)) {
+        flow.last_ns = now_ns;
+    }
+    if segment.has(SYN) {
+        take_window_scale(flow, from, segment);
+        let end = flow.end_mut(from);
+        end.syns = end.syns.saturating_add(1);
+        end.bits |= SYN_SEEN;
+    }
+    if segment.has(FIN) {
+        let end = flow.end_mut(from);
+        end.fins = end.fins.saturating_add(1);
+    }
+    if segment.has(RST) {
+        let end = flow.end_mut(from);
+        end.rsts = end.rsts.saturating_add(1);
+    }
+    let acked = take_ack(flow, from, segment);
+    advance(flow, from, segment);
+    let closes = move_state(flow, from, segment);
+    if mode.is_full() {
+        if let Some(at) = acked {
+            gap::acknowledged(flow, peer, at);
+        }
+        if segment.payload != 0 && !segment.has(RST) && !underflow {
+            let first = if segment.has(SYN) { at } else { at.wrapping_sub(1) };
+            gap::received(flow, from, first, segment.payload);
+        }
+    }
+    flow.end_mut(from).bits |= SEEN;
+    if closes {
+        settle(flow, from, now_ns);
+    }
+}
+
+/// Whether a SYN on this flow's tuple begins another connection.
+///
+/// Zeek's `IsReuse`, but for a bare SYN that crosses the other end's (RFC 9293, 3.5): Zeek calls
+/// that another connection, and here it is the simultaneous open of this one.
+#[inline(always)]
+pub(super) fn is_reuse(flow: &Flow, segment: &Segment) -> bool {
+    let (orig, resp) = (flow.end(flow.orig), flow.end(flow.orig.other()));
+    let is_syn_ack = segment.has(ACK);
+    if is_syn_ack && orig.state != EndpointState::INACTIVE {
+        return false;
+    }
+    if orig.has(DID_CLOSE) && resp.has(DID_CLOSE) {
+        return true;
+    }
+    let (began, isn) = if is_syn_ack { (resp.state, resp.isn) } else { (orig.state, orig.isn) };
+    if segment.seq == isn {
+        return false;
+    }
+    if is_syn_ack || resp.state != EndpointState::INACTIVE {
+        // Both ends of a simultaneous open repeat their SYNs.
+        return !(resp.has(SYN_SEEN) && orig.has(SYN_SEEN) && segment.seq == resp.isn);
+    }
+    let reversed = began == EndpointState::SYN_ACK_SENT && segment.seq == resp.isn;
+    let crossed = began == EndpointState::SYN_SENT
+        && segment.sender.index() != flow.orig.index()
+        && orig.has(SYN_SEEN);
+    !(reversed || crossed)
+}
+
+#[inline(always)]
+fn note_partial(flow: &mut Flow, from: Side, segment: &Segment, is_orig: bool) {
+    if flow.end(from).has(SEEN) {
+        return;
+    }
+    if is_orig {
+        if segment.flags & (SYN | ACK) == SYN {
+            flow.marks &= !PARTIAL;
+        } else {
+            flow.marks |= PARTIAL;
+        }
+    } else if flow.marks & PARTIAL == 0 && !segment.has(SYN) {
+        flow.marks |= PARTIAL;
+    }
+}
+
+/// The sequence number after the segment. A RST's data is no part of the stream.
+#[inline(always)]
+fn end_of(segment: &Segment) -> u32 {
+    if segment.has(RST) { segment.end().wrapping_sub(segment.payload) } else { segment.end() }
+}
+
+/// Where numbering starts. Without a SYN, as if one had stood before the first byte.
+#[inline(always)]
+fn start_numbers(end: &mut End, segment: &Segment) {
+    let syn = segment.has(SYN);
+    let state = end.state;
+    if state == EndpointState::INACTIVE {
+        end.isn = if syn { segment.seq } else { segment.seq.wrapping_sub(1) };
+        end.acked = end.isn;
+        end.next = if syn { end_of(segment) } else { segment.seq };
+        return;
+    }
+    let guess_wrong = state == EndpointState::ESTABLISHED
+        || state == EndpointState::PARTIAL
+        || ((state == EndpointState::SYN_SENT || state == EndpointState::SYN_ACK_SENT)
+            && segment.seq != end.isn)
+        || (state == EndpointState::RESET && end.prev_state == EndpointState::INACTIVE);
+    if syn && guess_wrong {
+        end.isn = segment.seq;
+        end.acked = segment.seq;
+        end.next = end_of(segment);
+    }
+}
+
+/// Whether `number` lies before the start of the end's numbering, as `last` and the count of
+/// wraps tell.
+#[inline(always)]
+fn is_underflow(end: &End, number: u32, last: u32, of_acks: bool) -> bool {
+    let wraps = if of_acks { end.ack_wraps } else { end.wraps };
+    let delta = number.wrapping_sub(last) as i32;
+    let behind = delta < 0 && wraps != 0 && number > last;
+    let ahead = delta > 0 && number < last;
+    let wraps = if behind { wraps - 1 } else { wraps };
+    wraps == 0 && !ahead && (number.wrapping_sub(end.isn) as i32) < 0
+}
+
+#[inline(always)]
+fn write_letters(flow: &mut Flow, from: Side, segment: &Segment, at: u32) {
+    let control = segment.flags & (SYN | FIN | RST);
+    if control == 0 {
+        if segment.payload != 0 {
+            history::add_once(flow, from, history::DATA_LETTER, b'D');
+        } else if segment.has(ACK) {
+            history::add_once(flow, from, history::ACK_LETTER, b'A');
+        }
+    } else if control == SYN {
+        let letter = if segment.has(ACK) { b'H' } else { b'S' };
+        if history::add_once(flow, from, history::SYN_LETTER, letter)
+            && at != flow.end(from).last_syn
+        {
+            history::add(flow, from, letter);
+        }
+        flow.end_mut(from).last_syn = at;
+    } else if control == FIN {
+        // A FIN stands after its segment's data.
+        let at = at.wrapping_add(segment.payload);
+        let seen = history::add_once(flow, from, history::FIN_LETTER, b'F');
+        if seen && flow.end(from).fins != 0 && at != flow.end(from).last_fin {
+            history::add(flow, from, b'F');
+        }
+        flow.end_mut(from).last_fin = at;
+    } else if control == RST {
+        let seen = history::add_once(flow, from, history::RST_LETTER, b'R');
+        if seen && flow.end(from).rsts != 0 && at != flow.end(from).last_rst {
+            history::add(flow, from, b'R');
+        }
+        flow.end_mut(from).last_rst = at;
+    } else if control & (FIN | RST) == FIN | RST {
+        history::add_once(flow, from, history::FIN_RST_LETTER, b'I');
+    } else {
+        history::add_once(flow, from, history::MULTI_FLAG_LETTER, b'Q');
+    }
+}
+
+/// Zero windows are worth a letter unless the peer will send nothing more anyway.
+#[inline(always)]
+fn take_window(flow: &mut Flow, from: Side, segment: &Segment) {
+    if segment.has(RST) || flow.end(from).state == EndpointState::RESET {
+        return;
+    }
+    if segment.window == 0 && flow.end(from.other()).state != EndpointState::CLOSED {
+        history::count_zero_window(flow, from);
+    }
+    let end = flow.end_mut(from);
+    let scale = if segment.has(SYN) { 0 } else { end.window_scale & 0xf };
+    end.window = u32::from(segment.window) << scale;
+}
+
+/// The scale holds if both SYNs carry the option (RFC 7323, 2.2).
+#[inline(always)]
+fn take_window_scale(flow: &mut Flow, from: Side, segment: &Segment) {
+    let peer = from.other();
+    if segment.window_scale == NO_WINDOW_SCALE {
+        flow.end_mut(from).window_scale = 0;
+        if segment.has(ACK) {
+            flow.end_mut(peer).window_scale = 0;
+        }
+    } else if segment.window_scale > MAX_WINDOW_SCALE {
+        flow.end_mut(from).window_scale = MAX_WINDOW_SCALE;
+    } else {
+        flow.end_mut(from).window_scale = segment.window_scale;
+    }
+    flow.end_mut(from).bits |= HAS_WINDOW;
+}
+
+/// What the segment acknowledges: moves the peer's `acked`, and says how far into the peer's
+/// bytes the acknowledgment reaches (as a distance from its `isn`), if it can be believed.
+#[inline(always)]
+fn take_ack(flow: &mut Flow, from: Side, segment: &Segment) -> Option<u32> {
+    if !segment.has(ACK) {
+        return None;
+    }
+    let peer = flow.end_mut(from.other());
+    if peer.state == EndpointState::INACTIVE {
+        let isn = segment.ack.wrapping_sub(1);
+        peer.isn = isn;
+        peer.acked = isn;
+        peer.next = isn;
+        return Some(1);
+    }
+    if is_underflow(peer, segment.ack, peer.acked, true) {
+        return None;
+    }
+    if !segment.has(RST) {
+        let delta = segment.ack.wrapping_sub(peer.acked) as i32;
+        // An acknowledgment of 0 from afar is rather a broken one.
+        if delta > 0 && !(segment.ack == 0 && delta > TOO_LARGE_JUMP) {
+            if segment.ack < peer.acked {
+                peer.ack_wraps = peer.ack_wraps.saturating_add(1);
+            }
+            peer.acked = segment.ack;
+        }
+    }
+    Some(segment.ack.wrapping_sub(peer.isn))
+}
+
+/// How far the end has sent; a segment with data that does not reach further is a retransmission.
+#[inline(always)]
+fn advance(flow: &mut Flow, from: Side, segment: &Segment) {
+    let end = flow.end_mut(from);
+    let to = end_of(segment);
+    let delta = to.wrapping_sub(end.next) as i32;
+    let too_far = delta > TOO_LARGE_JUMP || delta < -TOO_LARGE_JUMP;
+    if segment.has(SYN | RST) && too_far {
+        return;
+    }
+    let only_syn_seen = end.next == end.isn.wrapping_add(1);
+    if segment.has(FIN) && only_syn_seen || end.state != EndpointState::RESET && delta > 0 {
+        if to < end.next {
+            end.wraps = end.wraps.saturating_add(1);
+        }
+        end.next = to;
+    } else if end.state != EndpointState::RESET && segment.payload != 0 {
+        history::count_retransmission(flow, from);
+    }
+}
+
+#[inline(always)]
+pub(super) fn set_state(end: &mut End, state: EndpointState) {
+    if end.state != state {
+        end.prev_state = end.state;
+        end.state = state;
+    }
+}
+
+/// Zeek's state machine; says whether the segment may close this end.
+#[inline(always)]
+fn move_state(flow: &mut Flow, from: Side, segment: &Segment) -> bool {
+    let state = flow.end(from).state;
+    if state == EndpointState::INACTIVE {
+        wake(flow, from, segment)
+    } else if state == EndpointState::SYN_SENT || state == EndpointState::SYN_ACK_SENT {
+        close_in_handshake(flow.end_mut(from), segment)
+    } else if state == EndpointState::ESTABLISHED || state == EndpointState::PARTIAL {
+        close_established(flow, from, segment)
+    } else if state == EndpointState::CLOSED {
+        reset_closed(flow, from, segment)
+    } else {
+        false
+    }
+}
+
+/// The first segment of an end.
+#[inline(always)]
+fn wake(flow: &mut Flow, from: Side, segment: &Segment) -> bool {
+    let peer = from.other();
+    if segment.has(SYN) {
+        if from.index() == flow.orig.index() {
+            let state = if segment.has(ACK) {
+                EndpointState::SYN_ACK_SENT
+            } else {
+                EndpointState::SYN_SENT
+            };
+            set_state(flow.end_mut(from), state);
+        } else {
+            answer_syn(flow, from, segment);
+        }
+    }
+    if segment.has(FIN) {
+        set_state(flow.end_mut(from), EndpointState::CLOSED);
+    }
+    if segment.has(RST) {
+        set_state(flow.end_mut(from), EndpointState::RESET);
+    }
+    if flow.end(from).state == EndpointState::INACTIVE {
+        let is_orig = from.index() == flow.orig.index();
+        let acks_a_syn =
+            !is_orig && segment.payload == 0 && flow.end(peer).state == EndpointState::SYN_SENT;
+        if acks_a_syn {
+            // Some acknowledge a SYN before they answer it with theirs.
+        } else if segment.has(ACK) && flow.end(peer).state == EndpointState::ESTABLISHED {
+            // The SYN was missed, and its answer and the acknowledgment of that were not.
+            set_state(flow.end_mut(from), EndpointState::ESTABLISHED);
+            flow.marks &= !PARTIAL;
+        } else {
+            set_state(flow.end_mut(from), EndpointState::PARTIAL);
+        }
+    }
+    segment.has(FIN | RST)
+}
+
+/// The responder's first SYN: an answer, one that crossed, or the originator's seen too late.
+#[inline(always)]
+fn answer_syn(flow: &mut Flow, from: Side, segment: &Segment) {
+    let peer = from.other();
+    let before = flow.end(peer).state;
+    if !segment.has(ACK)
+        && before == EndpointState::SYN_ACK_SENT
+        && segment.seq == flow.end(from).isn
+    {
+        // SYN and SYN+ACK were seen in the wrong order: the roles flip.
+        flow.marks &= !PARTIAL;
+        flow.orig = from;
+        history::push(flow, b'^');
+        set_state(flow.end_mut(peer), EndpointState::ESTABLISHED);
+    } else if before == EndpointState::SYN_SENT {
+        set_state(flow.end_mut(peer), EndpointState::ESTABLISHED);
+    }
+    set_state(flow.end_mut(from), EndpointState::ESTABLISHED);
+}
+
+#[inline(always)]
+fn close_in_handshake(end: &mut End, segment: &Segment) -> bool {
+    if segment.has(FIN) {
+        set_state(end, EndpointState::CLOSED);
+    }
+    if segment.has(RST) {
+        set_state(end, EndpointState::RESET);
+    }
+    segment.has(FIN | RST)
+}
+
+#[inline(always)]
+fn close_established(flow: &mut Flow, from: Side, segment: &Segment) -> bool {
+    let peer = from.other();
+    if segment.has(SYN)
+        && !segment.has(ACK)
+        && flow.end(from).state == EndpointState::PARTIAL
+        && flow.end(peer).state == EndpointState::INACTIVE
+    {
+        set_state(flow.end_mut(from), EndpointState::SYN_SENT);
+    }
+    if segment.has(RST) {
+        set_state(flow.end_mut(from), EndpointState::RESET);
+    } else if segment.has(FIN) {
+        set_state(flow.end_mut(from), EndpointState::CLOSED);
+        let peer = flow.end_mut(peer);
+        if peer.state == EndpointState::RESET && peer.prev_state == EndpointState::CLOSED {
+            // FIN, then RST, then the other's FIN: the close was a normal one after all.
+            set_state(peer, EndpointState::CLOSED);
+        }
+    }
+    segment.has(FIN | RST)
+}
+
+/// After its FIN only a RST matters, and only while the peer has not sent its FIN.
+#[inline(always)]
+fn reset_closed(flow: &mut Flow, from: Side, segment: &Segment) -> bool {
+    if !segment.has(RST) || flow.end(from.other()).state == EndpointState::CLOSED {
+        return false;
+    }
+    let end = flow.end_mut(from);
+    set_state(end, EndpointState::RESET);
+    !end.has(DID_CLOSE)
+}
+
+/// This end's close is complete; so is the connection's, if the other's is or cannot come.
+#[inline(always)]
+pub(super) fn settle(flow: &mut Flow, from: Side, now_ns: u64) {
+    if flow.end(from).has(DID_CLOSE) {
+        return;
+    }
+    let end = flow.end_mut(from);
+    end.bits |= DID_CLOSE;
+    let reset = end.state == EndpointState::RESET;
+    let peer = flow.end(from.other());
+    let complete = reset || peer.has(DID_CLOSE) || peer.state == EndpointState::INACTIVE;
+    if complete && flow.settled_ns == 0 {
+        flow.settled_ns = now_ns;
+    }
+}

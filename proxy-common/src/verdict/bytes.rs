@@ -1,0 +1,61 @@
+//! How many bytes of data an end sent.
+
+use crate::flow::{End, EndpointState, SYN_SEEN};
+use crate::socket::KNOWS_BYTES;
+
+/// Bytes that `end` sent, by the best witness.
+///
+/// Sequence numbers are exact, but modulo 2^32; the socket's counters have 64 bits, and count
+/// SYN and FIN in some kernels. Together they are exact.
+pub(super) fn sent(end: &End, peer: &End, inferred: bool) -> Option<u64> {
+    let counted = if end.known & KNOWS_BYTES != 0 {
+        Some(end.bytes_acked)
+    } else if peer.known & KNOWS_BYTES != 0 {
+        Some(peer.bytes_received)
+    } else {
+        None
+    };
+    let by_numbers = by_numbers(end, peer);
+    match counted {
+        Some(counted) if end.bits & SYN_SEEN != 0 => Some(nearest(counted, by_numbers)),
+        Some(counted) => Some(counted),
+        None if inferred && end.bits & SYN_SEEN == 0 && end.segments != 0 => None,
+        None => Some(by_numbers),
+    }
+}
+
+/// Zeek's `Size()`: what was sent or acknowledged, without the SYN and the FIN.
+fn by_numbers(end: &End, peer: &End) -> u64 {
+    let nothing_acked = end.ack_wraps == 0 && end.acked.wrapping_sub(end.isn) <= 1;
+    if end.prev_state == EndpointState::SYN_SENT
+        && end.state == EndpointState::RESET
+        && peer.state == EndpointState::INACTIVE
+        && !nothing_acked
+    {
+        // A half-open connection, found and aborted: its numbers mean nothing.
+        return 0;
+    }
+    let full = |number: u32, wraps: u16| (u64::from(wraps) << 32) + u64::from(number);
+    let reach = full(end.next, end.wraps).max(full(end.acked, end.ack_wraps));
+    let size = reach.saturating_sub(u64::from(end.isn)).saturating_sub(1);
+    if end.fins != 0 { size.saturating_sub(1) } else { size }
+}
+
+/// The number nearest to `counted` that equals `exact` modulo 2^32.
+fn nearest(counted: u64, exact: u64) -> u64 {
+    let off = (exact as u32).wrapping_sub(counted as u32) as i32;
+    counted.saturating_add_signed(i64::from(off))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_counter_and_a_number_agree() {
+        assert_eq!(nearest(101, 100), 100);
+        assert_eq!(nearest((1 << 32) + 7, 5), (1 << 32) + 5);
+        assert_eq!(nearest(3 << 32, u64::from(u32::MAX)), (3 << 32) - 1);
+        assert_eq!(nearest(1, 0), 0);
+    }
+}
