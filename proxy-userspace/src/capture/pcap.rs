@@ -1,0 +1,171 @@
+//! pcap files: one link type, packets one after another.
+
+use super::input::Input;
+use super::link::{self, LinkType};
+use super::{Account, Damage, Error, Options, Seen, Sink};
+use pcap_parser::traits::PcapReaderIterator;
+use pcap_parser::{LegacyPcapReader, PcapBlockOwned, PcapError};
+use proxy_common::segment::BAD_CHECKSUM;
+use proxy_common::wire::Refusal;
+use std::ops::ControlFlow;
+
+/// Bytes held of the file at a time.
+pub(super) const WINDOW: usize = 1 << 20;
+/// The longest packet or block that is believed; longer ones are damage.
+const LONGEST: usize = 16 << 20;
+
+/// Reads a pcap file; see [`super::read`].
+pub(super) fn read(
+    input: Input,
+    options: &Options,
+    sink: &mut impl Sink,
+    account: &mut Account,
+) -> Result<(), Error> {
+    let name = input.name.clone();
+    let failure = input.failure();
+    let mut reader = LegacyPcapReader::new(WINDOW, input).map_err(|_| Error::Foreign {
+        name,
+        what: "its pcap header is incomplete: 24 bytes are needed".into(),
+    })?;
+    let mut link = None;
+    let mut nanoseconds = 1000;
+    loop {
+        let consumed = match reader.next() {
+            Ok((len, PcapBlockOwned::LegacyHeader(header))) => {
+                link = LinkType::of(header.network.0);
+                if header.is_nanosecond_precision() {
+                    nanoseconds = 1;
+                }
+                if link.is_none() {
+                    account.notes.push(unknown_link(header.network.0));
+                }
+                len
+            }
+            Ok((len, PcapBlockOwned::Legacy(block))) => {
+                let time_ns = u64::from(block.ts_sec) * 1_000_000_000
+                    + u64::from(block.ts_usec) * nanoseconds;
+                let frame = Frame {
+                    time_ns,
+                    link,
+                    bytes: block.data,
+                    len: block.origlen,
+                    vantage: 0,
+                    comment: None,
+                };
+                if frame.show(options, sink, account).is_break() {
+                    return Ok(());
+                }
+                len
+            }
+            Ok((len, PcapBlockOwned::NG(_))) => len,
+            Err(PcapError::Eof) => break,
+            Err(PcapError::Incomplete(_)) => {
+                // A failed read is taken for the end and kept in `failure`.
+                let _ = reader.refill();
+                continue;
+            }
+            Err(error) => {
+                let what = problem(&error, "packet");
+                if matches!(error, PcapError::BufferTooSmall) && grow(&mut reader) {
+                    continue;
+                }
+                account.damage = Some(Damage { offset: reader.consumed() as u64, what });
+                break;
+            }
+        };
+        reader.consume(consumed);
+    }
+    let end = reader.consumed() as u64;
+    if let Some(error) = failure.take() {
+        account.damage = Some(Damage { offset: end, what: error.to_string() });
+    }
+    Ok(())
+}
+
+/// Makes room for a block that is longer than the window; false where none is that long.
+pub(super) fn grow(reader: &mut impl PcapReaderIterator) -> bool {
+    let (window, held) = (reader.data().len() + reader.position(), reader.data().len());
+    let wanted = window.max(held).max(WINDOW) * 2;
+    let grown = wanted <= LONGEST && reader.grow(wanted);
+    if grown {
+        let _ = reader.refill();
+    }
+    grown
+}
+
+/// What is wrong where the parser stopped; `unit` is what it was reading.
+pub(super) fn problem<I>(error: &PcapError<I>, unit: &str) -> String {
+    match error {
+        PcapError::UnexpectedEof | PcapError::Incomplete(_) => {
+            format!("the file ends within a {unit}")
+        }
+        PcapError::BufferTooSmall => {
+            format!("a {unit} claims more than {} MiB", LONGEST >> 20)
+        }
+        _ => format!("no {unit} begins here"),
+    }
+}
+
+/// The note on packets of a link type that is not known.
+pub(super) fn unknown_link(registered: i32) -> String {
+    format!(
+        "link type {registered} is not known here: its packets are left out (known are Ethernet, \
+         Linux cooked, raw IP, loopback, PPP and Cisco HDLC)"
+    )
+}
+
+/// A captured frame on its way to the sink.
+pub(super) struct Frame<'a> {
+    pub(super) time_ns: u64,
+    pub(super) link: Option<LinkType>,
+    pub(super) bytes: &'a [u8],
+    pub(super) len: u32,
+    pub(super) vantage: u32,
+    pub(super) comment: Option<&'a str>,
+}
+
+impl Frame<'_> {
+    /// Shows the frame's segment to the sink, or counts why there is none.
+    #[inline]
+    pub(super) fn show(
+        &self,
+        options: &Options,
+        sink: &mut impl Sink,
+        account: &mut Account,
+    ) -> ControlFlow<()> {
+        account.packets += 1;
+        let skipped = &mut account.skipped;
+        let Some(link) = self.link else {
+            skipped.link += 1;
+            return ControlFlow::Continue(());
+        };
+        let (mut packet, bytes) = match link::segment(link, self.bytes, self.len, self.vantage) {
+            Ok(found) => found,
+            Err(refusal) => {
+                *match refusal {
+                    Refusal::NotIp => &mut skipped.not_ip,
+                    Refusal::NotTcp => &mut skipped.not_tcp,
+                    Refusal::Fragment => &mut skipped.fragments,
+                    Refusal::Truncated => &mut skipped.truncated,
+                    Refusal::Malformed => &mut skipped.malformed,
+                } += 1;
+                return ControlFlow::Continue(());
+            }
+        };
+        if options.checksums && !link::checksum_is_right(&packet, bytes) {
+            account.bad_checksums += 1;
+            packet.segment.marks |= BAD_CHECKSUM;
+        }
+        account.segments += 1;
+        let data = usize::from(packet.tcp_offset) + usize::from(packet.tcp_header_len);
+        let end = data.saturating_add(packet.segment.payload as usize).min(bytes.len());
+        sink.segment(&Seen {
+            number: account.packets,
+            time_ns: self.time_ns,
+            key: packet.key,
+            segment: packet.segment,
+            payload: bytes.get(data..end).unwrap_or_default(),
+            comment: self.comment,
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! The text that tcpdump prints, read as segments.
+//!
+//! It comes as it was pasted: with any of the `-t` options, with link headers or without, quoted,
+//! wrapped, with hex dumps and prompts in between, with names for addresses or with none at all.
+//! What a line says is parsed in [`packet`]; its sequence numbers are made absolute again in
+//! [`numbers`]; lines without addresses are told apart in [`nameless`].
+
+pub mod clock;
+pub mod lines;
+pub mod nameless;
+pub mod names;
+pub mod numbers;
+pub mod packet;
+
+use super::input::Input;
+use super::{Account, Damage, Error, Options, Seen, Sink};
+use clock::Times;
+use lines::{Lines, Logical};
+use nameless::Nameless;
+use names::Addresses;
+use numbers::Numbers;
+use packet::Line;
+use proxy_common::key::FlowKey;
+use proxy_common::segment::{BAD_CHECKSUM, Segment};
+use std::ops::ControlFlow;
+
+/// Reads the text of tcpdump; see [`super::read`].
+pub(super) fn read(
+    input: Input,
+    options: &Options,
+    sink: &mut impl Sink,
+    account: &mut Account,
+) -> Result<(), Error> {
+    let name = input.name.clone();
+    let failure = input.failure();
+    let mut reader = Reader {
+        times: Times::guess(input.head()),
+        addresses: Addresses::default(),
+        numbers: Numbers::default(),
+        nameless: Nameless::default(),
+        interfaces: Vec::new(),
+        checksums: options.checksums,
+    };
+    let mut lines = Lines::new(input);
+    let mut logical = Logical::default();
+    let mut flow = ControlFlow::Continue(());
+    while flow.is_continue()
+        && let Some(line) = lines.next()
+    {
+        flow = logical.push(line.bytes, line.number, |bytes, number| {
+            reader.line(bytes, number, sink, account)
+        });
+    }
+    if flow.is_continue() {
+        let _ = logical.finish(|bytes, number| reader.line(bytes, number, sink, account));
+    }
+    if let Some(error) = failure.take() {
+        account.damage = Some(Damage { offset: lines.offset(), what: error.to_string() });
+    }
+    account.clock = reader.times.clock();
+    account.notes.extend(reader.times.note());
+    account.notes.extend(reader.nameless.notes());
+    if account.packets == 0 && account.damage.is_none() {
+        let what = "no line of tcpdump's is in it (it would read like \
+                    `11:17:45.102437 IP 192.0.2.1.40000 > 192.0.2.2.80: Flags [S], seq 1, …`)";
+        return Err(Error::Foreign { name, what: what.into() });
+    }
+    Ok(())
+}
+
+/// What is known while lines go by.
+struct Reader {
+    times: Times,
+    addresses: Addresses,
+    numbers: Numbers,
+    nameless: Nameless,
+    /// The interfaces that `-i any` names, with the direction.
+    interfaces: Vec<Box<[u8]>>,
+    /// Wrong checksums count.
+    checksums: bool,
+}
+
+impl Reader {
+    /// Shows what a line tells, if it tells a segment.
+    fn line(
+        &mut self,
+        bytes: &[u8],
+        number: u64,
+        sink: &mut impl Sink,
+        account: &mut Account,
+    ) -> ControlFlow<()> {
+        let Some(line) = packet::parse(bytes) else {
+            if let Some(stamp) = packet::other_packet(bytes) {
+                self.times.time_ns(stamp);
+                account.packets += 1;
+                account.skipped.not_tcp += 1;
+            }
+            return ControlFlow::Continue(());
+        };
+        account.packets += 1;
+        let time_ns = self.times.time_ns(line.stamp);
+        let Some((key, mut segment)) = self.place(&line, number, time_ns, sink) else {
+            return ControlFlow::Continue(());
+        };
+        account.segments += 1;
+        segment.vantage = self.vantage(line.interface);
+        if line.bad_checksum && self.checksums {
+            account.bad_checksums += 1;
+            segment.marks |= BAD_CHECKSUM;
+        }
+        sink.segment(&Seen { number, time_ns, key, segment, payload: line.tail, comment: None })
+    }
+
+    /// The connection and the segment of a line; `None` where it may be any of several's.
+    fn place(
+        &mut self,
+        line: &Line<'_>,
+        number: u64,
+        time_ns: u64,
+        sink: &mut impl Sink,
+    ) -> Option<(FlowKey, Segment)> {
+        let source = line.source.and_then(|token| self.addresses.endpoint(token, sink));
+        let destination = line.destination.and_then(|token| self.addresses.endpoint(token, sink));
+        match (source, destination) {
+            (Some(source), Some(destination))
+                if source != destination && (source.port != 0 || destination.port != 0) =>
+            {
+                let (key, sender) = FlowKey::new(source, destination);
+                Some((key, self.numbers.segment(&key, sender, line)))
+            }
+            _ => self.nameless.segment(line, number, time_ns, sink),
+        }
+    }
+
+    /// A number for the interface and direction that `-i any` shows; 0 without.
+    fn vantage(&mut self, interface: &[u8]) -> u32 {
+        if interface.is_empty() {
+            return 0;
+        }
+        let known = self.interfaces.iter().position(|known| **known == *interface);
+        let index = known.unwrap_or_else(|| {
+            self.interfaces.push(interface.into());
+            self.interfaces.len() - 1
+        });
+        index as u32 + 1
+    }
+}

@@ -1,0 +1,275 @@
+//! The times of a text: which of tcpdump's `-t` options printed them, and what they come to.
+
+use super::super::Clock;
+
+/// A time as printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// None (`-t`).
+    None,
+    /// Hours, minutes, seconds: the time of day, or since a packet (`-ttt`, `-ttttt`), in
+    /// nanoseconds.
+    Hours(u64),
+    /// Nanoseconds since 1970: `-tt` or, with a date, `-tttt` (taken for UTC).
+    Epoch(u64),
+}
+
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 86_400 * SECOND;
+
+impl Stamp {
+    /// Reads the time that a line begins with, behind a packet number (`-#`) if there is one,
+    /// and gives the rest.
+    #[must_use]
+    pub fn parse(line: &[u8]) -> (Self, &[u8]) {
+        let line = line.trim_ascii_start();
+        let (first, after) = number(line);
+        let Some(first) = first else { return (Self::None, line) };
+        match after {
+            [b':', rest @ ..] if first < 100 => clock(first, rest).unwrap_or((Self::None, line)),
+            [b'-', rest @ ..] if first >= 1970 => date(first, rest).unwrap_or((Self::None, line)),
+            [b'.', rest @ ..] => match fraction(rest) {
+                Some((nanoseconds, rest)) if first < 1 << 33 => {
+                    (Self::Epoch(first * SECOND + nanoseconds), rest.trim_ascii_start())
+                }
+                _ => (Self::None, line),
+            },
+            [b' ', b' ', rest @ ..] => {
+                // A packet number; what follows it must not be another.
+                match rest.trim_ascii_start() {
+                    rest @ [b'0'..=b'9', ..] if number(rest).1.first() != Some(&b' ') => {
+                        Self::parse(rest)
+                    }
+                    rest => (Self::None, rest),
+                }
+            }
+            _ => (Self::None, line),
+        }
+    }
+}
+
+/// `MM:SS.fraction` behind the hours.
+fn clock(hours: u64, rest: &[u8]) -> Option<(Stamp, &[u8])> {
+    let (minutes, rest) = number(rest);
+    let (seconds, rest) = number(rest.strip_prefix(b":")?);
+    let (nanoseconds, rest) = match rest {
+        [b'.', rest @ ..] => fraction(rest)?,
+        rest => (0, rest),
+    };
+    let (minutes, seconds) = (minutes?, seconds?);
+    if minutes > 59 || seconds > 60 || !matches!(rest.first(), None | Some(b' ')) {
+        return None;
+    }
+    let time = ((hours * 60 + minutes) * 60 + seconds) * SECOND + nanoseconds;
+    Some((Stamp::Hours(time), rest.trim_ascii_start()))
+}
+
+/// `MM-DD HH:MM:SS.fraction` behind the year.
+fn date(year: u64, rest: &[u8]) -> Option<(Stamp, &[u8])> {
+    let (month, rest) = number(rest);
+    let (day, rest) = number(rest.strip_prefix(b"-")?);
+    let (hours, rest) = number(rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"T"))?);
+    let (Stamp::Hours(time), rest) = clock(hours?, rest.strip_prefix(b":")?)? else { return None };
+    let (month, day) = (month?, day?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year > 2500 {
+        return None;
+    }
+    Some((Stamp::Epoch(days(year, month, day) * DAY + time), rest))
+}
+
+/// Days since 1970-01-01 of a date in the Gregorian calendar.
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    // Years begin in March, so that the leap day is the last.
+    let year = if month <= 2 { year - 1 } else { year };
+    let months = (month + 9) % 12;
+    let day_of_year = (153 * months + 2) / 5 + day - 1;
+    year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
+}
+
+/// A number of at most ten digits, and what follows.
+fn number(text: &[u8]) -> (Option<u64>, &[u8]) {
+    let mut value = 0;
+    let mut len = 0;
+    while let Some(digit @ b'0'..=b'9') = text.get(len) {
+        if len == 10 {
+            return (None, text);
+        }
+        value = value * 10 + u64::from(digit - b'0');
+        len += 1;
+    }
+    (if len == 0 { None } else { Some(value) }, &text[len..])
+}
+
+/// The digits behind a decimal point as nanoseconds.
+fn fraction(text: &[u8]) -> Option<(u64, &[u8])> {
+    let mut nanoseconds = 0;
+    let mut unit = SECOND;
+    let mut len = 0;
+    while let Some(digit @ b'0'..=b'9') = text.get(len) {
+        unit /= 10;
+        nanoseconds += u64::from(digit - b'0') * unit;
+        len += 1;
+    }
+    let ends = matches!(text.get(len), None | Some(b' '));
+    (ends && (1..=9).contains(&len)).then(|| (nanoseconds, &text[len..]))
+}
+
+/// Turns stamps into times that go forward.
+#[derive(Debug)]
+pub(super) struct Times {
+    reading: Reading,
+    /// The last stamp, and the days or sums that have been added to it.
+    last: u64,
+    sum: u64,
+    lines: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Nothing seen yet.
+    Open,
+    Epoch,
+    TimeOfDay,
+    /// Since the line before (`-ttt`).
+    Deltas,
+    /// Since the first line (`-ttttt`).
+    SinceFirst,
+    None,
+}
+
+impl Times {
+    /// Tells `-ttt` and `-ttttt`, which both begin at zero, by the text's first lines: times since
+    /// the line before go down about as often as up.
+    pub(super) fn guess(head: &[u8]) -> Self {
+        let mut first = None;
+        let (mut falls, mut steps) = (0, 0);
+        let mut last = 0;
+        for line in head.split(|&byte| byte == b'\n') {
+            let start = line.iter().position(|byte| !b" \t>|`*".contains(byte)).unwrap_or(0);
+            let (stamp, _) = Stamp::parse(&line[start..]);
+            let Stamp::Hours(time) = stamp else { continue };
+            if first.is_none() {
+                first = Some(time);
+            } else {
+                steps += 1;
+                falls += u32::from(time < last);
+            }
+            last = time;
+        }
+        let reading = match first {
+            Some(0) if falls * 8 > steps => Reading::Deltas,
+            Some(0) if steps > 0 => Reading::SinceFirst,
+            _ => Reading::Open,
+        };
+        Self { reading, last: 0, sum: 0, lines: 0 }
+    }
+
+    /// The time of the next line, in nanoseconds. Lines without one are a nanosecond apart, so
+    /// that their order stands.
+    pub(super) fn time_ns(&mut self, stamp: Stamp) -> u64 {
+        self.lines += 1;
+        if self.reading == Reading::Open {
+            self.reading = match stamp {
+                Stamp::None => Reading::None,
+                Stamp::Hours(_) => Reading::TimeOfDay,
+                Stamp::Epoch(_) => Reading::Epoch,
+            };
+        }
+        match stamp {
+            Stamp::Epoch(time) => {
+                self.last = time;
+                time
+            }
+            Stamp::Hours(time) if self.reading == Reading::Deltas => {
+                self.sum = self.sum.saturating_add(time);
+                self.sum
+            }
+            Stamp::Hours(time) => {
+                // Past midnight the time of day starts again.
+                if self.last > time + DAY / 2 {
+                    self.sum += DAY;
+                }
+                self.last = time;
+                self.sum + time
+            }
+            Stamp::None if self.reading == Reading::None => self.lines,
+            Stamp::None => self.sum + self.last,
+        }
+    }
+
+    /// What the times mean.
+    pub(super) fn clock(&self) -> Clock {
+        match self.reading {
+            Reading::Epoch => Clock::Date,
+            Reading::TimeOfDay => Clock::TimeOfDay,
+            Reading::Deltas | Reading::SinceFirst => Clock::SinceFirst,
+            Reading::Open | Reading::None => Clock::None,
+        }
+    }
+
+    /// What is to be said of them.
+    pub(super) fn note(&self) -> Option<String> {
+        let note = match self.reading {
+            Reading::None => {
+                "the text has no times (tcpdump -t): the order of lines is all that is known, and \
+                 every duration reads as zero"
+            }
+            Reading::Deltas => "the times are taken for those since the line before (tcpdump -ttt)",
+            Reading::SinceFirst => {
+                "the times are taken for those since the first line (tcpdump -ttttt)"
+            }
+            _ => return None,
+        };
+        Some(note.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(text: &str) -> Stamp {
+        Stamp::parse(text.as_bytes()).0
+    }
+
+    #[test]
+    fn every_t_option_is_read() {
+        let day = (10 * 3600 + 18 * 60 + 7) * SECOND;
+        let epoch = 1_795_342_687 * SECOND;
+        assert_eq!(stamp("10:18:07.097758 IP x"), Stamp::Hours(day + 97_758_000));
+        assert_eq!(stamp(" 00:00:00.000017 IP x"), Stamp::Hours(17_000));
+        assert_eq!(stamp("1795342687.097758 IP"), Stamp::Epoch(epoch + 97_758_000));
+        assert_eq!(stamp("2026-11-22 10:18:07.097758123 IP"), Stamp::Epoch(epoch + 97_758_123));
+        assert_eq!(stamp("    3  10:18:07.097758 IP x"), Stamp::Hours(day + 97_758_000));
+        assert_eq!(stamp("IP x"), Stamp::None);
+        assert_eq!(stamp("10.9.2.2.34754 > 10.9.2.1.8001: Flags"), Stamp::None);
+        assert_eq!(stamp("72:f6:08:f7:15:c9 > da:bd"), Stamp::None);
+    }
+
+    #[test]
+    fn leap_years_count() {
+        assert_eq!(days(1970, 1, 1), 0);
+        assert_eq!(days(2000, 2, 29) + 1, days(2000, 3, 1));
+        assert_eq!(days(2026, 11, 22) * 86_400, 1_795_305_600);
+    }
+
+    #[test]
+    fn deltas_and_elapsed_times_are_told_apart() {
+        let deltas = " 00:00:00.000000 IP\n 00:00:00.000017 IP\n 00:00:00.000010 IP\n";
+        let elapsed = " 00:00:00.000000 IP\n 00:00:00.000017 IP\n 00:00:00.000027 IP\n";
+        let mut times = Times::guess(deltas.as_bytes());
+        let all: Vec<u64> = deltas.lines().map(|line| times.time_ns(stamp(line))).collect();
+        assert_eq!(all, [0, 17_000, 27_000]);
+        let mut times = Times::guess(elapsed.as_bytes());
+        let all: Vec<u64> = elapsed.lines().map(|line| times.time_ns(stamp(line))).collect();
+        assert_eq!(all, [0, 17_000, 27_000]);
+    }
+
+    #[test]
+    fn midnight_goes_forward() {
+        let mut times = Times::guess(b"");
+        let before = times.time_ns(stamp("23:59:59.999999 IP"));
+        let after = times.time_ns(stamp("00:00:00.000001 IP"));
+        assert_eq!(after - before, 2_000);
+    }
+}

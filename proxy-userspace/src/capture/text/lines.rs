@@ -1,0 +1,218 @@
+//! Lines of a stream without copying them, and the joining of those that belong together.
+
+use super::packet;
+use memchr::memchr;
+use std::io::Read;
+use std::ops::ControlFlow;
+
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 20;
+/// A longer line is no line of tcpdump's; the rest of it counts as another.
+const LONGEST: usize = 1 << 16;
+/// Lines that are joined at most: a packet with many options, wrapped at 20 columns.
+const JOINED: usize = 4096;
+
+/// The lines of a stream.
+pub(super) struct Lines<R> {
+    stream: R,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    offset: u64,
+    number: u64,
+    ended: bool,
+}
+
+/// A line without its end.
+pub(super) struct Numbered<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Counted from 1.
+    pub(super) number: u64,
+}
+
+impl<R: Read> Lines<R> {
+    pub(super) fn new(stream: R) -> Self {
+        let buffer = vec![0; CHUNK];
+        Self { stream, buffer, start: 0, end: 0, offset: 0, number: 0, ended: false }
+    }
+
+    /// Where the line begins that was returned last, or where the stream ends.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset + self.start as u64
+    }
+
+    pub(super) fn next(&mut self) -> Option<Numbered<'_>> {
+        let mut searched = 0;
+        let (len, skip) = loop {
+            let held = &self.buffer[self.start..self.end];
+            if let Some(at) = memchr(b'\n', &held[searched..]) {
+                break (searched + at, searched + at + 1);
+            }
+            if held.len() >= LONGEST || (self.ended && !held.is_empty()) {
+                let len = held.len().min(LONGEST);
+                break (len, len);
+            }
+            if self.ended {
+                return None;
+            }
+            searched = held.len();
+            self.fill();
+        };
+        let start = self.start;
+        self.start += skip;
+        self.number += 1;
+        let mut bytes = &self.buffer[start..start + len];
+        if let [rest @ .., b'\r'] = bytes {
+            bytes = rest;
+        }
+        Some(Numbered { bytes, number: self.number })
+    }
+
+    fn fill(&mut self) {
+        if self.end == self.buffer.len() {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.offset += self.start as u64;
+            self.end -= self.start;
+            self.start = 0;
+        }
+        // The input keeps its own errors and ends at the first.
+        match self.stream.read(&mut self.buffer[self.end..]) {
+            Ok(0) | Err(_) => self.ended = true,
+            Ok(n) => self.end += n,
+        }
+    }
+}
+
+/// Joins what `-v`, a terminal or a mail program have put on several lines.
+#[derive(Default)]
+pub(super) struct Logical {
+    held: Vec<u8>,
+    number: u64,
+}
+
+impl Logical {
+    /// Takes the next line, and gives each packet that is complete to `packet`.
+    pub(super) fn push(
+        &mut self,
+        bytes: &[u8],
+        number: u64,
+        mut packet: impl FnMut(&[u8], u64) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let line = unquoted(bytes);
+        if self.held.is_empty() && packet::is_complete(line) {
+            return packet(line, number);
+        }
+        let begins = packet::begins(line);
+        let joins = !self.held.is_empty()
+            && !begins
+            && !line.is_empty()
+            && !is_hex_dump(line)
+            && self.held.len() + line.len() < JOINED;
+        let mut flow = ControlFlow::Continue(());
+        if !self.held.is_empty() && !joins {
+            flow = packet(&self.held, self.number);
+            self.held.clear();
+        }
+        if !joins && !begins {
+            return flow;
+        }
+        if joins {
+            self.held.push(b' ');
+        } else {
+            self.number = number;
+        }
+        self.held.extend_from_slice(line);
+        if packet::is_complete(&self.held) && flow.is_continue() {
+            flow = packet(&self.held, self.number);
+            self.held.clear();
+        }
+        flow
+    }
+
+    /// Gives the last packet, which no other line ended.
+    pub(super) fn finish(
+        self,
+        mut packet: impl FnMut(&[u8], u64) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if self.held.is_empty() {
+            ControlFlow::Continue(())
+        } else {
+            packet(&self.held, self.number)
+        }
+    }
+}
+
+/// A line without what quoting (`> `, `| `) and indentation put before it.
+fn unquoted(mut line: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'>' | b'|' | b'`' | b'*', rest @ ..] = line {
+        line = rest;
+    }
+    line.trim_ascii_end()
+}
+
+fn is_hex_dump(line: &[u8]) -> bool {
+    line.starts_with(b"0x") && line.get(6) == Some(&b':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(text: &str) -> Vec<String> {
+        let mut packets = Vec::new();
+        let mut logical = Logical::default();
+        let mut push = |bytes: &[u8], _| {
+            packets.push(String::from_utf8_lossy(bytes).into_owned());
+            ControlFlow::Continue(())
+        };
+        for (number, line) in text.lines().enumerate() {
+            let _ = logical.push(line.as_bytes(), number as u64, &mut push);
+        }
+        let _ = logical.finish(push);
+        packets
+    }
+
+    #[test]
+    fn chunks_do_not_cut_lines() {
+        let text = "one two three\nfour\r\n\nlast";
+        for chunk in 1..6 {
+            let pieces: Vec<&[u8]> = text.as_bytes().chunks(chunk).collect();
+            let stream = pieces
+                .into_iter()
+                .fold(Box::new(std::io::empty()) as Box<dyn Read>, |before, piece| {
+                    Box::new(before.chain(piece))
+                });
+            let mut lines = Lines::new(stream);
+            let mut found = Vec::new();
+            while let Some(line) = lines.next() {
+                found.push(String::from_utf8(line.bytes.to_vec()).unwrap());
+            }
+            assert_eq!(found, ["one two three", "four", "", "last"]);
+        }
+    }
+
+    #[test]
+    fn wrapped_and_quoted_lines_become_one() {
+        let text = "$ tcpdump -nv\n\
+            > 11:17:45.1 IP (tos 0x0, ttl 64, id 1, offset 0, flags [DF], proto TCP (6), length 60)\n\
+            >     192.0.2.1.4 > 192.0.2.2.80: Flags [S], seq 1, win 2,\n\
+            > length 0\n\
+            \t0x0000:  4500 003c eeca 4000 4006 33dd 0a09 0202  E..<..@.@.3.....\n\
+            11:17:45.2 IP 192.0.2.2.80 > 192.0.2.1.4: Flags [R.], seq 0, ack 2, win 0, length 0\n";
+        let packets = joined(text);
+        assert_eq!(packets.len(), 2, "{packets:#?}");
+        assert!(packets[0].starts_with("11:17:45.1 IP (tos"), "{}", packets[0]);
+        assert!(packets[0].ends_with("win 2, length 0"), "{}", packets[0]);
+    }
+
+    #[test]
+    fn endless_lines_are_cut() {
+        let mut lines = Lines::new(std::io::repeat(b'x').take(200_000));
+        let mut total = 0;
+        while let Some(line) = lines.next() {
+            assert!(line.bytes.len() <= LONGEST);
+            total += line.bytes.len();
+        }
+        assert_eq!(total, 200_000);
+    }
+}

@@ -1,0 +1,339 @@
+//! What one line of tcpdump's says, as it says it.
+
+use super::clock::Stamp;
+use memchr::memmem::Finder;
+use proxy_common::segment::{ACK, FIN, NO_WINDOW_SCALE, PSH, RST, SYN, URG};
+use std::sync::LazyLock;
+
+/// A TCP packet as printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Its time.
+    pub stamp: Stamp,
+    /// The interface and direction that `-i any` shows, as they stand; empty without.
+    pub interface: &'a [u8],
+    /// The sender, with its port; `None` where it was removed.
+    pub source: Option<&'a [u8]>,
+    /// The receiver.
+    pub destination: Option<&'a [u8]>,
+    /// The flags byte.
+    pub flags: u8,
+    /// The sequence number; only segments with data, SYN, FIN or RST show one.
+    pub seq: Option<u32>,
+    /// The sequence number after the data.
+    pub seq_end: Option<u32>,
+    /// The acknowledgment number.
+    pub ack: Option<u32>,
+    /// The window, unscaled.
+    pub window: u16,
+    /// The shift of the window scale option, or [`NO_WINDOW_SCALE`].
+    pub window_scale: u8,
+    /// TSval and TSecr.
+    pub timestamps: Option<(u32, u32)>,
+    /// Bytes of data.
+    pub length: Option<u32>,
+    /// `-v` says that the checksum is wrong.
+    pub bad_checksum: bool,
+    /// What tcpdump says of the data: for HTTP its first line.
+    pub tail: &'a [u8],
+}
+
+/// Every TCP packet's line has it, since tcpdump 4.0.
+static FLAGS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Flags ["));
+
+/// Reads a line; `None` where it tells no TCP packet.
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<Line<'_>> {
+    let at = FLAGS.find(line)?;
+    let (head, rest) = (&line[..at], &line[at + 7..]);
+    let bracket = rest.iter().take(10).position(|&byte| byte == b']')?;
+    let mut parsed = Line {
+        stamp: Stamp::None,
+        interface: &[],
+        source: None,
+        destination: None,
+        flags: flags(&rest[..bracket])?,
+        seq: None,
+        seq_end: None,
+        ack: None,
+        window: 0,
+        window_scale: NO_WINDOW_SCALE,
+        timestamps: None,
+        length: None,
+        bad_checksum: false,
+        tail: &[],
+    };
+    let head = addresses(head, &mut parsed)?;
+    prefix(head, &mut parsed);
+    fields(&rest[bracket + 1..], &mut parsed);
+    if parsed.flags & SYN != 0 && parsed.seq.is_none() {
+        return None;
+    }
+    Some(parsed)
+}
+
+/// Whether a line holds a TCP packet's text from its flags to its length.
+pub(super) fn is_complete(line: &[u8]) -> bool {
+    let Some(at) = FLAGS.find(line) else { return false };
+    let fields = &line[at..];
+    length_field(fields).is_some()
+}
+
+/// Where the number after `length` begins, behind the flags.
+fn length_field(fields: &[u8]) -> Option<usize> {
+    static LENGTH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b", length "));
+    let at = LENGTH.find(fields)? + 9;
+    fields.get(at).is_some_and(u8::is_ascii_digit).then_some(at)
+}
+
+/// Whether a packet's text begins with this line: with a time, or with the protocol.
+pub(super) fn begins(line: &[u8]) -> bool {
+    let (stamp, rest) = Stamp::parse(line);
+    stamp != Stamp::None || [&b"IP "[..], b"IP6 "].iter().any(|word| rest.starts_with(word))
+}
+
+/// The time of a line that is a packet's, but not a TCP packet's.
+pub(super) fn other_packet(line: &[u8]) -> Option<Stamp> {
+    let stamp = Stamp::parse(line).0;
+    (stamp != Stamp::None).then_some(stamp)
+}
+
+/// The flags between the brackets.
+fn flags(letters: &[u8]) -> Option<u8> {
+    if letters == b"none" {
+        return Some(0);
+    }
+    letters.iter().try_fold(0, |flags, letter| {
+        Some(
+            flags
+                | match letter {
+                    b'F' => FIN,
+                    b'S' => SYN,
+                    b'R' => RST,
+                    b'P' => PSH,
+                    b'.' => ACK,
+                    b'U' => URG,
+                    b'E' => 0x40,
+                    b'W' => 0x80,
+                    // Accurate ECN's bit, in the byte before.
+                    b'e' => 0,
+                    _ => return None,
+                },
+        )
+    })
+}
+
+/// Takes `SOURCE > DESTINATION: ` off the end of what stands before the flags.
+fn addresses<'a>(head: &'a [u8], parsed: &mut Line<'a>) -> Option<&'a [u8]> {
+    let mut head = head.trim_ascii_end();
+    if let [rest @ .., b':'] = head {
+        head = rest.trim_ascii_end();
+    }
+    let (before, last) = last_word(head);
+    let (before, last) = if last == b">" {
+        (before, None)
+    } else {
+        let (before, arrow) = last_word(before);
+        if arrow != b">" {
+            return None;
+        }
+        (before, Some(last))
+    };
+    parsed.destination = last;
+    let (rest, source) = last_word(before);
+    // Where the addresses were removed, what stands before the arrow is the protocol.
+    if source.is_empty() || source == b"IP" || source == b"IP6" || source.ends_with(b")") {
+        return Some(before);
+    }
+    parsed.source = Some(source);
+    Some(rest)
+}
+
+/// The last word of a text, and what stands before it.
+fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let text = text.trim_ascii_end();
+    let start = memchr::memrchr(b' ', text).map_or(0, |at| at + 1);
+    (&text[..start], &text[start..])
+}
+
+/// Reads the time and the interface, which stand first.
+fn prefix<'a>(head: &'a [u8], parsed: &mut Line<'a>) {
+    let (stamp, rest) = Stamp::parse(head);
+    parsed.stamp = stamp;
+    if rest.starts_with(b"IP") || stamp == Stamp::None {
+        return;
+    }
+    // `eth0  Out IP …`, and with `-e` `eth0  Out ifindex 2 …`.
+    let mut words = rest.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+    let (name, direction) = (words.next(), words.next());
+    if let (Some(name), Some(b"In" | b"Out" | b"B" | b"M" | b"P")) = (name, direction)
+        && name.len() < rest.len()
+    {
+        let direction = direction.map_or(0, <[u8]>::len);
+        let end = rest[name.len()..].iter().position(|&byte| byte != b' ').unwrap_or_default();
+        parsed.interface = &rest[..name.len() + end + direction];
+    }
+}
+
+/// Reads what stands behind the flags.
+fn fields<'a>(mut rest: &'a [u8], parsed: &mut Line<'a>) {
+    while let Some(field) = rest.strip_prefix(b", ").or_else(|| rest.strip_prefix(b",")) {
+        rest = match field {
+            [b's', b'e', b'q', b' ', number @ ..] => {
+                let (seq, rest) = decimal(number);
+                parsed.seq = seq;
+                match rest {
+                    [b':', end @ ..] => {
+                        let (end, rest) = decimal(end);
+                        parsed.seq_end = end;
+                        rest
+                    }
+                    _ => rest,
+                }
+            }
+            [b'a', b'c', b'k', b' ', number @ ..] => {
+                let (ack, rest) = decimal(number);
+                parsed.ack = ack;
+                rest
+            }
+            [b'w', b'i', b'n', b' ', number @ ..] => {
+                let (window, rest) = decimal(number);
+                parsed.window = window.unwrap_or_default() as u16;
+                rest
+            }
+            [b'o', b'p', b't', b'i', b'o', b'n', b's', b' ', b'[', list @ ..] => {
+                let end = memchr::memchr(b']', list).unwrap_or(list.len());
+                options(&list[..end], parsed);
+                list.get(end + 1..).unwrap_or_default()
+            }
+            [b'l', b'e', b'n', b'g', b't', b'h', b' ', number @ ..] => {
+                let (length, rest) = decimal(number);
+                parsed.length = length;
+                parsed.tail = tail(rest);
+                return;
+            }
+            [b'c', b'k', b's', b'u', b'm', rest @ ..] => {
+                let end = memchr::memchr(b',', rest).unwrap_or(rest.len());
+                parsed.bad_checksum = memchr::memmem::find(&rest[..end], b"(incorrect").is_some();
+                &rest[end..]
+            }
+            _ => field,
+        };
+        // Over what is not known, and over what a cut number left.
+        let end = memchr::memchr(b',', rest).unwrap_or(rest.len());
+        rest = &rest[end..];
+    }
+}
+
+/// What tcpdump shows of HTTP stands behind the length: `length 31: HTTP: GET / HTTP/1.0`.
+fn tail(rest: &[u8]) -> &[u8] {
+    rest.strip_prefix(b": HTTP: ").or_else(|| rest.strip_prefix(b": HTTP, length: ")).map_or(
+        &[],
+        |text| match text {
+            [b'0'..=b'9', ..] => &[],
+            text => text,
+        },
+    )
+}
+
+/// Reads the options that matter: `TS val N ecr N` and `wscale N`.
+fn options(mut list: &[u8], parsed: &mut Line<'_>) {
+    loop {
+        match list {
+            [b'T', b'S', b' ', b'v', b'a', b'l', b' ', number @ ..] => {
+                let (value, rest) = decimal(number);
+                let echo = rest.strip_prefix(b" ecr ").and_then(|number| decimal(number).0);
+                parsed.timestamps = value.zip(echo);
+            }
+            [b'w', b's', b'c', b'a', b'l', b'e', b' ', number @ ..] => {
+                parsed.window_scale =
+                    decimal(number).0.map_or(NO_WINDOW_SCALE, |shift| shift.min(14) as u8);
+            }
+            _ => {}
+        }
+        match memchr::memchr(b',', list) {
+            Some(at) => list = list[at + 1..].trim_ascii_start(),
+            None => return,
+        }
+    }
+}
+
+/// A decimal number of at most 32 bits, and what follows; larger ones are no numbers.
+fn decimal(text: &[u8]) -> (Option<u32>, &[u8]) {
+    let mut value = 0_u64;
+    let mut len = 0;
+    while let Some(digit @ b'0'..=b'9') = text.get(len) {
+        value = (value * 10 + u64::from(digit - b'0')).min(1 << 40);
+        len += 1;
+    }
+    let number = if len == 0 { None } else { u32::try_from(value).ok() };
+    (number, &text[len..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_line() {
+        let line = parse(
+            b"11:17:45.313580 IP 192.0.2.1.4000 > web.example.http: Flags [P.], seq 1:167, ack 78, \
+              win 32691, options [nop,nop,TS val 7 ecr 9], length 166: HTTP: HTTP/1.1 200 OK",
+        )
+        .unwrap();
+        assert_eq!(line.source, Some(&b"192.0.2.1.4000"[..]));
+        assert_eq!(line.destination, Some(&b"web.example.http"[..]));
+        assert_eq!((line.seq, line.seq_end, line.ack), (Some(1), Some(167), Some(78)));
+        assert_eq!((line.flags, line.window, line.length), (PSH | ACK, 32691, Some(166)));
+        assert_eq!((line.timestamps, line.tail), (Some((7, 9)), &b"HTTP/1.1 200 OK"[..]));
+    }
+
+    #[test]
+    fn the_threads_line_has_no_addresses() {
+        let line = parse(
+            b"11:17:45.102437 IP > Flags [S], seq 3118574468, win 29200, options [mss 1460,sackOK,\
+              TS val 60317 ecr 0,nop,wscale 6], length 0",
+        )
+        .unwrap();
+        assert_eq!((line.source, line.destination), (None, None));
+        assert_eq!((line.seq, line.window_scale), (Some(3_118_574_468), 6));
+        let other = parse(b"IP > : Flags [.], ack 1, win 2, length 0").unwrap();
+        assert_eq!((other.source, other.destination, other.ack), (None, None, Some(1)));
+    }
+
+    #[test]
+    fn link_headers_and_interfaces_stand_before() {
+        let line = parse(
+            b"10:18:07.097758 72:f6:08:f7:15:c9 > da:bd:58:35:aa:24, ethertype IPv4 (0x0800), \
+              length 74: 10.9.2.2.34754 > 10.9.2.1.8001: Flags [S], seq 5, win 1, length 0",
+        )
+        .unwrap();
+        assert_eq!(line.source, Some(&b"10.9.2.2.34754"[..]));
+        assert_eq!(line.length, Some(0));
+        let any = parse(b"14:50:19.935828 lo    In  IP 127.0.0.1.5 > 127.0.0.1.1: Flags [R], seq 0, win 0, length 0");
+        assert_eq!(any.unwrap().interface, b"lo    In");
+    }
+
+    #[test]
+    fn what_is_no_packet_is_none() {
+        for line in [
+            &b"11:17:45.1 IP 192.0.2.1.53 > 192.0.2.2.53: UDP, length 12"[..],
+            b"the Flags [S] are set",
+            b"GET /?Flags [S], seq 1 HTTP/1.1",
+            b"IP a > b: Flags [S",
+            b"IP a > b: Flags [XX], seq 1",
+        ] {
+            assert_eq!(parse(line), None, "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[test]
+    fn checksums_are_read_from_v() {
+        let line = parse(b"10.9.2.2.3 > 10.9.2.1.8: Flags [S], cksum 0x1843 (incorrect -> 0xa237), seq 5, win 1, length 0");
+        assert!(line.unwrap().bad_checksum);
+        let line = parse(
+            b"10.9.2.2.3 > 10.9.2.1.8: Flags [S], cksum 0x1843 (correct), seq 5, win 1, length 0",
+        );
+        assert!(!line.unwrap().bad_checksum);
+    }
+}
