@@ -1,0 +1,183 @@
+//! The same capture as a file and as every text that tcpdump makes of it gives the same segments.
+
+use proxy_common::key::{Endpoint, FlowKey};
+use proxy_common::segment::Segment;
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use teardown::capture::{self, Account, Options, Seen, Sink, input::Input};
+
+/// What a reader tells.
+#[derive(Default)]
+struct Collected {
+    segments: Vec<(u64, FlowKey, Segment)>,
+    names: HashMap<[u8; 16], String>,
+    doubtful: Vec<FlowKey>,
+}
+
+impl Sink for Collected {
+    fn segment(&mut self, seen: &Seen<'_>) -> ControlFlow<()> {
+        self.segments.push((seen.time_ns, seen.key, seen.segment));
+        ControlFlow::Continue(())
+    }
+
+    fn name(&mut self, endpoint: &Endpoint, name: &str) {
+        self.names.insert(endpoint.addr, name.into());
+    }
+
+    fn doubt(&mut self, key: &FlowKey) -> bool {
+        let new = !self.doubtful.contains(key);
+        if new {
+            self.doubtful.push(*key);
+        }
+        new
+    }
+}
+
+fn fixtures() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pcap"))
+        .collect();
+    files.sort();
+    assert!(files.len() > 50, "the fixtures are there");
+    files
+}
+
+fn read_file(path: &Path) -> (Collected, Account) {
+    let mut collected = Collected::default();
+    let input = Input::open(path, None).unwrap();
+    let account = capture::read(input, &Options::default(), &mut collected).unwrap();
+    (collected, account)
+}
+
+fn read_text(text: Vec<u8>) -> (Collected, Account) {
+    let mut collected = Collected::default();
+    let input = Input::new("text".into(), std::io::Cursor::new(text), 0, None).unwrap();
+    let account = capture::read(input, &Options::default(), &mut collected).unwrap();
+    (collected, account)
+}
+
+fn tcpdump(path: &Path, options: &[&str]) -> Vec<u8> {
+    let output =
+        Command::new("tcpdump").env("TZ", "UTC").args(options).arg("-r").arg(path).output();
+    let output = output.expect("tcpdump is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Segments without what the text cannot hold: the numbers of bare acknowledgments that repeat
+/// one below the last (keep-alive probes), and the marks.
+fn comparable(segments: &[(u64, FlowKey, Segment)], times: bool) -> Vec<(u64, FlowKey, Segment)> {
+    let first = segments.first().map_or(0, |(time, ..)| *time);
+    segments
+        .iter()
+        .map(|&(time, key, mut segment)| {
+            segment.marks = 0;
+            (if times { time - first } else { 0 }, key, segment)
+        })
+        .collect()
+}
+
+#[test]
+fn every_form_of_the_text_gives_the_files_segments() {
+    let forms: [&[&str]; 14] = [
+        &["-n"],
+        &["-n", "-S"],
+        &["-n", "-t"],
+        &["-n", "-tt"],
+        &["-n", "-ttt"],
+        &["-n", "-tttt"],
+        &["-n", "-ttttt"],
+        &["-n", "-v"],
+        &["-n", "-vv", "-e", "-S"],
+        &["-n", "-e"],
+        &["-n", "-X"],
+        &["-n", "-#", "-XX", "-e"],
+        &["-n", "-A"],
+        &["-n", "--nano"],
+    ];
+    for path in fixtures() {
+        let (expected, _) = read_file(&path);
+        for form in forms {
+            let (found, account) = read_text(tcpdump(&path, form));
+            let times = form != ["-n", "-t"];
+            assert_eq!(account.segments as usize, expected.segments.len(), "{path:?} {form:?}");
+            for (index, (found, expected)) in comparable(&found.segments, times)
+                .iter()
+                .zip(comparable(&expected.segments, times))
+                .enumerate()
+            {
+                assert_eq!(*found, expected, "{path:?} {form:?} segment {}", index + 1);
+            }
+        }
+    }
+}
+
+/// The text as the thread's people would post it: `IP > Flags [S], …`.
+fn without_addresses(text: &[u8]) -> String {
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    let strip = |line: &str| {
+        let (before, rest) = line.split_once(" IP ").unwrap();
+        let (_, flags) = rest.split_once(": Flags").unwrap();
+        format!("{before} IP > Flags{flags}\n")
+    };
+    text.lines().map(strip).collect()
+}
+
+/// The segments of each connection in the order of the capture, the ends' names left out.
+fn conversations(segments: &[(u64, FlowKey, Segment)]) -> Vec<Vec<(u64, bool, Segment)>> {
+    let mut order: Vec<FlowKey> = Vec::new();
+    let mut found: HashMap<FlowKey, Vec<(u64, bool, Segment)>> = HashMap::new();
+    for &(time, key, mut segment) in segments {
+        let list = found.entry(key).or_default();
+        if list.is_empty() {
+            order.push(key);
+        }
+        // Who sent the first segment, rather than which end sorts first.
+        let first = list.first().map_or(segment.sender, |(.., first)| first.sender);
+        let from_first = list.is_empty() || segment.sender == first;
+        segment.marks = 0;
+        list.push((time, from_first, segment));
+    }
+    let blank = |segments: &Vec<(u64, bool, Segment)>| {
+        let sender = segments[0].2.sender;
+        segments
+            .iter()
+            .map(|&(time, own, segment)| (time, own, Segment { sender, ..segment }))
+            .collect()
+    };
+    order.iter().map(|key| blank(&found[key])).collect()
+}
+
+#[test]
+fn removed_addresses_are_made_good() {
+    for path in fixtures() {
+        for form in [&["-n"][..], &["-n", "-S"]] {
+            let text = tcpdump(&path, form);
+            let (expected, _) = read_text(text.clone());
+            let (found, account) = read_text(without_addresses(&text).into_bytes());
+            assert_eq!(found.doubtful, [], "{path:?} {form:?} {:?}", account.notes);
+            let (expected, found) =
+                (conversations(&expected.segments), conversations(&found.segments));
+            for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                // The blanked sender differs with the side that sorts first.
+                let strip = |list: &[(u64, bool, Segment)]| -> Vec<_> {
+                    list.iter()
+                        .map(|&(t, own, s)| (t, own, s.flags, s.seq, s.ack, s.payload))
+                        .collect()
+                };
+                assert_eq!(
+                    strip(found),
+                    strip(expected),
+                    "{path:?} {form:?} connection {}",
+                    index + 1
+                );
+            }
+            assert_eq!(found.len(), expected.len(), "{path:?} {form:?}");
+        }
+    }
+}
