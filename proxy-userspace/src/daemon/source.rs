@@ -1,0 +1,71 @@
+//! Where closes come from, as the daemon sees it: the kernel live, a replay in the tests.
+
+use super::clock::SourceClock;
+use proxy_common::flow::Flow;
+use proxy_common::key::FlowKey;
+use proxy_common::segment::Segment;
+use std::error::Error;
+use std::future::Future;
+
+/// Something that a source tells.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// A connection is over.
+    Close {
+        /// Its endpoints.
+        key: FlowKey,
+        /// All that is known of it.
+        flow: Flow,
+    },
+    /// A control segment passed; only where segments were asked for.
+    Segment {
+        /// Its connection's endpoints.
+        key: FlowKey,
+        /// What its headers say.
+        segment: Segment,
+        /// When it was seen, by the source's clock.
+        at_ns: u64,
+    },
+}
+
+/// A number that a source counts, such as events that it lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// Its name in `snake_case`, as the metrics show it.
+    pub name: &'static str,
+    /// Its value since the source started.
+    pub value: u64,
+    /// Whether what it counts kept something from being shown.
+    pub is_loss: bool,
+}
+
+/// A source of closes.
+pub trait Source {
+    /// What can go wrong with it.
+    type Error: Error + Send + Sync + 'static;
+
+    /// The clock of its times.
+    fn clock(&self) -> SourceClock;
+
+    /// Waits for events and appends a batch of them. Dropped before it is done, it loses none.
+    /// A batch that stays empty says that there will be no more.
+    fn next(&mut self, out: &mut Vec<Event>) -> impl Future<Output = Result<(), Self::Error>>;
+
+    /// What it has counted so far.
+    ///
+    /// # Errors
+    /// Where the counters cannot be read.
+    fn counters(&self) -> Result<Vec<Counter>, Self::Error>;
+
+    /// The connections that are open now.
+    ///
+    /// # Errors
+    /// Where the table cannot be read.
+    fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, Self::Error>;
+
+    /// What it is attached to, one line each, for people.
+    fn attachments(&self) -> Vec<String>;
+
+    /// The kernel's name for the reason of a RST.
+    fn rst_reason(&self, code: u32) -> Option<&str>;
+}

@@ -1,0 +1,130 @@
+//! A close with what the machine does not know of it: names, the wall's time, the kernel's words.
+
+use super::label::Label;
+use proxy_common::verdict::{Close, EndReport, Owner, Role};
+
+/// What is shown of one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// How it closed.
+    pub close: &'a Close,
+    /// When that was over, in nanoseconds since 1970.
+    pub unix_ns: i64,
+    /// What the configuration calls it.
+    pub label: Label<'a>,
+    /// The kernel's name for the reason of the RST that ended it.
+    pub rst_reason: Option<&'a str>,
+    /// How long it has been half open, in nanoseconds, where it still is: then `close` is not over.
+    pub half_open_ns: Option<u64>,
+}
+
+impl Record<'_> {
+    /// Whether one end has closed and the other not yet.
+    #[must_use]
+    pub fn is_half_open(&self) -> bool {
+        self.half_open_ns.is_some()
+    }
+
+    /// How long it was half closed, or has been by now.
+    #[must_use]
+    pub fn half_closed_ns(&self) -> Option<u64> {
+        self.half_open_ns.or(self.close.half_closed_ns)
+    }
+
+    /// Bytes that were received and never read, at both ends together.
+    #[must_use]
+    pub fn unread_bytes(&self) -> Option<u64> {
+        self.thrown_away(|end| end.unread)
+    }
+
+    /// Bytes that were sent and never acknowledged, at both ends together.
+    #[must_use]
+    pub fn unacked_bytes(&self) -> Option<u64> {
+        self.thrown_away(|end| end.unacked)
+    }
+
+    /// An open connection's bytes may still be read and acknowledged: it has thrown away none.
+    fn thrown_away(&self, of: impl Fn(&EndReport) -> Option<u32>) -> Option<u64> {
+        if self.is_half_open() {
+            return None;
+        }
+        match (of(&self.close.orig), of(&self.close.resp)) {
+            (None, None) => None,
+            (one, other) => Some(u64::from(one.unwrap_or(0)) + u64::from(other.unwrap_or(0))),
+        }
+    }
+
+    /// Whether the close threw data away.
+    #[must_use]
+    pub fn lost_anything(&self) -> bool {
+        self.unread_bytes().is_some_and(|bytes| bytes > 0)
+            || self.unacked_bytes().is_some_and(|bytes| bytes > 0)
+    }
+
+    /// The process on this host: where both ends are here, the one that the configuration is about,
+    /// which is the originator's towards a server and the responder's towards clients.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Owner> {
+        let (orig, resp) = (self.close.orig.owner.as_ref(), self.close.resp.owner.as_ref());
+        let is_to_client = self.label.server.is_none() && self.label.proxy.is_some();
+        if is_to_client { resp.or(orig) } else { orig.or(resp) }
+    }
+
+    /// Whether the process at either end has this name.
+    #[must_use]
+    pub fn is_of_process(&self, name: &[u8]) -> bool {
+        let owners = [&self.close.orig.owner, &self.close.resp.owner];
+        owners.into_iter().flatten().any(|owner| comm(owner) == name)
+    }
+
+    /// Why it ended as it did, in one word: the kernel's reason, the socket's error, or what kept
+    /// its end from being seen.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        let close = self.close;
+        let err = || [&close.orig, &close.resp].into_iter().find_map(|end| errno(end.err?));
+        let mark = [
+            (close.is_evicted(), "evicted"),
+            (close.is_expired(), "expired"),
+            (close.is_unfinished(), "unfinished"),
+        ];
+        let mark = mark.into_iter().find_map(|(holds, word)| holds.then_some(word));
+        let midstream = close.is_midstream().then_some("midstream");
+        self.rst_reason.or(mark).or_else(err).or(midstream)
+    }
+}
+
+/// A process's name as the kernel has it: any bytes, up to the padding.
+#[must_use]
+pub fn comm(owner: &Owner) -> &[u8] {
+    owner.comm.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+/// The number of the kernel's reason for the RST that ended a connection: of the end that sent it
+/// where both ends know one.
+#[must_use]
+pub fn rst_reason_code(close: &Close) -> Option<u32> {
+    let sender = if close.resp.rst_ns.is_some() && close.orig.rst_ns.is_none() {
+        Role::Resp
+    } else {
+        Role::Orig
+    };
+    close.end(sender).rst_reason.or(close.end(sender.other()).rst_reason)
+}
+
+/// The names of the errors that end connections (errno(3), Linux's numbers).
+fn errno(number: u8) -> Option<&'static str> {
+    Some(match number {
+        32 => "EPIPE",
+        71 => "EPROTO",
+        100 => "ENETDOWN",
+        101 => "ENETUNREACH",
+        103 => "ECONNABORTED",
+        104 => "ECONNRESET",
+        110 => "ETIMEDOUT",
+        111 => "ECONNREFUSED",
+        112 => "EHOSTDOWN",
+        113 => "EHOSTUNREACH",
+        _ => return None,
+    })
+}
