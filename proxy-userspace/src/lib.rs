@@ -9,6 +9,7 @@ pub mod cli;
 pub mod doctor;
 pub mod host;
 pub mod http;
+pub mod config;
 pub mod kernel;
 pub mod near;
 pub mod policy;

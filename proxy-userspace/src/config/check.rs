@@ -1,0 +1,128 @@
+//! `option httpchk`, `option tcp-check`, and the steps that `http-check` and `tcp-check` lines give.
+
+use super::address::Host;
+
+/// How a backend's servers are checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Check {
+    /// What is spoken.
+    pub kind: CheckKind,
+    /// `option httpchk`'s own method, target and version.
+    pub request: HttpSend,
+    /// `http-check` lines, in order.
+    pub http_steps: Vec<Step>,
+    /// `tcp-check` lines, in order.
+    pub tcp_steps: Vec<Step>,
+    /// `http-check disable-on-404`: a 404 takes a server out of the balance, not down.
+    pub disable_on_404: bool,
+}
+
+/// What a check speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CheckKind {
+    /// Only a connection is made.
+    #[default]
+    Connect,
+    /// `option httpchk`.
+    Http,
+    /// `option tcp-check`.
+    Tcp,
+}
+
+/// One step of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// `connect`: a new connection.
+    Connect(Connect),
+    /// `http-check send`.
+    HttpSend(HttpSend),
+    /// `tcp-check send` and `send-binary`: these bytes.
+    Send(Vec<u8>),
+    /// `expect`.
+    Expect(Expect),
+}
+
+/// `http-check connect` and `tcp-check connect`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connect {
+    /// `port`; the server's check port when not set.
+    pub port: Option<u16>,
+    /// `addr`; the server's check address when not set.
+    pub host: Option<Host>,
+    /// `linger`: end with FIN instead of RST.
+    pub linger: bool,
+}
+
+/// What an HTTP check sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSend {
+    /// `meth`; OPTIONS.
+    pub method: String,
+    /// `uri`; /.
+    pub target: String,
+    /// `ver`; HTTP/1.0.
+    pub version: String,
+    /// `hdr` fields, in order.
+    pub headers: Vec<(String, String)>,
+    /// `body`.
+    pub body: Option<Vec<u8>>,
+}
+
+impl Default for HttpSend {
+    fn default() -> Self {
+        Self {
+            method: "OPTIONS".to_owned(),
+            target: "/".to_owned(),
+            version: "HTTP/1.0".to_owned(),
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+}
+
+/// What an answer must, or must not, be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expect {
+    /// `!`: it must not.
+    pub negate: bool,
+    /// What is looked for.
+    pub pattern: Pattern,
+    /// `min-recv`: look only once so many bytes are there.
+    pub min_recv: Option<u32>,
+    /// `comment`, reported when it fails.
+    pub comment: Option<String>,
+}
+
+/// What `expect` looks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pattern {
+    /// `status`: inclusive ranges of status codes.
+    Status(Vec<(u16, u16)>),
+    /// `string` and `binary`: these bytes, in the body or in what came.
+    Bytes(Vec<u8>),
+    /// `hdr name NAME [value VALUE]` and `fhdr`.
+    Header {
+        /// The field's name.
+        name: String,
+        /// Its value; any when not given.
+        value: Option<String>,
+        /// `-m` of the value.
+        method: TextMatch,
+        /// `fhdr`: the whole line, commas do not separate values.
+        full: bool,
+    },
+}
+
+/// `-m` of `http-check expect hdr`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TextMatch {
+    /// `str`.
+    #[default]
+    Exact,
+    /// `beg`.
+    Begin,
+    /// `end`.
+    End,
+    /// `sub`.
+    Contains,
+}

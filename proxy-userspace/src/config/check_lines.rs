@@ -1,0 +1,229 @@
+//! `http-check` and `tcp-check` lines.
+
+use super::address::{self, Address, Use};
+use super::args::Args;
+use super::check::{Check, Connect, Expect, HttpSend, Pattern, Step, TextMatch};
+use crate::near;
+
+/// Reads an `http-check` line, its first word taken.
+pub(super) fn http_check(args: &mut Args<'_>, to: &mut Check) {
+    const KNOWN: [&str; 4] = ["connect", "disable-on-404", "expect", "send"];
+    const OTHERS: [&str; 4] = ["comment", "send-state", "set-var", "unset-var"];
+    match args.next() {
+        Some("connect") => to.http_steps.extend(connect(args).map(Step::Connect)),
+        Some("send") => to.http_steps.extend(http_send(args).map(Step::HttpSend)),
+        Some("expect") => to.http_steps.extend(expect(args, true).map(Step::Expect)),
+        Some("disable-on-404") => to.disable_on_404 = true,
+        other => return unknown(args, "http-check", other, &KNOWN, &OTHERS),
+    }
+    args.end("http-check");
+}
+
+/// Reads a `tcp-check` line, its first word taken.
+pub(super) fn tcp_check(args: &mut Args<'_>, to: &mut Check) {
+    const KNOWN: [&str; 4] = ["connect", "expect", "send", "send-binary"];
+    const OTHERS: [&str; 6] =
+        ["comment", "send-lf", "send-binary-lf", "set-var", "set-var-fmt", "unset-var"];
+    match args.next() {
+        Some("connect") => to.tcp_steps.extend(connect(args).map(Step::Connect)),
+        Some("expect") => to.tcp_steps.extend(expect(args, false).map(Step::Expect)),
+        Some("send") => {
+            if let Some(text) = args.need("tcp-check send", "what to send") {
+                to.tcp_steps.push(Step::Send(text.as_bytes().to_vec()));
+                comment(args);
+            }
+        }
+        Some("send-binary") => {
+            let bytes = binary(args, "tcp-check send-binary");
+            to.tcp_steps.extend(bytes.map(Step::Send));
+            comment(args);
+        }
+        other => return unknown(args, "tcp-check", other, &KNOWN, &OTHERS),
+    }
+    args.end("tcp-check");
+}
+
+fn unknown(
+    args: &mut Args<'_>,
+    directive: &str,
+    word: Option<&str>,
+    known: &[&str],
+    others: &[&str],
+) {
+    let list = known.join(", ");
+    match word {
+        None => args.wrong_here(format!("'{directive}' expects one of {list}")),
+        Some(word) if others.contains(&word) => {
+            args.wrong(format!("'{directive} {word}' is HAProxy's; teardown has not got it"));
+        }
+        Some(word) => {
+            let hint = near::hint(word, known.iter().copied());
+            args.wrong(format!("'{directive}' expects one of {list}, not '{word}'{hint}"));
+        }
+    }
+    args.skip(args.line.words.len());
+}
+
+fn comment(args: &mut Args<'_>) -> Option<String> {
+    args.eat("comment").then(|| args.need("comment", "a text").map(str::to_owned)).flatten()
+}
+
+fn connect(args: &mut Args<'_>) -> Option<Connect> {
+    let mut model = Connect::default();
+    while let Some(word) = args.next() {
+        match word {
+            // The server line's own address and port hold unless these say otherwise.
+            "default" => {}
+            "linger" => model.linger = true,
+            "port" => model.port = args.number(word, 1..=u16::MAX),
+            "addr" => {
+                let text = args.need(word, "an address without a port")?;
+                match address::parse(text, Use::CheckHost).map(|mut list| list.pop()) {
+                    Ok(Some(Address::Tcp { host, .. })) => model.host = Some(host),
+                    Ok(_) => args.wrong("'addr' expects an IPv4 or IPv6 address"),
+                    Err(why) => args.wrong(format!("'addr': {why}")),
+                }
+            }
+            "comment" => {
+                let _ = args.need(word, "a text");
+            }
+            "send-proxy" | "via-socks4" | "ssl" | "sni" | "alpn" | "proto" => {
+                args.wrong(format!("'{word}' of 'connect' is HAProxy's; teardown has not got it"));
+                args.skip(args.line.words.len());
+            }
+            _ => {
+                let known = ["default", "port", "addr", "linger", "comment"];
+                let hint = near::hint(word, known);
+                let list = known.join(", ");
+                args.wrong(format!("'connect' expects some of {list}, not '{word}'{hint}"));
+                args.skip(args.line.words.len());
+            }
+        }
+    }
+    Some(model)
+}
+
+fn http_send(args: &mut Args<'_>) -> Option<HttpSend> {
+    let mut model = HttpSend::default();
+    while let Some(word) = args.next() {
+        match word {
+            "meth" => args.need(word, "a method")?.clone_into(&mut model.method),
+            "uri" => args.need(word, "a path")?.clone_into(&mut model.target),
+            "ver" => args.need(word, "a version such as HTTP/1.1")?.clone_into(&mut model.version),
+            "hdr" => {
+                let name = args.need(word, "a header's name and value")?.to_owned();
+                let value = args.need(word, "a header's value")?.to_owned();
+                model.headers.push((name, value));
+            }
+            "body" => model.body = Some(args.need(word, "a text")?.as_bytes().to_vec()),
+            "comment" => {
+                let _ = args.need(word, "a text");
+            }
+            "uri-lf" | "body-lf" => {
+                args.wrong(format!("'{word}' of 'send' is HAProxy's; teardown has not got it"));
+                args.skip(args.line.words.len());
+            }
+            _ => {
+                let known = ["meth", "uri", "ver", "hdr", "body", "comment"];
+                let hint = near::hint(word, known);
+                let list = known.join(", ");
+                args.wrong(format!("'http-check send' expects some of {list}, not '{word}'{hint}"));
+                args.skip(args.line.words.len());
+            }
+        }
+    }
+    Some(model)
+}
+
+fn expect(args: &mut Args<'_>, http: bool) -> Option<Expect> {
+    let mut comment = None;
+    let mut min_recv = None;
+    loop {
+        if args.eat("comment") {
+            comment = Some(args.need("comment", "a text")?.to_owned());
+        } else if args.eat("min-recv") {
+            let number = args.number("min-recv", -1..=i32::MAX)?;
+            min_recv = u32::try_from(number).ok();
+        } else {
+            break;
+        }
+    }
+    let mut negate = false;
+    while args.eat("!") {
+        negate = !negate;
+    }
+    let known: &[&str] =
+        if http { &["status", "string", "hdr", "fhdr"] } else { &["string", "binary"] };
+    let list = known.join(", ");
+    let word = args.need("expect", &format!("one of {list}"))?;
+    let word = word.strip_prefix('!').map_or(word, |rest| {
+        negate = !negate;
+        rest
+    });
+    let pattern = match word {
+        "status" if http => status(args)?,
+        "string" => Pattern::Bytes(args.need("string", "a text")?.as_bytes().to_vec()),
+        "binary" if !http => Pattern::Bytes(binary(args, "binary")?),
+        "hdr" | "fhdr" if http => header(args, word == "fhdr")?,
+        "rstatus" | "rstring" | "rbinary" | "string-lf" | "binary-lf" | "ok-status"
+        | "error-status" | "tout-status" | "on-success" | "on-error" | "status-code" => {
+            args.wrong(format!("'expect {word}' is HAProxy's; teardown has not got it"));
+            args.skip(args.line.words.len());
+            return None;
+        }
+        _ => {
+            let hint = near::hint(word, known.iter().copied());
+            args.wrong(format!("'expect' expects one of {list}, not '{word}'{hint}"));
+            args.skip(args.line.words.len());
+            return None;
+        }
+    };
+    Some(Expect { negate, pattern, min_recv, comment })
+}
+
+fn status(args: &mut Args<'_>) -> Option<Pattern> {
+    let text = args.need("status", "status codes such as 200,300-399")?;
+    let range = |part: &str| {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        let (low, high) = (low.parse().ok()?, high.parse().ok()?);
+        (100 <= low && low <= high && high <= 999).then_some((low, high))
+    };
+    let ranges: Option<Vec<(u16, u16)>> = text.split(',').map(range).collect();
+    if ranges.is_none() {
+        args.wrong(format!("'status' expects status codes such as 200,300-399, not '{text}'"));
+    }
+    ranges.map(Pattern::Status)
+}
+
+fn binary(args: &mut Args<'_>, directive: &str) -> Option<Vec<u8>> {
+    let text = args.need(directive, "an even number of hexadecimal digits")?;
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let even = text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let bytes = even.then(|| text.as_bytes().chunks(2).map(byte).collect()).flatten();
+    if bytes.is_none() {
+        args.wrong(format!("'{directive}' expects an even number of hexadecimal digits"));
+    }
+    bytes
+}
+
+fn header(args: &mut Args<'_>, full: bool) -> Option<Pattern> {
+    const METHODS: [(&str, TextMatch); 4] = [
+        ("str", TextMatch::Exact),
+        ("beg", TextMatch::Begin),
+        ("end", TextMatch::End),
+        ("sub", TextMatch::Contains),
+    ];
+    if !args.eat("name") {
+        args.wrong_here("'hdr' expects 'name' and a header's name");
+        return None;
+    }
+    let name = args.need("name", "a header's name")?.to_owned();
+    let (mut value, mut method) = (None, TextMatch::Exact);
+    if args.eat("value") {
+        if args.eat("-m") {
+            method = args.choice("-m", &METHODS)?;
+        }
+        value = Some(args.need("value", "a header's value")?.to_owned());
+    }
+    Some(Pattern::Header { name, value, method, full })
+}

@@ -1,0 +1,176 @@
+//! Every directive: what teardown has, with its meaning and default, and what only HAProxy has.
+//!
+//! docs/configuration.md is made from these tables, and a test holds the two together.
+
+mod ours;
+mod theirs;
+
+pub use ours::{BIND, GLOBAL, PROXY, SERVER};
+pub use theirs::{
+    BIND_OTHERS, GLOBAL_OTHERS, MOOT, OPTION_OTHERS, PROXY_OTHERS, SECTION_OTHERS, SERVER_OTHERS,
+};
+
+/// Sections in which a directive may stand: a set of bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places(u8);
+
+impl Places {
+    /// `global`.
+    pub const GLOBAL: Self = Self(1);
+    /// `defaults`.
+    pub const DEFAULTS: Self = Self(2);
+    /// `frontend`.
+    pub const FRONTEND: Self = Self(4);
+    /// `listen`.
+    pub const LISTEN: Self = Self(8);
+    /// `backend`.
+    pub const BACKEND: Self = Self(16);
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are in it.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// A directive, or a keyword of a `bind` or `server` line.
+#[derive(Debug, Clone, Copy)]
+pub struct Directive {
+    /// Its first words: `timeout`, `option httplog`.
+    pub name: &'static str,
+    /// What follows them.
+    pub arguments: &'static str,
+    /// Where it may stand.
+    pub places: Places,
+    /// What holds without it.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+/// docs/configuration.md, whole.
+#[must_use]
+pub fn markdown() -> String {
+    let mut page = String::from(INTRODUCTION);
+    page.push_str("\n## global\n\n");
+    table(&mut page, GLOBAL, false);
+    page.push_str("\n## defaults, frontend, listen, backend\n\n");
+    page.push_str("The letters say where a directive may stand: D, F, L, B.\n\n");
+    table(&mut page, PROXY, true);
+    page.push_str("\n## bind\n\n`bind ADDRESS:PORT[-PORT][,...] [KEYWORDS]`\n\n");
+    table(&mut page, BIND, false);
+    page.push_str("\n## server and default-server\n\n");
+    page.push_str("`server NAME ADDRESS[:PORT] [KEYWORDS]`, `default-server KEYWORDS`\n\n");
+    table(&mut page, SERVER, false);
+    page.push_str("\n## What teardown has not\n\n");
+    page.push_str("These are HAProxy's words. `teardown run` refuses them by name; `teardown watch -f` passes over them.\n\n");
+    let list = |page: &mut String, title: &str, names: &mut dyn Iterator<Item = &str>| {
+        let names = names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        page.push_str(&format!("- {title}: {names}\n"));
+    };
+    list(&mut page, "sections", &mut SECTION_OTHERS.iter().copied());
+    list(&mut page, "global", &mut GLOBAL_OTHERS.iter().copied());
+    list(&mut page, "proxies", &mut PROXY_OTHERS.iter().copied());
+    list(&mut page, "option", &mut OPTION_OTHERS.iter().copied());
+    list(&mut page, "bind", &mut BIND_OTHERS.iter().map(|other| other.0));
+    list(&mut page, "server", &mut SERVER_OTHERS.iter().map(|other| other.0));
+    page.push_str(
+        "\nAccepted in `global`, with a notice, as nothing that teardown has depends on them:\n",
+    );
+    list(&mut page, "global", &mut MOOT.iter().copied());
+    page
+}
+
+fn table(page: &mut String, directives: &[Directive], with_places: bool) {
+    let places = if with_places { " | where" } else { "" };
+    let rule = if with_places { " | ---" } else { "" };
+    page.push_str(&format!(
+        "| directive{places} | default | meaning |\n| ---{rule} | --- | --- |\n"
+    ));
+    for directive in directives {
+        let mut words = directive.name.to_owned();
+        if !directive.arguments.is_empty() {
+            words.push(' ');
+            words.push_str(&directive.arguments.replace('|', "\\|"));
+        }
+        let places = if with_places {
+            let letters = [
+                (Places::DEFAULTS, 'D'),
+                (Places::FRONTEND, 'F'),
+                (Places::LISTEN, 'L'),
+                (Places::BACKEND, 'B'),
+            ];
+            let letters: String = letters
+                .iter()
+                .filter(|letter| directive.places.has(letter.0))
+                .map(|letter| letter.1)
+                .collect();
+            format!(" | {letters}")
+        } else {
+            String::new()
+        };
+        let default = directive.default.replace('|', "\\|");
+        let meaning = directive.meaning.replace('|', "\\|");
+        page.push_str(&format!("| `{words}`{places} | {default} | {meaning} |\n"));
+    }
+}
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+teardown reads HAProxy's language: `teardown run -f haproxy.cfg`. Several `-f` are read one after \
+the other; a folder stands for its visible `*.cfg` files in byte order. `teardown run -c -f FILE` \
+only checks, says everything that is wrong with file, line and column, and ends with exit code 0 \
+or 1.
+
+- A line is a directive and its words. `#` begins a comment. Double quotes keep spaces together \
+and expand `$NAME`, `${NAME}`, `${NAME-default}` and `${NAME[*]}` from the environment; single \
+quotes keep everything as it is; a backslash keeps one character (`\\n`, `\\r`, `\\t` and `\\xNN` \
+as in C).
+- Sections: `global`, `defaults [NAME] [from NAME]`, `frontend NAME [from NAME]`, `listen`, \
+`backend`. A proxy begins with what its defaults say: the last `defaults` before it, or the one \
+that it names.
+- `.if`, `.elif`, `.else`, `.endif` with `defined()`, `streq()`, `strneq()`, `feature()`, \
+`version_atleast()`, `version_before()`; `.notice`, `.warning`, `.alert`, `.diag`. The version is \
+that of HAProxy 2.6, whose language this is.
+- Times are milliseconds unless they carry a unit: us, ms, s, m, h, d. Sizes: k, m, g.
+- `no option NAME` switches off what `defaults` switched on.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_word_is_both_ours_and_theirs() {
+        let ours = |list: &[Directive]| list.iter().map(|d| d.name).collect::<HashSet<_>>();
+        assert!(GLOBAL_OTHERS.iter().all(|name| !ours(GLOBAL).contains(name)));
+        assert!(PROXY_OTHERS.iter().all(|name| !ours(PROXY).contains(name)));
+        assert!(SERVER_OTHERS.iter().all(|other| !ours(SERVER).contains(other.0)));
+        assert!(BIND_OTHERS.iter().all(|other| !ours(BIND).contains(other.0)));
+        for name in OPTION_OTHERS {
+            assert!(!ours(PROXY).contains(format!("option {name}").as_str()), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_page_is_what_the_tables_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+        if std::env::var_os("TEARDOWN_WRITE_DOCS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            page == markdown(),
+            "docs/configuration.md is not what the directive tables say; \
+             TEARDOWN_WRITE_DOCS=1 cargo test writes it anew"
+        );
+    }
+}

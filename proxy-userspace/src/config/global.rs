@@ -1,0 +1,106 @@
+//! The `global` section.
+
+use super::args::Args;
+use super::diag::Level;
+use super::log::{self, Log};
+use super::model::Global;
+use super::{bind, directives};
+use crate::near;
+
+/// Reads one line of a `global` section.
+pub(super) fn directive(args: &mut Args<'_>, to: &mut Global) {
+    const MAX: u32 = i32::MAX.unsigned_abs();
+    let Some(word) = args.next() else { return };
+    match word {
+        "log" => {
+            match log::parse(args.line, args.findings) {
+                Some(Log::Target(target)) => to.logs.push(target),
+                Some(Log::Global) => args.wrong("'log global' stands in a proxy, not in 'global'"),
+                None => {}
+            }
+            args.skip(args.line.words.len());
+        }
+        "log-tag" => to.log_tag = text(args, word),
+        "log-send-hostname" => {
+            to.log_send_hostname = Some(args.next().unwrap_or_default().to_owned());
+        }
+        "chroot" => to.chroot = text(args, word).map(Into::into),
+        "pidfile" => to.pidfile = text(args, word).map(Into::into),
+        "maxconn" => to.maxconn = args.number(word, 0..=MAX),
+        "user" | "uid" => to.user = bind::user(args, word),
+        "group" | "gid" => to.group = bind::group(args, word),
+        "daemon" => to.daemon = true,
+        "nbthread" => to.nbthread = args.number(word, 1..=64),
+        "ulimit-n" => to.ulimit_n = args.number(word, 1..=1 << 30),
+        "hard-stop-after" => to.hard_stop_after_ms = args.time(word),
+        "node" => to.node = text(args, word),
+        "description" => to.description = Some(args.rest().join(" ")),
+        "spread-checks" => to.spread_checks = args.number(word, 0..=50).unwrap_or_default(),
+        "tune.bufsize" => to.bufsize = bufsize(args),
+        "tune.http.maxhdr" => to.maxhdr = args.number(word, 1..=32767),
+        "stats" => return stats(args, to),
+        _ => return unknown(args, word),
+    }
+    args.end(word);
+}
+
+fn text(args: &mut Args<'_>, word: &str) -> Option<String> {
+    args.need(word, "a word").map(str::to_owned)
+}
+
+fn bufsize(args: &mut Args<'_>) -> Option<u32> {
+    let word = args.need("tune.bufsize", "a size such as 16384 or 32k")?;
+    let size = crate::units::size(word).ok().and_then(|size| u32::try_from(size).ok());
+    let size = size.filter(|size| (2048..=1 << 24).contains(size));
+    if size.is_none() {
+        args.wrong(format!("'tune.bufsize' expects a size from 2048 to 16m, not '{word}'"));
+    }
+    size
+}
+
+fn stats(args: &mut Args<'_>, to: &mut Global) {
+    match args.next() {
+        Some("socket") => {
+            if let Some(socket) = bind::stats_socket(args) {
+                to.stats_sockets.push(socket);
+            }
+        }
+        Some("timeout") => to.stats_timeout_ms = args.time("stats timeout"),
+        Some("maxconn") => to.stats_maxconn = args.number("stats maxconn", 1..=65535),
+        Some("bind-process") => {
+            args.wrong("'stats bind-process' is HAProxy's; teardown has not got it");
+            args.skip(args.line.words.len());
+        }
+        other => {
+            let known = ["socket", "timeout", "maxconn"];
+            let hint = near::hint(other.unwrap_or_default(), known);
+            let message = format!("'stats' in 'global' expects one of {}{hint}", known.join(", "));
+            if other.is_some() {
+                args.wrong(message)
+            } else {
+                args.wrong_here(message)
+            }
+            args.skip(args.line.words.len());
+        }
+    }
+    args.end("stats");
+}
+
+fn unknown(args: &mut Args<'_>, word: &str) {
+    if directives::MOOT.contains(&word) {
+        let at = args.last();
+        args.findings.add(
+            Level::Notice,
+            Some(at),
+            format!(
+                "'{word}' is HAProxy's and without effect here: teardown has nothing that it tunes"
+            ),
+        );
+    } else if directives::GLOBAL_OTHERS.contains(&word) {
+        args.wrong(format!("'{word}' is HAProxy's; teardown has not got it"));
+    } else {
+        let names = directives::GLOBAL.iter().map(|d| d.name.split(' ').next().unwrap_or(d.name));
+        let hint = near::hint(word, names);
+        args.wrong(format!("unknown keyword '{word}' in 'global' section{hint}"));
+    }
+}

@@ -1,0 +1,134 @@
+//! `option` lines.
+
+use super::args::Args;
+use super::check::CheckKind;
+use super::directives::{self, Places};
+use super::model::{ForwardFor, LogFormat, Settings};
+use super::options::{CLOSE_MODES, CloseMode, SWITCHES};
+use super::proxy::section_name;
+use crate::near;
+
+/// Reads an `option` line, its first word taken.
+pub(super) fn option(args: &mut Args<'_>, to: &mut Settings, place: Places, negated: bool) {
+    let Some(name) = args.need("option", "the option's name") else { return };
+    let table = directives::PROXY.iter().find(|d| d.name.strip_prefix("option ") == Some(name));
+    let Some(entry) = table else { return unknown(args, name) };
+    if !entry.places.has(place) {
+        let at = args.last();
+        let section = section_name(place);
+        args.findings
+            .warn(at, format!("'option {name}' is without effect in a '{section}' section"));
+    }
+    if let Some((_, switch)) = SWITCHES.iter().find(|entry| entry.0 == name) {
+        to.switches.set(*switch, !negated);
+        return args.end(name);
+    }
+    if let Some((_, mode)) = CLOSE_MODES.iter().find(|entry| entry.0 == name) {
+        if !negated {
+            to.close_mode = *mode;
+        } else if to.close_mode == *mode {
+            to.close_mode = CloseMode::KeepAlive;
+        }
+        return args.end(name);
+    }
+    if negated && name != "redispatch" {
+        return args.wrong(format!("'no' cannot stand before 'option {name}'"));
+    }
+    match name {
+        "redispatch" => redispatch(args, to, negated),
+        "forwardfor" => to.forward_for = forward_for(args),
+        "httplog" => {
+            to.log_format = if args.eat("clf") { LogFormat::Clf } else { LogFormat::Http };
+        }
+        "tcplog" => to.log_format = LogFormat::Tcp,
+        "tcp-check" => to.check.kind = CheckKind::Tcp,
+        _ => return httpchk(args, to),
+    }
+    args.end(name);
+}
+
+fn unknown(args: &mut Args<'_>, name: &str) {
+    if directives::OPTION_OTHERS.contains(&name) {
+        args.wrong(format!("'option {name}' is HAProxy's; teardown has not got it"));
+    } else {
+        let names = directives::PROXY.iter().filter_map(|d| d.name.strip_prefix("option "));
+        args.wrong(format!("unknown option '{name}'{}", near::hint(name, names)));
+    }
+}
+
+fn redispatch(args: &mut Args<'_>, to: &mut Settings, negated: bool) {
+    to.redispatch = match args.peek() {
+        _ if negated => None,
+        "" => Some(-1),
+        _ => args.number("option redispatch", i32::MIN..=i32::MAX),
+    };
+}
+
+fn forward_for(args: &mut Args<'_>) -> Option<ForwardFor> {
+    let mut model =
+        ForwardFor { header: "X-Forwarded-For".to_owned(), except: None, if_none: false };
+    while let Some(word) = args.next() {
+        match word {
+            "header" => {
+                args.need(word, "a header's name")?.clone_into(&mut model.header);
+            }
+            "if-none" => model.if_none = true,
+            "except" => {
+                let text = args.need(word, "a network such as 127.0.0.0/8")?;
+                match network(text) {
+                    Some(network) => model.except = Some(network),
+                    None => args.wrong(format!(
+                        "'except' expects a network such as 127.0.0.0/8, not '{text}'"
+                    )),
+                }
+            }
+            _ => {
+                let hint = near::hint(word, ["header", "if-none", "except"]);
+                args.wrong(format!(
+                    "unknown word '{word}' after 'option forwardfor', \
+                     expected one of header, if-none, except{hint}"
+                ));
+            }
+        }
+    }
+    Some(model)
+}
+
+/// An address and its prefix length; the whole address without one.
+pub(super) fn network(text: &str) -> Option<(std::net::IpAddr, u8)> {
+    let (address, length) = text.split_once('/').unwrap_or((text, ""));
+    let address: std::net::IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let length = if length.is_empty() { most } else { length.parse().ok()? };
+    (length <= most).then_some((address, length))
+}
+
+/// `option httpchk [URI]`, `METHOD URI`, `METHOD URI VERSION`.
+fn httpchk(args: &mut Args<'_>, to: &mut Settings) {
+    to.check.kind = CheckKind::Http;
+    let words = args.rest();
+    let request = &mut to.check.request;
+    let set = |slot: &mut String, word: &str| word.clone_into(slot);
+    match words.as_slice() {
+        [] => {}
+        [target] => set(&mut request.target, target),
+        [method, target, version @ ..] => {
+            set(&mut request.method, method);
+            set(&mut request.target, target);
+            // Fields behind the version are an old way that HAProxy still takes: "1.1\r\nHost: x".
+            let text = version.join(" ");
+            let mut lines = text.split("\r\n");
+            if let Some(first) = lines.next().filter(|first| !first.is_empty()) {
+                set(&mut request.version, first);
+            }
+            for line in lines.filter(|line| !line.is_empty()) {
+                match line.split_once(':') {
+                    Some((name, value)) => {
+                        request.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+                    }
+                    None => args.wrong(format!("'option httpchk': '{line}' is not a header field")),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Lines to sections: which section a line stands in, and what a section begins with.
+
+use super::args::Args;
+use super::condition::Blocks;
+use super::diag::Findings;
+use super::directives::{Places, SECTION_OTHERS};
+use super::model::{Config, Kind, Proxy, Settings};
+use super::source::Source;
+use super::token::{self, Environment, Line, Position};
+use super::{global, proxy};
+use std::sync::Arc;
+
+/// Reads files one after the other.
+pub(super) struct Reader {
+    config: Config,
+    findings: Findings,
+    lenient: bool,
+    /// Every `defaults` section so far; the last one holds for what follows.
+    defaults: Vec<Proxy>,
+    current: Section,
+}
+
+/// The section that lines go to.
+enum Section {
+    /// Before the first one.
+    None,
+    Global,
+    Defaults(Box<Proxy>),
+    Proxy(Box<Proxy>),
+    /// One that teardown has not, or whose first line was wrong: its lines are passed over.
+    Foreign,
+}
+
+impl Reader {
+    pub(super) fn new(lenient: bool) -> Self {
+        Self {
+            config: Config::default(),
+            findings: Findings::default(),
+            lenient,
+            defaults: Vec::new(),
+            current: Section::None,
+        }
+    }
+
+    /// Ends the last section and hands everything over.
+    pub(super) fn finish(mut self) -> (Config, Findings) {
+        self.end_section();
+        (self.config, self.findings)
+    }
+
+    pub(super) fn file(&mut self, source: &Source, environment: Environment<'_>) {
+        self.end_section();
+        let mut blocks = Blocks::default();
+        let mut number = 0;
+        for text in source.text.split_inclusive(|&byte| byte == b'\n') {
+            number += 1;
+            let body = text.strip_suffix(b"\n");
+            if body.is_none() && !text.iter().all(u8::is_ascii_whitespace) {
+                let at = Position { file: Arc::clone(&source.name), line: number, column: 0 };
+                let message = "the last line has no line feed: was the file cut short? \
+                               End it with one";
+                self.findings.alert(at, message);
+            }
+            let body = body.unwrap_or(text);
+            let Some(line) = self.cut(source, number, body, environment) else { continue };
+            if blocks.directive(&line, &mut self.findings, environment) || blocks.is_skipping() {
+                continue;
+            }
+            self.line(&line);
+        }
+        blocks.end(&mut self.findings);
+        self.end_section();
+    }
+
+    fn cut(
+        &mut self,
+        source: &Source,
+        number: u32,
+        text: &[u8],
+        environment: Environment<'_>,
+    ) -> Option<Line> {
+        let section = match &self.current {
+            Section::None | Section::Foreign => String::new(),
+            Section::Global => "global".to_owned(),
+            Section::Defaults(proxy) | Section::Proxy(proxy) => proxy.name.clone(),
+        };
+        let variables = |name: &str| match name {
+            ".FILE" => Some(source.name.to_string()),
+            ".LINE" => Some(number.to_string()),
+            ".SECTION" => Some(section.clone()),
+            _ => environment(name),
+        };
+        match token::words(text, &variables) {
+            Ok((words, _)) if words.is_empty() => None,
+            Ok((words, end)) => Some(Line { file: Arc::clone(&source.name), number, words, end }),
+            Err(error) => {
+                let file = Arc::clone(&source.name);
+                let at = Position { file, line: number, column: error.column };
+                self.findings.alert(at, error.message);
+                None
+            }
+        }
+    }
+
+    fn line(&mut self, line: &Line) {
+        if self.begins_section(line) {
+            return;
+        }
+        let mut args = Args::new(line, &mut self.findings, self.lenient);
+        match &mut self.current {
+            Section::Global => global::directive(&mut args, &mut self.config.global),
+            Section::Defaults(proxy) => proxy::directive(&mut args, proxy, Places::DEFAULTS),
+            Section::Proxy(proxy) => {
+                let place = match proxy.kind {
+                    Kind::Frontend => Places::FRONTEND,
+                    Kind::Listen => Places::LISTEN,
+                    Kind::Backend => Places::BACKEND,
+                };
+                proxy::directive(&mut args, proxy, place);
+            }
+            Section::Foreign => {}
+            Section::None => {
+                let known = ["global", "defaults", "frontend", "listen", "backend"];
+                let hint = crate::near::hint(line.word(0), known);
+                let message = format!("'{}' stands before any section{hint}", line.word(0));
+                self.findings.alert_word(line, 0, message);
+                self.current = Section::Foreign;
+            }
+        }
+    }
+
+    fn begins_section(&mut self, line: &Line) -> bool {
+        let kind = match line.word(0) {
+            "global" => {
+                self.end_section();
+                Args::after_first(line, &mut self.findings).end("global");
+                self.current = Section::Global;
+                return true;
+            }
+            "defaults" => {
+                self.end_section();
+                self.begin_defaults(line);
+                return true;
+            }
+            "frontend" => Kind::Frontend,
+            "listen" => Kind::Listen,
+            "backend" => Kind::Backend,
+            word if SECTION_OTHERS.contains(&word) && self.is_header(line) => {
+                self.end_section();
+                let message = format!("section '{word}' is HAProxy's; teardown has not got it");
+                self.findings.alert_word(line, 0, message);
+                self.current = Section::Foreign;
+                return true;
+            }
+            _ => return false,
+        };
+        self.end_section();
+        self.begin_proxy(line, kind);
+        true
+    }
+
+    /// `cache NAME` begins a section; nothing else of that name is a directive of ours.
+    fn is_header(&self, line: &Line) -> bool {
+        line.words.len() <= 3
+    }
+
+    fn begin_defaults(&mut self, line: &Line) {
+        let (name, from) = self.header(line, "defaults");
+        let settings = match from {
+            Some(from) => self.from(&from, line),
+            None => Some(Proxy::new(String::new(), Kind::Listen, line.at(0), Settings::default())),
+        };
+        let Some(mut base) = settings else { return self.current = Section::Foreign };
+        base.name = name.unwrap_or_default();
+        base.at = line.at(0);
+        self.current = Section::Defaults(Box::new(base));
+    }
+
+    fn begin_proxy(&mut self, line: &Line, kind: Kind) {
+        let (name, from) = self.header(line, kind.as_str());
+        let Some(name) = name else {
+            let message = format!("'{}' expects a name", kind.as_str());
+            self.findings.alert_word(line, 1, message);
+            return self.current = Section::Foreign;
+        };
+        let bad = name.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_.:".contains(*c));
+        if let Some(bad) = bad {
+            let message =
+                format!("a proxy's name has letters, digits, '-', '_', '.' and ':', not '{bad}'");
+            self.findings.alert_word(line, 1, message);
+        }
+        let base = match from {
+            Some(from) => self.from(&from, line),
+            None => self.defaults.last().cloned().or_else(|| {
+                let place = line.at(0);
+                Some(Proxy::new(String::new(), kind, place, Settings::default()))
+            }),
+        };
+        let Some(base) = base else { return self.current = Section::Foreign };
+        let id = u32::try_from(self.config.proxies.len() + 2).unwrap_or(u32::MAX);
+        let proxy = Proxy { name, kind, id, at: line.at(0), ..base };
+        self.current = Section::Proxy(Box::new(proxy));
+    }
+
+    /// The name and the name behind `from` of a section's first line.
+    fn header(&mut self, line: &Line, section: &str) -> (Option<String>, Option<String>) {
+        let mut args = Args::after_first(line, &mut self.findings);
+        let mut name = None;
+        if args.peek() != "from" || line.words.len() < 3 {
+            name = args.next().map(str::to_owned);
+        }
+        let mut from = None;
+        if args.eat("from") {
+            from = args.need("from", "the name of a defaults section").map(str::to_owned);
+        }
+        args.end(section);
+        (name, from)
+    }
+
+    fn from(&mut self, name: &str, line: &Line) -> Option<Proxy> {
+        let mut named = self.defaults.iter().filter(|defaults| defaults.name == name);
+        let found = named.next_back().cloned();
+        if named.next().is_some() {
+            let message = format!("there are several 'defaults' sections named '{name}'");
+            self.findings.alert_word(line, line.words.len() - 1, message);
+        } else if found.is_none() {
+            let names = self.defaults.iter().map(|defaults| defaults.name.as_str());
+            let hint = crate::near::hint(name, names);
+            let message = format!("no 'defaults' section named '{name}' stands before this{hint}");
+            self.findings.alert_word(line, line.words.len() - 1, message);
+        }
+        found
+    }
+
+    fn end_section(&mut self) {
+        match std::mem::replace(&mut self.current, Section::None) {
+            Section::Defaults(proxy) => self.defaults.push(*proxy),
+            Section::Proxy(proxy) => self.config.proxies.push(*proxy),
+            Section::None | Section::Global | Section::Foreign => {}
+        }
+    }
+}

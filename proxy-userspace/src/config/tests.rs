@@ -1,0 +1,158 @@
+use super::model::{Balance, Kind, Mode};
+use super::options::{CloseMode, Switch};
+use super::*;
+
+fn read(text: &str, strictness: Strictness) -> (Config, Findings) {
+    let source = Source { name: "test.cfg".into(), text: text.as_bytes().to_vec() };
+    parse(&[source], strictness, &|_| None)
+}
+
+fn strict(text: &str) -> Config {
+    let (config, findings) = read(text, Strictness::Strict);
+    assert!(!findings.is_fatal(), "{findings}");
+    config
+}
+
+const THREAD: &str = "\
+global
+  log     /dev/log local2
+  chroot  /var/lib/haproxy
+  pidfile /var/run/haproxy.pid
+  maxconn 50000
+  user    root
+  group   root
+  stats socket /var/lib/haproxy/stats level admin
+
+defaults http
+  mode    http
+  log     global
+  option  httplog
+  option  dontlognull
+  option  http-server-close
+  option  redispatch
+  retries 3
+  timeout http-request    10s
+  timeout queue           1m
+  timeout connect         10s
+  timeout client          1m
+  timeout server          5m
+  timeout http-keep-alive 10s
+  timeout check           10s
+  maxconn 50000
+
+listen webservice
+  bind 127.0.0.1:80
+  balance hdr(X-Forwarded-For)
+  option  httpchk GET /healthcheck
+  default-server inter 30s
+  server  w1 127.0.0.1:8001 check
+  server  w2 127.0.0.1:8002 check
+";
+
+#[test]
+fn the_threads_configuration_is_understood() {
+    let config = strict(THREAD);
+    let proxy = &config.proxies[0];
+    assert_eq!((proxy.name.as_str(), proxy.kind, proxy.id), ("webservice", Kind::Listen, 2));
+    let settings = &proxy.settings;
+    assert_eq!((settings.mode, settings.close_mode), (Mode::Http, CloseMode::ServerClose));
+    assert!(settings.switches.has(Switch::DontLogNull) && settings.log_global);
+    assert_eq!((settings.redispatch, settings.retries), (Some(-1), 3));
+    assert_eq!(settings.timeouts.queue, Some(60_000));
+    let name = "X-Forwarded-For".to_owned();
+    assert_eq!(settings.balance, Balance::Header { name, use_domain_only: false });
+    let check = &settings.check;
+    assert_eq!(
+        (check.request.method.as_str(), check.request.target.as_str()),
+        ("GET", "/healthcheck")
+    );
+    let server = &proxy.servers[1];
+    assert_eq!((server.name.as_str(), server.id, server.settings.inter_ms), ("w2", 2, 30_000));
+    assert!(server.settings.check);
+    assert_eq!(config.global.maxconn, Some(50_000));
+}
+
+#[test]
+fn every_mistake_is_found_with_its_place_and_the_nearest_word() {
+    let (_, findings) = read(
+        "global\n maxcon 5\ndefaults\n mode htpp\n timeout conect 5s\n option httpcloze\n\
+         listen a\n bind :0\n server s 127.0.0.1:80 chekc\n foo\n stick-table type ip size 1m\n",
+        Strictness::Strict,
+    );
+    let said: Vec<String> = findings.list.iter().map(ToString::to_string).collect();
+    let expected = [
+        "[ALERT] test.cfg:2:2: unknown keyword 'maxcon' in 'global' section; did you mean 'maxconn'?",
+        "[ALERT] test.cfg:4:7: 'mode' expects one of tcp, http, not 'htpp'; did you mean 'http'?",
+        "[ALERT] test.cfg:5:10: unknown timeout 'conect'",
+        "[ALERT] test.cfg:6:9: unknown option 'httpcloze'; did you mean 'httpclose'?",
+        "[ALERT] test.cfg:8:7: 'bind': '0' is no port",
+        "[ALERT] test.cfg:9:24: unknown keyword 'chekc' in 'server'; did you mean 'check'?",
+        "[ALERT] test.cfg:10:2: unknown keyword 'foo' in 'listen' section",
+        "[ALERT] test.cfg:11:2: 'stick-table' is HAProxy's; teardown has not got it",
+    ];
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.starts_with(expected), "{said}");
+    }
+}
+
+#[test]
+fn lenient_reading_passes_over_what_it_does_not_know() {
+    let (config, findings) = read(
+        "global\n lua-load x\nresolvers r\n nameserver n 1.1.1.1:53\nlisten a\n bind :443 ssl crt x.pem\n\
+         cookie X insert\n stick-table type ip size 1m\n nonsense\n\
+         server s 127.0.0.1:8443 ssl verify none cookie c1 check inter 5s\n",
+        Strictness::Lenient,
+    );
+    assert!(!findings.is_fatal());
+    let server = &config.proxies[0].servers[0];
+    assert_eq!((server.settings.inter_ms, server.settings.check), (5_000, true));
+    assert_eq!(config.proxies[0].binds.len(), 1);
+}
+
+#[test]
+fn defaults_hold_until_the_next_and_can_be_named() {
+    let config = strict(
+        "defaults slow\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n mode http\n\
+         defaults fast from slow\n timeout connect 1s\n\
+         listen a\n bind :1\n server s 127.0.0.1:1\n\
+         listen b from slow\n bind :2\n server s 127.0.0.1:1\n",
+    );
+    let connect = |index: usize| config.proxies[index].settings.timeouts.connect;
+    assert_eq!((connect(0), connect(1)), (Some(1_000), Some(9_000)));
+    assert_eq!(config.proxies[0].settings.mode, Mode::Http);
+}
+
+#[test]
+fn labels_know_servers_listeners_and_checks() {
+    let (config, _) = read(
+        "frontend in\n bind 127.0.0.1:80\n bind :81\n default_backend app\n\
+         backend app\n server w1 web1:8080 check port 9000\n server w2 10.0.0.2 \n",
+        Strictness::Lenient,
+    );
+    let resolver = |name: &str| {
+        if name == "web1" { vec![[10, 0, 0, 1].into()] } else { Vec::new() }
+    };
+    let labels = labels::Labels::new(&config, &resolver);
+    let of = |text: &str| {
+        let label = labels.of(&labels::endpoint(text.parse().unwrap()))?;
+        let name = |part: &Option<std::sync::Arc<str>>| part.as_deref().unwrap_or("-").to_owned();
+        let check = if label.check { " check" } else { "" };
+        let (proxy, backend) = (name(&label.proxy), name(&label.backend));
+        Some(format!("{proxy}/{backend}/{}{check}", name(&label.server)))
+    };
+    assert_eq!(of("10.0.0.1:8080").as_deref(), Some("in/app/w1"));
+    assert_eq!(of("10.0.0.1:9000").as_deref(), Some("in/app/w1 check"));
+    assert_eq!(of("10.0.0.2:5555").as_deref(), Some("in/app/w2"));
+    assert_eq!(of("127.0.0.1:80").as_deref(), Some("in/-/-"));
+    assert_eq!(of("192.0.2.1:81").as_deref(), Some("in/-/-"));
+    assert_eq!(of("10.0.0.1:1"), None);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_panics(text in "([a-z_-]{1,9}|[ \n\"'\\\\#$]|\\{|\\}|server|bind|:80|listen a\n|global\n){0,60}") {
+        for strictness in [Strictness::Strict, Strictness::Lenient] {
+            let _ = read(&text, strictness);
+        }
+    }
+}

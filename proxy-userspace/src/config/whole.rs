@@ -1,0 +1,140 @@
+//! What can only be seen once every section is there: names that must exist, or exist once.
+
+use super::diag::Findings;
+use super::model::{Config, Mode, Proxy};
+use crate::near;
+use std::collections::HashMap;
+
+/// Checks the references between sections.
+pub(super) fn check(config: &mut Config, findings: &mut Findings) {
+    names(config, findings);
+    for proxy in &config.proxies {
+        if proxy.settings.disabled {
+            continue;
+        }
+        servers(proxy, findings);
+        listeners(proxy, findings);
+        timeouts(proxy, findings);
+        backends(config, proxy, findings);
+    }
+    for proxy in &mut config.proxies {
+        // A backend has no clients, and a frontend no servers, whatever its defaults say.
+        if !proxy.kind.is_frontend() {
+            proxy.settings.default_backend = None;
+        }
+    }
+}
+
+fn names(config: &Config, findings: &mut Findings) {
+    let mut front: HashMap<&str, &Proxy> = HashMap::new();
+    let mut back: HashMap<&str, &Proxy> = HashMap::new();
+    for proxy in &config.proxies {
+        let mut first = None;
+        if proxy.kind.is_frontend() {
+            first = front.insert(&proxy.name, proxy);
+        }
+        if proxy.kind.is_backend() {
+            first = back.insert(&proxy.name, proxy).or(first);
+        }
+        if let Some(first) = first {
+            findings.alert(
+                proxy.at.clone(),
+                format!(
+                    "{} '{}' has the name of the {} at {}: names must differ",
+                    proxy.kind.as_str(),
+                    proxy.name,
+                    first.kind.as_str(),
+                    first.at
+                ),
+            );
+        }
+    }
+}
+
+fn servers(proxy: &Proxy, findings: &mut Findings) {
+    let mut seen: HashMap<&str, u32> = HashMap::new();
+    let mut ids: HashMap<u32, &str> = HashMap::new();
+    for server in &proxy.servers {
+        if let Some(line) = seen.insert(&server.name, server.at.line) {
+            findings.alert(
+                server.at.clone(),
+                format!(
+                    "'{}' already has a server '{}', in line {line}: names must differ",
+                    proxy.name, server.name
+                ),
+            );
+        }
+        if let Some(other) = ids.insert(server.id, &server.name) {
+            findings.alert(
+                server.at.clone(),
+                format!("server '{}' has the id {} of server '{other}'", server.name, server.id),
+            );
+        }
+    }
+}
+
+fn listeners(proxy: &Proxy, findings: &mut Findings) {
+    if proxy.kind.is_frontend() && proxy.binds.is_empty() {
+        let kind = proxy.kind.as_str();
+        findings.warn(
+            proxy.at.clone(),
+            format!("{kind} '{}' has no 'bind': nothing will connect to it", proxy.name),
+        );
+    }
+}
+
+fn timeouts(proxy: &Proxy, findings: &mut Findings) {
+    let timeouts = &proxy.settings.timeouts;
+    let mut missing = Vec::new();
+    if proxy.kind.is_frontend() && timeouts.client.unwrap_or(0) == 0 {
+        missing.push("client");
+    }
+    if proxy.kind.is_backend() && !proxy.servers.is_empty() {
+        if timeouts.connect.unwrap_or(0) == 0 {
+            missing.push("connect");
+        }
+        if timeouts.server.unwrap_or(0) == 0 {
+            missing.push("server");
+        }
+    }
+    if !missing.is_empty() {
+        findings.warn(
+            proxy.at.clone(),
+            format!(
+                "{} '{}' has no 'timeout {}': connections may hang for ever",
+                proxy.kind.as_str(),
+                proxy.name,
+                missing.join("', 'timeout ")
+            ),
+        );
+    }
+}
+
+fn backends(config: &Config, proxy: &Proxy, findings: &mut Findings) {
+    if !proxy.kind.is_frontend() {
+        return;
+    }
+    let uses = proxy.use_backends.iter().map(|rule| (&rule.name, &rule.at));
+    let default = proxy.settings.default_backend.iter().map(|(name, at)| (name, at));
+    for (name, at) in uses.chain(default) {
+        let known = || config.proxies.iter().filter(|proxy| proxy.kind.is_backend());
+        let Some(backend) = known().find(|backend| backend.name == *name) else {
+            let hint = near::hint(name, known().map(|backend| backend.name.as_str()));
+            findings.alert(
+                at.clone(),
+                format!("'{}' sends to backend '{name}', which does not exist{hint}", proxy.name),
+            );
+            continue;
+        };
+        if proxy.settings.mode == Mode::Http && backend.settings.mode == Mode::Tcp {
+            findings.alert(
+                at.clone(),
+                format!(
+                    "'{}' is in mode http and its backend '{name}' (at {}) in mode tcp: \
+                     give both the same mode",
+                    proxy.name, backend.at
+                ),
+            );
+        }
+    }
+}
