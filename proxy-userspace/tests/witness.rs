@@ -14,7 +14,7 @@ use support::packets::{ACK, FIN};
 use support::reading::{Connection, End, Sign, connections};
 use support::servers::{Ended, Manner};
 use support::topology::{Family, Topology};
-use support::traffic::{self, Traffic};
+use support::traffic::{self, Traffic, Vantage};
 use support::until::until;
 use support::{packets, ss};
 
@@ -152,7 +152,7 @@ fn captures_agree_with_what_the_applications_saw_on_loopback() {
 /// Every cell of the matrix: the capture's verdict against EOF, ECONNRESET and byte counts, and
 /// HAProxy's closes against the table in docs that was measured before.
 fn agrees_with_the_applications(topology: &Topology, name: &str) {
-    let traffic = traffic::run(topology, &traffic::every_case(), name);
+    let traffic = traffic::run(topology, &traffic::every_case(), Vantage::Peers, name);
     assert_eq!(traffic.asked.len(), traffic::every_case().len());
     for (case, asked) in &traffic.asked {
         let connection = traffic.front_of(asked);

@@ -51,11 +51,14 @@ pub(super) fn infer(flow: &mut Flow, segment: &Segment) {
     }
 }
 
-/// Whether numbers show that the end at `side` sent data. Its SYN and FIN are none.
+/// Whether numbers show that the end at `side` sent segments of data. Its SYN and FIN are none,
+/// and neither is data in the FIN's own segment: after the FIN, what stood before it is known.
 #[inline(always)]
 fn has_data(flow: &Flow, side: Side) -> bool {
     let end = flow.end(side);
+    if end.fin_ns != 0 {
+        return flow.letters[side.index()] & DATA_LETTER != 0;
+    }
     let reach = if after(end.acked, end.next) { end.acked } else { end.next };
-    let phantoms = if end.fin_ns != 0 { 2 } else { 1 };
-    after(reach, end.isn.wrapping_add(phantoms))
+    after(reach, end.isn.wrapping_add(1))
 }

@@ -140,6 +140,14 @@ impl Connection {
         [reset, both].into_iter().flatten().map(|(_, _, packet)| packet.time).min()
     }
 
+    /// The connection as it stood when it was over, and after each packet that still came.
+    pub(crate) fn from_its_end_on(&self) -> Vec<Self> {
+        let Some(over) = self.over_at() else { return Vec::new() };
+        let end = self.packets.iter().position(|(_, packet)| packet.time >= over);
+        let lengths = end.map_or(0, |end| end + 1)..=self.packets.len();
+        lengths.map(|length| Self { packets: self.packets[..length].to_vec(), ..*self }).collect()
+    }
+
     /// Who closed first, and with what.
     pub(crate) fn first_close(&self) -> Option<(End, Sign)> {
         self.signs().first().map(|(end, sign, _)| (*end, *sign))

@@ -65,8 +65,7 @@ impl Topology {
             peer_interface: "eth0",
             proxy_interfaces: &["front", "back"],
         };
-        reaches(&topology.client, &topology.proxy, front_addr);
-        reaches(&topology.backend, &topology.proxy, back_addr);
+        topology.wait_until_up();
         topology
     }
 
@@ -89,6 +88,12 @@ impl Topology {
             peer_interface: "lo",
             proxy_interfaces: &["lo"],
         }
+    }
+
+    /// Waits until the peers reach the proxy.
+    pub(crate) fn wait_until_up(&self) {
+        reaches(&self.client, &self.proxy, self.front_addr);
+        reaches(&self.backend, &self.proxy, self.back_addr);
     }
 
     /// Whether all hosts are one.

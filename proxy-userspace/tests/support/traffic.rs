@@ -30,6 +30,15 @@ pub(crate) fn every_case() -> Vec<Case> {
     cases
 }
 
+/// Where the captures are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vantage {
+    /// At the client and at the backend: what really arrived there.
+    Peers,
+    /// At the proxy's own interfaces: all packets in the order that the proxy saw.
+    Proxy,
+}
+
 /// What happened, as the witnesses tell it.
 pub(crate) struct Traffic {
     /// Each case with what its client saw.
@@ -45,10 +54,8 @@ pub(crate) struct Traffic {
 }
 
 /// Runs `cases` through both proxies, and waits until each connection is over on the wire.
-pub(crate) fn run(topology: &Topology, cases: &[Case], name: &str) -> Traffic {
-    let client = Tcpdump::start(&topology.client, topology.peer_interface, topology.front_addr);
-    let backend = (!topology.is_loopback())
-        .then(|| Tcpdump::start(&topology.backend, topology.peer_interface, topology.back_addr));
+pub(crate) fn run(topology: &Topology, cases: &[Case], vantage: Vantage, name: &str) -> Traffic {
+    let captures = captures(topology, vantage);
     let servers = Servers::start(topology);
     let proxies = [haproxy(topology, true), nginx(topology)];
     let asked = ask_all(topology, cases);
@@ -58,7 +65,6 @@ pub(crate) fn run(topology: &Topology, cases: &[Case], name: &str) -> Traffic {
         proxy.process.wait();
     }
     let served = servers.stop();
-    let captures: Vec<&Tcpdump> = std::iter::once(&client).chain(&backend).collect();
     for capture in &captures {
         until("every connection to be over in the capture", || {
             let known = connections(&capture.packets());
@@ -71,13 +77,29 @@ pub(crate) fn run(topology: &Topology, cases: &[Case], name: &str) -> Traffic {
         .enumerate()
         .map(|(number, capture)| capture.keep(&format!("{name}-{number}")))
         .collect();
-    let mut packets: Vec<Packet> = client.stop();
-    packets.extend(backend.map(Tcpdump::stop).unwrap_or_default());
+    let mut packets: Vec<Packet> = captures.into_iter().flat_map(Tcpdump::stop).collect();
     packets.sort_by_key(|packet| packet.time);
     let (back, front) = connections(&packets)
         .into_iter()
         .partition(|connection| connection.resp.port() >= Manner::FinWithData.port());
     Traffic { asked, served, front, back, files }
+}
+
+/// Starts the captures that together see each connection once.
+fn captures(topology: &Topology, vantage: Vantage) -> Vec<Tcpdump> {
+    let Topology { client, proxy, backend, .. } = topology;
+    if topology.is_loopback() {
+        return vec![Tcpdump::start(proxy, "lo", topology.front_addr)];
+    }
+    let [front, back] = match vantage {
+        Vantage::Peers => [(client, "eth0"), (backend, "eth0")],
+        Vantage::Proxy => [(proxy, "front"), (proxy, "back")],
+    };
+    let toward = match vantage {
+        Vantage::Peers => [topology.front_addr, topology.back_addr],
+        Vantage::Proxy => [topology.client_addr, topology.backend_addr],
+    };
+    vec![Tcpdump::start(front.0, front.1, toward[0]), Tcpdump::start(back.0, back.1, toward[1])]
 }
 
 /// Asks every case, a few at a time.
@@ -100,6 +122,11 @@ fn ask_all(topology: &Topology, cases: &[Case]) -> Vec<(Case, Asked)> {
 }
 
 impl Traffic {
+    /// Every connection, each once.
+    pub(crate) fn connections(&self) -> Vec<Connection> {
+        self.front.iter().chain(&self.back).cloned().collect()
+    }
+
     /// The connection of one client.
     pub(crate) fn front_of(&self, asked: &Asked) -> &Connection {
         self.front

@@ -1,0 +1,156 @@
+//! One close as teardown told it against the same connection in the witness's capture.
+
+use crate::support::reading::{Connection, End, Sign};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How much the time between two packets may differ between the witness's interface and
+/// teardown's hooks: the other end of a veth pair, on two loaded cores.
+pub(crate) const TOLERANCE: Duration = Duration::from_millis(3);
+
+/// What the history is held to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum History {
+    /// The letters of SYN, FIN and RST in their order, those of data in any place. Whether an
+    /// acknowledgment came alone or with data, no later number tells.
+    Sparse,
+    /// Every letter.
+    Full,
+}
+
+/// Compares every connection with exactly one close; gives what differs, in words.
+pub(crate) fn differences(
+    connections: &[Connection],
+    closes: &[Value],
+    history: History,
+) -> Vec<String> {
+    let mut told: HashMap<(String, String), Vec<&Value>> = HashMap::new();
+    for close in closes {
+        let ends = (word(close, "orig").to_owned(), word(close, "resp").to_owned());
+        told.entry(ends).or_default().push(close);
+    }
+    let mut found = Vec::new();
+    for connection in connections {
+        let ends = (connection.orig.to_string(), connection.resp.to_string());
+        let known = told.get_mut(&ends).filter(|known| !known.is_empty());
+        match known.map(|known| known.remove(0)) {
+            None => found.push(format!("never told:\n{connection}")),
+            Some(close) => {
+                let wrong = fewest(connection, close, history);
+                if !wrong.is_empty() {
+                    found.push(format!("{}\n{close}\n{connection}", wrong.join("; ")));
+                }
+            }
+        }
+    }
+    for close in told.values().flatten() {
+        found.push(format!("told, but not on the wire: {close}"));
+    }
+    found
+}
+
+/// What differs in one connection.
+///
+/// A live observer tells a close once it is over. What was still on its way then, a FIN that
+/// crossed the RST and the RST that answers it, may be in its answer or not.
+fn fewest(connection: &Connection, close: &Value, history: History) -> Vec<String> {
+    let whole = one(connection, close, history);
+    let earlier = connection.from_its_end_on();
+    let others = earlier.iter().map(|reading| one(reading, close, history));
+    if others.into_iter().any(|wrong| wrong.is_empty()) { Vec::new() } else { whole }
+}
+
+/// What differs from one reading.
+fn one(connection: &Connection, close: &Value, history: History) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut equal = |field: &str, expected: Value| {
+        if close[field] != expected {
+            wrong.push(format!("{field} is {} not {expected}", close[field]));
+        }
+    };
+    equal("v", 1.into());
+    let crossed = connection.crossed();
+    let first = connection.first_close();
+    // Where both closed at once, each vantage sees its own order.
+    let turned =
+        crossed && close["first_closer"].as_str() == first.map(|(end, _)| end.other().word());
+    if !turned {
+        equal("conn_state", connection.conn_state().into());
+        equal("first_closer", first.map(|(end, _)| end.word()).into());
+        equal("first_signal", first.map(|(_, sign)| sign.word()).into());
+        equal("answer", connection.answer().map(Sign::word).into());
+    }
+    if connection.conn_state() == "SF" && !crossed {
+        let lost = close["unacked_bytes"].as_u64().unwrap_or(0);
+        if lost != 0 {
+            wrong.push(format!("{lost} bytes unacknowledged in a clean close"));
+        }
+    }
+    wrong.extend(
+        [End::Orig, End::Resp].iter().filter_map(|end| bytes(connection, close, history, *end)),
+    );
+    wrong.extend(half_closed(connection, close));
+    wrong.extend(letters(connection, close, history, turned));
+    wrong
+}
+
+/// Bytes are exact. What a RST threw away before it was acknowledged, no control segment tells.
+fn bytes(connection: &Connection, close: &Value, history: History, end: End) -> Option<String> {
+    let field = format!("{}_bytes", end.word());
+    let sent = connection.bytes(end);
+    let reset = connection.signs().iter().any(|(_, sign, _)| *sign != Sign::Fin);
+    let unseen = match history {
+        History::Sparse if reset => connection.unacknowledged(end),
+        _ => 0,
+    };
+    let agrees = close[&field].as_u64().is_some_and(|told| (sent - unseen..=sent).contains(&told));
+    (!agrees).then(|| format!("{field} is {} not {sent} (less {unseen} at most)", close[&field]))
+}
+
+fn half_closed(connection: &Connection, close: &Value) -> Option<String> {
+    let told = close["half_closed_us"].as_u64().map(Duration::from_micros);
+    let (_, sign) = connection.first_close()?;
+    let agrees = match (connection.half_closed(), told) {
+        // A RST leaves nothing half closed: none and zero say the same.
+        (_, None | Some(Duration::ZERO)) if sign != Sign::Fin => true,
+        (Some(seen), Some(told)) => seen.abs_diff(told) <= TOLERANCE,
+        (seen, told) => seen.is_none() && told.is_none(),
+    };
+    (!agrees).then(|| format!("half closed {told:?}, not {:?}", connection.half_closed()))
+}
+
+fn letters(
+    connection: &Connection,
+    close: &Value,
+    history: History,
+    turned: bool,
+) -> Option<String> {
+    let (told, expected) = (word(close, "history"), connection.history());
+    let control = |text: &str| -> String {
+        text.chars().filter(|letter| "SHFRshfr^".contains(*letter)).collect()
+    };
+    // A sparse reading cannot know of data that was thrown away before it was acknowledged.
+    let unknown: String = [(End::Orig, 'D'), (End::Resp, 'd')]
+        .iter()
+        .filter(|(end, _)| connection.unacknowledged(*end) > 0)
+        .map(|(_, letter)| letter)
+        .chain(&['A', 'a'])
+        .collect();
+    let known = |text: &str| -> String {
+        let mut letters: Vec<char> =
+            text.chars().filter(|letter| !unknown.contains(*letter)).collect();
+        letters.sort_unstable();
+        letters.into_iter().collect()
+    };
+    let agrees = match history {
+        History::Full if !turned => told == expected,
+        _ => (turned || control(told) == control(&expected)) && known(told) == known(&expected),
+    };
+    (!agrees).then(|| format!("history {told:?}, not {expected:?}"))
+}
+
+/// A field that is text.
+pub(crate) fn word<'a>(close: &'a Value, field: &str) -> &'a str {
+    close[field].as_str().unwrap_or_else(|| panic!("{field} of {close} is no text"))
+}

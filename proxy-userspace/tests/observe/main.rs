@@ -1,0 +1,8 @@
+//! `teardown watch` against an independent witness: tcpdump in the peers' namespaces, `ss`, and
+//! what the applications saw. Run as root; each test makes its own network.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod compare;
+mod machine;
