@@ -6,10 +6,10 @@
 pub mod admin;
 pub mod capture;
 pub mod cli;
+pub mod config;
 pub mod doctor;
 pub mod host;
 pub mod http;
-pub mod config;
 pub mod kernel;
 pub mod near;
 pub mod policy;

@@ -56,7 +56,7 @@ pub(crate) fn differences(
 /// crossed the RST and the RST that answers it, may be in its answer or not.
 fn fewest(connection: &Connection, close: &Value, history: History) -> Vec<String> {
     let whole = one(connection, close, history);
-    let earlier = connection.from_its_end_on();
+    let earlier = connection.readings_from_its_end();
     let others = earlier.iter().map(|reading| one(reading, close, history));
     if others.into_iter().any(|wrong| wrong.is_empty()) { Vec::new() } else { whole }
 }

@@ -141,7 +141,7 @@ impl Connection {
     }
 
     /// The connection as it stood when it was over, and after each packet that still came.
-    pub(crate) fn from_its_end_on(&self) -> Vec<Self> {
+    pub(crate) fn readings_from_its_end(&self) -> Vec<Self> {
         let Some(over) = self.over_at() else { return Vec::new() };
         let end = self.packets.iter().position(|(_, packet)| packet.time >= over);
         let lengths = end.map_or(0, |end| end + 1)..=self.packets.len();
