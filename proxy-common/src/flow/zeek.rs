@@ -255,7 +255,7 @@ fn advance(flow: &mut Flow, from: Side, segment: &Segment) {
     let end = flow.end_mut(from);
     let to = end_of(segment);
     let delta = to.wrapping_sub(end.next) as i32;
-    let too_far = delta > TOO_LARGE_JUMP || delta < -TOO_LARGE_JUMP;
+    let too_far = delta.unsigned_abs() > TOO_LARGE_JUMP as u32;
     if segment.has(SYN | RST) && too_far {
         return;
     }
