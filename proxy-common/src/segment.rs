@@ -27,6 +27,9 @@ pub const BAD_CHECKSUM: u8 = 0x01;
 pub const HAS_TIMESTAMP: u8 = 0x02;
 /// `Segment::marks`: `payload` is a guess, as the capture was cut or the text did not say.
 pub const PAYLOAD_UNKNOWN: u8 = 0x04;
+/// `Segment::marks`: the capture holds not all of the payload's bytes, and a reader wants them to
+/// count as lost, as they do for Zeek, which then finds gaps.
+pub const PAYLOAD_CUT: u8 = 0x08;
 
 /// One TCP segment, 32 bytes. Numbers are in host byte order.
 #[repr(C)]
@@ -53,7 +56,7 @@ pub struct Segment {
     pub window_scale: u8,
     /// Which end of the key sent it.
     pub sender: Side,
-    /// [`BAD_CHECKSUM`], [`HAS_TIMESTAMP`], [`PAYLOAD_UNKNOWN`].
+    /// [`BAD_CHECKSUM`], [`HAS_TIMESTAMP`], [`PAYLOAD_UNKNOWN`], [`PAYLOAD_CUT`].
     pub marks: u8,
     /// Always 0.
     pub reserved: u16,

@@ -7,7 +7,7 @@ use super::{
     DID_CLOSE, End, EndpointState, Flow, HAS_WINDOW, Mode, PARTIAL, SEEN, SYN_SEEN, gap, history,
 };
 use crate::key::Side;
-use crate::segment::{ACK, FIN, NO_WINDOW_SCALE, RST, SYN, Segment};
+use crate::segment::{ACK, FIN, NO_WINDOW_SCALE, PAYLOAD_CUT, RST, SYN, Segment};
 
 /// A jump of sequence numbers that a SYN or RST is not believed (Zeek's `TOO_LARGE_SEQ_DELTA`).
 const TOO_LARGE_JUMP: i32 = 1_048_576;
@@ -52,7 +52,8 @@ pub(super) fn process(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u6
         if let Some(at) = acked {
             gap::acknowledged(flow, peer, at);
         }
-        if segment.payload != 0 && !segment.has(RST) && !underflow {
+        let cut = segment.marks & PAYLOAD_CUT != 0;
+        if segment.payload != 0 && !segment.has(RST) && !underflow && !cut {
             let first = if segment.has(SYN) { at } else { at.wrapping_sub(1) };
             gap::received(flow, from, first, segment.payload);
         }

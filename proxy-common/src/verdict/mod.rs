@@ -5,6 +5,7 @@
 mod bytes;
 mod conn_state;
 mod history;
+pub mod vocabulary;
 
 pub use conn_state::ConnState;
 pub use history::History;
@@ -122,6 +123,8 @@ pub struct EndReport {
     pub fin_seq: Option<u32>,
     /// When the RST that counts was seen.
     pub rst_ns: Option<u64>,
+    /// Whether that RST carried an acknowledgment.
+    pub rst_with_ack: bool,
     /// The sequence number of its last RST.
     pub rst_seq: Option<u32>,
     /// Bytes that it had received and thrown away unread.
@@ -301,6 +304,7 @@ fn report(key: &FlowKey, flow: &Flow, side: Side) -> EndReport {
         fin_ns: (end.fin_ns != 0).then_some(end.fin_ns),
         fin_seq: (end.fins != 0).then(|| end.fin_end().wrapping_sub(1)),
         rst_ns: end.has_reset().then_some(end.rst_ns),
+        rst_with_ack: end.has(RST_WITH_ACK),
         rst_seq: (end.rsts != 0).then(|| end.isn.wrapping_add(end.last_rst)),
         unread: knows(KNOWS_UNREAD).then_some(end.unread),
         unacked: knows(KNOWS_UNACKED).then_some(end.unacked),
