@@ -19,7 +19,8 @@ pub(super) fn sent(end: &End, peer: &End, inferred: bool) -> Option<u64> {
     match counted {
         Some(counted) if end.bits & SYN_SEEN != 0 => Some(nearest(counted, by_numbers)),
         Some(counted) => Some(counted),
-        None if inferred && end.bits & SYN_SEEN == 0 && end.segments != 0 => None,
+        // Without either SYN the first number of a control segment is no beginning.
+        None if inferred && (end.bits | peer.bits) & SYN_SEEN == 0 && end.segments != 0 => None,
         None => Some(by_numbers),
     }
 }

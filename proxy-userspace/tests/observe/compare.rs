@@ -13,7 +13,7 @@ pub(crate) const TOLERANCE: Duration = Duration::from_millis(3);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum History {
     /// The letters of SYN, FIN and RST in their order, those of data in any place. Whether an
-    /// acknowledgment came alone or with data, no later number tells.
+    /// acknowledgment came alone, a segment twice or a window was zero, no later number tells.
     Sparse,
     /// Every letter.
     Full,
@@ -135,7 +135,7 @@ fn letters(
         .iter()
         .filter(|(end, _)| connection.unacknowledged(*end) > 0)
         .map(|(_, letter)| letter)
-        .chain(&['A', 'a'])
+        .chain(&['A', 'a', 'T', 't', 'W', 'w'])
         .collect();
     let known = |text: &str| -> String {
         let mut letters: Vec<char> =

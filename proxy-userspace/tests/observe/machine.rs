@@ -1,5 +1,6 @@
 //! The machine alone, without a kernel: the captures of real traffic stepped in user space.
 
+use crate::by_hand::{Host, everything};
 use crate::compare::{History, differences};
 use crate::support::packets::{ACK, FIN, Packet, RST, SYN};
 use crate::support::reading::Connection;
@@ -22,13 +23,23 @@ fn captures_stepped_in_user_space_equal_the_reading_on_loopback() {
     stepped(&Topology::loopback(Family::V4), "machine-lo");
 }
 
+#[test]
+fn what_a_peer_did_by_hand_equals_the_reading() {
+    for family in [Family::V4, Family::V6] {
+        compare(&everything(&Host::new(family)));
+    }
+}
+
 fn stepped(topology: &Topology, name: &str) {
     let traffic = traffic::run(topology, &traffic::every_case(), Vantage::Peers, name);
-    let connections = traffic.connections();
+    compare(&traffic.connections());
+}
+
+fn compare(connections: &[Connection]) {
     for (mode, history) in [(Mode::OFFLINE, History::Full), (Mode::SPARSE, History::Sparse)] {
         let closes: Vec<Value> =
             connections.iter().map(|connection| told(connection, mode)).collect();
-        let differing = differences(&connections, &closes, history);
+        let differing = differences(connections, &closes, history);
         assert!(
             differing.is_empty(),
             "{mode:?}: {} of {} differ\n{}",

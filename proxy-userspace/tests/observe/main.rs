@@ -4,5 +4,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod by_hand;
 mod compare;
 mod machine;
