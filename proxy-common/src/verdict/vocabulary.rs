@@ -32,8 +32,8 @@ pub fn tshark_completeness(close: &Close) -> u8 {
     let bit = |is: bool, bit: u8| if is { bit } else { 0 };
     // Data in a SYN or a FIN has no letter.
     let with_data = |end: &super::EndReport| end.bytes.is_some_and(|bytes| bytes != 0);
-    let data = has("Dd")
-        || (!close.is_midstream() && (with_data(&close.orig) || with_data(&close.resp)));
+    let data =
+        has("Dd") || (!close.is_midstream() && (with_data(&close.orig) || with_data(&close.resp)));
     bit(has("Ss"), completeness::SYN)
         | bit(has("Hh"), completeness::SYN_ACK)
         | bit(has("Aa"), completeness::ACK)

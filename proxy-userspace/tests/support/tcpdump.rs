@@ -29,7 +29,8 @@ impl Tcpdump {
         let mut command = Command::new("tcpdump");
         command.args(["-i", interface, "-w", "-", "-U", "-n", "-Z", "root", "-s", "144"]);
         command.args(["--immediate-mode", "--time-stamp-precision=nano", "-B", "16384"]);
-        command.arg(format!("tcp or udp port {SENTINEL_PORT}"));
+        // tcpdump's "tcp" does not look behind IPv6 extension headers.
+        command.arg(format!("tcp or ip6 or udp port {SENTINEL_PORT}"));
         let mut process = Process::start(netns, command.stdout(Stdio::piped()));
         let file = Arc::new(Mutex::new(Vec::new()));
         let (mut output, into) = (process.stdout(), Arc::clone(&file));
