@@ -1,7 +1,8 @@
 //! A host behind a tun device, and a peer made by hand that does to it everything that a peer
 //! may do and a real stack seldom does.
 
-use crate::support::handmade::{Peer, Tun};
+use crate::support::frames::{Tags, Wire};
+use crate::support::handmade::{Peer, Tun, Words};
 use crate::support::packets::{ACK, FIN, RST, SYN};
 use crate::support::reading::{Connection, connections};
 use crate::support::ss;
@@ -141,4 +142,40 @@ pub(crate) fn everything(host: &Host) -> Vec<Connection> {
 pub(crate) fn read_all(mut stream: TcpStream) -> TcpStream {
     stream.read_to_end(&mut Vec::new()).expect("the end");
     stream
+}
+
+/// A whole connection in VLAN tags that crosses `front` of a veth topology both ways; the host
+/// has no such VLAN, so nobody but the observers sees it. Gives the reading of the capture.
+pub(crate) fn tagged(topology: &Topology, tags: Tags<'_>, port: u16) -> Vec<Connection> {
+    let capture = Tcpdump::filtered(&topology.client, "eth0", topology.front_addr, "");
+    let ends = [(topology.client_addr, port), (topology.front_addr, 80)].map(SocketAddr::from);
+    let wires = [Wire::open(&topology.client, "eth0"), Wire::open(&topology.proxy, "front")];
+    let mut next = [5_000_u32, 9_000];
+    let conversation: [(usize, u8, &[u8]); 9] = [
+        (0, SYN, b""),
+        (1, SYN | ACK, b""),
+        (0, ACK, b""),
+        (0, ACK, b"a question"),
+        (1, ACK, b"an answer"),
+        (1, FIN | ACK, b""),
+        (0, ACK, b""),
+        (0, FIN | ACK, b""),
+        (1, ACK, b""),
+    ];
+    for (by, flags, data) in conversation {
+        let words = Words {
+            from: ends[by],
+            to: ends[1 - by],
+            seq: next[by],
+            ack: next[1 - by],
+            flags,
+            data,
+            extensions: false,
+        };
+        wires[by].send(tags, &words.packet());
+        next[by] += data.len() as u32 + u32::from(flags & (SYN | FIN) != 0);
+        // The next packet comes from the other host: not before this one has arrived.
+        capture.flush();
+    }
+    connections(&capture.stop())
 }

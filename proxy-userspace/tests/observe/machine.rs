@@ -1,9 +1,9 @@
 //! The machine alone, without a kernel: the captures of real traffic stepped in user space.
 
-use crate::by_hand::{Host, everything};
+use crate::by_hand::{Host, everything, tagged};
 use crate::compare::{History, differences};
 use crate::support::packets::{ACK, FIN, Packet, RST, SYN};
-use crate::support::reading::Connection;
+use crate::support::reading::{Connection, End};
 use crate::support::topology::{Family, Topology};
 use crate::support::traffic::{self, Vantage};
 use proxy_common::flow::{Flow, Input, Mode, step};
@@ -27,6 +27,17 @@ fn captures_stepped_in_user_space_equal_the_reading_on_loopback() {
 fn what_a_peer_did_by_hand_equals_the_reading() {
     for family in [Family::V4, Family::V6] {
         compare(&everything(&Host::new(family)));
+    }
+}
+
+#[test]
+fn tagged_frames_equal_the_reading() {
+    let topology = Topology::veth(Family::V4);
+    for tags in [&[][..], &[(0x8100, 7)], &[(0x88a8, 7), (0x8100, 8)]] {
+        let known = tagged(&topology, tags, 5_000);
+        assert_eq!(known.len(), 1);
+        assert_eq!((known[0].conn_state(), known[0].bytes(End::Resp)), ("SF", 9));
+        compare(&known);
     }
 }
 

@@ -100,8 +100,16 @@ impl<'a> Peer<'a> {
 
     /// Sends a segment at any number, and does not move.
     pub(crate) fn say_at(&self, seq: u32, flags: u8, data: &[u8]) {
-        let segment = self.segment(seq, flags, data);
-        self.tun.send(&self.wrapped(&segment));
+        let words = Words {
+            from: self.local,
+            to: self.remote,
+            seq,
+            ack: self.ack,
+            flags,
+            data,
+            extensions: self.extensions,
+        };
+        self.tun.send(&words.packet());
     }
 
     /// The next packet of this connection.
@@ -120,25 +128,27 @@ impl<'a> Peer<'a> {
             }
         }
     }
+}
 
-    fn segment(&self, seq: u32, flags: u8, data: &[u8]) -> Vec<u8> {
-        let mut segment = Vec::new();
-        segment.extend(self.local.port().to_be_bytes());
-        segment.extend(self.remote.port().to_be_bytes());
-        segment.extend(seq.to_be_bytes());
-        segment.extend(if flags & ACK != 0 { self.ack } else { 0 }.to_be_bytes());
-        segment.extend([5 << 4, flags]);
-        segment.extend(64_000_u16.to_be_bytes());
-        segment.extend([0; 4]);
-        segment.extend(data);
-        let sum = checksum(self.local.ip(), self.remote.ip(), &segment);
-        segment[16..18].copy_from_slice(&sum.to_be_bytes());
-        segment
-    }
+/// What a hand-made IP packet carries.
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'a> {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) flags: u8,
+    pub(crate) data: &'a [u8],
+    /// Hop-by-hop and destination options before the TCP header, IPv6 only.
+    pub(crate) extensions: bool,
+}
 
-    fn wrapped(&self, segment: &[u8]) -> Vec<u8> {
+impl Words<'_> {
+    /// The packet, from the IP header on, its checksums right.
+    pub(crate) fn packet(&self) -> Vec<u8> {
+        let segment = self.segment();
         let mut packet = Vec::new();
-        match (self.local.ip(), self.remote.ip()) {
+        match (self.from.ip(), self.to.ip()) {
             (IpAddr::V4(source), IpAddr::V4(target)) => {
                 let total = u16::try_from(20 + segment.len()).expect("small");
                 packet.extend([0x45, 0]);
@@ -150,7 +160,7 @@ impl<'a> Peer<'a> {
                 packet[10..12].copy_from_slice(&sum.to_be_bytes());
             }
             (IpAddr::V6(source), IpAddr::V6(target)) => {
-                // Hop-by-hop and destination options, each padded to eight bytes by PadN.
+                // Each padded to eight bytes by PadN.
                 let extensions: &[u8] = if self.extensions {
                     &[60, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0]
                 } else {
@@ -168,6 +178,21 @@ impl<'a> Peer<'a> {
         }
         packet.extend(segment);
         packet
+    }
+
+    fn segment(&self) -> Vec<u8> {
+        let mut segment = Vec::new();
+        segment.extend(self.from.port().to_be_bytes());
+        segment.extend(self.to.port().to_be_bytes());
+        segment.extend(self.seq.to_be_bytes());
+        segment.extend(if self.flags & ACK != 0 { self.ack } else { 0 }.to_be_bytes());
+        segment.extend([5 << 4, self.flags]);
+        segment.extend(64_000_u16.to_be_bytes());
+        segment.extend([0; 4]);
+        segment.extend(self.data);
+        let sum = checksum(self.from.ip(), self.to.ip(), &segment);
+        segment[16..18].copy_from_slice(&sum.to_be_bytes());
+        segment
     }
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod clients;
 pub(crate) mod fixtures;
 pub(crate) mod foreign;
+pub(crate) mod frames;
 pub(crate) mod handmade;
 pub(crate) mod netns;
 pub(crate) mod packets;

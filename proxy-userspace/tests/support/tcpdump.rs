@@ -26,11 +26,17 @@ pub(crate) struct Tcpdump {
 impl Tcpdump {
     /// Captures TCP on `interface`; `toward` is an address that is reached through it.
     pub(crate) fn start(netns: &Netns, interface: &str, toward: IpAddr) -> Self {
+        // tcpdump's "tcp" does not look behind IPv6 extension headers.
+        let filter = format!("tcp or ip6 or udp port {SENTINEL_PORT}");
+        Self::filtered(netns, interface, toward, &filter)
+    }
+
+    /// Captures what passes tcpdump's `filter`: all if that is empty.
+    pub(crate) fn filtered(netns: &Netns, interface: &str, toward: IpAddr, filter: &str) -> Self {
         let mut command = Command::new("tcpdump");
         command.args(["-i", interface, "-w", "-", "-U", "-n", "-Z", "root", "-s", "144"]);
         command.args(["--immediate-mode", "--time-stamp-precision=nano", "-B", "16384"]);
-        // tcpdump's "tcp" does not look behind IPv6 extension headers.
-        command.arg(format!("tcp or ip6 or udp port {SENTINEL_PORT}"));
+        command.arg(filter);
         let mut process = Process::start(netns, command.stdout(Stdio::piped()));
         let file = Arc::new(Mutex::new(Vec::new()));
         let (mut output, into) = (process.stdout(), Arc::clone(&file));
