@@ -4,6 +4,7 @@
 //! would be right, and the nearest word that exists. In the lenient mode, for a host whose real
 //! proxy is HAProxy itself, what teardown does not know is passed over.
 
+mod acl_words;
 pub mod address;
 mod args;
 mod balance;
@@ -13,6 +14,7 @@ mod check_lines;
 mod condition;
 pub mod diag;
 pub mod directives;
+pub mod expression;
 mod global;
 pub mod labels;
 pub mod log;

@@ -5,6 +5,8 @@ use super::check::Check;
 use super::log::LogTarget;
 use super::options::{CloseMode, Switches};
 use super::token::Position;
+use crate::http::acl::{Condition, Test};
+use crate::http::rules::{HeadEdit, RequestAction, Rule};
 use crate::policy::words::Wishes;
 use std::path::PathBuf;
 
@@ -153,8 +155,16 @@ pub struct Proxy {
     pub binds: Vec<Bind>,
     /// `server` lines.
     pub servers: Vec<Server>,
+    /// `acl` lines, in order.
+    pub acls: Vec<Acl>,
     /// `use_backend` lines, in order.
     pub use_backends: Vec<UseBackend>,
+    /// `http-request` lines, in order.
+    pub http_request: Vec<Rule<RequestAction>>,
+    /// `redirect` lines, which come after the `http-request` rules.
+    pub redirects: Vec<Rule<RequestAction>>,
+    /// `http-response` lines, in order.
+    pub http_response: Vec<Rule<HeadEdit>>,
 }
 
 impl Proxy {
@@ -169,7 +179,11 @@ impl Proxy {
             settings,
             binds: Vec::new(),
             servers: Vec::new(),
+            acls: Vec::new(),
             use_backends: Vec::new(),
+            http_request: Vec::new(),
+            redirects: Vec::new(),
+            http_response: Vec::new(),
         }
     }
 
@@ -187,6 +201,17 @@ pub struct UseBackend {
     pub name: String,
     /// Where it stands.
     pub at: Position,
+    /// When it applies; always without one.
+    pub condition: Option<Condition>,
+}
+
+/// An `acl` line.
+#[derive(Debug, Clone)]
+pub struct Acl {
+    /// Its name.
+    pub name: String,
+    /// What it tests.
+    pub test: Test,
 }
 
 /// What a proxy may also inherit from a `defaults` section.

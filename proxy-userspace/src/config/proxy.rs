@@ -80,6 +80,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "acl" => return rule_lines::acl(args, to),
         "use_backend" => return rule_lines::use_backend(args, to),
         "http-request" => return rule_lines::http_request(args, to),
+        "redirect" => return rule_lines::redirect_line(args, to),
         "http-response" => return rule_lines::http_response(args, to),
         _ => unreachable_word(args, word),
     }

@@ -4,10 +4,14 @@
 //! what happens goes out through the traits of [`hooks`] and [`closes`] and the counters of
 //! [`live`].
 
+pub mod acl;
 pub mod closes;
 pub mod counters;
 pub mod event;
+pub mod format;
 pub mod hooks;
 pub mod live;
 pub mod queue;
+pub mod rules;
+pub mod sample;
 pub mod settings;

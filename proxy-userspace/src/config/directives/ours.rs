@@ -331,6 +331,13 @@ pub const PROXY: &[Directive] = &[
     ),
     at(EVERY, "option tcpka", "", "off", "TCP keep-alive on both sides."),
     at(EVERY, "option tcplog", "", "off", "Log lines with timers and states."),
+    at(
+        PROXIES,
+        "redirect",
+        "location|prefix|scheme TO [code N] [drop-query] [append-slash] [ignore-empty] [set-cookie C] [clear-cookie C] [if|unless CONDITION]",
+        "none",
+        "As `http-request redirect`, after all `http-request` rules.",
+    ),
     at(BACK, "retries", "N", "3", "How often a failed connect is tried again."),
     at(L.or(B), "server", "NAME ADDRESS[:PORT] [KEYWORDS]", "none", "A server; keywords below."),
     at(EVERY, "stats enable", "", "off", "The statistics page."),

@@ -1,0 +1,355 @@
+//! ACLs and conditions, from words.
+
+use super::args::Args;
+use super::expression::expression;
+use super::model::Acl;
+use super::option::network;
+use crate::http::acl::{Condition, Patterns, Term, Test, TextMatch};
+use crate::http::sample::{Expression, Fetch, Kind};
+use crate::near;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// How samples are compared: `-m`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Found,
+    Bool,
+    Int,
+    Ip,
+    Len,
+    Text(TextMatch),
+    Regex,
+}
+
+const METHODS: [(&str, Method); 12] = [
+    ("found", Method::Found),
+    ("bool", Method::Bool),
+    ("int", Method::Int),
+    ("ip", Method::Ip),
+    ("len", Method::Len),
+    ("str", Method::Text(TextMatch::Exact)),
+    ("beg", Method::Text(TextMatch::Begin)),
+    ("end", Method::Text(TextMatch::End)),
+    ("sub", Method::Text(TextMatch::Contains)),
+    ("dir", Method::Text(TextMatch::Directory)),
+    ("dom", Method::Text(TextMatch::Domain)),
+    ("reg", Method::Regex),
+];
+
+/// Keywords whose ending is a method: `path_beg` is `path -m beg`.
+const FAMILIES: [&str; 7] = ["path", "url", "base", "hdr", "shdr", "urlp", "url_param"];
+
+/// What HAProxy defines by itself: a name, an expression, a method and patterns.
+const PREDEFINED: [(&str, &str, &[&str]); 16] = [
+    ("FALSE", "always_false", &[]),
+    ("TRUE", "always_true", &[]),
+    ("HTTP", "req.ver", &["1.0", "1.1"]),
+    ("HTTP_1.0", "req.ver", &["1.0"]),
+    ("HTTP_1.1", "req.ver", &["1.1"]),
+    ("LOCALHOST", "src", &["127.0.0.0/8", "::1"]),
+    ("METH_CONNECT", "method", &["CONNECT"]),
+    ("METH_DELETE", "method", &["DELETE"]),
+    ("METH_GET", "method", &["GET", "HEAD"]),
+    ("METH_HEAD", "method", &["HEAD"]),
+    ("METH_OPTIONS", "method", &["OPTIONS"]),
+    ("METH_POST", "method", &["POST"]),
+    ("METH_PUT", "method", &["PUT"]),
+    ("METH_TRACE", "method", &["TRACE"]),
+    ("HTTP_URL_SLASH", "url_beg", &["/"]),
+    ("HTTP_URL_STAR", "url", &["*"]),
+];
+
+/// Reads a test: an expression, flags and patterns, up to `end` (the closing brace) or the line's
+/// end. Returns nothing after saying what is wrong.
+pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
+    let word = args.need("acl", "a test such as path_beg or hdr(host)")?;
+    let (expression, mut method) = match keyword(word) {
+        Ok(read) => read,
+        Err(why) => {
+            args.wrong(why);
+            return None;
+        }
+    };
+    let mut ignore_case = false;
+    let mut patterns: Vec<String> = Vec::new();
+    let mut given = false;
+    let mut flags = true;
+    while end.is_none_or(|end| args.peek() != end) {
+        let Some(word) = args.next() else { break };
+        match word {
+            "-i" if flags => ignore_case = true,
+            "-n" | "-M" | "-u" if flags => {
+                args.wrong(format!("the flag '{word}' is HAProxy's; teardown has not got it"));
+                return None;
+            }
+            "-m" if flags => method = Some(args.choice("-m", &METHODS)?),
+            "-f" if flags => {
+                given = true;
+                patterns.extend(file(args)?);
+            }
+            "--" if flags => {
+                given = true;
+                flags = false;
+            }
+            _ => {
+                given = true;
+                flags = false;
+                patterns.push(word.to_owned());
+            }
+        }
+    }
+    let method = method.unwrap_or(match expression.kind() {
+        Kind::Text => Method::Text(TextMatch::Exact),
+        Kind::Number => Method::Int,
+        Kind::Address => Method::Ip,
+        Kind::Truth => Method::Bool,
+    });
+    if !given && !matches!(method, Method::Found | Method::Bool) {
+        let at = args.last();
+        let message = format!(
+            "the test '{word}' has nothing to compare with and never matches; \
+             for mere presence say '-m found'"
+        );
+        args.findings.warn(at, message);
+    }
+    match compile(method, &expression, ignore_case, &patterns) {
+        Ok(patterns) => Some(Test { expression, patterns }),
+        Err(why) => {
+            args.wrong(why);
+            None
+        }
+    }
+}
+
+/// `path_beg` and its kin: an expression and the method that the name implies.
+fn keyword(word: &str) -> Result<(Expression, Option<Method>), String> {
+    let length = word.find(['(', ',']).unwrap_or(word.len());
+    let (name, rest) = word.split_at(length);
+    if let Some((family, ending)) = name.rsplit_once('_')
+        && FAMILIES.contains(&family)
+        && let Some((_, method)) = METHODS.iter().find(|method| method.0 == ending)
+    {
+        let method = match method {
+            Method::Ip | Method::Int => None,
+            method => Some(*method),
+        };
+        if ending != "ip" {
+            return Ok((expression(&format!("{family}{rest}"))?, method));
+        }
+    }
+    let read = expression(word)?;
+    let method = match (&read.fetch, name.rsplit_once('_').map(|(_, ending)| ending)) {
+        (Fetch::Header { .. }, Some("ip")) if read.converts.is_empty() => Some(Method::Ip),
+        (Fetch::Header { .. }, Some("val")) if read.converts.is_empty() => Some(Method::Int),
+        _ => None,
+    };
+    Ok((read, method))
+}
+
+/// The patterns of a file: a line each, `#` begins a comment line.
+fn file(args: &mut Args<'_>) -> Option<Vec<String>> {
+    let path = args.need("-f", "a file of patterns")?;
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let lines =
+                text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+            Some(lines.map(str::to_owned).collect())
+        }
+        Err(why) => {
+            args.wrong(format!("cannot read the patterns' file {path}: {why}"));
+            None
+        }
+    }
+}
+
+fn compile(
+    method: Method,
+    expression: &Expression,
+    ignore_case: bool,
+    patterns: &[String],
+) -> Result<Patterns, String> {
+    Ok(match method {
+        Method::Found => Patterns::Found,
+        Method::Bool => Patterns::Truth,
+        Method::Int => Patterns::Numbers(numbers(patterns)?),
+        Method::Len => Patterns::Lengths(numbers(patterns)?),
+        Method::Ip => {
+            let read = |text: &String| {
+                with_mask(text)
+                    .ok_or_else(|| format!("'{text}' is not an IPv4 or IPv6 address or network"))
+            };
+            Patterns::Networks(patterns.iter().map(read).collect::<Result<_, _>>()?)
+        }
+        Method::Text(how) => {
+            // Methods are compared with regard to case, whatever -i says; hosts are not.
+            let ignore_case = ignore_case && expression.fetch != Fetch::Method;
+            let text = |pattern: &String| {
+                if ignore_case { pattern.to_ascii_lowercase() } else { pattern.clone() }
+                    .into_bytes()
+            };
+            Patterns::Text { how, ignore_case, texts: patterns.iter().map(text).collect() }
+        }
+        Method::Regex => {
+            let compile = |pattern: &String| {
+                regex::bytes::RegexBuilder::new(pattern)
+                    .case_insensitive(ignore_case)
+                    .unicode(false)
+                    .build()
+                    .map_err(|why| {
+                        let why = why.to_string();
+                        let last =
+                            why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                        format!(
+                            "'{pattern}' is not a regular expression that teardown takes: {last}"
+                        )
+                    })
+            };
+            Patterns::Regex(patterns.iter().map(compile).collect::<Result<_, _>>()?)
+        }
+    })
+}
+
+/// `ADDRESS/LENGTH` or `ADDRESS/MASK`.
+fn with_mask(text: &str) -> Option<(IpAddr, u8)> {
+    if let Some((address, mask)) = text.split_once('/')
+        && let Ok(mask) = mask.parse::<std::net::Ipv4Addr>()
+    {
+        let bits = mask.to_bits();
+        let length = bits.leading_ones();
+        let whole = bits.count_ones() == length;
+        return whole.then_some((address.parse().ok()?, u8::try_from(length).ok()?));
+    }
+    network(text)
+}
+
+/// `5`, `1:10`, `gt 5`, `ge`, `lt`, `le`, `eq`, as inclusive ranges.
+fn numbers(patterns: &[String]) -> Result<Vec<(i64, i64)>, String> {
+    let mut ranges = Vec::new();
+    let mut operator = "eq";
+    for pattern in patterns {
+        if matches!(pattern.as_str(), "eq" | "gt" | "ge" | "lt" | "le") {
+            operator = pattern;
+            continue;
+        }
+        let number = |text: &str, open: i64| {
+            if text.is_empty() { Ok(open) } else { text.parse::<i64>() }
+        };
+        let (low, high) = pattern.split_once(':').unwrap_or((pattern, pattern));
+        let wrong = |_| {
+            format!(
+                "'{pattern}' is neither a number, a range such as 1:10, nor one of eq, gt, ge, lt, le"
+            )
+        };
+        if pattern.is_empty() || pattern == ":" {
+            return Err(format!("'{pattern}' is not a number"));
+        }
+        let (low, high) =
+            (number(low, i64::MIN).map_err(wrong)?, number(high, i64::MAX).map_err(wrong)?);
+        ranges.push(match operator {
+            "gt" => (high.saturating_add(1), i64::MAX),
+            "ge" => (low, i64::MAX),
+            "lt" => (i64::MIN, low.saturating_sub(1)),
+            "le" => (i64::MIN, high),
+            _ => (low, high),
+        });
+    }
+    Ok(ranges)
+}
+
+/// Reads `if CONDITION` or `unless CONDITION`, if there is one. `Err` after saying what is wrong.
+pub(super) fn condition(args: &mut Args<'_>, acls: &[Acl]) -> Result<Option<Condition>, ()> {
+    let unless = match args.next() {
+        None => return Ok(None),
+        Some("if") => false,
+        Some("unless") => true,
+        Some(word) => {
+            args.wrong(format!("expected 'if' or 'unless' and a condition, not '{word}'"));
+            return Err(());
+        }
+    };
+    let mut any_of = vec![Vec::new()];
+    let mut negate = false;
+    while let Some(word) = args.next() {
+        let mut word = word;
+        if matches!(word, "or" | "||") {
+            any_of.push(Vec::new());
+            negate = false;
+            continue;
+        }
+        while let Some(rest) = word.strip_prefix('!') {
+            negate = !negate;
+            word = rest;
+        }
+        if word.is_empty() {
+            continue;
+        }
+        let tests = if word == "{" { anonymous(args)? } else { named(args, acls, word)? };
+        if let Some(terms) = any_of.last_mut() {
+            terms.push(Term { negate, tests });
+        }
+        negate = false;
+    }
+    // "if" alone, and an "or" with nothing behind it, are true in HAProxy.
+    Ok(Some(Condition { unless, any_of }))
+}
+
+fn anonymous(args: &mut Args<'_>) -> Result<Arc<[Test]>, ()> {
+    let open = args.last();
+    let test = test(args, Some("}")).ok_or(())?;
+    if !args.eat("}") {
+        args.findings.alert(open, "this '{' lacks its '}', a word of its own");
+        return Err(());
+    }
+    Ok([test].into())
+}
+
+fn named(args: &mut Args<'_>, acls: &[Acl], word: &str) -> Result<Arc<[Test]>, ()> {
+    let tests: Vec<Test> =
+        acls.iter().filter(|acl| acl.name == word).map(|acl| acl.test.clone()).collect();
+    if !tests.is_empty() {
+        return Ok(tests.into());
+    }
+    if let Some(tests) = predefined(word) {
+        return Ok(tests);
+    }
+    let names = acls.iter().map(|acl| acl.name.as_str());
+    let hint = near::hint(word, names.chain(PREDEFINED.iter().map(|entry| entry.0)));
+    let braces = if word.starts_with('{') { "; '{' and '}' are words of their own" } else { "" };
+    args.wrong(format!("no acl '{word}' stands before this{hint}{braces}"));
+    Err(())
+}
+
+fn predefined(name: &str) -> Option<Arc<[Test]>> {
+    let (_, text, patterns) = PREDEFINED.iter().find(|entry| entry.0 == name)?;
+    let (expression, method) = keyword(text).ok()?;
+    let method = method.unwrap_or(match expression.kind() {
+        Kind::Truth => Method::Bool,
+        Kind::Address => Method::Ip,
+        _ => Method::Text(TextMatch::Exact),
+    });
+    let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+    let patterns = compile(method, &expression, false, &patterns).ok()?;
+    Some([Test { expression, patterns }].into())
+}
+
+/// Whether a condition looks at what is not there: says so, once.
+pub(super) fn warn_if_never(
+    args: &mut Args<'_>,
+    condition: Option<&Condition>,
+    at: super::token::Position,
+    of_response: bool,
+) {
+    let tests = condition.iter().flat_map(|condition| condition.any_of.iter().flatten());
+    let never = tests.flat_map(|term| term.tests.iter()).find(|test| {
+        if of_response { test.expression.needs_request() } else { test.expression.needs_response() }
+    });
+    if never.is_some() {
+        let (has, needs) =
+            if of_response { ("response", "request") } else { ("request", "response") };
+        args.findings.warn(
+            at,
+            format!("a test of this rule on {has}s looks at the {needs} and will never match"),
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! Expressions (`hdr(host),lower`) and format strings (`for %[src]:%cp`), from text.
+
+use super::directives::{CONVERT_OTHERS, FETCH_OTHERS};
+use crate::http::format::{Format, Part, VARIABLES};
+use crate::http::sample::{Convert, Expression, Fetch, Message};
+use crate::near;
+
+/// Fetches by name, for the messages about unknown ones.
+const FETCHES: &[&str] = &[
+    "always_false",
+    "always_true",
+    "base",
+    "bool",
+    "dst",
+    "dst_port",
+    "hdr",
+    "hdr_cnt",
+    "hdr_ip",
+    "hdr_val",
+    "int",
+    "method",
+    "path",
+    "pathq",
+    "query",
+    "req.fhdr",
+    "req.hdr",
+    "req.hdr_cnt",
+    "req.hdr_ip",
+    "req.hdr_val",
+    "req.ver",
+    "res.fhdr",
+    "res.hdr",
+    "res.hdr_cnt",
+    "res.hdr_ip",
+    "res.hdr_val",
+    "res.ver",
+    "shdr",
+    "shdr_cnt",
+    "shdr_ip",
+    "shdr_val",
+    "src",
+    "src_port",
+    "ssl_fc",
+    "status",
+    "str",
+    "url",
+    "url_param",
+    "urlp",
+];
+
+/// Reads `FETCH[(ARGUMENTS)][,CONVERTER]...`.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn expression(text: &str) -> Result<Expression, String> {
+    let (first, mut rest) = head(text)?;
+    let fetch = fetch(first.0, first.1)?;
+    let mut converts = Vec::new();
+    while !rest.is_empty() {
+        let Some(more) = rest.strip_prefix(',') else {
+            return Err(format!("'{rest}' behind '{}' is not understood", first.0));
+        };
+        let ((name, arguments), after) = head(more)?;
+        converts.push(match (name, arguments) {
+            ("lower", None) => Convert::Lower,
+            ("upper", None) => Convert::Upper,
+            ("length", None) => Convert::Length,
+            _ if CONVERT_OTHERS.contains(&name) => {
+                return Err(format!("converter '{name}' is HAProxy's; teardown has not got it"));
+            }
+            _ => {
+                let hint = near::hint(name, ["lower", "upper", "length"]);
+                return Err(format!("unknown converter '{name}'{hint}"));
+            }
+        });
+        rest = after;
+    }
+    Ok(Expression { fetch, converts })
+}
+
+type Call<'a> = (&'a str, Option<&'a str>);
+
+/// The first `NAME` or `NAME(ARGUMENTS)`, and what stands behind it.
+fn head(text: &str) -> Result<(Call<'_>, &str), String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let length = text.find(|c| !is_name(c)).unwrap_or(text.len());
+    let (name, rest) = text.split_at(length);
+    let Some(inside) = rest.strip_prefix('(') else { return Ok(((name, None), rest)) };
+    let Some(end) = inside.find(')') else {
+        return Err(format!("'{name}(' lacks its closing parenthesis"));
+    };
+    Ok(((name, Some(&inside[..end])), &inside[end + 1..]))
+}
+
+fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
+    let (of, header) = match name {
+        "hdr" | "hdr_cnt" | "hdr_ip" | "hdr_val" => (Message::Request, name),
+        "shdr" | "shdr_cnt" | "shdr_ip" | "shdr_val" => (Message::Response, &name[1..]),
+        _ => match (name.strip_prefix("req."), name.strip_prefix("res.")) {
+            (Some(rest), _) => (Message::Request, rest),
+            (_, Some(rest)) => (Message::Response, rest),
+            _ => (Message::Request, ""),
+        },
+    };
+    if matches!(header, "hdr" | "fhdr" | "hdr_ip" | "hdr_val" | "hdr_cnt") {
+        return header_fetch(name, of, header, arguments);
+    }
+    let argument = || {
+        let given = arguments.filter(|text| !text.is_empty());
+        given.ok_or_else(|| format!("'{name}' expects an argument: {name}(...)"))
+    };
+    let fetch = match name {
+        "url_param" | "urlp" => return Ok(Fetch::UrlParameter(argument()?.to_owned())),
+        "str" => return Ok(Fetch::Text(arguments.unwrap_or_default().to_owned())),
+        "int" => {
+            let number = argument()?.parse();
+            return number.map(Fetch::Number).map_err(|_| "'int' expects a number".to_owned());
+        }
+        "bool" => {
+            return match argument()? {
+                "1" | "true" | "on" | "yes" => Ok(Fetch::Truth(true)),
+                "0" | "false" | "off" | "no" => Ok(Fetch::Truth(false)),
+                other => Err(format!("'bool' expects true or false, not '{other}'")),
+            };
+        }
+        "path" => Fetch::Path,
+        "query" => Fetch::Query,
+        "pathq" => Fetch::PathAndQuery,
+        "url" => Fetch::Url,
+        "base" => Fetch::Base,
+        "method" => Fetch::Method,
+        "req.ver" | "req_ver" => Fetch::Version(Message::Request),
+        "res.ver" | "resp_ver" => Fetch::Version(Message::Response),
+        "status" => Fetch::Status,
+        "src" => Fetch::Source,
+        "src_port" => Fetch::SourcePort,
+        "dst" => Fetch::Destination,
+        "dst_port" => Fetch::DestinationPort,
+        "always_true" => Fetch::Truth(true),
+        // No connection has TLS here.
+        "always_false" | "ssl_fc" => Fetch::Truth(false),
+        _ if FETCH_OTHERS.contains(&name) => {
+            return Err(format!("'{name}' is HAProxy's; teardown has not got it"));
+        }
+        _ => {
+            let hint = near::hint(name, FETCHES.iter().copied());
+            return Err(format!("unknown fetch '{name}'{hint}"));
+        }
+    };
+    match arguments {
+        Some(text) if !text.is_empty() => Err(format!("'{name}' takes no argument")),
+        _ => Ok(fetch),
+    }
+}
+
+fn header_fetch(
+    name: &str,
+    of: Message,
+    kind: &str,
+    arguments: Option<&str>,
+) -> Result<Fetch, String> {
+    let arguments = arguments.unwrap_or_default();
+    let (field, occurrence) = match arguments.split_once(',') {
+        Some((field, number)) => {
+            let number: i32 = number.trim().parse().map_err(|_| {
+                format!("'{name}' expects a header's name and an occurrence such as -1")
+            })?;
+            (field.trim(), Some(number))
+        }
+        None => (arguments.trim(), None),
+    };
+    if field.is_empty() {
+        return Err(format!("'{name}' expects a header's name: {name}(NAME)"));
+    }
+    let field = field.to_owned();
+    Ok(match kind {
+        "hdr_cnt" => Fetch::HeaderCount { of, name: field },
+        _ => Fetch::Header { of, name: field, full: kind == "fhdr", occurrence },
+    })
+}
+
+/// Reads a format string of a rule.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn format(text: &str) -> Result<Format, String> {
+    let mut format = Format::default();
+    let mut literal = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        literal.extend_from_slice(&rest.as_bytes()[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('%') {
+            literal.push(b'%');
+            rest = after;
+            continue;
+        }
+        if let Some(after) = rest.strip_prefix('{') {
+            // Flags such as {+Q} only quote or encode, which headers don't need.
+            let Some(end) = after.find('}') else { return Err("'%{' lacks its '}'".to_owned()) };
+            if after[..end] != *"" && &after[..end] != "-Q" {
+                let flags = &after[..end];
+                return Err(format!(
+                    "the flags '%{{{flags}}}' are HAProxy's; teardown has not got them here"
+                ));
+            }
+            rest = &after[end + 1..];
+        }
+        let part = if let Some(after) = rest.strip_prefix('[') {
+            let Some(end) = closing_bracket(after) else {
+                return Err(format!("'%[{after}' lacks its ']'"));
+            };
+            rest = &after[end + 1..];
+            Part::Sample(expression(&after[..end])?)
+        } else {
+            let length = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+            // The longest name that fits: "%ci:" and "%cix" both hold %ci.
+            let found = VARIABLES
+                .iter()
+                .filter(|(name, _)| rest[..length].starts_with(name))
+                .max_by_key(|(name, _)| name.len());
+            let Some((name, variable)) = found else {
+                let names = VARIABLES.map(|(name, _)| format!("%{name}")).join(", ");
+                return Err(format!(
+                    "there is no variable '%{}' here, expected one of {names}; \
+                     a percent sign itself is %%",
+                    &rest[..length]
+                ));
+            };
+            rest = &rest[name.len()..];
+            Part::Variable(*variable)
+        };
+        if !literal.is_empty() {
+            format.parts.push(Part::Text(std::mem::take(&mut literal)));
+        }
+        format.parts.push(part);
+    }
+    literal.extend_from_slice(rest.as_bytes());
+    if !literal.is_empty() {
+        format.parts.push(Part::Text(literal));
+    }
+    Ok(format)
+}
+
+/// The bracket that closes `%[`, parentheses passed over.
+fn closing_bracket(text: &str) -> Option<usize> {
+    let mut depth = 0_u32;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            b']' if depth == 0 => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_have_arguments_and_converters() {
+        let read = expression("hdr(Host,-1),lower,length").unwrap();
+        assert_eq!(read.converts, [Convert::Lower, Convert::Length]);
+        assert!(matches!(read.fetch, Fetch::Header { occurrence: Some(-1), full: false, .. }));
+        assert_eq!(expression("ssl_fc").unwrap().fetch, Fetch::Truth(false));
+    }
+
+    #[test]
+    fn wrong_expressions_say_why() {
+        let cases = [
+            ("pth", "did you mean 'path'"),
+            ("hdr", "expects a header's name"),
+            ("hdr(x", "closing parenthesis"),
+            ("path,lowr", "did you mean 'lower'"),
+            ("path,base64", "HAProxy's"),
+            ("path(x)", "takes no argument"),
+            ("nbsrv(x)", "HAProxy's"),
+            ("int(x)", "a number"),
+        ];
+        for (text, part) in cases {
+            let error = expression(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn formats_mix_text_samples_and_variables() {
+        let read = format("for %[hdr(host)]:%ci%% x").unwrap();
+        assert_eq!(read.parts.len(), 5);
+        assert_eq!(read.parts[4], Part::Text(b"% x".to_vec()));
+        for wrong in ["%zz", "%[src", "%[nope]", "%{+Q}ci", "%"] {
+            assert!(format(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "[%\\[\\]{}()a-z_.,0-9é-]{0,30}") {
+            let _ = format(&text);
+            let _ = expression(&text);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Tests on samples, and conditions made of tests (HAProxy's ACLs): pure evaluation.
+
+use super::sample::{Expression, Sample, View};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A condition: `if A B or !C`, `unless D`.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// `unless`.
+    pub unless: bool,
+    /// One of these must hold; in it, all of its terms must.
+    pub any_of: Vec<Vec<Term>>,
+}
+
+/// A named or anonymous ACL, possibly negated.
+#[derive(Clone, Debug)]
+pub struct Term {
+    /// `!`.
+    pub negate: bool,
+    /// The ACL's tests: one of them must hold.
+    pub tests: Arc<[Test]>,
+}
+
+/// An expression, and what its samples must be.
+#[derive(Clone, Debug)]
+pub struct Test {
+    /// What is looked at.
+    pub expression: Expression,
+    /// What it must be.
+    pub patterns: Patterns,
+}
+
+/// What samples are compared with; one of the patterns must match.
+#[derive(Clone, Debug)]
+pub enum Patterns {
+    /// `-m found`: there is a sample.
+    Found,
+    /// `-m bool`: it is true, or a number that is not 0.
+    Truth,
+    /// `-m int`: inclusive ranges.
+    Numbers(Vec<(i64, i64)>),
+    /// `-m len`: inclusive ranges of the text's length.
+    Lengths(Vec<(i64, i64)>),
+    /// `-m ip`: networks with prefix lengths.
+    Networks(Vec<(IpAddr, u8)>),
+    /// `-m str`, `beg`, `end`, `sub`, `dir`, `dom`.
+    Text {
+        /// How texts are compared.
+        how: TextMatch,
+        /// `-i`: without regard to case; then `texts` are in lower case.
+        ignore_case: bool,
+        /// The texts.
+        texts: Vec<Vec<u8>>,
+    },
+    /// `-m reg`.
+    Regex(Vec<regex::bytes::Regex>),
+}
+
+/// How texts are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextMatch {
+    /// `str`: the whole text.
+    Exact,
+    /// `beg`: its beginning.
+    Begin,
+    /// `end`: its end.
+    End,
+    /// `sub`: anywhere.
+    Contains,
+    /// `dir`: between slashes.
+    Directory,
+    /// `dom`: between dots.
+    Domain,
+}
+
+impl Condition {
+    /// Whether it holds.
+    #[must_use]
+    pub fn holds(&self, view: &View<'_>) -> bool {
+        let all = |terms: &Vec<Term>| terms.iter().all(|term| term.holds(view));
+        self.any_of.iter().any(all) != self.unless
+    }
+}
+
+impl Term {
+    fn holds(&self, view: &View<'_>) -> bool {
+        self.tests.iter().any(|test| test.holds(view)) != self.negate
+    }
+}
+
+impl Test {
+    /// Whether one of the expression's samples matches one of the patterns.
+    #[must_use]
+    pub fn holds(&self, view: &View<'_>) -> bool {
+        self.expression.any(view, &mut |sample| self.patterns.match_one(sample))
+    }
+}
+
+impl Patterns {
+    fn match_one(&self, sample: Sample<'_>) -> bool {
+        match self {
+            Self::Found => true,
+            Self::Truth => match sample {
+                Sample::Truth(truth) => truth,
+                _ => number(sample).is_some_and(|number| number != 0),
+            },
+            Self::Numbers(ranges) => number(sample).is_some_and(|n| within(ranges, n)),
+            Self::Lengths(ranges) => with_text(sample, |text| {
+                within(ranges, i64::try_from(text.len()).unwrap_or(i64::MAX))
+            }),
+            Self::Networks(networks) => address(sample)
+                .is_some_and(|ip| networks.iter().any(|network| contains(*network, ip))),
+            Self::Text { how, ignore_case: true, texts } => with_text(sample, |text| {
+                let lower = text.to_ascii_lowercase();
+                texts.iter().any(|pattern| how.matches(&lower, pattern))
+            }),
+            Self::Text { how, texts, .. } => {
+                with_text(sample, |text| texts.iter().any(|pattern| how.matches(text, pattern)))
+            }
+            Self::Regex(list) => with_text(sample, |text| list.iter().any(|re| re.is_match(text))),
+        }
+    }
+}
+
+impl TextMatch {
+    fn matches(self, text: &[u8], pattern: &[u8]) -> bool {
+        match self {
+            Self::Exact => text == pattern,
+            Self::Begin => text.starts_with(pattern),
+            Self::End => text.ends_with(pattern),
+            Self::Contains => memchr::memmem::find(text, pattern).is_some(),
+            Self::Directory => between(text, pattern, b"/?"),
+            Self::Domain => between(text, pattern, b"/?.:"),
+        }
+    }
+}
+
+/// Whether `pattern`, its own delimiters at both ends aside, stands in `text` as whole parts
+/// between delimiters.
+fn between(text: &[u8], pattern: &[u8], delimiters: &[u8]) -> bool {
+    let is_delimiter = |byte: &u8| delimiters.contains(byte);
+    let start = pattern.iter().position(|byte| !is_delimiter(byte)).unwrap_or(pattern.len());
+    let end = pattern.iter().rposition(|byte| !is_delimiter(byte)).map_or(start, |last| last + 1);
+    let pattern = &pattern[start..end];
+    if pattern.is_empty() {
+        return false;
+    }
+    let mut hits = memchr::memmem::find_iter(text, pattern);
+    hits.any(|at| {
+        let before = at == 0 || is_delimiter(&text[at - 1]);
+        before && text.get(at + pattern.len()).is_none_or(is_delimiter)
+    })
+}
+
+fn within(ranges: &[(i64, i64)], number: i64) -> bool {
+    ranges.iter().any(|&(low, high)| (low..=high).contains(&number))
+}
+
+fn with_text(sample: Sample<'_>, test: impl FnOnce(&[u8]) -> bool) -> bool {
+    if let Sample::Text(text) = sample {
+        return test(text);
+    }
+    let mut text = Vec::new();
+    sample.write(&mut text);
+    test(&text)
+}
+
+fn number(sample: Sample<'_>) -> Option<i64> {
+    match sample {
+        Sample::Number(number) => Some(number),
+        Sample::Truth(truth) => Some(truth.into()),
+        Sample::Text(text) => std::str::from_utf8(text).ok()?.trim().parse().ok(),
+        Sample::Address(_) => None,
+    }
+}
+
+fn address(sample: Sample<'_>) -> Option<IpAddr> {
+    match sample {
+        Sample::Address(ip) => Some(ip),
+        Sample::Text(text) => std::str::from_utf8(text).ok()?.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// Whether `ip` is in the network; an IPv4 address is not in an IPv6 one, and the other way round.
+#[must_use]
+pub fn contains((network, length): (IpAddr, u8), ip: IpAddr) -> bool {
+    match (network, ip) {
+        (IpAddr::V4(network), IpAddr::V4(ip)) => {
+            let shift = 32 - u32::from(length.min(32));
+            let mask = u32::MAX.checked_shl(shift).unwrap_or(0);
+            (network.to_bits() ^ ip.to_bits()) & mask == 0
+        }
+        (IpAddr::V6(network), IpAddr::V6(ip)) => {
+            let shift = 128 - u32::from(length.min(128));
+            let mask = u128::MAX.checked_shl(shift).unwrap_or(0);
+            (network.to_bits() ^ ip.to_bits()) & mask == 0
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_and_domains_match_whole_parts() {
+        let dir = |text: &str, pattern: &str| {
+            TextMatch::Directory.matches(text.as_bytes(), pattern.as_bytes())
+        };
+        assert!(dir("/a/static/b", "static") && dir("/static", "/static/"));
+        assert!(!dir("/a/staticx/b", "static") && !dir("/a", ""));
+        let dom = |text: &str, pattern: &str| {
+            TextMatch::Domain.matches(text.as_bytes(), pattern.as_bytes())
+        };
+        assert!(dom("www.example.com:80", "example") && !dom("www.examples.com", "example"));
+    }
+
+    #[test]
+    fn networks_contain_by_prefix() {
+        let net = |text: &str, length| (text.parse().unwrap(), length);
+        let ip = |text: &str| text.parse().unwrap();
+        assert!(contains(net("10.0.0.0", 8), ip("10.9.8.7")));
+        assert!(!contains(net("10.0.0.0", 8), ip("11.0.0.0")));
+        assert!(contains(net("0.0.0.0", 0), ip("1.2.3.4")));
+        assert!(
+            contains(net("fe80::", 10), ip("fe80::1")) && !contains(net("::", 0), ip("1.2.3.4"))
+        );
+    }
+}

@@ -1,0 +1,238 @@
+//! `http-request`, `http-response` and `use_backend` rules, ready to be applied.
+
+use super::acl::Condition;
+use super::format::Format;
+use super::hooks::{self, Answer, Decision, Edit, Request, Response};
+use super::sample::{View, first_host, path_and_query};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The rules of one proxy.
+#[derive(Clone, Debug, Default)]
+pub struct RuleSet {
+    /// `http-request`, in order.
+    pub request: Vec<Rule<RequestAction>>,
+    /// `http-response`, in order.
+    pub response: Vec<Rule<HeadEdit>>,
+    /// Whoever else answers requests: the statistics page.
+    pub pages: Vec<Arc<dyn Page>>,
+}
+
+/// A page that the proxy serves itself.
+pub trait Page: Send + Sync + std::fmt::Debug {
+    /// The answer, if the request is for this page.
+    fn answer(&self, request: &Request<'_>) -> Option<Answer>;
+}
+
+/// An action and when it is taken.
+#[derive(Clone, Debug)]
+pub struct Rule<A> {
+    /// What to do.
+    pub action: A,
+    /// When; always without one.
+    pub condition: Option<Condition>,
+}
+
+/// What a rule may do with a request.
+#[derive(Clone, Debug)]
+pub enum RequestAction {
+    /// `allow`: no further rule of this proxy is looked at.
+    Allow,
+    /// `deny`, with the error page of this status.
+    Deny(u16),
+    /// `return`, and `deny` with a response of its own.
+    Return(Reply),
+    /// `redirect`.
+    Redirect(Redirect),
+    /// A change to the head.
+    Edit(HeadEdit),
+}
+
+/// A change to a head.
+#[derive(Clone, Debug)]
+pub enum HeadEdit {
+    /// `set-header`.
+    Set(Arc<str>, Format),
+    /// `add-header`.
+    Add(Arc<str>, Format),
+    /// `del-header`.
+    Del(Arc<str>),
+}
+
+/// `http-request return`.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// `content-type`.
+    pub content_type: Option<String>,
+    /// `hdr` fields.
+    pub fields: Vec<(String, Format)>,
+    /// `string`, `lf-string`, `file`, `lf-file`.
+    pub body: Format,
+}
+
+/// `redirect`.
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// Where to.
+    pub to: RedirectTo,
+    /// `drop-query`.
+    pub drop_query: bool,
+    /// `append-slash`.
+    pub append_slash: bool,
+    /// `ignore-empty`: no redirect to nowhere.
+    pub ignore_empty: bool,
+    /// `set-cookie` and `clear-cookie`: the field's value.
+    pub cookie: Option<String>,
+}
+
+/// How the new location is made.
+#[derive(Clone, Debug)]
+pub enum RedirectTo {
+    /// `location`: this.
+    Location(Format),
+    /// `prefix`: this, then path and query.
+    Prefix(Format),
+    /// `scheme`: this, `://`, the Host, path and query.
+    Scheme(Format),
+}
+
+impl hooks::Rules for RuleSet {
+    fn request(&self, request: &Request<'_>, edits: &mut Vec<Edit>) -> Decision {
+        for rule in &self.request {
+            let view = View {
+                request: Some(request),
+                response: None,
+                edits,
+                client: request.client,
+                local: request.local,
+            };
+            if !rule.condition.as_ref().is_none_or(|condition| condition.holds(&view)) {
+                continue;
+            }
+            match &rule.action {
+                RequestAction::Allow => break,
+                RequestAction::Deny(status) => return Decision::Deny(*status),
+                RequestAction::Return(reply) => return Decision::Answer(reply.answer(&view)),
+                RequestAction::Redirect(redirect) => {
+                    if let Some(answer) = redirect.answer(request, &view) {
+                        return Decision::Answer(answer);
+                    }
+                }
+                RequestAction::Edit(edit) => {
+                    let edit = edit.fill(&view);
+                    edits.push(edit);
+                }
+            }
+        }
+        // HAProxy serves its statistics behind the http-request rules.
+        let page = self.pages.iter().find_map(|page| page.answer(request));
+        page.map_or(Decision::Pass, |answer| Decision::Answer(Box::new(answer)))
+    }
+
+    fn response(&self, response: &Response<'_>, edits: &mut Vec<Edit>) {
+        for rule in &self.response {
+            let view = View {
+                request: None,
+                response: Some(response),
+                edits,
+                client: response.client,
+                local: None,
+            };
+            if rule.condition.as_ref().is_none_or(|condition| condition.holds(&view)) {
+                let edit = rule.action.fill(&view);
+                edits.push(edit);
+            }
+        }
+    }
+}
+
+impl HeadEdit {
+    fn fill(&self, view: &View<'_>) -> Edit {
+        match self {
+            Self::Set(name, value) => Edit::Set(Arc::clone(name), value.fill(view)),
+            Self::Add(name, value) => Edit::Add(Arc::clone(name), value.fill(view)),
+            Self::Del(name) => Edit::Del(Arc::clone(name)),
+        }
+    }
+}
+
+impl Reply {
+    fn answer(&self, view: &View<'_>) -> Box<Answer> {
+        let fields = self.fields.iter().map(|(name, value)| (name.clone(), value.fill(view)));
+        Box::new(Answer {
+            status: self.status,
+            content_type: self.content_type.clone(),
+            fields: fields.collect(),
+            body: self.body.fill(view),
+            stats: false,
+        })
+    }
+}
+
+impl Redirect {
+    /// None where the location is empty and `ignore-empty` is set.
+    fn answer(&self, request: &Request<'_>, view: &View<'_>) -> Option<Box<Answer>> {
+        let mut location = Vec::new();
+        match &self.to {
+            RedirectTo::Location(to) => location = to.fill(view),
+            RedirectTo::Prefix(to) => {
+                let prefix = to.fill(view);
+                if prefix != b"/" {
+                    location = prefix;
+                }
+                self.append_uri(request, &mut location);
+            }
+            RedirectTo::Scheme(to) => {
+                location = to.fill(view);
+                location.extend_from_slice(b"://");
+                first_host(view, &mut location);
+                self.append_uri(request, &mut location);
+            }
+        }
+        if self.ignore_empty && location.is_empty() {
+            return None;
+        }
+        let mut fields = vec![("location".to_owned(), location)];
+        if matches!(self.status, 302 | 303 | 307) {
+            fields.push(("cache-control".to_owned(), b"no-cache".to_vec()));
+        }
+        if let Some(cookie) = &self.cookie {
+            fields.push(("set-cookie".to_owned(), cookie.clone().into_bytes()));
+        }
+        Some(Box::new(Answer { status: self.status, fields, ..Answer::default() }))
+    }
+
+    fn append_uri(&self, request: &Request<'_>, location: &mut Vec<u8>) {
+        let path = request.path();
+        if path.is_empty() || path == "*" {
+            return location.push(b'/');
+        }
+        let uri = if self.drop_query { path } else { path_and_query(request) };
+        location.extend_from_slice(uri.as_bytes());
+        if self.append_slash && self.drop_query && !uri.ends_with('/') {
+            location.push(b'/');
+        }
+    }
+}
+
+/// `use_backend` rules of one frontend.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    /// The backend's index and when it is used, in order.
+    pub rules: Vec<(usize, Option<Condition>)>,
+}
+
+impl hooks::Route for Routes {
+    fn backend(&self, request: Option<&Request<'_>>, client: Option<SocketAddr>) -> Option<usize> {
+        let local = request.and_then(|request| request.local);
+        let view = View { request, response: None, edits: &[], client, local };
+        let applies = |condition: &Option<Condition>| {
+            condition.as_ref().is_none_or(|condition| condition.holds(&view))
+        };
+        self.rules.iter().find(|rule| applies(&rule.1)).map(|rule| rule.0)
+    }
+}

@@ -1,0 +1,397 @@
+//! What a test or a format string takes from a message or a connection (HAProxy's sample fetches).
+
+use super::hooks::{Edit, Request, Response};
+use std::net::{IpAddr, SocketAddr};
+
+/// What samples are taken from. What is not there yields no sample.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View<'a> {
+    /// The request's head, while it is known.
+    pub request: Option<&'a Request<'a>>,
+    /// The response's head.
+    pub response: Option<&'a Response<'a>>,
+    /// Changes that earlier rules have made to the head that is looked at.
+    pub edits: &'a [Edit],
+    /// The client's address.
+    pub client: Option<SocketAddr>,
+    /// The address that the client connected to.
+    pub local: Option<SocketAddr>,
+}
+
+/// One value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sample<'a> {
+    /// Bytes.
+    Text(&'a [u8]),
+    /// A whole number.
+    Number(i64),
+    /// An address.
+    Address(IpAddr),
+    /// True or false.
+    Truth(bool),
+}
+
+/// The type of an expression's samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`Sample::Text`].
+    Text,
+    /// [`Sample::Number`].
+    Number,
+    /// [`Sample::Address`].
+    Address,
+    /// [`Sample::Truth`].
+    Truth,
+}
+
+/// Which message a header is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// The request.
+    Request,
+    /// The response.
+    Response,
+}
+
+/// Where samples come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// `path`.
+    Path,
+    /// `query`: behind the question mark.
+    Query,
+    /// `pathq`: path and query.
+    PathAndQuery,
+    /// `url`: the target as received.
+    Url,
+    /// `base`: the first Host and the path.
+    Base,
+    /// `method`.
+    Method,
+    /// `req.ver` and `res.ver`: "1.1".
+    Version(Message),
+    /// `hdr(NAME,N)`, `req.hdr`, `res.hdr`: each value between commas.
+    Header {
+        /// Of which message.
+        of: Message,
+        /// The field's name.
+        name: String,
+        /// The whole line, commas included (`req.fhdr`).
+        full: bool,
+        /// Only this one, from 1, or from the end if negative.
+        occurrence: Option<i32>,
+    },
+    /// `hdr_cnt(NAME)`: how many values.
+    HeaderCount {
+        /// Of which message.
+        of: Message,
+        /// The field's name.
+        name: String,
+    },
+    /// `url_param(NAME)`.
+    UrlParameter(String),
+    /// `status`.
+    Status,
+    /// `src`.
+    Source,
+    /// `src_port`.
+    SourcePort,
+    /// `dst`.
+    Destination,
+    /// `dst_port`.
+    DestinationPort,
+    /// `bool()`, `always_true`, `always_false`; and `ssl_fc`, as no connection has TLS here.
+    Truth(bool),
+    /// `int()`.
+    Number(i64),
+    /// `str()`.
+    Text(String),
+}
+
+/// What is done to a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convert {
+    /// `lower`.
+    Lower,
+    /// `upper`.
+    Upper,
+    /// `length`.
+    Length,
+}
+
+/// A fetch and its converters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expression {
+    /// Where samples come from.
+    pub fetch: Fetch,
+    /// What is done to each, in order.
+    pub converts: Vec<Convert>,
+}
+
+impl Expression {
+    /// The type of its samples.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.converts.last() {
+            Some(Convert::Length) => return Kind::Number,
+            Some(_) => return Kind::Text,
+            None => {}
+        }
+        match &self.fetch {
+            Fetch::Source | Fetch::Destination => Kind::Address,
+            Fetch::SourcePort
+            | Fetch::DestinationPort
+            | Fetch::HeaderCount { .. }
+            | Fetch::Status
+            | Fetch::Number(_) => Kind::Number,
+            Fetch::Truth(_) => Kind::Truth,
+            _ => Kind::Text,
+        }
+    }
+
+    /// Whether it looks at a request's head.
+    #[must_use]
+    pub fn needs_request(&self) -> bool {
+        match &self.fetch {
+            Fetch::Path
+            | Fetch::Query
+            | Fetch::PathAndQuery
+            | Fetch::Url
+            | Fetch::Base
+            | Fetch::Method
+            | Fetch::UrlParameter(_) => true,
+            Fetch::Version(of) | Fetch::Header { of, .. } | Fetch::HeaderCount { of, .. } => {
+                *of == Message::Request
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it looks at a response's head.
+    #[must_use]
+    pub fn needs_response(&self) -> bool {
+        match &self.fetch {
+            Fetch::Status => true,
+            Fetch::Version(of) | Fetch::Header { of, .. } | Fetch::HeaderCount { of, .. } => {
+                *of == Message::Response
+            }
+            _ => false,
+        }
+    }
+
+    /// Calls `found` with each sample until it says true, and returns whether it did.
+    pub fn any(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
+        if self.converts.is_empty() {
+            return self.fetch.any(view, found);
+        }
+        self.fetch.any(view, &mut |sample| converted(&self.converts, sample, found))
+    }
+
+    /// The last sample as text, appended to `out`; nothing if there is none. Formats take the last
+    /// one of several values, as HAProxy does.
+    pub fn write(&self, view: &View<'_>, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.any(view, &mut |sample| {
+            out.truncate(start);
+            sample.write(out);
+            false
+        });
+    }
+}
+
+impl Sample<'_> {
+    /// Its text.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => out.extend_from_slice(text),
+            Self::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            Self::Address(ip) => out.extend_from_slice(ip.to_string().as_bytes()),
+            Self::Truth(truth) => out.push(b'0' + u8::from(*truth)),
+        }
+    }
+}
+
+fn converted(
+    converts: &[Convert],
+    sample: Sample<'_>,
+    found: &mut dyn FnMut(Sample<'_>) -> bool,
+) -> bool {
+    let Some((convert, rest)) = converts.split_first() else { return found(sample) };
+    let mut text = Vec::new();
+    sample.write(&mut text);
+    match convert {
+        Convert::Lower => text.make_ascii_lowercase(),
+        Convert::Upper => text.make_ascii_uppercase(),
+        Convert::Length => {
+            let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
+            return converted(rest, Sample::Number(length), found);
+        }
+    }
+    converted(rest, Sample::Text(&text), found)
+}
+
+impl Fetch {
+    fn any(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
+        let mut text = |text: Option<&str>| text.is_some_and(|t| found(Sample::Text(t.as_bytes())));
+        match self {
+            Self::Path => text(view.request.map(Request::path)),
+            Self::Query => text(view.request.and_then(query)),
+            Self::PathAndQuery => text(view.request.map(path_and_query)),
+            Self::Url => text(view.request.map(|request| request.target)),
+            Self::Method => text(view.request.map(|request| request.method)),
+            Self::UrlParameter(name) => text(view.request.and_then(|r| url_parameter(r, name))),
+            Self::Text(constant) => text(Some(constant)),
+            Self::Version(of) => text(version(view, *of)),
+            Self::Base => view.request.is_some_and(|request| {
+                let mut base = Vec::new();
+                first_host(view, &mut base);
+                base.extend_from_slice(request.path().as_bytes());
+                found(Sample::Text(&base))
+            }),
+            Self::Header { of, name, full, occurrence } => {
+                header(view, *of, name, *full, *occurrence, found)
+            }
+            Self::HeaderCount { of, name } => {
+                let mut count = 0;
+                each_value(view, *of, name, false, &mut |_| {
+                    count += 1;
+                    false
+                });
+                found(Sample::Number(count))
+            }
+            Self::Status => view.response.is_some_and(|r| found(Sample::Number(r.status.into()))),
+            Self::Source => view.client.is_some_and(|at| found(Sample::Address(plain(at.ip())))),
+            Self::Destination => {
+                view.local.is_some_and(|at| found(Sample::Address(plain(at.ip()))))
+            }
+            Self::SourcePort => {
+                view.client.is_some_and(|at| found(Sample::Number(at.port().into())))
+            }
+            Self::DestinationPort => {
+                view.local.is_some_and(|at| found(Sample::Number(at.port().into())))
+            }
+            Self::Truth(truth) => found(Sample::Truth(*truth)),
+            Self::Number(number) => found(Sample::Number(*number)),
+        }
+    }
+}
+
+/// An IPv4 address that came in by an IPv6 socket, as IPv4.
+fn plain(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
+        IpAddr::V4(_) => ip,
+    }
+}
+
+/// Behind the question mark.
+#[must_use]
+pub fn query<'a>(request: &Request<'a>) -> Option<&'a str> {
+    let query = request.target.split_once('?')?.1;
+    query.split('#').next()
+}
+
+/// Path and query, without scheme and authority.
+#[must_use]
+pub fn path_and_query<'a>(request: &Request<'a>) -> &'a str {
+    let path = request.path();
+    let target = request.target;
+    // The path is a part of the target: what stands before it is not wanted.
+    let offset = (path.as_ptr() as usize).saturating_sub(target.as_ptr() as usize);
+    target.get(offset..).and_then(|rest| rest.split('#').next()).unwrap_or(path)
+}
+
+fn url_parameter<'a>(request: &Request<'a>, name: &str) -> Option<&'a str> {
+    query(request)?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn version<'a>(view: &View<'a>, of: Message) -> Option<&'a str> {
+    let minor = match of {
+        Message::Request => view.request?.minor,
+        Message::Response => view.response?.minor,
+    };
+    Some(if minor == 0 { "1.0" } else { "1.1" })
+}
+
+/// Appends the first Host.
+pub fn first_host(view: &View<'_>, out: &mut Vec<u8>) {
+    each_value(view, Message::Request, "host", true, &mut |value| {
+        out.extend_from_slice(value);
+        true
+    });
+}
+
+fn header(
+    view: &View<'_>,
+    of: Message,
+    name: &str,
+    full: bool,
+    occurrence: Option<i32>,
+    found: &mut dyn FnMut(Sample<'_>) -> bool,
+) -> bool {
+    let Some(wanted) = occurrence else {
+        return each_value(view, of, name, full, &mut |value| found(Sample::Text(value)));
+    };
+    let index = if wanted >= 0 {
+        i64::from(wanted) - 1
+    } else {
+        let mut count = 0_i64;
+        each_value(view, of, name, full, &mut |_| {
+            count += 1;
+            false
+        });
+        count + i64::from(wanted)
+    };
+    let mut at = 0;
+    let mut answer = false;
+    each_value(view, of, name, full, &mut |value| {
+        let here = at == index;
+        at += 1;
+        if here {
+            answer = found(Sample::Text(value));
+        }
+        here
+    });
+    answer
+}
+
+/// Calls `each` with the field's values as the rules before have left them, until it says true.
+fn each_value(
+    view: &View<'_>,
+    of: Message,
+    name: &str,
+    full: bool,
+    each: &mut dyn FnMut(&[u8]) -> bool,
+) -> bool {
+    let mut one = |value: &[u8]| {
+        if full { each(value) } else { value.split(|&b| b == b',').any(|v| each(trim(v))) }
+    };
+    // Only the head that rules are changing right now has edits.
+    let edited = match of {
+        Message::Request => view.response.is_none(),
+        Message::Response => view.response.is_some(),
+    };
+    let edits = if edited { view.edits } else { &[] };
+    let is = |field: &str| field.eq_ignore_ascii_case(name);
+    let replaced = edits.iter().rposition(|edit| match edit {
+        Edit::Set(field, _) | Edit::Del(field) => is(field),
+        Edit::Add(..) => false,
+    });
+    if replaced.is_none() {
+        let hit = match of {
+            Message::Request => view.request.is_some_and(|r| r.values(name).any(&mut one)),
+            Message::Response => view.response.is_some_and(|r| r.values(name).any(&mut one)),
+        };
+        if hit {
+            return true;
+        }
+    }
+    edits[replaced.unwrap_or(0)..].iter().any(|edit| match edit {
+        Edit::Set(field, value) | Edit::Add(field, value) if is(field) => one(value),
+        _ => false,
+    })
+}
+
+fn trim(value: &[u8]) -> &[u8] {
+    value.trim_ascii()
+}
