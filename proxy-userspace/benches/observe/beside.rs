@@ -1,0 +1,126 @@
+//! HAProxy between clients and a server, with and without somebody watching.
+
+use crate::frame::cpu;
+use crate::frame::load::{self, Load, Server};
+use crate::frame::rounds::{Column, interleaved, table};
+use crate::observers::Observer;
+use crate::support::process::Process;
+use crate::support::topology::{Family, Topology};
+use crate::support::until::until;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Threads of clients: enough for HAProxy never to wait for one.
+const CLIENTS: u32 = 16;
+
+/// Client, HAProxy and server, each in a namespace of its own, joined by veth.
+pub(crate) struct Scene {
+    pub(crate) topology: Topology,
+    front: SocketAddr,
+    haproxy: Process,
+    _server: Server,
+    folder: TempDir,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let topology = Topology::veth(Family::V4);
+        for netns in [&topology.client, &topology.proxy, &topology.backend] {
+            // As many connections as there can be, and TIME_WAIT no limit to them.
+            let set = "printf '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range; \
+                       echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse; \
+                       echo 8192 >/proc/sys/net/core/somaxconn";
+            netns.output(Command::new("sh").args(["-c", set]));
+        }
+        let back = SocketAddr::new(topology.backend_addr, 9000);
+        let front = SocketAddr::new(topology.front_addr, 8000);
+        let server = Server::start(&topology.backend, back);
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("haproxy.cfg");
+        let text = format!(
+            "global\n  maxconn 4000\ndefaults\n  mode http\n  option http-server-close\n  \
+             timeout connect 5s\n  timeout client 5s\n  timeout server 5s\n\
+             listen bench\n  bind {front}\n  server one {back}\n"
+        );
+        std::fs::write(&path, text).expect("the configuration");
+        let mut command = Command::new("/usr/sbin/haproxy");
+        let haproxy = Process::start(&topology.proxy, command.args(["-db", "-f"]).arg(&path));
+        until("HAProxy to listen", || topology.client.run(|| TcpStream::connect(front)).ok());
+        Self { topology, front, haproxy, _server: server, folder }
+    }
+
+    /// One run of clients with one observer.
+    fn run(&self, observer: Observer, time: Duration, rate: Option<u32>) -> Sample {
+        let watching = observer.start(&self.topology.proxy, self.folder.path());
+        let pids = [Some(self.haproxy.pid()), watching.as_ref().map(Process::pid)];
+        let used = || {
+            let [haproxy, watching] = pids.map(|pid| pid.map_or(Duration::ZERO, cpu::of));
+            [haproxy, watching, cpu::own()]
+        };
+        let before = used();
+        let load = load::clients(&self.topology.client, self.front, CLIENTS, time, rate);
+        let after = used();
+        assert_eq!(load.failed, 0, "connections failed with {}", observer.name());
+        let [haproxy, watching, own] = std::array::from_fn(|index| after[index] - before[index]);
+        Sample { load, haproxy, watching, own }
+    }
+}
+
+/// What one run took.
+struct Sample {
+    load: Load,
+    haproxy: Duration,
+    watching: Duration,
+    /// Clients and server: the packets of both also run through the observer's hooks.
+    own: Duration,
+}
+
+impl Sample {
+    fn microseconds(&self, time: Duration) -> f64 {
+        time.as_secs_f64() * 1e6 / self.load.connections as f64
+    }
+}
+
+/// A measure's name, its unit, and how it is taken from a sample.
+type Measure = (&'static str, &'static str, fn(&Sample) -> f64);
+
+const MEASURES: [Measure; 4] = [
+    ("Throughput", "connections a second", |sample| sample.load.a_second()),
+    ("CPU of all", "µs a connection", |sample| {
+        sample.microseconds(sample.haproxy + sample.watching + sample.own)
+    }),
+    ("CPU of HAProxy", "µs a connection", |sample| sample.microseconds(sample.haproxy)),
+    ("CPU of the observer itself", "µs a connection", |sample| {
+        sample.microseconds(sample.watching)
+    }),
+];
+
+/// Takes and prints the measures at full speed and, with `rate`, at that many a second.
+pub(crate) fn measure(
+    scene: &Scene,
+    observers: &[Observer],
+    rounds: usize,
+    time: Duration,
+    rate: u32,
+) {
+    for rate in [None, Some(rate)] {
+        match rate {
+            None => println!("\nThrough HAProxy, as fast as it goes"),
+            Some(rate) => println!("\nThrough HAProxy, {rate} connections a second asked for"),
+        }
+        let samples = interleaved(rounds, observers, |observer| scene.run(observer, time, rate));
+        for (title, unit, of) in MEASURES {
+            let columns: Vec<Column> = observers
+                .iter()
+                .zip(&samples)
+                .map(|(observer, samples)| Column {
+                    name: observer.name().to_owned(),
+                    values: samples.iter().map(of).collect(),
+                })
+                .collect();
+            print!("{}", table(title, unit, &columns));
+        }
+    }
+}

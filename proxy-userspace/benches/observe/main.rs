@@ -1,0 +1,41 @@
+//! What the observer costs: `cargo xtask bench observe`.
+
+#[path = "../frame/mod.rs"]
+mod frame;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod beside;
+mod observers;
+
+use beside::Scene;
+use clap::Parser;
+use observers::Observer;
+use std::time::Duration;
+
+/// What the observer costs, on this machine, beside those who watch by other means.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench observe --")]
+struct Cli {
+    /// Rounds, in each of which everyone has a turn
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of a turn
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Connections a second where the load is bounded
+    #[arg(long, default_value_t = 5000)]
+    rate: u32,
+    /// Who watches, the first being whom the others are compared to
+    #[arg(long, value_enum, num_args = 1.., default_values_t = Observer::ALL)]
+    observers: Vec<Observer>,
+    /// What `cargo bench` adds by itself
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let cli = Cli::parse();
+    let time = Duration::from_secs(cli.seconds);
+    beside::measure(&Scene::new(), &cli.observers, cli.rounds, time, cli.rate);
+}

@@ -1,0 +1,86 @@
+//! Those who watch: teardown and its peers, each in the proxy's namespace, writing to a file.
+
+use crate::support::netns::Netns;
+use crate::support::process::Process;
+use crate::support::until::until;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Who watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Observer {
+    /// Nobody.
+    Nothing,
+    /// `teardown watch`.
+    Teardown,
+    /// `teardown watch --ingress xdp`.
+    TeardownXdp,
+    /// `tcpdump -w` of all TCP packets on all interfaces.
+    Tcpdump,
+    /// bpftrace's tcplife.
+    Tcplife,
+}
+
+impl Observer {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Nothing, Self::Teardown, Self::TeardownXdp, Self::Tcpdump, Self::Tcplife];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Teardown => "teardown",
+            Self::TeardownXdp => "teardown, xdp",
+            Self::Tcpdump => "tcpdump -w",
+            Self::Tcplife => "tcplife",
+        }
+    }
+
+    /// Starts it in `netns`; comes back once it watches. Its output goes to a file in `folder`.
+    pub(crate) fn start(self, netns: &Netns, folder: &Path) -> Option<Process> {
+        let output = folder.join("output");
+        let (command, ready) = match self {
+            Self::Nothing => return None,
+            Self::Teardown => (teardown(&["watch"]), "watching"),
+            Self::TeardownXdp => (teardown(&["watch", "--ingress", "xdp"]), "watching"),
+            Self::Tcpdump => {
+                let words = ["tcpdump", "-i", "any", "-n", "-Z", "root", "-w"];
+                let file = folder.join("capture").display().to_string();
+                (
+                    words.map(str::to_owned).into_iter().chain([file, "tcp".into()]).collect(),
+                    "listening on",
+                )
+            }
+            Self::Tcplife => {
+                let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/observe/tcplife.bt");
+                let inode = fs::metadata(netns.path()).expect("the namespace").ino();
+                (vec!["bpftrace".to_owned(), script.to_owned(), inode.to_string()], "")
+            }
+        };
+        let file = File::create(&output).expect("the output's file");
+        let mut process = Process::start(netns, with_tracefs(&command).stdout(file));
+        if self == Self::Tcplife {
+            until("bpftrace to attach", || {
+                let text = fs::read_to_string(&output).expect("the output");
+                text.contains("RX_KB").then_some(())
+            });
+        } else {
+            process.wait_for_words(ready);
+        }
+        Some(process)
+    }
+}
+
+fn teardown(arguments: &[&str]) -> Vec<String> {
+    [&[env!("CARGO_BIN_EXE_teardown")], arguments].concat().into_iter().map(str::to_owned).collect()
+}
+
+/// The command in a mount namespace of its own that has tracefs, where the host has not.
+fn with_tracefs(words: &[String]) -> Command {
+    let script = "mountpoint -q /sys/kernel/tracing || \
+                  mount -t tracefs tracefs /sys/kernel/tracing; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).args(words);
+    command
+}
