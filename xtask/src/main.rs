@@ -1,5 +1,6 @@
-//! `cargo xtask`: sets up, builds, runs, tests, checks and packs teardown.
+//! `cargo xtask`: sets up, builds, runs, tests, measures, checks and packs teardown.
 
+mod bench;
 mod command;
 mod dist;
 mod ebpf;
@@ -13,7 +14,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use setup::Purpose;
 
-/// Sets up, builds, runs, tests, checks and packs teardown.
+/// Sets up, builds, runs, tests, measures, checks and packs teardown.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Cli {
@@ -38,6 +39,8 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Measure, beside programs that do the same by other means
+    Bench(bench::Args),
     /// Check the form: rustfmt, clippy for both targets, licences, documentation
     Ci,
     /// Build the release and pack it: an archive and, where dpkg is, a Debian package
@@ -65,6 +68,10 @@ impl Task {
             Self::Test { args } => {
                 setup::setup(&[Purpose::Build, Purpose::Test])?;
                 test(&args)
+            }
+            Self::Bench(args) => {
+                setup::setup(&[Purpose::Build, Purpose::Test, Purpose::Bench])?;
+                bench::run(&args)
             }
             Self::Ci => {
                 setup::setup(&[Purpose::Build, Purpose::Lint])?;

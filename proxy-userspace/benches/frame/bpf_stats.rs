@@ -5,6 +5,7 @@ use aya::sys::{Stats, enable_stats};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// The kernel measures every program's runs while this lives.
 pub(crate) struct Measuring(#[expect(dead_code, reason = "its end ends the measuring")] OwnedFd);
@@ -36,15 +37,35 @@ impl Runs {
     }
 }
 
-/// Every loaded program's runs so far, by name and number.
-#[derive(Clone, Debug, Default)]
+/// How long the programs must have stood still, and how long that is waited for: on a host with
+/// traffic of its own they never do.
+const STILL: Duration = Duration::from_millis(50);
+const TRIES: usize = 20;
+
+/// Some programs' runs so far, by name and number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot(BTreeMap<u32, (String, Runs)>);
 
 impl Snapshot {
-    pub(crate) fn take() -> Self {
-        let programs = loaded_programs().filter_map(Result::ok);
+    /// The runs of the given programs, once what was set off before is over.
+    pub(crate) fn of(programs: &BTreeSet<u32>) -> Self {
+        let mut last = Self::at_once(programs);
+        for _ in 0..TRIES {
+            std::thread::sleep(STILL);
+            let now = Self::at_once(programs);
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        last
+    }
+
+    fn at_once(programs: &BTreeSet<u32>) -> Self {
+        let loaded = loaded_programs().filter_map(Result::ok);
         Self(
-            programs
+            loaded
+                .filter(|info| programs.contains(&info.id()))
                 .map(|info| {
                     let (count, time) = (info.run_count(), info.run_time());
                     let runs = Runs { count, nanoseconds: nanoseconds(time) };
@@ -54,14 +75,11 @@ impl Snapshot {
         )
     }
 
-    /// Runs of the given programs since `before`, by name.
-    pub(crate) fn runs_since(&self, before: &Self, ids: &BTreeSet<u32>) -> BTreeMap<String, Runs> {
+    /// Runs since `before`, by name.
+    pub(crate) fn since(&self, before: &Self) -> BTreeMap<String, Runs> {
         let mut by_name: BTreeMap<String, Runs> = BTreeMap::new();
-        for id in ids {
-            let (Some((name, now)), Some((_, then))) = (self.0.get(id), before.0.get(id)) else {
-                continue;
-            };
-            let runs = now.since(*then);
+        for (id, (name, now)) in &self.0 {
+            let runs = now.since(before.0.get(id).map_or_else(Runs::default, |(_, runs)| *runs));
             let sum = by_name.entry(name.clone()).or_default();
             sum.count += runs.count;
             sum.nanoseconds += runs.nanoseconds;
@@ -81,6 +99,6 @@ pub(crate) fn held_by(pid: u32) -> BTreeSet<u32> {
         .collect()
 }
 
-fn nanoseconds(time: std::time::Duration) -> u64 {
+fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).expect("less than 500 years")
 }

@@ -6,6 +6,7 @@ mod frame;
 mod support;
 
 mod beside;
+mod cost;
 mod observers;
 
 use beside::Scene;
@@ -17,6 +18,12 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench observe --")]
 struct Cli {
+    /// Leave out the costs by bpf_stats
+    #[arg(long)]
+    no_cost: bool,
+    /// Leave out HAProxy with and without observers
+    #[arg(long)]
+    no_beside: bool,
     /// Rounds, in each of which everyone has a turn
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -36,6 +43,11 @@ struct Cli {
 
 fn main() {
     let cli = Cli::parse();
-    let time = Duration::from_secs(cli.seconds);
-    beside::measure(&Scene::new(), &cli.observers, cli.rounds, time, cli.rate);
+    if !cli.no_cost {
+        cost::measure();
+    }
+    if !cli.no_beside {
+        let time = Duration::from_secs(cli.seconds);
+        beside::measure(&Scene::new(), &cli.observers, cli.rounds, time, cli.rate);
+    }
 }

@@ -29,19 +29,34 @@ pub(crate) enum Hook {
 /// An attached program that counts packets and lets the next one decide.
 pub(crate) struct Counter {
     map: OwnedFd,
+    _attached: Attached,
+}
+
+/// A program on a hook, until its end.
+pub(crate) struct Attached {
     program: SchedClassifier,
     link: Option<SchedClassifierLinkId>,
     netns: Netns,
 }
 
-impl Counter {
-    /// Attaches a counter to `interface`, behind whatever is there.
-    pub(crate) fn attach(netns: &Netns, interface: &str, way: TcAttachType, hook: Hook) -> Self {
+impl Attached {
+    /// Attaches a program that does nothing but let the next one decide.
+    pub(crate) fn empty(netns: &Netns, interface: &str, way: TcAttachType, hook: Hook) -> Self {
+        Self::new(netns, interface, way, hook, &NEXT_DECIDES)
+    }
+
+    /// Attaches the program behind whatever is there.
+    fn new(
+        netns: &Netns,
+        interface: &str,
+        way: TcAttachType,
+        hook: Hook,
+        instructions: &[u64],
+    ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("fo{}_{serial}", std::process::id());
-        let map = array_of_one();
-        let program = load(&map, &name);
+        let program = load(instructions, &name);
         let info = loaded_programs()
             .filter_map(Result::ok)
             .find(|info| info.name() == name.as_bytes())
@@ -59,7 +74,21 @@ impl Counter {
             }
             classifier.attach_with_options(interface, way, options).expect("attached")
         });
-        Self { map, program: classifier, link: Some(link), netns: netns.clone() }
+        Self { program: classifier, link: Some(link), netns: netns.clone() }
+    }
+
+    /// The kernel's number of the program.
+    pub(crate) fn id(&self) -> u32 {
+        self.program.info().expect("a loaded program").id()
+    }
+}
+
+impl Counter {
+    /// Attaches a counter to `interface`, behind whatever is there.
+    pub(crate) fn attach(netns: &Netns, interface: &str, way: TcAttachType, hook: Hook) -> Self {
+        let map = array_of_one();
+        let instructions = counting(&map);
+        Self { map, _attached: Attached::new(netns, interface, way, hook, &instructions) }
     }
 
     /// Packets seen so far.
@@ -74,7 +103,7 @@ impl Counter {
     }
 }
 
-impl Drop for Counter {
+impl Drop for Attached {
     fn drop(&mut self) {
         let (program, link) = (&mut self.program, self.link.take().expect("attached once"));
         self.netns.run(move || {
@@ -100,8 +129,12 @@ const fn instruction(code: u8, registers: u8, offset: i16, immediate: i32) -> u6
         | (immediate as u32 as u64) << 32
 }
 
-fn load(map: &OwnedFd, name: &str) -> OwnedFd {
-    let program = [
+/// return TC_ACT_UNSPEC, the next program decides
+const NEXT_DECIDES: [u64; 2] = [instruction(0xb7, 0x00, 0, -1), instruction(0x95, 0, 0, 0)];
+
+/// Adds one to the map's only value.
+fn counting(map: &OwnedFd) -> [u64; 11] {
+    [
         // *(u32 *)(r10 - 4) = 0
         instruction(0x62, 0x0a, -4, 0),
         // r2 = r10 - 4
@@ -117,10 +150,13 @@ fn load(map: &OwnedFd, name: &str) -> OwnedFd {
         // lock *(u64 *)r0 += 1
         instruction(0xb7, 0x01, 0, 1),
         instruction(0xdb, 0x10, 0, 0),
-        // out: return TC_ACT_UNSPEC, the next program decides
-        instruction(0xb7, 0x00, 0, -1),
-        instruction(0x95, 0, 0, 0),
-    ];
+        // out:
+        NEXT_DECIDES[0],
+        NEXT_DECIDES[1],
+    ]
+}
+
+fn load(program: &[u64], name: &str) -> OwnedFd {
     let license = c"GPL";
     let mut log = vec![0_u8; 1 << 16];
     let mut attribute = [0_u64; 9];

@@ -1,0 +1,149 @@
+//! What a packet and a close cost in the kernel, by the kernel's own count of each program's time.
+
+use crate::frame::bpf_stats::{Measuring, Runs, Snapshot, held_by};
+use crate::observers::Observer;
+use crate::support::foreign::{Attached, Hook};
+use crate::support::process::Process;
+use crate::support::topology::{Family, Topology};
+use aya::programs::TcAttachType;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Messages there and back on one connection: nothing but data packets and their ACKs.
+const ROUND_TRIPS: u32 = 100_000;
+/// Connections that are opened, and then closed.
+const CONNECTIONS: u32 = 4000;
+
+/// What each program did, by its name.
+type Programs = BTreeMap<String, Runs>;
+
+/// The programs' work in the three parts of connections' lives.
+struct Cost {
+    data: Programs,
+    open: Programs,
+    close: Programs,
+}
+
+/// Takes and prints the costs of an empty program and of teardown's.
+pub(crate) fn measure() {
+    descriptors_for(2 * CONNECTIONS + 200);
+    let folder = TempDir::new().expect("a folder");
+    let _measuring = Measuring::start();
+    let (empty, floor) = empty();
+    println!("By bpf_stats, which add their own time to every run");
+    println!("\nAn empty program at both tc hooks");
+    lines("data packets", &empty.data, floor, ROUND_TRIPS);
+    for observer in [Observer::Teardown, Observer::TeardownXdp] {
+        let cost = teardown(observer, folder.path());
+        println!("\n{}", observer.name());
+        lines("data packets", &cost.data, floor, ROUND_TRIPS);
+        lines("opening a connection", &cost.open, floor, CONNECTIONS);
+        lines("closing a connection", &cost.close, floor, CONNECTIONS);
+    }
+    println!(
+        "\nBoth ends' sockets are on this host: the programs of the cgroup run for each of them."
+    );
+}
+
+/// An empty program's cost, and its nanoseconds a run.
+fn empty() -> (Cost, f64) {
+    let topology = Topology::veth(Family::V4);
+    let attached = [TcAttachType::Ingress, TcAttachType::Egress]
+        .map(|way| Attached::empty(&topology.proxy, topology.proxy_interfaces[0], way, Hook::Tcx));
+    let cost = cost(&topology, &attached.iter().map(Attached::id).collect());
+    let all = sum(cost.data.values());
+    let floor = all.each();
+    (cost, floor)
+}
+
+fn teardown(observer: Observer, folder: &Path) -> Cost {
+    let topology = Topology::veth(Family::V4);
+    let watching = observer.start(&topology.proxy, folder);
+    let programs = watching.as_ref().map(Process::pid).map(held_by).unwrap_or_default();
+    assert!(!programs.is_empty(), "{} holds no program", observer.name());
+    cost(&topology, &programs)
+}
+
+/// Runs the three parts between client and proxy, and asks the kernel after each.
+fn cost(topology: &Topology, programs: &BTreeSet<u32>) -> Cost {
+    let addr = SocketAddr::new(topology.front_addr, 7000);
+    let listener = topology.proxy.run(|| TcpListener::bind(addr)).expect("a port");
+    let pair = || {
+        let ours = topology.client.run(|| TcpStream::connect(addr)).expect("a connection");
+        (ours, listener.accept().expect("its other end").0)
+    };
+
+    let (ours, theirs) = pair();
+    let start = Snapshot::of(programs);
+    ping_pong(ours, theirs);
+    let data = Snapshot::of(programs);
+    let pairs: Vec<_> = (0..CONNECTIONS).map(|_| pair()).collect();
+    let open = Snapshot::of(programs);
+    for (ours, theirs) in pairs {
+        drop(ours);
+        drop(theirs);
+    }
+    let close = Snapshot::of(programs);
+    Cost { data: data.since(&start), open: open.since(&data), close: close.since(&open) }
+}
+
+fn ping_pong(mut ours: TcpStream, mut theirs: TcpStream) {
+    for end in [&ours, &theirs] {
+        end.set_nodelay(true).expect("an option");
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut message = [0; 64];
+            while theirs.read_exact(&mut message).is_ok() {
+                theirs.write_all(&message).expect("the other end reads");
+            }
+        });
+        let mut message = [0; 64];
+        for _ in 0..ROUND_TRIPS {
+            ours.write_all(&message).expect("the other end reads");
+            ours.read_exact(&mut message).expect("the answer");
+        }
+        drop(ours);
+    });
+}
+
+/// A line for each program that ran, and one for all together.
+fn lines(title: &str, programs: &Programs, floor: f64, times: u32) {
+    println!(
+        "  {title:<22} {:>9} {:>9} {:>12} {:>9}",
+        "runs each", "ns a run", "above empty", "ns each"
+    );
+    let ran = programs.iter().filter(|(_, runs)| runs.count > 0);
+    let mut all = Vec::new();
+    for (name, runs) in ran {
+        line(name, *runs, floor, times);
+        all.push(*runs);
+    }
+    line("all", sum(&all), floor, times);
+}
+
+fn line(name: &str, runs: Runs, floor: f64, times: u32) {
+    let each = runs.count as f64 / f64::from(times);
+    let above = runs.each() - floor;
+    println!("    {name:<20} {each:>9.2} {:>9.1} {above:>12.1} {:>9.1}", runs.each(), each * above);
+}
+
+fn sum<'a>(runs: impl IntoIterator<Item = &'a Runs>) -> Runs {
+    runs.into_iter().fold(Runs::default(), |sum, runs| Runs {
+        count: sum.count + runs.count,
+        nanoseconds: sum.nanoseconds + runs.nanoseconds,
+    })
+}
+
+/// Raises the limit of open descriptors where it is too low.
+fn descriptors_for(count: u32) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < u64::from(count)) {
+        let wanted = Rlimit { current: Some(count.into()), ..limit };
+        setrlimit(Resource::Nofile, wanted).expect("a limit that root may raise");
+    }
+}
