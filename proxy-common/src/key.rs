@@ -93,10 +93,22 @@ impl FlowKey {
     #[inline(always)]
     #[must_use]
     pub const fn new(source: Endpoint, destination: Endpoint) -> (Self, Side) {
-        if destination.is_below(&source) {
-            (Self { ends: [destination, source] }, Side::HIGH)
+        let mut key = Self { ends: [source, destination] };
+        let sender = key.put_in_order();
+        (key, sender)
+    }
+
+    /// Puts a source and a destination, written in this order, into the key's own order. Returns
+    /// the side of the source.
+    #[inline(always)]
+    #[must_use]
+    pub const fn put_in_order(&mut self) -> Side {
+        if self.ends[1].is_below(&self.ends[0]) {
+            let [source, destination] = self.ends;
+            self.ends = [destination, source];
+            Side::HIGH
         } else {
-            (Self { ends: [source, destination] }, Side::LOW)
+            Side::LOW
         }
     }
 

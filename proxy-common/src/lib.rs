@@ -4,6 +4,7 @@
 //! compile the same code, so that a close is judged alike live and from a file.
 #![cfg_attr(not(test), no_std)]
 
+pub mod abi;
 pub mod flow;
 pub mod key;
 pub mod policy;

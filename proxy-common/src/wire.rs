@@ -5,14 +5,25 @@
 
 use crate::key::{Endpoint, FlowKey};
 use crate::segment::{ACK, HAS_TIMESTAMP, NO_WINDOW_SCALE, PAYLOAD_UNKNOWN, SYN, Segment};
+use bytemuck::{Pod, Zeroable};
 
 /// Something that headers can be loaded from.
 pub trait Bytes {
-    /// The `N` bytes at `offset`, or `None` where the frame has fewer.
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    /// Copies the `N` bytes at `offset` to `to`; false where the frame has fewer.
+    fn copy<const N: usize>(&self, offset: u32, to: &mut [u8; N]) -> bool;
 
     /// The frame's length on the wire, in bytes, the link header included.
     fn frame_len(&self) -> u32;
+
+    /// The `N` bytes at `offset`.
+    ///
+    /// # Errors
+    /// [`Refusal::Truncated`] where the frame has fewer.
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Result<[u8; N], Refusal> {
+        let mut bytes = [0; N];
+        if self.copy(offset, &mut bytes) { Ok(bytes) } else { Err(Refusal::Truncated) }
+    }
 }
 
 /// A frame in memory, of which `frame_len` bytes were on the wire.
@@ -26,9 +37,9 @@ pub struct Frame<'a> {
 
 impl Bytes for Frame<'_> {
     #[inline]
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let start = offset as usize;
-        self.bytes.get(start..start.checked_add(N)?)?.try_into().ok()
+    fn copy<const N: usize>(&self, offset: u32, to: &mut [u8; N]) -> bool {
+        let found = self.bytes.get(offset as usize..).and_then(|rest| rest.first_chunk());
+        found.inspect(|bytes| *to = **bytes).is_some()
     }
 
     fn frame_len(&self) -> u32 {
@@ -63,11 +74,12 @@ pub enum Refusal {
 }
 
 /// A segment, the connection that it belongs to, and where its headers stand in the frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Packet {
     /// The connection.
     pub key: FlowKey,
-    /// The segment; `segment.vantage` is left 0.
+    /// The segment; `segment.vantage` is left alone.
     pub segment: Segment,
     /// Offset of the IP header.
     pub ip_offset: u16,
@@ -75,14 +87,19 @@ pub struct Packet {
     pub tcp_offset: u16,
     /// Length of the TCP header with its options.
     pub tcp_header_len: u16,
+    /// Always 0.
+    pub reserved: u16,
 }
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// EtherType of IPv4.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// EtherType of IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_QINQ: u16 = 0x88a8;
 const ETHERTYPE_QINQ_OLD: u16 = 0x9100;
-const PROTOCOL_TCP: u8 = 6;
+/// IP protocol number of TCP.
+pub const PROTOCOL_TCP: u8 = 6;
 
 /// VLAN tags looked through: QinQ has two.
 const MAX_TAGS: usize = 2;
@@ -93,8 +110,6 @@ const MAX_OPTIONS: usize = 20;
 
 /// What the IP header says of its payload.
 struct Ip {
-    source: Endpoint,
-    destination: Endpoint,
     /// Offset of the TCP header.
     tcp: u32,
     /// Offset of the end of the IP packet.
@@ -102,25 +117,28 @@ struct Ip {
     fragmented: bool,
 }
 
-/// Reads the headers of a frame.
+/// Reads the headers of a frame into `packet`, which holds nothing of use after an error.
+///
+/// It is written in place, as it would take a fifth of the stack that a kernel program has.
 ///
 /// # Errors
 /// A [`Refusal`] where the frame is not TCP over IP, or cannot be understood without a guess.
 #[inline(always)]
-pub fn parse<B: Bytes>(bytes: &B, link: Link) -> Result<Packet, Refusal> {
+pub fn parse<B: Bytes>(bytes: &B, link: Link, packet: &mut Packet) -> Result<(), Refusal> {
     let ip_offset = match link {
         Link::Ethernet => ethernet(bytes)?,
         Link::Ip => 0,
     };
-    let version = bytes.load::<1>(ip_offset).ok_or(Refusal::Truncated)?[0] >> 4;
+    let version = bytes.load::<1>(ip_offset)?[0] >> 4;
     let ip = if version == 4 {
-        ipv4(bytes, ip_offset)?
+        ipv4(bytes, ip_offset, &mut packet.key)?
     } else if version == 6 {
-        ipv6(bytes, ip_offset)?
+        ipv6(bytes, ip_offset, &mut packet.key)?
     } else {
         return Err(Refusal::NotIp);
     };
-    tcp(bytes, ip_offset, &ip)
+    packet.ip_offset = ip_offset as u16;
+    tcp(bytes, &ip, packet)
 }
 
 /// [`parse`] for a frame in memory, seen at `vantage`.
@@ -133,7 +151,8 @@ pub fn parse_slice(
     frame_len: u32,
     vantage: u32,
 ) -> Result<Packet, Refusal> {
-    let mut packet = parse(&Frame { bytes, frame_len }, link)?;
+    let mut packet = Packet::zeroed();
+    parse(&Frame { bytes, frame_len }, link, &mut packet)?;
     packet.segment.vantage = vantage;
     Ok(packet)
 }
@@ -143,7 +162,7 @@ pub fn parse_slice(
 fn ethernet<B: Bytes>(bytes: &B) -> Result<u32, Refusal> {
     let mut offset = 12;
     for _ in 0..=MAX_TAGS {
-        let kind = u16::from_be_bytes(bytes.load(offset).ok_or(Refusal::Truncated)?);
+        let kind = u16::from_be_bytes(bytes.load(offset)?);
         if kind == ETHERTYPE_IPV4 || kind == ETHERTYPE_IPV6 {
             return Ok(offset + 2);
         }
@@ -157,8 +176,8 @@ fn ethernet<B: Bytes>(bytes: &B) -> Result<u32, Refusal> {
 
 /// IPv4 (RFC 791).
 #[inline(always)]
-fn ipv4<B: Bytes>(bytes: &B, offset: u32) -> Result<Ip, Refusal> {
-    let header: [u8; 20] = bytes.load(offset).ok_or(Refusal::Truncated)?;
+fn ipv4<B: Bytes>(bytes: &B, offset: u32, key: &mut FlowKey) -> Result<Ip, Refusal> {
+    let header: [u8; 20] = bytes.load(offset)?;
     if header[9] != PROTOCOL_TCP {
         return Err(Refusal::NotTcp);
     }
@@ -171,9 +190,9 @@ fn ipv4<B: Bytes>(bytes: &B, offset: u32) -> Result<Ip, Refusal> {
     if header_len < 20 || (total != 0 && total < header_len) {
         return Err(Refusal::Malformed);
     }
+    key.ends[0] = Endpoint::v4([header[12], header[13], header[14], header[15]], 0);
+    key.ends[1] = Endpoint::v4([header[16], header[17], header[18], header[19]], 0);
     Ok(Ip {
-        source: Endpoint::v4([header[12], header[13], header[14], header[15]], 0),
-        destination: Endpoint::v4([header[16], header[17], header[18], header[19]], 0),
         tcp: offset + header_len,
         end: end_of_packet(bytes, offset, total, 0),
         fragmented: fragment & 0x2000 != 0,
@@ -182,10 +201,13 @@ fn ipv4<B: Bytes>(bytes: &B, offset: u32) -> Result<Ip, Refusal> {
 
 /// IPv6 (RFC 8200) with hop-by-hop, routing, destination, fragment and authentication headers.
 #[inline(always)]
-fn ipv6<B: Bytes>(bytes: &B, offset: u32) -> Result<Ip, Refusal> {
-    let fixed: [u8; 8] = bytes.load(offset).ok_or(Refusal::Truncated)?;
-    let source: [u8; 16] = bytes.load(offset + 8).ok_or(Refusal::Truncated)?;
-    let destination: [u8; 16] = bytes.load(offset + 24).ok_or(Refusal::Truncated)?;
+fn ipv6<B: Bytes>(bytes: &B, offset: u32, key: &mut FlowKey) -> Result<Ip, Refusal> {
+    let fixed: [u8; 8] = bytes.load(offset)?;
+    if !bytes.copy(offset + 8, &mut key.ends[0].addr)
+        || !bytes.copy(offset + 24, &mut key.ends[1].addr)
+    {
+        return Err(Refusal::Truncated);
+    }
     let payload = u32::from(u16::from_be_bytes([fixed[4], fixed[5]]));
     let mut next = fixed[6];
     let mut at = offset + 40;
@@ -193,11 +215,11 @@ fn ipv6<B: Bytes>(bytes: &B, offset: u32) -> Result<Ip, Refusal> {
     for _ in 0..MAX_EXTENSIONS {
         // Hop-by-hop, routing, destination options, mobility.
         if next == 0 || next == 43 || next == 60 || next == 135 {
-            let header: [u8; 2] = bytes.load(at).ok_or(Refusal::Truncated)?;
+            let header: [u8; 2] = bytes.load(at)?;
             next = header[0];
             at += (u32::from(header[1]) + 1) * 8;
         } else if next == 44 {
-            let header: [u8; 8] = bytes.load(at).ok_or(Refusal::Truncated)?;
+            let header: [u8; 8] = bytes.load(at)?;
             let fragment = u16::from_be_bytes([header[2], header[3]]);
             if fragment & 0xfff8 != 0 {
                 return Err(Refusal::Fragment);
@@ -207,7 +229,7 @@ fn ipv6<B: Bytes>(bytes: &B, offset: u32) -> Result<Ip, Refusal> {
             at += 8;
         } else if next == 51 {
             // Authentication header: its length counts words of four, less two (RFC 4302).
-            let header: [u8; 2] = bytes.load(at).ok_or(Refusal::Truncated)?;
+            let header: [u8; 2] = bytes.load(at)?;
             next = header[0];
             at += (u32::from(header[1]) + 2) * 4;
         } else {
@@ -217,13 +239,7 @@ fn ipv6<B: Bytes>(bytes: &B, offset: u32) -> Result<Ip, Refusal> {
     if next != PROTOCOL_TCP {
         return Err(Refusal::NotTcp);
     }
-    Ok(Ip {
-        source: Endpoint::v6(source, 0),
-        destination: Endpoint::v6(destination, 0),
-        tcp: at,
-        end: end_of_packet(bytes, offset, payload, 40),
-        fragmented,
-    })
+    Ok(Ip { tcp: at, end: end_of_packet(bytes, offset, payload, 40), fragmented })
 }
 
 /// Where the IP packet ends. Its own length excludes Ethernet's padding; it is 0 in jumbograms
@@ -233,45 +249,39 @@ fn end_of_packet<B: Bytes>(bytes: &B, offset: u32, stated: u32, fixed: u32) -> u
     if stated == 0 { bytes.frame_len() } else { offset + fixed + stated }
 }
 
-/// TCP (RFC 9293, 3.1) and the options that the machine uses (RFC 7323).
+/// TCP (RFC 9293, 3.1) and the options that the machine uses (RFC 7323). The key holds source and
+/// destination address, in this order.
 #[inline(always)]
-fn tcp<B: Bytes>(bytes: &B, ip_offset: u32, ip: &Ip) -> Result<Packet, Refusal> {
-    let header: [u8; 20] = bytes.load(ip.tcp).ok_or(Refusal::Truncated)?;
+fn tcp<B: Bytes>(bytes: &B, ip: &Ip, packet: &mut Packet) -> Result<(), Refusal> {
+    let header: [u8; 20] = bytes.load(ip.tcp)?;
     let header_len = u32::from(header[12] >> 4) * 4;
     if header_len < 20 || ip.tcp + header_len > ip.end {
         return Err(Refusal::Malformed);
     }
-    let source = Endpoint { port: u16::from_be_bytes([header[0], header[1]]), ..ip.source };
-    let destination =
-        Endpoint { port: u16::from_be_bytes([header[2], header[3]]), ..ip.destination };
-    let (key, sender) = FlowKey::new(source, destination);
+    packet.key.ends[0].port = u16::from_be_bytes([header[0], header[1]]);
+    packet.key.ends[1].port = u16::from_be_bytes([header[2], header[3]]);
+    let segment = &mut packet.segment;
+    segment.sender = packet.key.put_in_order();
     let flags = header[13];
     let ack = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
-    let segment = Segment {
-        seq: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
-        ack: if flags & ACK != 0 { ack } else { 0 },
-        payload: ip.end - ip.tcp - header_len,
-        timestamp: 0,
-        timestamp_echo: 0,
-        vantage: 0,
-        window: u16::from_be_bytes([header[14], header[15]]),
-        flags,
-        window_scale: if flags & SYN != 0 {
-            window_scale(bytes, ip.tcp + 20, ip.tcp + header_len)
-        } else {
-            NO_WINDOW_SCALE
-        },
-        sender,
-        marks: if ip.fragmented { PAYLOAD_UNKNOWN } else { 0 },
-        reserved: 0,
+    segment.seq = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+    segment.ack = if flags & ACK != 0 { ack } else { 0 };
+    segment.payload = ip.end - ip.tcp - header_len;
+    segment.timestamp = 0;
+    segment.timestamp_echo = 0;
+    segment.window = u16::from_be_bytes([header[14], header[15]]);
+    segment.flags = flags;
+    segment.window_scale = if flags & SYN != 0 {
+        window_scale(bytes, ip.tcp + 20, ip.tcp + header_len)
+    } else {
+        NO_WINDOW_SCALE
     };
-    Ok(Packet {
-        key,
-        segment,
-        ip_offset: ip_offset as u16,
-        tcp_offset: ip.tcp as u16,
-        tcp_header_len: header_len as u16,
-    })
+    segment.marks = if ip.fragmented { PAYLOAD_UNKNOWN } else { 0 };
+    segment.reserved = 0;
+    packet.tcp_offset = ip.tcp as u16;
+    packet.tcp_header_len = header_len as u16;
+    packet.reserved = 0;
+    Ok(())
 }
 
 /// The shift of the window scale option (kind 3) between `at` and `end`.
@@ -290,7 +300,7 @@ fn option<B: Bytes>(bytes: &B, mut at: u32, end: u32, kind: u8) -> Option<u32> {
         if at >= end {
             return None;
         }
-        let [this] = bytes.load::<1>(at)?;
+        let [this] = bytes.load::<1>(at).ok()?;
         if this == 0 {
             return None;
         }
@@ -298,7 +308,7 @@ fn option<B: Bytes>(bytes: &B, mut at: u32, end: u32, kind: u8) -> Option<u32> {
             at += 1;
             continue;
         }
-        let [len] = bytes.load::<1>(at + 1)?;
+        let [len] = bytes.load::<1>(at + 1).ok()?;
         if len < 2 || at + u32::from(len) > end {
             return None;
         }
@@ -319,7 +329,7 @@ pub fn timestamps<B: Bytes>(bytes: &B, packet: &mut Packet) -> Option<u32> {
     let start = u32::from(packet.tcp_offset);
     let end = start + u32::from(packet.tcp_header_len);
     let found = option(bytes, start + 20, end, 8)?;
-    let values: [u8; 8] = bytes.load(found + 2)?;
+    let values: [u8; 8] = bytes.load(found + 2).ok()?;
     let [a, b, c, d, e, f, g, h] = values;
     packet.segment.timestamp = u32::from_be_bytes([a, b, c, d]);
     packet.segment.timestamp_echo = u32::from_be_bytes([e, f, g, h]);

@@ -22,6 +22,7 @@ mod zeek;
 pub use close::{first_closer, is_over, wire_is_over};
 pub use expiry::{expired, stale};
 pub use ports::is_likely_server_port;
+pub use socket::learn;
 
 use crate::key::{FlowKey, Side};
 use crate::segment::{ACK, BAD_CHECKSUM, SYN, Segment};

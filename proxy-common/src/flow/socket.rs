@@ -60,6 +60,12 @@ pub(super) fn step(flow: &mut Flow, key: &FlowKey, event: &SocketEvent, now_ns: 
     close::conclude(flow, before, now_ns)
 }
 
+/// Takes what is told of a socket beside its states, also after the connection's end: the reason
+/// of a RST, what it threw away, an owner. Nothing but these facts changes.
+pub fn learn(flow: &mut Flow, event: &SocketEvent) {
+    take_facts(flow, Side(event.side.0 & 1), event);
+}
+
 /// The roles, until a segment tells better.
 #[inline(always)]
 fn begin(flow: &mut Flow, key: &FlowKey, event: &SocketEvent, now_ns: u64) {

@@ -1,0 +1,264 @@
+//! What crosses the line between the kernel programs and the daemon.
+//!
+//! Integers and transparent newtypes only, without padding ([`bytemuck::Pod`] proves it). Both
+//! sides compile this file; [`ABI_VERSION`] stands in the object's read-only data as well, and the
+//! daemon compares it before it attaches anything.
+
+use crate::flow::Flow;
+use crate::key::{Endpoint, FlowKey};
+use crate::segment::Segment;
+use crate::socket::SocketEvent;
+use bytemuck::{Pod, Zeroable};
+
+/// Changes with every change of a type in this file, of [`Flow`] or of [`Segment`].
+pub const ABI_VERSION: u32 = 1;
+
+/// `Record::kind`: another CPU told it first.
+pub const RECORD_NOTHING: u32 = 0;
+/// `Record::kind`: a connection is over; the record is a [`CloseRecord`].
+pub const RECORD_CLOSE: u32 = 1;
+/// `Record::kind`: a control segment was seen; the record is a [`SegmentRecord`].
+pub const RECORD_SEGMENT: u32 = 2;
+/// `Record::kind`: a socket began to listen; the record is a [`ListenRecord`].
+pub const RECORD_LISTEN: u32 = 3;
+/// `Record::kind`: a tracepoint told something; the record is a [`FactsRecord`].
+pub const RECORD_FACTS: u32 = 4;
+
+/// The end of a connection: all that is known of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct CloseRecord {
+    /// [`RECORD_CLOSE`].
+    pub kind: u32,
+    /// The connection.
+    pub key: FlowKey,
+    /// What the machine knows of it.
+    pub flow: Flow,
+}
+
+/// One control segment, on request only.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct SegmentRecord {
+    /// [`RECORD_SEGMENT`].
+    pub kind: u32,
+    /// The connection.
+    pub key: FlowKey,
+    /// When it was seen, CLOCK_MONOTONIC in nanoseconds.
+    pub at_ns: u64,
+    /// The segment.
+    pub segment: Segment,
+}
+
+/// A listening socket and who opened it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct ListenRecord {
+    /// [`RECORD_LISTEN`].
+    pub kind: u32,
+    /// Always 0.
+    pub reserved: [u8; 2],
+    /// Where it listens; the unspecified address means all.
+    pub endpoint: Endpoint,
+    /// Who called listen(2): the `pid`, `comm` and `cgroup` of an event.
+    pub event: SocketEvent,
+}
+
+/// What a tracepoint told of a connection's socket, beside the flow: tracing programs cannot take
+/// the lock of a flow, so the daemon joins it to the close.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct FactsRecord {
+    /// [`RECORD_FACTS`].
+    pub kind: u32,
+    /// The connection.
+    pub key: FlowKey,
+    /// What is known, of which side.
+    pub event: SocketEvent,
+}
+
+/// How many entries the daemon hands to the reaper at once.
+pub const REAP_BATCH: usize = 128;
+
+/// `ReapEntry::verb`: nothing to do.
+pub const REAP_NOTHING: u32 = 0;
+/// `ReapEntry::verb`: free the entry of a connection that was reported.
+pub const REAP_RECLAIM: u32 = 1;
+/// `ReapEntry::verb`: report a connection that showed no life for long, and free its entry.
+pub const REAP_EXPIRE: u32 = 2;
+/// `ReapEntry::verb`: report a connection as far as it is known, to make room.
+pub const REAP_EVICT: u32 = 3;
+
+/// One connection for the reaper.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct ReapEntry {
+    /// The connection.
+    pub key: FlowKey,
+    /// `REAP_*`.
+    pub verb: u32,
+    /// Only if the flow began then: else the tuple is used by another connection by now.
+    pub started_ns: u64,
+}
+
+/// What the daemon asks of the reaper.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Reap {
+    /// The connections; those behind the last have [`REAP_NOTHING`].
+    pub entries: [ReapEntry; REAP_BATCH],
+}
+
+/// `Switches`: every segment is stepped, not control segments alone (`--history full`).
+pub const SWITCH_FULL_HISTORY: u32 = 1;
+/// `Switches`: control segments are reported one by one (`--segments`).
+pub const SWITCH_SEGMENTS: u32 = 2;
+
+/// An entry of [`Offsets`] that the running kernel does not have.
+pub const NO_OFFSET: u32 = u32::MAX;
+
+/// Where the running kernel keeps what the programs read, from its BTF, in bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Offsets {
+    /// `tcp_sock.copied_seq`: the application has read up to here.
+    pub copied_seq: u32,
+    /// `tcp_sock.write_seq`: the application has written up to here.
+    pub write_seq: u32,
+    /// `tcp_sock.rcv_nxt`: the next byte expected.
+    pub rcv_nxt: u32,
+    /// `tcp_sock.snd_una`: the first byte not acknowledged.
+    pub snd_una: u32,
+    /// `sock.sk_err`.
+    pub sk_err: u32,
+    /// `sock_common.skc_flags`.
+    pub sk_flags: u32,
+    /// `sock.sk_cgrp_data.cgroup`.
+    pub sk_cgroup: u32,
+    /// `cgroup.kn`.
+    pub cgroup_kn: u32,
+    /// `kernfs_node.id`.
+    pub kn_id: u32,
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
+    /// `task_struct.group_leader`.
+    pub task_leader: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
+    /// `sock_common.skc_family`.
+    pub skc_family: u32,
+    /// `inet_sock.inet_sport`: the local port, network order; `skc_num` is 0 after an abort.
+    pub inet_sport: u32,
+    /// `sock_common.skc_dport`: the remote port, network order.
+    pub skc_dport: u32,
+    /// `sock_common.skc_rcv_saddr`.
+    pub skc_rcv_saddr: u32,
+    /// `sock_common.skc_daddr`.
+    pub skc_daddr: u32,
+    /// `sock_common.skc_v6_rcv_saddr`.
+    pub skc_v6_rcv_saddr: u32,
+    /// `sock_common.skc_v6_daddr`.
+    pub skc_v6_daddr: u32,
+    /// `sock_common.skc_net.net`.
+    pub skc_net: u32,
+    /// `net.net_cookie`.
+    pub net_cookie: u32,
+    /// `sk_buff.head`.
+    pub skb_head: u32,
+    /// `sk_buff.network_header`.
+    pub skb_network_header: u32,
+    /// `sk_buff.dev`.
+    pub skb_dev: u32,
+    /// `net_device.nd_net.net`.
+    pub dev_net: u32,
+}
+
+impl Offsets {
+    /// No offset known: every feature that needs one is off.
+    pub const NONE: Self = Self {
+        copied_seq: NO_OFFSET,
+        write_seq: NO_OFFSET,
+        rcv_nxt: NO_OFFSET,
+        snd_una: NO_OFFSET,
+        sk_err: NO_OFFSET,
+        sk_flags: NO_OFFSET,
+        sk_cgroup: NO_OFFSET,
+        cgroup_kn: NO_OFFSET,
+        kn_id: NO_OFFSET,
+        task_tgid: NO_OFFSET,
+        task_leader: NO_OFFSET,
+        task_comm: NO_OFFSET,
+        skc_family: NO_OFFSET,
+        inet_sport: NO_OFFSET,
+        skc_dport: NO_OFFSET,
+        skc_rcv_saddr: NO_OFFSET,
+        skc_daddr: NO_OFFSET,
+        skc_v6_rcv_saddr: NO_OFFSET,
+        skc_v6_daddr: NO_OFFSET,
+        skc_net: NO_OFFSET,
+        net_cookie: NO_OFFSET,
+        skb_head: NO_OFFSET,
+        skb_network_header: NO_OFFSET,
+        skb_dev: NO_OFFSET,
+        dev_net: NO_OFFSET,
+    };
+}
+
+/// An entry of the flow table, as the daemon reads it. The kernel side has a type of its own, whose
+/// lock the kernel knows by the name of its type; size and order are the same.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Slot {
+    /// The kernel shows it as 0.
+    pub lock: u32,
+    /// 1 once the daemon was told of the connection's end.
+    pub reported: u32,
+    /// The connection.
+    pub flow: Flow,
+}
+
+/// An index into the kernel's counters.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter(pub u32);
+
+/// Declares the counters once: their indices, their names, their meaning.
+macro_rules! counters {
+    ($($index:literal $name:ident $text:literal;)*) => {
+        impl Counter {
+            $(#[doc = $text] pub const $name: Self = Self($index);)*
+            /// Every counter with its name and its meaning, in the order of the indices.
+            pub const ALL: &'static [(Self, &'static str, &'static str)] =
+                &[$((Self::$name, stringify!($name), $text)),*];
+        }
+    };
+}
+
+counters! {
+    0 CLOSES "connections reported as closed";
+    1 FLOWS_MADE "connections taken into the table";
+    2 LOST_RING_FULL "closes lost because the ring buffer was full";
+    3 LOST_TABLE_FULL "segments or sockets that found no room in the flow table";
+    4 LOST_SEGMENT_RECORDS "control segments lost because the ring buffer was full";
+    5 REFUSED_TRUNCATED "packets whose bytes ended before their TCP header did";
+    6 REFUSED_MALFORMED "packets with impossible header lengths or too many extension headers";
+    7 REFUSED_FRAGMENT "fragments without a TCP header";
+    8 EVICTED "connections evicted from the flow table to make room";
+    9 EXPIRED "connections given up after a time without any sign of life";
+    10 LATE "segments that came after their connection was reported";
+    11 LOST_LISTEN_RECORDS "listening sockets not reported because the ring buffer was full";
+    12 LOST_FACTS "reasons of RSTs lost because the ring buffer was full";
+    13 RECLAIMED "reported connections whose table entry was freed";
+}
+
+/// How many counters there are.
+pub const COUNTERS: usize = Counter::ALL.len();
+
+const _: () = {
+    let mut at = 0;
+    while at < COUNTERS {
+        assert!(Counter::ALL[at].0.0 as usize == at);
+        at += 1;
+    }
+    assert!(size_of::<CloseRecord>() == 40 + size_of::<Flow>());
+};
