@@ -1,9 +1,109 @@
-//! teardown's kernel side.
+//! teardown's kernel side: entry points. What they do stands in the modules.
+//!
+//! Every program leaves the packet and the socket alone: it says "next", so that other people's
+//! programs on the same hook run, and it counts what it could not do.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+#![allow(missing_docs, unreachable_pub, reason = "aya's macros make public functions without docs")]
+
+mod counters;
+mod flows;
+mod maps;
+mod owner;
+mod packets;
+mod reaper;
+mod resets;
+mod settings;
+mod sockets;
+
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::macros::{classifier, raw_tracepoint, sock_ops, xdp};
+use aya_ebpf::programs::{RawTracePointContext, SockOpsContext, TcContext, XdpContext};
+use packets::Direction;
+use proxy_common::wire::Link;
+
+/// `TC_ACT_UNSPEC`, and `TCX_NEXT`: the next program decides. `TC_ACT_OK` would end the chain and
+/// keep other people's filters from running.
+const NEXT: i32 = -1;
+
+/// tc ingress of devices with an Ethernet header.
+#[classifier]
+pub fn td_ingress(ctx: TcContext) -> i32 {
+    packets::classify(&ctx, Link::Ethernet, Direction::INGRESS);
+    NEXT
+}
+
+/// tc egress of devices with an Ethernet header.
+#[classifier]
+pub fn td_egress(ctx: TcContext) -> i32 {
+    packets::classify(&ctx, Link::Ethernet, Direction::EGRESS);
+    NEXT
+}
+
+/// tc ingress of devices without a link header (tun, tunnels).
+#[classifier]
+pub fn td_ingress_ip(ctx: TcContext) -> i32 {
+    packets::classify(&ctx, Link::Ip, Direction::INGRESS);
+    NEXT
+}
+
+/// tc egress of devices without a link header.
+#[classifier]
+pub fn td_egress_ip(ctx: TcContext) -> i32 {
+    packets::classify(&ctx, Link::Ip, Direction::EGRESS);
+    NEXT
+}
+
+/// XDP in place of tc ingress, with an Ethernet header.
+#[xdp]
+pub fn td_xdp(ctx: XdpContext) -> u32 {
+    packets::express(&ctx, Link::Ethernet);
+    XDP_PASS
+}
+
+/// XDP in place of tc ingress, without a link header.
+#[xdp]
+pub fn td_xdp_ip(ctx: XdpContext) -> u32 {
+    packets::express(&ctx, Link::Ip);
+    XDP_PASS
+}
+
+/// Local sockets: their states, counters and owners.
+#[sock_ops]
+pub fn td_sockets(ctx: SockOpsContext) -> u32 {
+    sockets::changed(&ctx);
+    1
+}
+
+/// `tcp:tcp_send_reset`: why the kernel sends a RST.
+#[raw_tracepoint(tracepoint = "tcp_send_reset")]
+pub fn td_reset_sent(ctx: RawTracePointContext) -> i32 {
+    resets::sent(&ctx);
+    0
+}
+
+/// `tcp:tcp_receive_reset`: a socket accepts a RST.
+#[raw_tracepoint(tracepoint = "tcp_receive_reset")]
+pub fn td_reset_recv(ctx: RawTracePointContext) -> i32 {
+    resets::received(&ctx);
+    0
+}
+
+/// Run by the daemon, attached nowhere: frees what was reported, gives up what shows no life.
+#[classifier]
+pub fn td_reap(_ctx: TcContext) -> i32 {
+    reaper::sweep()
+}
+
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // SAFETY: nothing in this program panics; a loop here would make the verifier refuse it.
+    // SAFETY: nothing in these programs panics; a loop here would make the verifier refuse them.
     unsafe { core::hint::unreachable_unchecked() }
 }
+
+/// The helpers that the programs call are for programs under the GPL too.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+pub static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

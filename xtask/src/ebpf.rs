@@ -112,6 +112,8 @@ pub(crate) fn prepare(cargo: &mut Command, compiler: &Compiler, linker: &Path, a
         format!("--cfg=bpf_target_arch=\"{arch}\""),
         // BTF is made from the debug information; maps with locks or timers need it.
         "-Cdebuginfo=2".into(),
+        // 32-bit registers and atomics; kernels from 5.12 on have them.
+        "-Ctarget-cpu=v3".into(),
         "-Clink-arg=--btf".into(),
         format!("-Clinker={}", linker.display()),
     ];

@@ -1,0 +1,198 @@
+//! The table of flows: a packet or a socket's change finds its flow, steps it under the flow's
+//! lock, and the end of a connection goes to the daemon.
+
+use crate::counters::count;
+use crate::maps::{ASLEEP, EMPTY, EVENTS, FLOWS, Slot};
+use crate::settings;
+use aya_ebpf::bindings::{BPF_NOEXIST, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::helpers::generated::{
+    bpf_ktime_get_ns, bpf_map_update_elem, bpf_ringbuf_reserve, bpf_ringbuf_submit, bpf_spin_lock,
+    bpf_spin_unlock,
+};
+use bytemuck::Zeroable as _;
+use proxy_common::abi::{
+    CloseRecord, Counter, RECORD_CLOSE, RECORD_NOTHING, RECORD_SEGMENT, SWITCH_FULL_HISTORY,
+    SWITCH_SEGMENTS, SegmentRecord,
+};
+use proxy_common::flow::{self, Flow, Input, Mode, Outcome};
+use proxy_common::key::FlowKey;
+use proxy_common::segment::{CONTROL, Segment};
+use proxy_common::socket::SocketEvent;
+
+/// The time, CLOCK_MONOTONIC in nanoseconds.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// A segment was seen.
+#[inline(never)]
+pub fn segment(key: &FlowKey, segment: &Segment) {
+    let now = now();
+    if settings::has(SWITCH_SEGMENTS) && segment.has(CONTROL) {
+        tell_segment(key, segment, now);
+    }
+    let Some(slot) = find_or_make(key) else { return };
+    let mode = if settings::has(SWITCH_FULL_HISTORY) { Mode::FULL } else { Mode::SPARSE };
+    advance(key, slot, Input::Segment(segment), mode, now);
+}
+
+/// A local socket changed its state. `makes` says whether it may begin a flow.
+#[inline(never)]
+pub fn socket(key: &FlowKey, event: &SocketEvent, makes: bool) {
+    let slot = if makes { find_or_make(key) } else { FLOWS.get_ptr_mut(key) };
+    let Some(slot) = slot else { return };
+    let mode = if settings::has(SWITCH_FULL_HISTORY) { Mode::FULL } else { Mode::SPARSE };
+    advance(key, slot, Input::Socket(event), mode, now());
+}
+
+/// The slot of `key`, made if there is none.
+#[inline(always)]
+fn find_or_make(key: &FlowKey) -> Option<*mut Slot> {
+    if let Some(slot) = FLOWS.get_ptr_mut(key) {
+        return Some(slot);
+    }
+    let empty = EMPTY.get_ptr(0)?;
+    // SAFETY: both pointers are to memory of the map's key and value size.
+    let failed = unsafe {
+        bpf_map_update_elem(
+            (&raw const FLOWS).cast_mut().cast(),
+            core::ptr::from_ref(key).cast(),
+            empty.cast(),
+            u64::from(BPF_NOEXIST),
+        )
+    };
+    if failed == 0 {
+        count(Counter::FLOWS_MADE);
+    }
+    // Another CPU may have made it meanwhile: that one serves as well.
+    let slot = FLOWS.get_ptr_mut(key);
+    if slot.is_none() {
+        count(Counter::LOST_TABLE_FULL);
+    }
+    slot
+}
+
+/// Steps the flow, and reports it where it is over. A connection that begins on the tuple of an
+/// old one first sees the old one reported.
+#[inline(always)]
+fn advance(key: &FlowKey, slot: *mut Slot, input: Input<'_>, mode: Mode, now: u64) {
+    // At most: the old connection is reported, the new one stepped.
+    for _ in 0..2 {
+        let guard = Guard::lock(slot);
+        let (flow, reported) = guard.parts();
+        let anew = flow::begins_anew(flow, input);
+        let owed = anew && *reported == 0;
+        let mut outcome = Outcome(0);
+        if !owed {
+            if anew {
+                *reported = 0;
+                // All zeros is a flow not begun.
+                *flow = Flow::zeroed();
+            }
+            outcome = flow::step(flow, key, input, mode, now);
+        }
+        guard.unlock();
+        if outcome.has(Outcome::LATE) {
+            count(Counter::LATE);
+        }
+        if owed || outcome.has(Outcome::CLOSED) {
+            tell_close(key, slot);
+        }
+        if !owed {
+            return;
+        }
+    }
+}
+
+/// A slot under its lock. No helper may be called before [`Guard::unlock`].
+pub struct Guard(*mut Slot);
+
+impl Guard {
+    /// Takes the lock.
+    #[inline(always)]
+    pub fn lock(slot: *mut Slot) -> Self {
+        // SAFETY: `slot` points to a value of the map; the verifier pairs lock and unlock.
+        unsafe { bpf_spin_lock(&raw mut (*slot).lock) };
+        Self(slot)
+    }
+
+    /// The flow, and whether it was reported.
+    #[inline(always)]
+    pub fn parts(&self) -> (&mut Flow, &mut u32) {
+        let slot = self.0;
+        // SAFETY: the lock is held, so that nobody else has a reference.
+        unsafe { (&mut (*slot).flow, &mut (*slot).reported) }
+    }
+
+    /// Gives the lock back.
+    #[inline(always)]
+    pub fn unlock(self) {
+        // SAFETY: taken by `lock`.
+        unsafe { bpf_spin_unlock(&raw mut (*self.0).lock) };
+    }
+}
+
+/// Gives the whole flow to the daemon, once.
+#[inline(never)]
+pub fn tell_close(key: &FlowKey, slot: *mut Slot) {
+    // SAFETY: the helper returns memory of that size or null.
+    let record = unsafe {
+        bpf_ringbuf_reserve(
+            (&raw const EVENTS).cast_mut().cast(),
+            size_of::<CloseRecord>() as u64,
+            0,
+        )
+    }
+    .cast::<CloseRecord>();
+    let guard = Guard::lock(slot);
+    let (flow, reported) = guard.parts();
+    let first = *reported == 0;
+    // Without room it counts as reported too: else every later segment would count it as lost.
+    *reported = 1;
+    if !record.is_null() {
+        // SAFETY: reserved above with the size of the record.
+        unsafe { core::ptr::copy_nonoverlapping(flow, &raw mut (*record).flow, 1) };
+    }
+    guard.unlock();
+    if record.is_null() {
+        count(Counter::LOST_RING_FULL);
+        return;
+    }
+    // SAFETY: as above; every byte of the record is written before it is submitted.
+    unsafe {
+        (*record).kind = if first { RECORD_CLOSE } else { RECORD_NOTHING };
+        (*record).key = *key;
+        bpf_ringbuf_submit(record.cast(), wake_flags());
+    }
+    if first {
+        count(Counter::CLOSES);
+    }
+}
+
+/// Gives a control segment to the daemon.
+#[inline(always)]
+fn tell_segment(key: &FlowKey, segment: &Segment, now: u64) {
+    let Some(mut record) = EVENTS.reserve_untyped::<SegmentRecord>(0) else {
+        count(Counter::LOST_SEGMENT_RECORDS);
+        return;
+    };
+    record.write(SegmentRecord { kind: RECORD_SEGMENT, key: *key, at_ns: now, segment: *segment });
+    record.submit(wake_flags());
+}
+
+/// Whether submitting wakes the daemon. Awake, it looks by itself every few milliseconds, and a
+/// wake-up costs more than all else that is done for a close.
+#[inline(always)]
+pub fn wake_flags() -> u64 {
+    if let Some(asleep) = ASLEEP.get_ptr_mut(0) {
+        // SAFETY: the map's only entry; whoever reads 1 first wakes, and twice does no harm.
+        if unsafe { *asleep } != 0 {
+            // SAFETY: as above.
+            unsafe { *asleep = 0 };
+            return u64::from(BPF_RB_FORCE_WAKEUP);
+        }
+    }
+    u64::from(BPF_RB_NO_WAKEUP)
+}

@@ -1,0 +1,53 @@
+//! Every map, and the size of each. The daemon overrides sizes at load time.
+
+use aya_ebpf::bindings::bpf_spin_lock;
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::macros::btf_map;
+use proxy_common::abi::{COUNTERS, Reap};
+use proxy_common::flow::Flow;
+use proxy_common::key::FlowKey;
+use proxy_common::wire::Packet;
+
+/// A flow and the lock under which it is stepped: two CPUs may hold packets of one connection.
+#[repr(C)]
+pub struct Slot {
+    /// Known to the kernel by the name of its type.
+    pub lock: bpf_spin_lock,
+    /// 1 once the daemon was told of the connection's end.
+    pub reported: u32,
+    /// The connection.
+    pub flow: Flow,
+}
+
+const _: () = assert!(size_of::<Slot>() == size_of::<proxy_common::abi::Slot>());
+
+/// Every connection that is followed, and those lately reported.
+#[btf_map]
+pub static FLOWS: HashMap<FlowKey, Slot, 131_072> = HashMap::new();
+
+/// What the daemon is told. The type is never used: records differ in size.
+#[btf_map]
+pub static EVENTS: RingBuf<u64, 33_554_432> = RingBuf::new();
+
+/// What was done and what could not be done, by `proxy_common::abi::Counter`.
+#[btf_map]
+pub static COUNTS: PerCpuArray<u64, COUNTERS> = PerCpuArray::new();
+
+/// 1 while the daemon sleeps until it is woken; else it looks by itself.
+#[btf_map]
+pub static ASLEEP: Array<u32, 1> = Array::new();
+
+/// An empty slot to insert: it is too large for the stack. Nobody writes to it. Without a lock, as
+/// helpers may not read one.
+#[btf_map]
+pub static EMPTY: Array<proxy_common::abi::Slot, 1> = Array::new();
+
+/// What the reaper is asked for.
+#[btf_map]
+pub static REAP: Array<Reap, 1> = Array::new();
+
+/// The packet at hand, one for each CPU: it would take too much of the stack while the machine
+/// steps. Packet programs run with soft interrupts off, so that one of them has the entry for
+/// itself.
+#[btf_map]
+pub static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
