@@ -1,3 +1,50 @@
-//! Everything that calls bpf().
+//! Everything that calls bpf(): loading, attaching, reading what the programs tell.
+//!
+//! [`Observer`] is the way in. This room knows nothing of HTTP and of what is shown.
 
+mod attach;
+mod batch;
+mod btf;
+pub mod cgroup;
+mod clsact;
+mod error;
+mod hold;
+mod links;
+mod load;
 pub mod object;
+mod observer;
+mod offsets;
+mod options;
+mod owners;
+mod pod;
+mod reap;
+mod reasons;
+mod ring;
+
+pub use attach::{Attachment, How};
+pub use btf::{Btf, BtfError, VMLINUX};
+pub use error::Error;
+pub use observer::{Count, Event, Observer};
+pub use options::{Ingress, Options, RING_BYTES, TABLE_ENTRIES, TcHook};
+pub use reasons::RstReasons;
+
+/// Whether the running kernel has tcx links (Linux 6.6).
+#[must_use]
+pub fn has_tcx() -> bool {
+    aya::util::KernelVersion::current()
+        .is_ok_and(|version| version >= aya::util::KernelVersion::new(6, 6, 0))
+}
+
+/// Whether an error, or one that caused it, is EPERM.
+fn is_not_permitted(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && error.raw_os_error() == Some(libc::EPERM)
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

@@ -1,0 +1,238 @@
+//! Hangs the programs on interfaces, the cgroup root and the tracepoints, and takes them off.
+
+use super::clsact;
+use super::error::Error;
+use super::links::Interface;
+use super::options::{Ingress, Options, TcHook};
+use aya::Ebpf;
+use aya::programs::links::LinkOrder;
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions};
+use aya::programs::xdp::{XdpLink, XdpMode};
+use aya::programs::{
+    CgroupAttachMode, ProgramError, RawTracePoint, SchedClassifier, SockOps, TcAttachType, Xdp,
+};
+use std::collections::BTreeMap;
+
+/// How a program hangs on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// A link of tcx (Linux 6.6).
+    Tcx,
+    /// A filter of the clsact qdisc.
+    Clsact,
+    /// XDP in the driver.
+    XdpNative,
+    /// XDP behind the driver, for any device.
+    XdpGeneric,
+}
+
+impl How {
+    /// As it is shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+            Self::XdpNative => "xdp (native)",
+            Self::XdpGeneric => "xdp (generic)",
+        }
+    }
+}
+
+/// One interface with programs.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// Its name.
+    pub interface: String,
+    /// What sees its incoming packets.
+    pub ingress: How,
+    /// What sees its outgoing packets.
+    pub egress: How,
+}
+
+/// What keeps programs on an interface: dropped, they are off.
+#[expect(dead_code, reason = "held for its Drop")]
+enum Hold {
+    Tc(SchedClassifierLink),
+    Xdp(XdpLink),
+    Clsact(clsact::Qdisc),
+}
+
+struct Hooked {
+    shown: Attachment,
+    _holds: Vec<Hold>,
+}
+
+/// Every interface that has programs, by index.
+pub(super) struct Attached {
+    ingress: Ingress,
+    tcx: bool,
+    hooked: BTreeMap<u32, Hooked>,
+}
+
+const TC_PROGRAMS: [&str; 4] = ["td_ingress", "td_egress", "td_ingress_ip", "td_egress_ip"];
+
+impl Attached {
+    /// Loads what interfaces need; none has it yet.
+    ///
+    /// # Errors
+    /// Where the verifier refuses a program.
+    pub(super) fn prepare(ebpf: &mut Ebpf, options: &Options) -> Result<Self, Error> {
+        for name in TC_PROGRAMS {
+            classifier(ebpf, name)?.load().map_err(Error::program(format!("loading {name}")))?;
+        }
+        if options.ingress == Ingress::Xdp {
+            for name in ["td_xdp", "td_xdp_ip"] {
+                xdp(ebpf, name)?.load().map_err(Error::program(format!("loading {name}")))?;
+            }
+        }
+        let tcx = options.tc_hook == TcHook::Best && super::has_tcx();
+        Ok(Self { ingress: options.ingress, tcx, hooked: BTreeMap::new() })
+    }
+
+    /// Whether the interface has programs already.
+    #[must_use]
+    pub(super) fn has(&self, index: u32) -> bool {
+        self.hooked.contains_key(&index)
+    }
+
+    /// The interface is gone, its programs with it.
+    pub(super) fn forget(&mut self, index: u32) {
+        self.hooked.remove(&index);
+    }
+
+    /// What hangs where.
+    pub(super) fn list(&self) -> impl Iterator<Item = &Attachment> {
+        self.hooked.values().map(|hooked| &hooked.shown)
+    }
+
+    /// Hangs the programs on an interface.
+    ///
+    /// # Errors
+    /// Where the kernel refuses; the interface then has none of them.
+    pub(super) fn add(&mut self, ebpf: &mut Ebpf, interface: &Interface) -> Result<(), Error> {
+        let ethernet = interface.has_ethernet_header;
+        let name = interface.name.as_str();
+        let mut holds = Vec::new();
+        let wants_qdisc = !self.tcx;
+        if wants_qdisc {
+            holds.push(Hold::Clsact(clsact::Qdisc::ensure(interface, &TC_PROGRAMS)?));
+        }
+        // Filters go before the qdisc that they hang on: later holds are dropped first.
+        let egress = if ethernet { "td_egress" } else { "td_egress_ip" };
+        let hold = self.add_tc(ebpf, name, egress, TcAttachType::Egress)?;
+        holds.insert(0, hold);
+        let tc = if self.tcx { How::Tcx } else { How::Clsact };
+        let how = match self.ingress {
+            Ingress::Tc => {
+                let ingress = if ethernet { "td_ingress" } else { "td_ingress_ip" };
+                let hold = self.add_tc(ebpf, name, ingress, TcAttachType::Ingress)?;
+                holds.insert(0, hold);
+                tc
+            }
+            Ingress::Xdp => {
+                let (hold, how) = add_xdp(ebpf, interface)?;
+                holds.insert(0, hold);
+                how
+            }
+        };
+        let shown = Attachment { interface: interface.name.clone(), ingress: how, egress: tc };
+        self.hooked.insert(interface.index, Hooked { shown, _holds: holds });
+        Ok(())
+    }
+
+    fn add_tc(
+        &self,
+        ebpf: &mut Ebpf,
+        interface: &str,
+        name: &'static str,
+        kind: TcAttachType,
+    ) -> Result<Hold, Error> {
+        // First in the chain: a program before this one may end the chain.
+        let options = if self.tcx {
+            TcAttachOptions::TcxOrder(LinkOrder::first())
+        } else {
+            TcAttachOptions::Netlink(NlOptions::default())
+        };
+        let action = || format!("attaching {name} to {interface}");
+        let program = classifier(ebpf, name)?;
+        let id = program
+            .attach_with_options(interface, kind, options)
+            .map_err(Error::program(action()))?;
+        program.take_link(id).map(Hold::Tc).map_err(Error::program(action()))
+    }
+}
+
+/// XDP in the driver where that works, else behind it.
+fn add_xdp(ebpf: &mut Ebpf, interface: &Interface) -> Result<(Hold, How), Error> {
+    let name = if interface.has_ethernet_header { "td_xdp" } else { "td_xdp_ip" };
+    let program = xdp(ebpf, name)?;
+    let action = || format!("attaching {name} to {}", interface.name);
+    let (id, how) = match program.attach_to_if_index(interface.index, XdpMode::Driver) {
+        Ok(id) => (id, How::XdpNative),
+        Err(_) => {
+            let id = program
+                .attach_to_if_index(interface.index, XdpMode::Skb)
+                .map_err(Error::program(action()))?;
+            (id, How::XdpGeneric)
+        }
+    };
+    let link = program.take_link(id).map_err(Error::program(action()))?;
+    Ok((Hold::Xdp(link), how))
+}
+
+/// Attaches the socket program to the root of the cgroup v2 hierarchy.
+///
+/// # Errors
+/// Where there is no such hierarchy or the kernel refuses.
+pub(super) fn sockets(ebpf: &mut Ebpf) -> Result<(), Error> {
+    let root = super::cgroup::root().ok_or(Error::System {
+        action: "looking for the root of the cgroup v2 hierarchy".to_owned(),
+        source: std::io::ErrorKind::NotFound.into(),
+    })?;
+    let folder =
+        std::fs::File::open(&root).map_err(Error::system(format!("opening {}", root.display())))?;
+    let program: &mut SockOps = ebpf
+        .program_mut("td_sockets")
+        .ok_or(Error::Missing("td_sockets"))?
+        .try_into()
+        .map_err(Error::program("td_sockets"))?;
+    program.load().map_err(Error::program("loading td_sockets"))?;
+    // A link is always one of several; the other mode is refused for links.
+    program
+        .attach(folder, CgroupAttachMode::Single)
+        .map_err(Error::program(format!("attaching td_sockets to {}", root.display())))?;
+    Ok(())
+}
+
+/// Attaches a tracepoint program.
+///
+/// # Errors
+/// Where the kernel lacks the tracepoint or refuses.
+pub(super) fn tracepoint(ebpf: &mut Ebpf, name: &'static str, event: &str) -> Result<(), Error> {
+    let program: &mut RawTracePoint = ebpf
+        .program_mut(name)
+        .ok_or(Error::Missing(name))?
+        .try_into()
+        .map_err(Error::program(name))?;
+    program.load().map_err(Error::program(format!("loading {name}")))?;
+    program.attach(event).map_err(Error::program(format!("attaching {name} to {event}")))?;
+    Ok(())
+}
+
+/// A tc program of the object.
+///
+/// # Errors
+/// Where the object lacks it.
+pub(super) fn classifier<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, Error> {
+    let program = ebpf.program_mut(name).ok_or(Error::Missing(name))?;
+    program.try_into().map_err(|error: ProgramError| Error::program(name)(error))
+}
+
+fn xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+    let program = ebpf.program_mut(name).ok_or(Error::Missing(name))?;
+    program.try_into().map_err(|error: ProgramError| Error::program(name)(error))
+}

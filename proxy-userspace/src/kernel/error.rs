@@ -1,0 +1,86 @@
+//! What can go wrong between the daemon and the kernel.
+
+use super::btf::{BtfError, VMLINUX};
+
+/// Why the kernel side could not be loaded, attached or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// bpf(2) and netlink need privileges.
+    #[error(
+        "loading eBPF programs needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+    )]
+    NotPermitted,
+    /// The kernel shows no BTF.
+    #[error(
+        "{0}\nteardown reads the layout of the kernel's sockets from {VMLINUX}; it needs a kernel \
+         built with CONFIG_DEBUG_INFO_BTF=y"
+    )]
+    Btf(#[from] BtfError),
+    /// The embedded object belongs to another version.
+    #[error("the embedded eBPF object has ABI version {found}, this program needs {expected}")]
+    Abi {
+        /// In the object; 0 where it has none.
+        found: u32,
+        /// In this program.
+        expected: u32,
+    },
+    /// The object could not be loaded.
+    #[error("loading the eBPF object: {0}")]
+    Load(#[from] aya::EbpfError),
+    /// A program was refused or could not be attached.
+    #[error("{action}: {source}")]
+    Program {
+        /// What was tried.
+        action: String,
+        /// aya's answer, with the verifier's.
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A map could not be read or written.
+    #[error("the map {map}: {source}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// aya's answer.
+        source: aya::maps::MapError,
+    },
+    /// A part of the object is missing: it was built wrong.
+    #[error("the embedded eBPF object has no {0}")]
+    Missing(&'static str),
+    /// No such interface.
+    #[error("there is no interface {name}; there are: {known}")]
+    NoInterface {
+        /// As asked for.
+        name: String,
+        /// All that there are.
+        known: String,
+    },
+    /// A system call failed.
+    #[error("{action}: {source}")]
+    System {
+        /// What was tried.
+        action: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// A failed system call, with what was tried.
+    pub(super) fn system(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::System { action, source }
+    }
+
+    /// A refused program, with what was tried. A missing privilege gets its own words.
+    pub(super) fn program(
+        action: impl Into<String>,
+    ) -> impl FnOnce(aya::programs::ProgramError) -> Self {
+        let action = action.into();
+        move |source| Self::Program { action, source: Box::new(source) }
+    }
+
+    /// A map that could not be used.
+    pub(super) fn map(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> Self {
+        move |source| Self::Map { map, source }
+    }
+}

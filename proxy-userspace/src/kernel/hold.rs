@@ -1,0 +1,76 @@
+//! Closes wait here for a moment, so that what a tracepoint tells of the same connection a few
+//! microseconds earlier or later stands in the record.
+
+use proxy_common::abi::{CloseRecord, FactsRecord};
+use proxy_common::flow;
+use proxy_common::flow::Flow;
+use proxy_common::key::FlowKey;
+use proxy_common::socket::SocketEvent;
+use std::collections::{HashMap, VecDeque};
+
+/// How long a close that began or ended with a RST waits. What belongs to it comes from the same
+/// system call or the same soft interrupt.
+pub(super) const HOLD_NS: u64 = 1_000_000;
+
+/// How long a fact without a close is kept: a RST that was answered by a challenge ACK has none.
+const FACTS_NS: u64 = 1_000_000_000;
+
+/// Closes not given out yet, and facts not joined to one yet.
+#[derive(Default)]
+pub(super) struct Hold {
+    closes: VecDeque<CloseRecord>,
+    facts: HashMap<FlowKey, (u64, Vec<SocketEvent>)>,
+    /// In the order in which they came.
+    fact_times: VecDeque<(u64, FlowKey)>,
+}
+
+impl Hold {
+    /// A connection is over.
+    pub(super) fn close(&mut self, record: CloseRecord) {
+        self.closes.push_back(record);
+    }
+
+    /// A tracepoint told something, at `now`.
+    pub(super) fn fact(&mut self, record: &FactsRecord, now: u64) {
+        let entry = self.facts.entry(record.key).or_insert_with(|| (now, Vec::new()));
+        entry.0 = now;
+        entry.1.push(record.event);
+        self.fact_times.push_back((now, record.key));
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub(super) fn is_empty(&self) -> bool {
+        self.closes.is_empty()
+    }
+
+    /// Takes out what has waited long enough at `now`, with its facts joined.
+    pub(super) fn release(&mut self, now: u64, mut give: impl FnMut(FlowKey, Flow)) {
+        while let Some(record) = self.closes.front() {
+            if waits(&record.flow) && now.saturating_sub(record.flow.closed_ns) < HOLD_NS {
+                break;
+            }
+            let Some(mut record) = self.closes.pop_front() else { break };
+            if let Some((_, events)) = self.facts.remove(&record.key) {
+                for event in &events {
+                    flow::learn(&mut record.flow, event);
+                }
+            }
+            give(record.key, record.flow);
+        }
+        while let Some((time, key)) = self.fact_times.front() {
+            if now.saturating_sub(*time) < FACTS_NS {
+                break;
+            }
+            if self.facts.get(key).is_some_and(|(at, _)| at == time) {
+                self.facts.remove(key);
+            }
+            self.fact_times.pop_front();
+        }
+    }
+}
+
+/// Only closes with a RST have facts.
+fn waits(flow: &Flow) -> bool {
+    flow.ends.iter().any(|end| end.rsts > 0)
+}

@@ -1,0 +1,89 @@
+//! Loads the embedded object with what this kernel and this run need.
+
+use super::btf::Btf;
+use super::error::Error;
+use super::object::OBJECT;
+use super::offsets;
+use super::options::Options;
+use aya::{Ebpf, EbpfLoader};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use proxy_common::abi::{ABI_VERSION, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS};
+use std::os::fd::AsRawFd as _;
+
+/// Creates the maps and prepares the programs; nothing is attached yet.
+///
+/// # Errors
+/// Where the kernel refuses a map, or the object is of another version.
+pub(super) fn load(options: &Options, btf: &Btf) -> Result<Ebpf, Error> {
+    check_abi()?;
+    let offsets = offsets::of(btf);
+    let mut switches = 0u32;
+    if options.full_history {
+        switches |= SWITCH_FULL_HISTORY;
+    }
+    if options.segments {
+        switches |= SWITCH_SEGMENTS;
+    }
+    let netns = netns_cookie().map_err(Error::system("reading the network namespace's cookie"))?;
+    EbpfLoader::new()
+        .override_global("SWITCHES", &switches, true)
+        .override_global("NETNS_COOKIE", &netns, true)
+        .override_global("OFFSETS", bytemuck::bytes_of(&offsets), true)
+        .map_max_entries("FLOWS", options.table_entries)
+        .map_max_entries("EVENTS", options.ring_bytes)
+        .load(OBJECT)
+        .map_err(refused)
+}
+
+/// A missing privilege shows first when the maps are made.
+fn refused(error: aya::EbpfError) -> Error {
+    if super::is_not_permitted(&error) { Error::NotPermitted } else { Error::Load(error) }
+}
+
+/// Compares the version in the object's read-only data with this program's.
+fn check_abi() -> Result<(), Error> {
+    let found = abi_of(OBJECT).unwrap_or(0);
+    if found == ABI_VERSION { Ok(()) } else { Err(Error::Abi { found, expected: ABI_VERSION }) }
+}
+
+fn abi_of(bytes: &[u8]) -> Option<u32> {
+    let file = object::File::parse(bytes).ok()?;
+    let symbol = file.symbols().find(|symbol| symbol.name() == Ok("TEARDOWN_ABI"))?;
+    let data = file.section_by_index(symbol.section_index()?).ok()?.data().ok()?;
+    let at = usize::try_from(symbol.address()).ok()?;
+    Some(u32::from_le_bytes(data.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// The cookie of this process's network namespace (`SO_NETNS_COOKIE`, Linux 5.14).
+fn netns_cookie() -> std::io::Result<u64> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::DGRAM, None)?;
+    let mut cookie = 0u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the pointers are to memory of the sizes that the call is told.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if failed == 0 { Ok(cookie) } else { Err(std::io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_says_its_version() {
+        assert_eq!(abi_of(OBJECT), Some(ABI_VERSION));
+        assert_eq!(abi_of(b"not an object"), None);
+    }
+
+    #[test]
+    fn a_namespace_has_a_cookie() {
+        assert_ne!(netns_cookie().unwrap(), 0);
+    }
+}

@@ -1,0 +1,387 @@
+//! The observer: programs loaded and attached, and what they tell.
+
+use super::attach::{self, Attached, Attachment};
+use super::btf::Btf;
+use super::error::Error;
+use super::hold::Hold;
+use super::links::{self, Change, Interface};
+use super::load;
+use super::options::Options;
+use super::owners::Owners;
+use super::pod::Raw;
+use super::reap::{Reaper, Tools};
+use super::reasons::RstReasons;
+use super::ring::{Record, Ring};
+use super::{batch, links::Watch};
+use aya::Ebpf;
+use aya::maps::ring_buf::RingBuf;
+use aya::maps::{Array, Map, MapData, PerCpuArray};
+use proxy_common::abi::{Counter, Reap, Slot};
+use proxy_common::flow::Flow;
+use proxy_common::key::{FlowKey, Side};
+use proxy_common::segment::Segment;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
+
+/// How often an awake observer looks into the ring: the wait of a close before it is shown.
+const TICK: Duration = Duration::from_millis(2);
+/// An observer that saw nothing for so long sleeps until it is woken.
+const DROWSY: Duration = Duration::from_millis(500);
+/// How often the table is tidied.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A connection is over.
+    Close {
+        /// The connection.
+        key: FlowKey,
+        /// All that is known of it; times are CLOCK_MONOTONIC.
+        flow: Box<Flow>,
+        /// The side that a listening socket of this host's is bound to, if one is.
+        listener: Option<Side>,
+    },
+    /// A control segment was seen.
+    Segment {
+        /// The connection.
+        key: FlowKey,
+        /// The segment.
+        segment: Segment,
+        /// When, CLOCK_MONOTONIC.
+        at_ns: u64,
+    },
+}
+
+/// A counter of the kernel side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Which.
+    pub counter: Counter,
+    /// Its name.
+    pub name: &'static str,
+    /// What it counts.
+    pub meaning: &'static str,
+    /// How many, since the start.
+    pub value: u64,
+}
+
+/// The kernel side at work. Dropped, it is off, and nothing of it is left.
+pub struct Observer {
+    // Links go before the programs.
+    attached: Attached,
+    ring: AsyncFd<Ring>,
+    asleep: Array<MapData, Raw<u32>>,
+    counts: PerCpuArray<MapData, Raw<u64>>,
+    reap_list: Array<MapData, Raw<Reap>>,
+    flows: MapData,
+    watch: Watch,
+    hold: Hold,
+    owners: Owners,
+    reaper: Reaper,
+    reasons: RstReasons,
+    missing: Vec<String>,
+    wanted: Vec<String>,
+    capacity: u64,
+    last_event: Instant,
+    next_tidy: Instant,
+    ebpf: Ebpf,
+}
+
+impl Observer {
+    /// Loads the programs and attaches them: all interfaces of this network namespace, or those
+    /// of the options; the cgroup root; the tracepoints that the kernel has. Needs a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// Where something cannot be done without which closes could not be observed.
+    pub fn start(options: &Options) -> Result<Self, Error> {
+        let btf = Btf::of_kernel()?;
+        let mut ebpf = load::load(options, &btf)?;
+        let mut attached = Attached::prepare(&mut ebpf, options)?;
+        let reaper_program = "td_reap";
+        attach::classifier(&mut ebpf, reaper_program)?
+            .load()
+            .map_err(Error::program("loading td_reap"))?;
+        let watch = Watch::start().map_err(Error::system("listening to rtnetlink"))?;
+        let owners = Owners::of_host();
+        // Sockets first: a connection's socket speaks before its first segment.
+        attach::sockets(&mut ebpf)?;
+        let missing = attach_tracepoints(&mut ebpf, &btf);
+        let there = links::list().map_err(Error::system("listing the interfaces"))?;
+        check_names(&options.interfaces, &there)?;
+        for interface in &there {
+            if is_wanted(&options.interfaces, interface) {
+                attached.add(&mut ebpf, interface)?;
+            }
+        }
+        let now = Instant::now();
+        Ok(Self {
+            attached,
+            ring: ring(&mut ebpf)?,
+            asleep: array(&mut ebpf, "ASLEEP")?,
+            counts: PerCpuArray::try_from(take(&mut ebpf, "COUNTS")?)
+                .map_err(Error::map("COUNTS"))?,
+            reap_list: array(&mut ebpf, "REAP")?,
+            flows: table(&mut ebpf)?,
+            watch,
+            hold: Hold::default(),
+            owners,
+            reaper: Reaper::new(options.table_entries),
+            reasons: RstReasons::of(&btf),
+            missing,
+            wanted: options.interfaces.clone(),
+            capacity: u64::from(options.table_entries),
+            last_event: now,
+            next_tidy: now + TIDY,
+            ebpf,
+        })
+    }
+
+    /// Waits until something happened, and appends it to `out`.
+    ///
+    /// Cancel safe: what was taken out of the ring and not given out waits in the observer.
+    ///
+    /// # Errors
+    /// Where a map or the ring cannot be read any more.
+    pub async fn next(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
+        loop {
+            self.collect(out);
+            if Instant::now() >= self.next_tidy {
+                self.next_tidy = Instant::now() + TIDY;
+                self.tidy()?;
+            }
+            if !out.is_empty() {
+                return Ok(());
+            }
+            if self.last_event.elapsed() < DROWSY || !self.hold.is_empty() {
+                self.wait(Some(TICK)).await?;
+            } else {
+                self.asleep.set(0, Raw(1), 0).map_err(Error::map("ASLEEP"))?;
+                // What came before the kernel side saw the flag would wake nobody.
+                self.collect(out);
+                if out.is_empty() && self.hold.is_empty() {
+                    self.wait(None).await?;
+                }
+                self.asleep.set(0, Raw(0), 0).map_err(Error::map("ASLEEP"))?;
+            }
+        }
+    }
+
+    /// Everything that was told and not given out yet, without waiting: for the end of a run.
+    pub fn finish(&mut self, out: &mut Vec<Event>) {
+        self.collect(out);
+        self.release(u64::MAX, out);
+    }
+
+    /// Waits for the ring (or, awake, a tick), new interfaces, or the time to tidy.
+    async fn wait(&mut self, tick: Option<Duration>) -> Result<(), Error> {
+        let until = match tick {
+            Some(tick) => Instant::now() + tick,
+            None => self.next_tidy,
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(until) => {}
+            ready = self.ring.ready(Interest::READABLE), if tick.is_none() => {
+                ready.map_err(Error::system("waiting for the ring buffer"))?.clear_ready();
+            }
+            changes = self.watch.next() => {
+                let changes = changes.map_err(Error::system("reading rtnetlink"))?;
+                self.follow(changes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes records out of the ring, and closes out of the hold.
+    fn collect(&mut self, out: &mut Vec<Event>) {
+        let now = now_ns();
+        let (hold, owners) = (&mut self.hold, &mut self.owners);
+        let any = self.ring.get_mut().drain(|record| match record {
+            Record::Close(record) => hold.close(*record),
+            Record::Facts(record) => hold.fact(&record, now),
+            Record::Listen(record) => owners.listens(record.endpoint, &record.event),
+            Record::Segment(record) => out.push(Event::Segment {
+                key: record.key,
+                segment: record.segment,
+                at_ns: record.at_ns,
+            }),
+        });
+        if any {
+            self.last_event = Instant::now();
+        }
+        self.release(now, out);
+    }
+
+    fn release(&mut self, now: u64, out: &mut Vec<Event>) {
+        let (owners, reaper) = (&mut self.owners, &mut self.reaper);
+        self.hold.release(now, |key, mut flow| {
+            reaper.reported(key, &flow, now);
+            let listener = owners.complete(&key, &mut flow);
+            out.push(Event::Close { key, flow: Box::new(flow), listener });
+        });
+    }
+
+    /// Attaches to interfaces that came, forgets those that went.
+    fn follow(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::There(interface) => self.attach(&interface),
+                Change::Gone(index) => self.attached.forget(index),
+                Change::Unknown => match links::list() {
+                    Ok(there) => there.iter().for_each(|interface| self.attach(interface)),
+                    Err(error) => tracing::warn!(%error, "the interfaces cannot be listed"),
+                },
+            }
+        }
+    }
+
+    fn attach(&mut self, interface: &Interface) {
+        if self.attached.has(interface.index) || !is_wanted(&self.wanted, interface) {
+            return;
+        }
+        match self.attached.add(&mut self.ebpf, interface) {
+            Ok(()) => tracing::info!(interface = interface.name, "attached to a new interface"),
+            // An interface may be gone again before its message is read.
+            Err(error) => tracing::warn!(interface = interface.name, %error, "not observed"),
+        }
+    }
+
+    fn tidy(&mut self) -> Result<(), Error> {
+        let in_use = self.in_use()?;
+        let program = self.ebpf.program("td_reap").ok_or(Error::Missing("td_reap"))?;
+        let program = program.try_into().map_err(Error::program("td_reap"))?;
+        let mut tools = Tools { program, list: &mut self.reap_list, flows: &self.flows };
+        self.reaper.tidy(&mut tools, in_use, now_ns())
+    }
+
+    /// Entries of the flow table that are taken.
+    fn in_use(&self) -> Result<u64, Error> {
+        let freed = self.count(Counter::RECLAIMED)?
+            + self.count(Counter::EXPIRED)?
+            + self.count(Counter::EVICTED)?;
+        Ok(self.count(Counter::FLOWS_MADE)?.saturating_sub(freed))
+    }
+
+    fn count(&self, counter: Counter) -> Result<u64, Error> {
+        let values = self.counts.get(&counter.0, 0).map_err(Error::map("COUNTS"))?;
+        Ok(values.iter().map(|Raw(value)| value).sum())
+    }
+
+    /// Every counter of the kernel side.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub fn counters(&self) -> Result<Vec<Count>, Error> {
+        Counter::ALL
+            .iter()
+            .map(|&(counter, name, meaning)| {
+                Ok(Count { counter, name, meaning, value: self.count(counter)? })
+            })
+            .collect()
+    }
+
+    /// The connections that are followed and not over.
+    ///
+    /// # Errors
+    /// Where the table cannot be read.
+    pub fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, Error> {
+        let entries = batch::entries::<FlowKey, Slot>(&self.flows, self.capacity)?;
+        Ok(entries
+            .into_iter()
+            .filter(|(_, slot)| slot.reported == 0)
+            .map(|(key, slot)| (key, slot.flow))
+            .collect())
+    }
+
+    /// What is attached where.
+    pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
+        self.attached.list()
+    }
+
+    /// What this kernel lacks and teardown does without, in words.
+    #[must_use]
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    /// The kernel's names for its reasons to reset.
+    #[must_use]
+    pub const fn rst_reasons(&self) -> &RstReasons {
+        &self.reasons
+    }
+}
+
+/// The clock of every time in a flow: CLOCK_MONOTONIC, in nanoseconds.
+#[must_use]
+pub(super) fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Attaches what the kernel has; returns what it has not.
+fn attach_tracepoints(ebpf: &mut Ebpf, btf: &Btf) -> Vec<String> {
+    let mut missing = Vec::new();
+    let mut attach = |name, event: &str, wanted: usize, without: &str| {
+        let has = btf.tracepoint(event).is_some_and(|arguments| arguments.len() >= wanted);
+        let done = if has {
+            attach::tracepoint(ebpf, name, event).map_err(|error| error.to_string())
+        } else {
+            Err(format!("this kernel has no tracepoint {event} with {wanted} arguments"))
+        };
+        if let Err(error) = done {
+            missing.push(format!("{error}: {without}"));
+        }
+    };
+    // Its third argument, the reason, came with Linux 6.10.
+    attach("td_reset_sent", "tcp_send_reset", 3, "closes do not say why the kernel sent a RST");
+    attach(
+        "td_reset_recv",
+        "tcp_receive_reset",
+        1,
+        "what a RST threw away is not known for connections older than the programs",
+    );
+    missing
+}
+
+fn is_wanted(names: &[String], interface: &Interface) -> bool {
+    names.is_empty() || names.contains(&interface.name)
+}
+
+fn check_names(names: &[String], there: &[Interface]) -> Result<(), Error> {
+    let known = |name: &String| there.iter().any(|interface| interface.name == *name);
+    match names.iter().find(|name| !known(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let known: Vec<&str> = there.iter().map(|interface| interface.name.as_str()).collect();
+            Err(Error::NoInterface { name: name.clone(), known: known.join(", ") })
+        }
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Error> {
+    ebpf.take_map(name).ok_or(Error::Missing(name))
+}
+
+fn array<T: bytemuck::Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<Array<MapData, Raw<T>>, Error> {
+    Array::try_from(take(ebpf, name)?).map_err(Error::map(name))
+}
+
+fn ring(ebpf: &mut Ebpf) -> Result<AsyncFd<Ring>, Error> {
+    let ring = RingBuf::try_from(take(ebpf, "EVENTS")?).map_err(Error::map("EVENTS"))?;
+    // SAFETY: the ring owns its descriptor and keeps it for as long as it lives.
+    unsafe { AsyncFd::register_with_interest(Ring::new(ring), Interest::READABLE) }
+        .map_err(|error| Error::system("watching the ring buffer")(error.into_parts().1))
+}
+
+fn table(ebpf: &mut Ebpf) -> Result<MapData, Error> {
+    match take(ebpf, "FLOWS")? {
+        Map::HashMap(data) => Ok(data),
+        _ => Err(Error::Missing("FLOWS as a hash map")),
+    }
+}

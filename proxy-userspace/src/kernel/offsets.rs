@@ -1,0 +1,51 @@
+//! Which of the running kernel's fields the programs read, and what is missing without one.
+
+use super::btf::Btf;
+use proxy_common::abi::{NO_OFFSET, Offsets};
+
+/// The offsets in the running kernel; a field that it lacks is [`NO_OFFSET`].
+#[must_use]
+pub(super) fn of(btf: &Btf) -> Offsets {
+    let at = |structure, path| btf.offset(structure, path).unwrap_or(NO_OFFSET);
+    Offsets {
+        copied_seq: at("tcp_sock", "copied_seq"),
+        write_seq: at("tcp_sock", "write_seq"),
+        rcv_nxt: at("tcp_sock", "rcv_nxt"),
+        snd_una: at("tcp_sock", "snd_una"),
+        sk_err: at("sock", "sk_err"),
+        sk_flags: at("sock_common", "skc_flags"),
+        sk_cgroup: at("sock", "sk_cgrp_data.cgroup"),
+        cgroup_kn: at("cgroup", "kn"),
+        kn_id: at("kernfs_node", "id"),
+        task_tgid: at("task_struct", "tgid"),
+        task_leader: at("task_struct", "group_leader"),
+        task_comm: at("task_struct", "comm"),
+        skc_family: at("sock_common", "skc_family"),
+        inet_sport: at("inet_sock", "inet_sport"),
+        skc_dport: at("sock_common", "skc_dport"),
+        skc_rcv_saddr: at("sock_common", "skc_rcv_saddr"),
+        skc_daddr: at("sock_common", "skc_daddr"),
+        skc_v6_rcv_saddr: at("sock_common", "skc_v6_rcv_saddr"),
+        skc_v6_daddr: at("sock_common", "skc_v6_daddr"),
+        skc_net: at("sock_common", "skc_net.net"),
+        net_cookie: at("net", "net_cookie"),
+        skb_head: at("sk_buff", "head"),
+        skb_network_header: at("sk_buff", "network_header"),
+        skb_dev: at("sk_buff", "dev"),
+        dev_net: at("net_device", "nd_net.net"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernel_has_every_field() {
+        let offsets = of(&Btf::of_kernel().expect("this kernel shows no BTF"));
+        let words: &[u32] = bytemuck::cast_slice(bytemuck::bytes_of(&offsets));
+        let missing: Vec<usize> =
+            words.iter().enumerate().filter(|(_, at)| **at == NO_OFFSET).map(|(i, _)| i).collect();
+        assert!(missing.is_empty(), "fields without an offset, by index: {missing:?}");
+    }
+}

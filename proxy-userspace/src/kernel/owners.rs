@@ -1,0 +1,202 @@
+//! Who owns a socket, where the kernel side could not see: sockets older than the programs, and
+//! accepted ones that their peer ended before their owner did.
+//!
+//! A listening socket's owner stands for all that it accepts. Listening sockets are found in
+//! /proc once, at the start, and after that by what sock_ops tells.
+
+use proxy_common::flow::Flow;
+use proxy_common::key::{Endpoint, FlowKey, Side};
+use proxy_common::socket::{KNOWS_CGROUP, KNOWS_OWNER, SocketEvent};
+use std::collections::HashMap;
+use std::fs;
+
+/// A process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Owner {
+    pid: u32,
+    comm: [u8; 16],
+    cgroup: Option<u64>,
+}
+
+/// Owners by what their sockets are bound to.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    /// Of listening sockets, by endpoint; the unspecified address stands for all.
+    listening: HashMap<Endpoint, Owner>,
+    /// Of connections that were there at the start.
+    connected: HashMap<(Endpoint, Endpoint), Owner>,
+}
+
+/// The state of a listening socket in /proc/net/tcp.
+const LISTEN: &str = "0A";
+/// `::` and, as an IPv4-mapped address, `0.0.0.0`.
+const ANY: [[u8; 16]; 2] = [[0; 16], Endpoint::v4([0; 4], 0).addr];
+
+impl Owners {
+    /// Looks through /proc for the sockets of this namespace. What cannot be read is left out.
+    #[must_use]
+    pub(super) fn of_host() -> Self {
+        let mut by_inode = HashMap::new();
+        for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
+            let text = fs::read_to_string(table).unwrap_or_default();
+            by_inode.extend(text.lines().skip(1).filter_map(socket));
+        }
+        let mut owners = Self::default();
+        for (pid, inodes) in processes() {
+            let mut owner = None;
+            for inode in inodes {
+                let Some(found) = by_inode.get(&inode) else { continue };
+                let owner =
+                    *owner.get_or_insert_with(|| Owner { pid, comm: comm(pid), cgroup: None });
+                match found.remote {
+                    // The first process found is often the parent; workers are told by sock_ops.
+                    None => drop(owners.listening.entry(found.local).or_insert(owner)),
+                    Some(remote) => drop(owners.connected.insert((found.local, remote), owner)),
+                }
+            }
+        }
+        owners
+    }
+
+    /// A socket began to listen.
+    pub(super) fn listens(&mut self, endpoint: Endpoint, event: &SocketEvent) {
+        if event.knows(KNOWS_OWNER) {
+            let cgroup = event.knows(KNOWS_CGROUP).then_some(event.cgroup);
+            let owner = Owner { pid: event.pid, comm: event.comm, cgroup };
+            self.listening.insert(endpoint, owner);
+        }
+    }
+
+    /// Fills in owners that the flow lacks. Returns which side listens, if one is known to.
+    pub(super) fn complete(&mut self, key: &FlowKey, flow: &mut Flow) -> Option<Side> {
+        let mut listener = None;
+        for side in [Side::LOW, Side::HIGH] {
+            let local = *key.end(side);
+            let listening = self.listener(local).copied();
+            if listening.is_some() {
+                listener = Some(side);
+            }
+            let end = &mut flow.ends[side.index()];
+            let connected = if self.connected.is_empty() {
+                None
+            } else {
+                self.connected.remove(&(local, *key.end(side.other())))
+            };
+            if end.known & KNOWS_OWNER == 0
+                && let Some(owner) = connected.or(listening)
+            {
+                end.pid = owner.pid;
+                end.comm = owner.comm;
+                end.known |= KNOWS_OWNER;
+                if let Some(cgroup) = owner.cgroup {
+                    end.cgroup = cgroup;
+                    end.known |= KNOWS_CGROUP;
+                }
+            }
+        }
+        listener
+    }
+
+    fn listener(&self, local: Endpoint) -> Option<&Owner> {
+        if self.listening.is_empty() {
+            return None;
+        }
+        self.listening.get(&local).or_else(|| {
+            ANY.iter()
+                .find_map(|addr| self.listening.get(&Endpoint { addr: *addr, port: local.port }))
+        })
+    }
+}
+
+/// A socket as /proc/net/tcp shows it.
+struct Socket {
+    local: Endpoint,
+    /// `None` where it listens.
+    remote: Option<Endpoint>,
+}
+
+/// One line: `sl local remote st tx:rx tr:tm retrnsmt uid timeout inode …`.
+fn socket(line: &str) -> Option<(u64, Socket)> {
+    let mut fields = line.split_ascii_whitespace();
+    let local = endpoint(fields.nth(1)?)?;
+    let remote = endpoint(fields.next()?)?;
+    let state = fields.next()?;
+    let inode = fields.nth(5)?.parse().ok()?;
+    Some((inode, Socket { local, remote: (state != LISTEN).then_some(remote) }))
+}
+
+/// `0100007F:1F90`: words of four bytes in the host's order, and the port.
+fn endpoint(text: &str) -> Option<Endpoint> {
+    let (address, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word =
+        |at: usize| Some(u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+    match address.len() {
+        8 => Some(Endpoint::v4(word(0)?, port)),
+        32 => {
+            let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+            Some(Endpoint::v6(words.concat().try_into().ok()?, port))
+        }
+        _ => None,
+    }
+}
+
+/// Every process and the inodes of its sockets.
+fn processes() -> impl Iterator<Item = (u32, Vec<u64>)> {
+    fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
+        let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let inodes = files
+            .filter_map(|file| {
+                let target = fs::read_link(file.ok()?.path()).ok()?;
+                let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+                inode.parse().ok()
+            })
+            .collect();
+        Some((pid, inodes))
+    })
+}
+
+/// The name of a process, padded with zeros.
+fn comm(pid: u32) -> [u8; 16] {
+    let mut comm = [0; 16];
+    if let Ok(name) = fs::read(format!("/proc/{pid}/comm")) {
+        let name = name.strip_suffix(b"\n").unwrap_or(&name);
+        let length = name.len().min(15);
+        comm[..length].copy_from_slice(&name[..length]);
+    }
+    comm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_proc_are_read() {
+        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 21032 1";
+        let (inode, found) = socket(line).unwrap();
+        assert_eq!(inode, 21032);
+        assert_eq!(found.local, Endpoint::v4([127, 0, 0, 1], 8080));
+        assert!(found.remote.is_none());
+        let line = "   1: 00000000000000000000000001000000:0050 00000000000000000000000001000000:9C40 01 0:0 00:0 0 0 0 7 1";
+        let (_, found) = socket(line).unwrap();
+        let mut one = [0; 16];
+        one[15] = 1;
+        assert_eq!(found.remote, Some(Endpoint::v6(one, 40000)));
+        assert!(socket("  sl  local_address rem_address   st").is_none());
+    }
+
+    #[test]
+    fn a_listener_of_this_process_owns_what_it_accepts() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut owners = Owners::of_host();
+        let local = Endpoint::v4([127, 0, 0, 1], port);
+        let (key, side) = FlowKey::new(local, Endpoint::v4([127, 0, 0, 9], 1));
+        let mut flow = Flow::new();
+        assert_eq!(owners.complete(&key, &mut flow), Some(side));
+        assert_eq!(flow.end(side).pid, std::process::id());
+        assert_eq!(flow.end(side.other()).pid, 0);
+    }
+}

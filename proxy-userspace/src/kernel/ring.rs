@@ -1,0 +1,65 @@
+//! The ring buffer: from bytes to records.
+
+use aya::maps::MapData;
+use aya::maps::ring_buf::RingBuf;
+use proxy_common::abi::{
+    CloseRecord, FactsRecord, ListenRecord, RECORD_CLOSE, RECORD_FACTS, RECORD_LISTEN,
+    RECORD_SEGMENT, SegmentRecord,
+};
+use std::os::fd::{AsRawFd, RawFd};
+
+/// What the programs tell.
+pub(super) enum Record {
+    /// A connection is over.
+    Close(Box<CloseRecord>),
+    /// A control segment.
+    Segment(SegmentRecord),
+    /// A socket listens.
+    Listen(ListenRecord),
+    /// A tracepoint's word.
+    Facts(FactsRecord),
+}
+
+/// The reading end.
+pub(super) struct Ring(RingBuf<MapData>);
+
+impl AsRawFd for Ring {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Ring {
+    /// Takes the map.
+    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
+        Self(ring)
+    }
+
+    /// Everything that is there now. Returns whether there was anything.
+    pub(super) fn drain(&mut self, mut each: impl FnMut(Record)) -> bool {
+        let mut any = false;
+        while let Some(item) = self.0.next() {
+            any = true;
+            if let Some(record) = record(&item) {
+                each(record);
+            }
+        }
+        any
+    }
+}
+
+/// The first word says what the others are.
+fn record(bytes: &[u8]) -> Option<Record> {
+    let kind = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
+    match kind {
+        RECORD_CLOSE => Some(Record::Close(Box::new(read::<CloseRecord>(bytes)?))),
+        RECORD_SEGMENT => read(bytes).map(Record::Segment),
+        RECORD_LISTEN => read(bytes).map(Record::Listen),
+        RECORD_FACTS => read(bytes).map(Record::Facts),
+        _ => None,
+    }
+}
+
+fn read<T: bytemuck::Pod>(bytes: &[u8]) -> Option<T> {
+    bytes.get(..size_of::<T>()).map(bytemuck::pod_read_unaligned)
+}
