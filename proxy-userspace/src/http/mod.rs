@@ -5,6 +5,7 @@
 //! [`live`].
 
 pub mod acl;
+pub mod balance;
 pub mod closes;
 pub mod counters;
 pub mod event;

@@ -1,0 +1,250 @@
+//! Which server gets a request: HAProxy's `balance` algorithms.
+//!
+//! Those that hash choose the same server as HAProxy does for the same key: the hash functions, the
+//! map and the ring are its own.
+
+mod hash;
+mod ring;
+
+pub use hash::{Function, Hashing};
+
+use super::hooks::{self, Request};
+use super::live::{Backend, Server};
+use super::sample::{Expression, Fetch, Message, Sample, View};
+use ring::Tables;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// `balance`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// `roundrobin`.
+    RoundRobin,
+    /// `static-rr`.
+    StaticRoundRobin,
+    /// `leastconn`.
+    LeastConn,
+    /// `first`.
+    First,
+    /// `source`.
+    Source,
+    /// `uri`.
+    Uri {
+        /// `len`; 0 is all.
+        length: usize,
+        /// `depth`; 0 is all.
+        depth: usize,
+        /// `whole`.
+        whole: bool,
+        /// `path-only`.
+        path_only: bool,
+    },
+    /// `hdr(NAME)`.
+    Header {
+        /// What is hashed.
+        value: Expression,
+        /// `use_domain_only`.
+        domain_only: bool,
+    },
+    /// `random(DRAWS)`.
+    Random {
+        /// How many are drawn.
+        draws: u32,
+    },
+}
+
+impl Algorithm {
+    /// `hdr(name)`.
+    #[must_use]
+    pub fn header(name: String, domain_only: bool) -> Self {
+        let fetch = Fetch::Header { of: Message::Request, name, full: false, occurrence: Some(1) };
+        Self::Header { value: Expression { fetch, converts: Vec::new() }, domain_only }
+    }
+}
+
+/// The balance of one backend, shared by all workers.
+#[derive(Debug)]
+pub struct Balance {
+    algorithm: Algorithm,
+    hashing: Hashing,
+    /// `option allbackups`.
+    all_backups: bool,
+    /// How often a server was chosen in turn.
+    turns: AtomicU32,
+    /// The state of the generator of random numbers.
+    random: AtomicU64,
+    tables: Tables,
+}
+
+/// A key is the hash with this bit, so that 0 is no key.
+const IS_KEY: u64 = 1 << 32;
+
+impl Balance {
+    /// For a backend; `seed` is where random numbers begin.
+    #[must_use]
+    pub fn new(algorithm: Algorithm, hashing: Hashing, all_backups: bool, seed: u64) -> Self {
+        Self {
+            algorithm,
+            hashing,
+            all_backups,
+            turns: AtomicU32::new(0),
+            random: AtomicU64::new(seed | 1),
+            tables: Tables::default(),
+        }
+    }
+
+    /// The servers that may be chosen: the usable ones, or without any the backups.
+    fn candidates<'a>(&self, backend: &'a Backend) -> impl Iterator<Item = (usize, &'a Server)> {
+        let on_backups = backend.on_backups();
+        let most = if on_backups && !self.all_backups { 1 } else { usize::MAX };
+        let servers = backend.servers.iter().map(AsRef::as_ref).enumerate();
+        servers.filter(move |(_, s)| s.settings.backup == on_backups && s.usable()).take(most)
+    }
+
+    /// The least loaded by `load`, ties in turn.
+    fn least<'a>(
+        &self,
+        candidates: impl Iterator<Item = (usize, &'a Server)>,
+        servers: usize,
+    ) -> Option<usize> {
+        let turn = self.turns.fetch_add(1, Relaxed) as usize;
+        candidates
+            .filter(|(_, server)| !server.full())
+            .min_by_key(|&(index, server)| {
+                let load = u64::from(server.sessions.now() + server.queue.len()) << 16;
+                let behind = (index + servers - turn % servers.max(1)) % servers.max(1);
+                (load / u64::from(server.weight().max(1)), behind)
+            })
+            .map(|(index, _)| index)
+    }
+
+    fn in_turn(&self, backend: &Backend, avoid: Option<usize>, weighted: bool) -> Option<usize> {
+        let free = |(index, server): &(usize, &Server)| Some(*index) != avoid && !server.full();
+        let list: Vec<(usize, &Server)> = self.candidates(backend).collect();
+        let even = list.windows(2).all(|pair| pair[0].1.weight() == pair[1].1.weight());
+        let turn = self.turns.fetch_add(1, Relaxed) as usize;
+        if even || !weighted {
+            let count = list.len();
+            return (0..count).map(|i| &list[(turn + i) % count]).find(|s| free(s)).map(|s| s.0);
+        }
+        // The map holds each server as often as its weight asks for, spread evenly.
+        let map = self.tables.map(&list);
+        let count = map.len();
+        (0..count)
+            .map(|i| usize::from(map[(turn + i) % count]))
+            .find(|&at| list.iter().any(|s| s.0 == at && free(s)))
+    }
+
+    fn by_hash(&self, backend: &Backend, key: u64, avoid: Option<usize>) -> Option<usize> {
+        let list: Vec<(usize, &Server)> = self.candidates(backend).collect();
+        let hash = u32::try_from(key & (IS_KEY - 1)).unwrap_or_default();
+        let chosen = match list.as_slice() {
+            [] => return None,
+            [only] => return Some(only.0),
+            _ if self.hashing.consistent => self.tables.ring(&list, hash, avoid)?,
+            _ => {
+                let map = self.tables.map(&list);
+                usize::from(map[hash as usize % map.len()])
+            }
+        };
+        if Some(chosen) == avoid { self.in_turn(backend, avoid, true) } else { Some(chosen) }
+    }
+
+    fn at_random(&self, backend: &Backend, draws: u32, avoid: Option<usize>) -> Option<usize> {
+        let list: Vec<(usize, &Server)> = self
+            .candidates(backend)
+            .filter(|(index, server)| Some(*index) != avoid && !server.full())
+            .collect();
+        let total: u64 = list.iter().map(|(_, server)| u64::from(server.weight())).sum();
+        let draw = || {
+            let mut left = self.next_random().checked_rem(total)?;
+            list.iter().find(|(_, server)| {
+                let weight = u64::from(server.weight());
+                let here = left < weight;
+                left = left.saturating_sub(weight);
+                here
+            })
+        };
+        (0..draws.max(1))
+            .filter_map(|_| draw())
+            .min_by_key(|(_, server)| {
+                (u64::from(server.sessions.now()) << 16) / u64::from(server.weight().max(1))
+            })
+            .map(|(index, _)| *index)
+    }
+
+    /// Marsaglia's xorshift64*; workers that meet here may draw the same number, which is no harm.
+    fn next_random(&self) -> u64 {
+        let mut x = self.random.load(Relaxed);
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.store(x, Relaxed);
+        x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+}
+
+impl hooks::Balance for Balance {
+    fn key(&self, request: Option<&Request<'_>>, client: Option<SocketAddr>) -> u64 {
+        let hash = match (&self.algorithm, request) {
+            (Algorithm::Source, _) => client.map(|client| self.hashing.source(plain(client.ip()))),
+            (Algorithm::Uri { length, depth, whole, path_only }, Some(request)) => {
+                let uri = if *path_only {
+                    super::sample::path_and_query(request)
+                } else {
+                    request.target
+                };
+                Some(self.hashing.text(hash::part_of_uri(uri, *length, *depth, *whole).as_bytes()))
+            }
+            (Algorithm::Header { value, domain_only }, Some(request)) => {
+                let view = View { request: Some(request), client, ..View::default() };
+                let mut hash = None;
+                value.any(&view, &mut |sample| {
+                    if let Sample::Text(text) = sample {
+                        let text = if *domain_only { hash::domain(text) } else { text };
+                        hash = Some(self.hashing.text(text));
+                    }
+                    true
+                });
+                hash
+            }
+            _ => None,
+        };
+        hash.map_or(0, |hash| u64::from(hash) | IS_KEY)
+    }
+
+    fn pick(&self, backend: &Backend, key: u64, avoid: Option<usize>) -> Option<usize> {
+        let first_try = match &self.algorithm {
+            Algorithm::RoundRobin => self.in_turn(backend, avoid, true),
+            Algorithm::StaticRoundRobin => self.in_turn(backend, avoid, true),
+            Algorithm::LeastConn => {
+                let list = self.candidates(backend).filter(|(index, _)| Some(*index) != avoid);
+                self.least(list, backend.servers.len())
+            }
+            Algorithm::First => {
+                let mut list = self.candidates(backend);
+                list.find(|(i, s)| Some(*i) != avoid && !s.full()).map(|(index, _)| index)
+            }
+            Algorithm::Random { draws } => self.at_random(backend, *draws, avoid),
+            // Without a key it is in turn, as in HAProxy.
+            _ if key == 0 => self.in_turn(backend, avoid, true),
+            _ => return self.by_hash(backend, key, avoid),
+        };
+        // The one to avoid is better than none.
+        first_try.or_else(|| {
+            let avoided = backend.servers.get(avoid?)?;
+            let allowed = self.candidates(backend).any(|(index, _)| Some(index) == avoid);
+            (allowed && !avoided.full()).then_some(avoid?)
+        })
+    }
+}
+
+fn plain(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
+        IpAddr::V4(_) => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests;
