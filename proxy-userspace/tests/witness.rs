@@ -5,17 +5,20 @@ mod support;
 use aya::programs::TcAttachType;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use support::clients::Way;
+use support::clients::{Way, ask};
 use support::fixtures::{captures, table};
 use support::foreign::{Counter, Hook};
 use support::handmade::{Peer, Tun};
 use support::netns::Netns;
 use support::packets::{ACK, FIN};
+use support::proxies::{self, Mode};
 use support::reading::{Connection, End, Sign, connections};
-use support::servers::{Ended, Manner};
+use support::servers::{Ended, Manner, Servers};
+use support::tcpdump::Tcpdump;
 use support::topology::{Family, Topology};
 use support::traffic::{self, Traffic, Vantage};
 use support::until::until;
+use support::weather::{Loss, Weather, offloads, timestamps};
 use support::{packets, ss};
 
 /// The proxy's addresses in the HAProxy captures.
@@ -261,5 +264,30 @@ fn a_peer_made_by_hand_speaks_tcp_with_the_kernel() {
         peer.hear_fin();
         peer.say(FIN | ACK, b"");
         until("the kernel to have forgotten", || ss::alive(&netns).is_empty().then_some(()));
+    }
+}
+
+#[test]
+fn each_loss_is_real_and_mended_by_tcp() {
+    for loss in [Loss::Data, Loss::Ack, Loss::Fin, Loss::Share(10)] {
+        let topology = Topology::veth(Family::V4);
+        timestamps(&topology.client, false);
+        offloads(&topology.client, "eth0", false);
+        let servers = Servers::start(&topology);
+        let proxy = proxies::haproxy(&topology, false);
+        let capture = Tcpdump::start(&topology.client, "eth0", topology.front_addr);
+        let weather = Weather::lose(&topology.proxy, loss);
+        let peer = SocketAddr::new(topology.front_addr, Mode::Tcp.port(Manner::FinAfter));
+        let asked: Vec<_> = (0..5).map(|_| ask(&topology, peer, Way::Http10)).collect();
+        assert!(weather.lost() > 0, "{loss:?}");
+        drop(weather);
+        drop((proxy, servers));
+        let known = connections(&capture.stop());
+        assert!(asked.iter().all(|asked| asked.ended == Ended::Eof), "{loss:?} {asked:?}");
+        for asked in &asked {
+            let found = known.iter().find(|connection| connection.orig == asked.local);
+            let connection = found.expect("it is in the capture");
+            assert_eq!(asked.bytes as u64, connection.bytes(End::Resp), "{connection}");
+        }
     }
 }

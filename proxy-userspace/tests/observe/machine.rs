@@ -6,6 +6,7 @@ use crate::support::packets::{ACK, FIN, Packet, RST, SYN};
 use crate::support::reading::{Connection, End};
 use crate::support::topology::{Family, Topology};
 use crate::support::traffic::{self, Vantage};
+use crate::support::weather::{Loss, Weather};
 use proxy_common::flow::{Flow, Input, Mode, step};
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::{NO_WINDOW_SCALE, Segment};
@@ -21,6 +22,14 @@ fn captures_stepped_in_user_space_equal_the_reading_over_veth() {
 #[test]
 fn captures_stepped_in_user_space_equal_the_reading_on_loopback() {
     stepped(&Topology::loopback(Family::V4), "machine-lo");
+}
+
+#[test]
+fn captures_with_losses_equal_the_reading() {
+    let topology = Topology::veth(Family::V4);
+    let _at_the_proxy = Weather::lose(&topology.proxy, Loss::Share(5));
+    let _at_the_backend = Weather::lose(&topology.backend, Loss::Share(5));
+    stepped(&topology, "machine-losses");
 }
 
 #[test]

@@ -21,4 +21,5 @@ pub(crate) mod topology;
 pub(crate) mod traffic;
 pub(crate) mod until;
 pub(crate) mod watch;
+pub(crate) mod weather;
 pub(crate) mod zeek;

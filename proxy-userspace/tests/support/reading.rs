@@ -118,11 +118,20 @@ impl Connection {
         self.first(end, SYN)
     }
 
-    /// Every FIN and RST in order; a retransmitted FIN is not counted again.
+    /// Whether its beginning was seen.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.syn(End::Orig).is_some() || self.syn(End::Resp).is_some()
+    }
+
+    /// Every FIN and RST in order; a retransmitted FIN is not counted again, and a RST far from
+    /// the numbers of its sender (the answer to a stray segment of another connection) not at all.
     pub(crate) fn signs(&self) -> Vec<(End, Sign, &Packet)> {
         let mut signs: Vec<(End, Sign, &Packet)> = Vec::new();
-        for (end, packet) in &self.packets {
+        for (at, (end, packet)) in self.packets.iter().enumerate() {
             let Some(sign) = Sign::of(packet) else { continue };
+            if sign != Sign::Fin && self.is_stray(at) {
+                continue;
+            }
             let again =
                 signs.iter().any(|(by, what, _)| (by, *what, sign) == (end, Sign::Fin, Sign::Fin));
             if !again {
@@ -130,6 +139,16 @@ impl Connection {
             }
         }
         signs
+    }
+
+    /// Whether the number of a packet is more than a large window away from all that its sender
+    /// sent before.
+    fn is_stray(&self, at: usize) -> bool {
+        const FAR: u32 = 1 << 20;
+        let (end, packet) = &self.packets[at];
+        let mut before = self.packets[..at].iter().filter(|(from, _)| from == end).peekable();
+        let distance = |known: u32| (packet.seq.wrapping_sub(known) as i32).unsigned_abs();
+        before.peek().is_some() && before.all(|(_, known)| distance(known.end()) > FAR)
     }
 
     /// When it was over: a RST, or the later of both FINs.

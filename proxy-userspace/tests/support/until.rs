@@ -16,3 +16,17 @@ pub(crate) fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Waits until `left` is empty; fails with what is left after [`PATIENCE`].
+pub(crate) fn until_empty<T: std::fmt::Display>(what: &str, mut left: impl FnMut() -> Vec<T>) {
+    let start = Instant::now();
+    loop {
+        let left = left();
+        if left.is_empty() {
+            return;
+        }
+        let text = || left.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(start.elapsed() < PATIENCE, "{what}, left after {PATIENCE:?}:\n{}", text());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

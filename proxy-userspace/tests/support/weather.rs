@@ -1,0 +1,88 @@
+//! What the network does to packets: losses by nftables, offloads, timestamps.
+//!
+//! A host loses packets in its prerouting hook: they have crossed the wire, captures and programs
+//! at the interface have seen them, and its sockets never do.
+
+use super::netns::Netns;
+use std::process::Command;
+
+/// Which packets are lost on their way into a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// The first segment with data, and every thousandth after it.
+    Data,
+    /// The first bare ACK behind a handshake's, and every thousandth.
+    Ack,
+    /// The first FIN, and every thousandth.
+    Fin,
+    /// The first RST, and every thousandth.
+    Rst,
+    /// This many of a hundred, of every kind.
+    Share(u8),
+}
+
+/// Losses that last until they are dropped.
+pub(crate) struct Weather {
+    netns: Netns,
+}
+
+impl Weather {
+    pub(crate) fn lose(netns: &Netns, loss: Loss) -> Self {
+        // The first of a kind, then each thousandth: a retransmission of it gets through.
+        let first = "numgen inc mod 1000 0 counter drop";
+        // A TCP header with timestamps and two SACK blocks has 52 bytes; the tests' data more.
+        let bare = "tcp flags & (syn|fin|rst) == 0";
+        let rule = match loss {
+            Loss::Data => {
+                format!("{bare} ip length > 72 {first}\n{bare} ip6 length > 52 {first}")
+            }
+            Loss::Ack => {
+                format!("{bare} ip length <= 72 {first}\n{bare} ip6 length <= 52 {first}")
+            }
+            Loss::Fin => format!("tcp flags & fin == fin {first}"),
+            Loss::Rst => format!("tcp flags & rst == rst {first}"),
+            Loss::Share(share) => {
+                format!("meta l4proto tcp numgen random mod 100 < {share} counter drop")
+            }
+        };
+        let table = format!(
+            "table inet weather {{\nchain losses {{\n\
+             type filter hook prerouting priority raw\n{rule}\n}}\n}}\n"
+        );
+        netns.feed(Command::new("nft").args(["-f", "-"]), &table);
+        // Whose peer's RST is lost waits in FIN-WAIT-2: not for a minute here.
+        netns.run(|| std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "2")).expect("a time");
+        Self { netns: netns.clone() }
+    }
+
+    /// How many packets were lost so far.
+    pub(crate) fn lost(&self) -> u64 {
+        let text =
+            self.netns.output(Command::new("nft").args(["list", "table", "inet", "weather"]));
+        let after = text.split("counter packets ").skip(1);
+        after.filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok()).sum()
+    }
+}
+
+impl Drop for Weather {
+    fn drop(&mut self) {
+        self.netns.feed(Command::new("nft").args(["-f", "-"]), "delete table inet weather");
+    }
+}
+
+/// Switches checksum and segmentation offloads of an interface.
+pub(crate) fn offloads(netns: &Netns, interface: &str, on: bool) {
+    let word = if on { "on" } else { "off" };
+    let mut command = Command::new("ethtool");
+    command.args(["-K", interface]);
+    for feature in ["tx", "tso", "gso", "gro"] {
+        command.args([feature, word]);
+    }
+    netns.output(&mut command);
+}
+
+/// Switches TCP timestamps of a host (RFC 7323).
+pub(crate) fn timestamps(netns: &Netns, on: bool) {
+    let word = if on { "1" } else { "0" };
+    netns.run(|| std::fs::write("/proc/sys/net/ipv4/tcp_timestamps", word)).expect("a switch");
+}
