@@ -41,6 +41,11 @@ pub struct Doing<'a> {
     pub status: u16,
 }
 
+impl Doing<'_> {
+    /// No request was there.
+    pub const NOTHING: Self = Self { termination: Termination::NORMAL, method: "", status: 0 };
+}
+
 /// Hears of closes before they happen.
 pub trait Closes: Send + Sync {
     /// A connection to a server was opened. Called before its first byte is sent.

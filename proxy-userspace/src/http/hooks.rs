@@ -130,6 +130,11 @@ pub trait Balance: Send + Sync + Debug {
     /// servers that are not [full](live::Server::full), and return none if all are: the request
     /// then waits for the first server that has a free slot.
     fn pick(&self, backend: &live::Backend, key: u64, avoid: Option<usize>) -> Option<usize>;
+    /// Whether it places requests freely, as round robin does: then a failed connection is
+    /// redispatched at once.
+    fn is_free(&self) -> bool {
+        false
+    }
 }
 
 /// Where finished sessions go.

@@ -18,6 +18,7 @@ use std::{
 use super::{
     counters::{Count, Counters, Gauge, Rate},
     queue::Queue,
+    refusal::Refusal,
     settings::{self, ServerAddress, Settings},
 };
 
@@ -93,10 +94,8 @@ pub struct Invalid {
     pub client: Option<SocketAddr>,
     /// The backend and server, where a response was refused or the request was placed already.
     pub peer: Option<(String, String)>,
-    /// Why, in words that name the rule.
-    pub reason: &'static str,
-    /// Where in the head, if known.
-    pub position: usize,
+    /// Why.
+    pub reason: Refusal,
     /// The first bytes of the head.
     pub head: Vec<u8>,
 }

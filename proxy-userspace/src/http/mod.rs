@@ -4,15 +4,39 @@
 //! what happens goes out through the traits of [`hooks`] and [`closes`] and the counters of
 //! [`live`].
 
+mod accept;
+mod account;
 pub mod acl;
+mod authority;
 pub mod balance;
+pub mod chunked;
+mod client;
 pub mod closes;
 pub mod counters;
+pub mod engine;
 pub mod event;
+mod exchange;
 pub mod format;
+pub mod framing;
+pub mod head;
 pub mod hooks;
+pub mod listener;
 pub mod live;
+mod park;
+mod pool;
+mod prepare;
+mod pump;
 pub mod queue;
+pub mod refusal;
+mod reply;
+mod rewrite;
 pub mod rules;
 pub mod sample;
+mod session;
 pub mod settings;
+mod sock;
+mod splice;
+mod tcp;
+mod tunnel;
+mod upstream;
+mod worker;

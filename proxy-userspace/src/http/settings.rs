@@ -333,8 +333,7 @@ pub enum Redispatch {
 pub enum Reuse {
     /// Not at all.
     Never,
-    /// The first request of a client's connection gets a fresh one or one that was already
-    /// reused once; later ones any.
+    /// The first request of a client's connection gets a fresh one; later ones any idle one.
     #[default]
     Safe,
     /// As `safe`, and first requests get connections that have proven to be reusable.

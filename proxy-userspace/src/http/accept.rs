@@ -1,0 +1,121 @@
+//! Accepting connections and running a task for each.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsRawFd, OwnedFd},
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use rustix::{io::Errno, net::SocketFlags};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{
+    client::{Client, Left, Presence},
+    counters::Count,
+    live::{Frontend, Proxies},
+    park::Parked,
+    settings::Mode,
+    sock::Sock,
+    tcp,
+    worker::Worker,
+};
+
+/// Connections accepted before others get their turn.
+const BATCH: usize = 32;
+
+/// How soon a full frontend, or a process without descriptors, looks again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A listening socket that a worker accepts from.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) socket: Arc<OwnedFd>,
+    pub(crate) frontend: Arc<Frontend>,
+}
+
+/// Accepts, for ever.
+pub(crate) async fn run(worker: Rc<Worker>, proxies: Arc<Proxies>, door: Door) -> io::Result<()> {
+    let raw = door.socket.as_raw_fd();
+    // SAFETY: the door holds the socket open for longer than this registration lives.
+    let watched = unsafe { AsyncFd::register_with_interest(raw, Interest::READABLE) }?;
+    let local = socket2::SockRef::from(&door.socket).local_addr().ok();
+    let local = local.and_then(|local| local.as_socket());
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    loop {
+        if !has_room(&proxies, &door.frontend) {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        let mut guard = watched.readable().await?;
+        for _ in 0..BATCH {
+            if !has_room(&proxies, &door.frontend) {
+                break;
+            }
+            match rustix::net::acceptfrom_with(&door.socket, flags) {
+                Ok((fd, peer)) => {
+                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                    welcome(&worker, &proxies, &door.frontend, fd, [peer, local]);
+                }
+                Err(Errno::AGAIN) => {
+                    guard.clear_ready();
+                    break;
+                }
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    // Nothing to be had: let others finish. The rest waits in the backlog.
+                    tokio::time::sleep(PAUSE * 10).await;
+                    break;
+                }
+                // The client was faster than us, or a signal came.
+                Err(_) => {}
+            }
+        }
+        drop(guard);
+        tokio::task::yield_now().await;
+    }
+}
+
+fn has_room(proxies: &Proxies, frontend: &Frontend) -> bool {
+    let limit = frontend.maxconn.load(Relaxed);
+    let of_process = proxies.global.maxconn.unwrap_or(0);
+    frontend.enabled.load(Relaxed)
+        && (limit == 0 || frontend.sessions.now() < limit)
+        && (of_process == 0 || proxies.connections.now() < of_process)
+}
+
+fn welcome(
+    worker: &Rc<Worker>,
+    proxies: &Proxies,
+    frontend: &Arc<Frontend>,
+    fd: OwnedFd,
+    addresses: [Option<SocketAddr>; 2],
+) {
+    worker.count(&frontend.counters, Count::Sessions, 1);
+    worker.count(&frontend.counters, Count::Connections, 1);
+    let presence = Presence::new(Arc::clone(frontend), Arc::clone(&proxies.connections));
+    let sock = Sock::from(fd);
+    let client = Client::new(Rc::clone(worker), sock, presence, addresses, Instant::now(), 0);
+    match frontend.settings.mode {
+        Mode::Http => drop(tokio::task::spawn_local(http(client))),
+        Mode::Tcp => drop(tokio::task::spawn_local(tcp::serve(client))),
+    }
+}
+
+/// Goes on with a connection that was parked.
+pub(crate) fn resume(worker: &Rc<Worker>, parked: Parked) {
+    let Parked { fd, presence, addresses, requests, since, .. } = parked;
+    let sock = Sock::from(fd);
+    let mut client = Client::new(Rc::clone(worker), sock, presence, addresses, since, requests);
+    client.renew();
+    tokio::task::spawn_local(http(client));
+}
+
+async fn http(client: Client) {
+    let worker = Rc::clone(&client.worker);
+    if let Left::Parked(client) = client.serve().await {
+        // If it cannot be parked, it is closed as after its timeout.
+        drop(worker.lot.park(client));
+    }
+}

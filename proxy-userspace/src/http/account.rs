@@ -1,0 +1,179 @@
+//! What is counted and logged of a request when it is over.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    client::Client,
+    closes::Doing,
+    counters::{Count, Counters},
+    event::{Cause, Session, Termination, Timers},
+    live::{Backend, Server},
+    prepare::Prepared,
+};
+
+/// The running account of a request.
+#[derive(Debug)]
+pub(crate) struct Account {
+    /// When the request's first byte came.
+    began: Instant,
+    timers: Timers,
+    /// When the last step ended.
+    mark: Instant,
+    pub(crate) status: u16,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) termination: Termination,
+    pub(crate) backend: Option<Arc<Backend>>,
+    pub(crate) server: Option<Arc<Server>>,
+    pub(crate) retries: u32,
+    pub(crate) redispatched: bool,
+    pub(crate) srv_queue: u32,
+    pub(crate) backend_queue: u32,
+    pub(crate) stats: bool,
+}
+
+impl Account {
+    /// Of a connection without a whole request.
+    pub(crate) fn new(client: &Client) -> Self {
+        Self {
+            began: client.begun,
+            timers: Timers::default(),
+            mark: Instant::now(),
+            status: 0,
+            bytes_in: client.input.len() as u64,
+            bytes_out: 0,
+            termination: Termination::NORMAL,
+            backend: None,
+            server: None,
+            retries: 0,
+            redispatched: false,
+            srv_queue: 0,
+            backend_queue: 0,
+            stats: false,
+        }
+    }
+
+    /// Of a request whose head is there.
+    pub(crate) fn request(client: &Client, prepared: &Prepared) -> Self {
+        let mut account = Self::new(client);
+        account.bytes_in = prepared.consumed as u64;
+        account.timers.idle = Some(client.begun.duration_since(client.since));
+        account.timers.request = Some(account.mark.duration_since(client.begun));
+        account.backend.clone_from(&prepared.backend);
+        account
+    }
+
+    fn step(&mut self) -> Duration {
+        let now = Instant::now();
+        let took = now.duration_since(self.mark);
+        self.mark = now;
+        took
+    }
+
+    /// A server's slot was there.
+    pub(crate) fn queued(&mut self) {
+        let took = self.step();
+        *self.timers.queue.get_or_insert_default() += took;
+    }
+
+    /// It did not have to wait for a slot.
+    pub(crate) fn unqueued(&mut self) {
+        self.timers.queue.get_or_insert_default();
+    }
+
+    /// There was no server to wait for.
+    pub(crate) fn timers_none(&mut self) {
+        self.timers.queue = None;
+    }
+
+    /// A connection was there.
+    pub(crate) fn connected(&mut self) {
+        let took = self.step();
+        *self.timers.connect.get_or_insert_default() += took;
+    }
+
+    /// The response's head was there.
+    pub(crate) fn responded(&mut self) {
+        self.timers.response = Some(self.step());
+    }
+
+    /// What the request is doing, for those who hear of closes.
+    pub(crate) fn doing<'a>(&self, prepared: Option<&'a Prepared>) -> Doing<'a> {
+        Doing {
+            termination: self.termination,
+            method: prepared.map_or("", Prepared::method),
+            status: self.status,
+        }
+    }
+
+    /// Counts and logs.
+    pub(crate) fn finish(mut self, client: &Client, prepared: Option<&Prepared>) {
+        let now = Instant::now();
+        self.timers.active = now.duration_since(self.began);
+        self.timers.total = now.duration_since(client.since);
+        self.count(client);
+        let frontend = client.frontend();
+        let worker = &client.worker;
+        worker.outside.log.session(&Session {
+            frontend,
+            backend: self.backend.as_deref(),
+            server: self.server.as_deref(),
+            client: client.session.client,
+            started: client.started,
+            timers: self.timers,
+            status: self.status,
+            bytes_out: self.bytes_out,
+            bytes_in: self.bytes_in,
+            termination: self.termination,
+            actconn: client.proxies.connections.now(),
+            feconn: frontend.sessions.now(),
+            beconn: self.backend.as_ref().map_or(0, |backend| backend.sessions.now()),
+            srvconn: self.server.as_ref().map_or(0, |server| server.sessions.now()),
+            retries: self.retries,
+            redispatched: self.redispatched,
+            srv_queue: self.srv_queue,
+            backend_queue: self.backend_queue,
+            request_line: prepared.map_or(b"", Prepared::line),
+            stats: self.stats,
+            serial: client.session.serial,
+        });
+    }
+
+    fn count(&self, client: &Client) {
+        let worker = client.worker.index;
+        let frontend = &client.frontend().counters;
+        let backend = self.backend.as_ref().map(|backend| &backend.counters);
+        let server = self.server.as_ref().map(|server| &server.counters);
+        let all = || [Some(frontend), backend, server].into_iter().flatten();
+        let add = |counters: &Counters, what, amount| counters.add(worker, what, amount);
+        let http = client.frontend().settings.mode == super::settings::Mode::Http;
+        for counters in all() {
+            add(counters, Count::BytesIn, self.bytes_in);
+            add(counters, Count::BytesOut, self.bytes_out);
+            if http {
+                add(counters, Count::response(self.status), 1);
+            }
+        }
+        for counters in [backend, server].into_iter().flatten() {
+            add(counters, Count::Timed, 1);
+            add(counters, Count::QueueTime, millis(self.timers.queue));
+            add(counters, Count::ConnectTime, millis(self.timers.connect));
+            add(counters, Count::ResponseTime, millis(self.timers.response));
+            add(counters, Count::TotalTime, millis(Some(self.timers.total)));
+            match self.termination.cause {
+                Cause::Client | Cause::ClientTimeout => add(counters, Count::ClientAborts, 1),
+                Cause::Server | Cause::ServerTimeout if self.timers.response.is_some() => {
+                    add(counters, Count::ServerAborts, 1);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn millis(time: Option<Duration>) -> u64 {
+    time.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,452 @@
+//! A client's connection in `mode http`: one request after the other.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant, SystemTime},
+};
+
+use memchr::memchr;
+
+use super::{
+    account::Account,
+    closes::Doing,
+    counters::{Count, Gauge},
+    event::{Cause, Phase, Termination},
+    exchange,
+    live::{Frontend, Invalid, Proxies},
+    pool::Idle,
+    prepare::{Origin, Prepared, prepare},
+    refusal::Refusal,
+    reply,
+    rewrite::Say,
+    session::{Session, Stop},
+    sock::Sock,
+    worker::Worker,
+};
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) sock: Sock,
+    pub(crate) presence: Presence,
+    pub(crate) session: Rc<Session>,
+    _place: Place,
+    /// Received and not yet looked at.
+    pub(crate) input: Vec<u8>,
+    pub(crate) local: Option<SocketAddr>,
+    /// Requests so far.
+    pub(crate) requests: u64,
+    /// A server connection that nobody else may use (`http-reuse never`).
+    pub(crate) own: Option<Idle>,
+    /// When the current wait for a request began.
+    pub(crate) since: Instant,
+    /// When the current request's first byte came.
+    pub(crate) begun: Instant,
+    /// The same for logs.
+    pub(crate) started: SystemTime,
+}
+
+/// Counts a connection as long as it is there.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    pub(crate) frontend: Arc<Frontend>,
+    connections: Arc<Gauge>,
+}
+
+impl Presence {
+    /// Counts a connection that was accepted.
+    pub(crate) fn new(frontend: Arc<Frontend>, connections: Arc<Gauge>) -> Self {
+        frontend.sessions.rise();
+        connections.rise();
+        Self { frontend, connections }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.frontend.sessions.fall();
+        self.connections.fall();
+    }
+}
+
+/// A session's place among its worker's.
+#[derive(Debug)]
+struct Place {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.worker.sessions.remove(self.key);
+    }
+}
+
+/// What a wait for a request brought.
+enum Next {
+    Request(Box<Prepared>),
+    Refused(Refusal),
+    /// Nothing came in time.
+    Late,
+    /// Nothing came for a while, on a connection that may be parked.
+    Quiet,
+    /// The client closed; `true` if in the middle of a head.
+    Gone(bool),
+    Stopped,
+}
+
+/// What becomes of a connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The next request may come.
+    Keep,
+    /// It is closed.
+    Close,
+    /// It is closed, but the client may still be sending: closing at once would reset it and
+    /// lose the response.
+    Linger,
+}
+
+/// What is left when a connection's task ends.
+pub(crate) enum Left {
+    Nothing,
+    /// To be parked: open, idle, and owing nothing.
+    Parked(Client),
+}
+
+impl Client {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        sock: Sock,
+        presence: Presence,
+        addresses: [Option<SocketAddr>; 2],
+        since: Instant,
+        requests: u64,
+    ) -> Self {
+        let proxies = Arc::clone(&worker.proxies.borrow());
+        let serial = worker.outside.serial();
+        let [client, local] = addresses;
+        let frontend = Arc::clone(&presence.frontend);
+        let session = Rc::new(Session::new(serial, client, frontend, since));
+        let key = worker.sessions.insert(Rc::clone(&session));
+        let place = Place { worker: Rc::clone(&worker), key };
+        Self {
+            worker,
+            proxies,
+            sock,
+            presence,
+            session,
+            _place: place,
+            input: Vec::new(),
+            local,
+            requests,
+            own: None,
+            since,
+            begun: since,
+            started: SystemTime::now(),
+        }
+    }
+
+    pub(crate) fn frontend(&self) -> &Arc<Frontend> {
+        &self.presence.frontend
+    }
+
+    /// Sets the deadline of what is waited for next.
+    pub(crate) fn within(&self, timeout: Option<Duration>) {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        self.worker.sessions.set_deadline(&self.session, deadline);
+    }
+
+    /// Serves requests until the connection is to be closed or parked.
+    pub(crate) async fn serve(mut self) -> Left {
+        loop {
+            match self.next().await {
+                Next::Request(prepared) => {
+                    self.requests += 1;
+                    match exchange::run(&mut self, *prepared).await {
+                        After::Keep => {}
+                        After::Close => break,
+                        After::Linger => {
+                            self.linger().await;
+                            break;
+                        }
+                    }
+                    self.since = Instant::now();
+                    self.renew();
+                }
+                Next::Quiet if self.worker.stopping.get() => break,
+                Next::Quiet => return Left::Parked(self),
+                Next::Refused(refusal) => {
+                    self.refuse(refusal).await;
+                    break;
+                }
+                Next::Late => {
+                    self.late().await;
+                    break;
+                }
+                Next::Gone(midway) => {
+                    self.gone(midway);
+                    break;
+                }
+                Next::Stopped => break,
+            }
+        }
+        if let Some(idle) = self.own.take() {
+            self.worker.close_idle(idle, None, Doing::NOTHING);
+        }
+        if self.frontend().settings.nolinger {
+            self.sock.reset_on_close();
+        }
+        Left::Nothing
+    }
+
+    /// After a reload the next request follows the new configuration, if its frontend is there.
+    pub(crate) fn renew(&mut self) {
+        let proxies = self.worker.proxies.borrow();
+        if !Arc::ptr_eq(&proxies, &self.proxies)
+            && let Some(frontend) = proxies.frontend(&self.frontend().settings.name)
+        {
+            let connections = Arc::clone(&proxies.connections);
+            self.presence = Presence::new(Arc::clone(frontend), connections);
+            self.proxies = Arc::clone(&proxies);
+        }
+    }
+
+    /// Until when it may be idle.
+    pub(crate) fn idle_deadline(&self) -> Option<Instant> {
+        let timeouts = self.frontend().settings.timeouts;
+        let idle = timeouts.http_keep_alive.or(timeouts.http_request).or(timeouts.client);
+        idle.map(|idle| self.since + idle)
+    }
+
+    /// Waits for a request's head.
+    async fn next(&mut self) -> Next {
+        let timeouts = self.frontend().settings.timeouts;
+        let head = timeouts.http_request.or(timeouts.client);
+        let idle = if self.requests == 0 { head } else { timeouts.http_keep_alive.or(head) };
+        let may_park = self.requests > 0 && self.own.is_none() && self.input.is_empty();
+        let park_after = self.proxies.global.park_after;
+        let parks = may_park && idle.is_none_or(|idle| idle > park_after);
+        self.within(if parks { Some(park_after) } else { idle });
+        let mut fresh = !self.sock.is_registered();
+        let mut begun = !self.input.is_empty();
+        if begun {
+            self.within(head);
+            self.begun = Instant::now();
+            self.started = SystemTime::now();
+        }
+        if begun && let Some(next) = self.look() {
+            return next;
+        }
+        loop {
+            let read = poll_fn(|cx| {
+                if let Err(stop) = self.session.check(cx) {
+                    return Poll::Ready(Err(stop));
+                }
+                self.poll_head(cx, &mut fresh).map(Ok)
+            });
+            match read.await {
+                Ok(Ok(Some(next))) => return next,
+                Ok(Ok(None)) => {}
+                Ok(Err(_)) => return Next::Gone(!self.input.is_empty()),
+                Err(Stop::Timeout) if !begun && parks => {
+                    self.session.resume();
+                    return Next::Quiet;
+                }
+                Err(Stop::Timeout) => {
+                    self.session.resume();
+                    return Next::Late;
+                }
+                Err(_) => return Next::Stopped,
+            }
+            if !begun {
+                begun = true;
+                self.within(head);
+            }
+        }
+    }
+
+    /// Reads once; a head that is there in one piece is taken straight from the receive buffer.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        fresh: &mut bool,
+    ) -> Poll<io::Result<Option<Next>>> {
+        let worker = Rc::clone(&self.worker);
+        let mut scratch = worker.scratch.borrow_mut();
+        // While a head is incomplete, no more is read than a head may have.
+        let limit = if self.input.is_empty() { scratch.len() } else { 16 * 1024 };
+        let space = &mut scratch[..limit];
+        let count = if std::mem::take(fresh) {
+            match self.sock.try_recv(space) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.sock.poll_recv(cx, space))
+                }
+                result => result,
+            }
+        } else {
+            ready!(self.sock.poll_recv(cx, space))
+        }?;
+        if count == 0 {
+            return Poll::Ready(Ok(Some(Next::Gone(!self.input.is_empty()))));
+        }
+        let bytes = &scratch[..count];
+        if !self.input.is_empty() {
+            self.input.extend_from_slice(bytes);
+            // A head ends with a line: without a new one there is nothing new to find.
+            let full = self.input.len() >= self.proxies.global.head_limit();
+            let look = full || memchr(b'\n', bytes).is_some();
+            return Poll::Ready(Ok(if look { self.look() } else { None }));
+        }
+        self.begun = Instant::now();
+        self.started = SystemTime::now();
+        let next = self.prepare(bytes);
+        let used = match &next {
+            Some(Next::Request(prepared)) => prepared.consumed,
+            _ => 0,
+        };
+        self.input.extend_from_slice(&bytes[used..]);
+        Poll::Ready(Ok(next))
+    }
+
+    /// Looks for a head in what was received before.
+    fn look(&mut self) -> Option<Next> {
+        let input = std::mem::take(&mut self.input);
+        let next = self.prepare(&input);
+        self.input = input;
+        if let Some(Next::Request(prepared)) = &next {
+            self.input.drain(..prepared.consumed);
+        }
+        next
+    }
+
+    fn prepare(&self, bytes: &[u8]) -> Option<Next> {
+        let origin = Origin {
+            frontend: self.frontend(),
+            client: self.session.client,
+            local: self.local,
+            proxies: &self.proxies,
+        };
+        match prepare(&self.worker, origin, bytes) {
+            Ok(Some(prepared)) => Some(Next::Request(Box::new(prepared))),
+            Ok(None) => None,
+            Err(refusal) => Some(Next::Refused(refusal)),
+        }
+    }
+
+    /// Answers a request that is none.
+    async fn refuse(&mut self, refusal: Refusal) {
+        self.frontend().errors.request(Invalid {
+            when: SystemTime::now(),
+            client: self.session.client,
+            peer: None,
+            reason: refusal,
+            head: self.input[..self.input.len().min(16 * 1024)].to_vec(),
+        });
+        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
+        self.answer_badly(refusal.status(), Termination::new(Cause::Proxy, Phase::Request)).await;
+    }
+
+    /// No whole head came in time. A connection that had a request before, and sent nothing of
+    /// another, is closed without a word.
+    async fn late(&mut self) {
+        if self.requests > 0 && self.input.is_empty() {
+            return;
+        }
+        if self.requests == 0 && self.input.is_empty() && self.frontend().settings.dontlognull {
+            // A probe that sent nothing: HAProxy answers it, but does not log it.
+            self.answer(408).await;
+            return;
+        }
+        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
+        let termination = Termination::new(Cause::ClientTimeout, Phase::Request);
+        self.answer_badly(408, termination).await;
+    }
+
+    /// The client closed before its request was there.
+    fn gone(&mut self, midway: bool) {
+        if self.requests > 0 && !midway {
+            return;
+        }
+        if !midway && self.frontend().settings.dontlognull {
+            return;
+        }
+        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
+        let mut account = Account::new(self);
+        account.status = 400;
+        account.termination = Termination::new(Cause::Client, Phase::Request);
+        account.finish(self, None);
+    }
+
+    async fn answer_badly(&mut self, status: u16, termination: Termination) {
+        self.answer(status).await;
+        let mut account = Account::new(self);
+        account.status = status;
+        account.termination = termination;
+        account.finish(self, None);
+        self.linger().await;
+    }
+
+    async fn answer(&mut self, status: u16) {
+        let mut out = Vec::new();
+        let pages = [Some(&self.frontend().settings.error_pages), None];
+        reply::error(&mut out, status, pages, Say::Close);
+        self.within(self.frontend().settings.timeouts.client);
+        let _ = self.send(&out).await;
+    }
+
+    /// Whether the client is gone. One that only ended its sending (FIN) counts as gone here;
+    /// whoever waits for a response still may ask [`Client::is_reset`].
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> bool {
+        self.sock.poll_readable(cx, false).is_ready() && self.sock.peer_closed()
+    }
+
+    /// Sends bytes of our own.
+    pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), Stop> {
+        let mut sent = 0;
+        poll_fn(|cx| {
+            while sent < bytes.len() {
+                self.session.check(cx)?;
+                match ready!(self.sock.poll_send(cx, &[io::IoSlice::new(&bytes[sent..])])) {
+                    Ok(count) => sent += count,
+                    Err(_) => return Poll::Ready(Err(Stop::Killed)),
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Says that nothing more comes and reads away what the client still sends, for a while: a
+    /// close with unread bytes would be a RST, and the client might never see the response.
+    pub(crate) async fn linger(&self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        const MOST: usize = 1024 * 1024;
+        if self.sock.shutdown().is_err() {
+            return;
+        }
+        self.session.resume();
+        self.within(Some(PATIENCE));
+        let mut total = 0;
+        poll_fn(|cx| {
+            loop {
+                if self.session.check(cx).is_err() || total > MOST {
+                    return Poll::Ready(());
+                }
+                let mut scratch = self.worker.scratch.borrow_mut();
+                match ready!(self.sock.poll_recv(cx, &mut scratch)) {
+                    Ok(0) | Err(_) => return Poll::Ready(()),
+                    Ok(count) => total += count,
+                }
+            }
+        })
+        .await;
+    }
+}

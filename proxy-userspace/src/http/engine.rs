@@ -1,0 +1,393 @@
+//! The engine: workers on their threads, and what may be asked of them from outside.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{mpsc, oneshot},
+};
+
+use super::{
+    accept::{self, Door},
+    closes::{Closes, Doing},
+    counters::Gauge,
+    hooks::Log,
+    listener::{BindError, Listeners},
+    live::Proxies,
+    park,
+    session::Stop,
+    settings::Settings,
+    worker::{Outside, Worker},
+};
+
+/// A task that accepts.
+type DoorTask = tokio::task::JoinHandle<()>;
+
+/// The engine could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A thread or a runtime could not be made.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[from] io::Error),
+}
+
+/// A connection as `show sess` shows it.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// Its number.
+    pub serial: u64,
+    /// The worker that serves it.
+    pub worker: usize,
+    /// The client; none on a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// The frontend's name.
+    pub frontend: String,
+    /// Backend and server, while a request is there.
+    pub server: Option<(String, String)>,
+    /// Since when.
+    pub age: Duration,
+    /// Until its deadline.
+    pub expires: Option<Duration>,
+    /// Idle between two requests.
+    pub idle: bool,
+}
+
+enum Command {
+    Doors(Arc<Proxies>, Vec<(String, Arc<OwnedFd>)>),
+    Stop,
+    HardStop,
+    Sessions(oneshot::Sender<Vec<SessionInfo>>),
+    Kill(u64),
+    Look,
+}
+
+struct Hand {
+    commands: mpsc::UnboundedSender<Command>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The running engine.
+pub struct Engine {
+    workers: Vec<Hand>,
+    running: Mutex<(Arc<Proxies>, Listeners)>,
+    stopping: Mutex<Option<Instant>>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("workers", &self.workers.len()).finish_non_exhaustive()
+    }
+}
+
+/// How many workers `settings` ask for: one per core unless said otherwise.
+pub fn workers(settings: &Settings) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    if settings.global.threads > 0 { settings.global.threads } else { cores() }
+}
+
+impl Engine {
+    /// Starts the workers. The sockets were bound before, with whatever privileges that took.
+    pub fn start(
+        settings: Settings,
+        listeners: Listeners,
+        log: Arc<dyn Log>,
+        closes: Arc<dyn Closes>,
+    ) -> Result<Self, StartError> {
+        let count = workers(&settings);
+        let proxies = Arc::new(Proxies::new(settings, count, Arc::new(Gauge::default())));
+        let outside = Arc::new(Outside::new(log, closes));
+        let mut hands = Vec::new();
+        for index in 0..count {
+            let (commands, inbox) = mpsc::unbounded_channel();
+            let (ready, started) = std::sync::mpsc::channel();
+            let (proxies, outside) = (Arc::clone(&proxies), Arc::clone(&outside));
+            let doors = listeners.of(index);
+            let body = move || run(index, proxies, outside, doors, inbox, &ready);
+            let thread = thread::Builder::new().name(format!("http-{index}")).spawn(body)?;
+            started.recv().map_err(|_| io::Error::other("the worker ended at once"))??;
+            hands.push(Hand { commands, thread: Mutex::new(Some(thread)) });
+        }
+        let running = Mutex::new((proxies, listeners));
+        Ok(Self { workers: hands, running, stopping: Mutex::new(None) })
+    }
+
+    /// Binds and starts in one go, for those who need no privileges.
+    pub fn launch(
+        settings: Settings,
+        log: Arc<dyn Log>,
+        closes: Arc<dyn Closes>,
+    ) -> Result<Self, StartError> {
+        let listeners = Listeners::bind(&settings, workers(&settings), &Listeners::default())?;
+        Self::start(settings, listeners, log, closes)
+    }
+
+    /// The running proxies.
+    pub fn proxies(&self) -> Arc<Proxies> {
+        Arc::clone(&self.lock().0)
+    }
+
+    /// Where each frontend listens.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.lock().1.addresses()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (Arc<Proxies>, Listeners)> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts other settings in place. Sockets that stay are kept, requests under way end by the
+    /// old settings, and kept connections go on by the new ones. On an error nothing changes.
+    /// The number of workers stays.
+    pub fn reload(&self, settings: Settings) -> Result<(), BindError> {
+        let mut running = self.lock();
+        let listeners = Listeners::bind(&settings, self.workers.len(), &running.1)?;
+        let connections = Arc::clone(&running.0.connections);
+        let proxies = Arc::new(Proxies::new(settings, self.workers.len(), connections));
+        for (index, worker) in self.workers.iter().enumerate() {
+            worker.tell(Command::Doors(Arc::clone(&proxies), listeners.of(index)));
+        }
+        *running = (proxies, listeners);
+        Ok(())
+    }
+
+    /// Stops accepting and lets requests under way end; `hard-stop-after` sets an end to that.
+    pub fn stop(&self) {
+        let mut stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        stopping.get_or_insert_with(Instant::now);
+        self.lock().1 = Listeners::default();
+        self.workers.iter().for_each(|worker| worker.tell(Command::Stop));
+    }
+
+    /// Closes everything at once.
+    pub fn hard_stop(&self) {
+        self.stop();
+        self.workers.iter().for_each(|worker| worker.tell(Command::HardStop));
+    }
+
+    /// Waits until all workers have ended after a [stop](Self::stop). Blocks.
+    pub fn join(&self) {
+        for worker in &self.workers {
+            let thread = worker.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(thread) = thread {
+                // A worker that panicked has said so on its way.
+                let _ = thread.join();
+            }
+        }
+    }
+
+    /// All connections.
+    pub async fn sessions(&self) -> Vec<SessionInfo> {
+        let mut all = Vec::new();
+        for worker in &self.workers {
+            let (reply, answer) = oneshot::channel();
+            worker.tell(Command::Sessions(reply));
+            all.extend(answer.await.unwrap_or_default());
+        }
+        all
+    }
+
+    /// Ends a session (`shutdown session`).
+    pub fn kill(&self, serial: u64) {
+        self.workers.iter().for_each(|worker| worker.tell(Command::Kill(serial)));
+    }
+
+    /// Makes the workers see at once that sessions of a server are to be shut down; they would
+    /// within a second.
+    pub fn look(&self) {
+        self.workers.iter().for_each(|worker| worker.tell(Command::Look));
+    }
+}
+
+impl Hand {
+    fn tell(&self, command: Command) {
+        // A worker that has ended needs no telling.
+        let _ = self.commands.send(command);
+    }
+}
+
+/// A worker's thread.
+fn run(
+    index: usize,
+    proxies: Arc<Proxies>,
+    outside: Arc<Outside>,
+    doors: Vec<(String, Arc<OwnedFd>)>,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    ready: &std::sync::mpsc::Sender<io::Result<()>>,
+) {
+    let made = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+        .and_then(|runtime| Ok((runtime, park::Lot::new()?)));
+    let (runtime, lot) = match made {
+        Ok(made) => made,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    // Whoever waits for it has seen the thread start.
+    let _ = ready.send(Ok(()));
+    runtime.block_on(async {
+        let worker = Worker::new(index, proxies, outside, lot);
+        tokio::task::spawn_local(background(Rc::clone(&worker)));
+        work(worker, doors, inbox).await;
+    });
+}
+
+/// What goes on beside the connections.
+async fn background(worker: Rc<Worker>) {
+    let sample = async {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tick.tick().await;
+            if worker.index == 0 {
+                worker.proxies.borrow().sample();
+            }
+        }
+    };
+    tokio::select! {
+        () = worker.sessions.watch() => {}
+        () = worker.watch_pool() => {}
+        () = worker.purge_pool() => {}
+        result = park::attend(Rc::clone(&worker)) => {
+            tracing::error!(worker = worker.index, ?result, "parked connections are lost");
+        }
+        () = sample => {}
+    }
+}
+
+async fn work(
+    worker: Rc<Worker>,
+    doors: Vec<(String, Arc<OwnedFd>)>,
+    mut inbox: mpsc::UnboundedReceiver<Command>,
+) {
+    let mut open = open_doors(&worker, doors);
+    while let Some(command) = inbox.recv().await {
+        match command {
+            Command::Doors(proxies, doors) => {
+                shut(open).await;
+                *worker.proxies.borrow_mut() = Arc::clone(&proxies);
+                for idle in worker.pool.reset(&proxies) {
+                    worker.close_idle(idle, None, Doing::NOTHING);
+                }
+                open = open_doors(&worker, doors);
+            }
+            Command::Stop => {
+                break;
+            }
+            Command::HardStop => {}
+            other => serve(&worker, other),
+        }
+    }
+    shut(open).await;
+    drain(&worker, inbox).await;
+}
+
+/// Lets what is under way end.
+async fn drain(worker: &Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
+    worker.stopping.set(true);
+    worker.lot.clear();
+    for idle in worker.pool.purge(|_| false) {
+        worker.close_idle(idle, None, Doing::NOTHING);
+    }
+    let limit = worker.proxies.borrow().global.hard_stop_after;
+    let end = limit.map(|limit| Instant::now() + limit);
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    while worker.sessions.len() > 0 {
+        tokio::select! {
+            command = inbox.recv() => match command {
+                Some(Command::HardStop) | None => {
+                    worker.sessions.for_each(|session| session.stop(Stop::HardStop));
+                }
+                Some(other) => serve(worker, other),
+            },
+            _ = tick.tick() => {
+                worker.lot.clear();
+                if end.is_some_and(|end| Instant::now() >= end) {
+                    worker.sessions.for_each(|session| session.stop(Stop::HardStop));
+                }
+            }
+        }
+    }
+}
+
+fn serve(worker: &Rc<Worker>, command: Command) {
+    match command {
+        Command::Sessions(reply) => drop(reply.send(sessions(worker))),
+        Command::Kill(serial) => worker.sessions.for_each(|session| {
+            if session.serial == serial {
+                session.stop(Stop::Killed);
+            }
+        }),
+        Command::Look => drop(worker.sessions.look(Instant::now())),
+        Command::Doors(..) | Command::Stop | Command::HardStop => {}
+    }
+}
+
+/// Accepts on these sockets.
+fn open_doors(worker: &Rc<Worker>, doors: Vec<(String, Arc<OwnedFd>)>) -> Vec<DoorTask> {
+    let proxies = Arc::clone(&worker.proxies.borrow());
+    let open = |(name, socket): (String, Arc<OwnedFd>)| {
+        let frontend = Arc::clone(proxies.frontend(&name)?);
+        let door = Door { socket, frontend };
+        let (worker, proxies) = (Rc::clone(worker), Arc::clone(&proxies));
+        Some(tokio::task::spawn_local(async move {
+            if let Err(error) = accept::run(worker, proxies, door).await {
+                tracing::error!(frontend = name, %error, "no longer accepting");
+            }
+        }))
+    };
+    doors.into_iter().filter_map(open).collect()
+}
+
+/// Stops accepting. The sockets may be watched anew afterwards.
+async fn shut(doors: Vec<DoorTask>) {
+    for door in doors {
+        door.abort();
+        // Its registration is gone when the task is.
+        let _ = door.await;
+    }
+}
+
+fn sessions(worker: &Worker) -> Vec<SessionInfo> {
+    let now = Instant::now();
+    let mut all = Vec::new();
+    worker.sessions.for_each(|session| {
+        let server = session.server.borrow();
+        all.push(SessionInfo {
+            serial: session.serial,
+            worker: worker.index,
+            client: session.client,
+            frontend: session.frontend.settings.name.clone(),
+            server: server.as_ref().map(|(backend, server, _)| names(backend, server)),
+            age: now.duration_since(session.accepted),
+            expires: session.deadline().map(|deadline| deadline.saturating_duration_since(now)),
+            idle: server.is_none(),
+        });
+    });
+    worker.lot.for_each(|parked| {
+        all.push(SessionInfo {
+            serial: 0,
+            worker: worker.index,
+            client: parked.addresses[0],
+            frontend: parked.presence.frontend.settings.name.clone(),
+            server: None,
+            age: now.duration_since(parked.since),
+            expires: None,
+            idle: true,
+        });
+    });
+    all
+}
+
+fn names(backend: &super::live::Backend, server: &super::live::Server) -> (String, String) {
+    (backend.settings.name.clone(), server.settings.name.clone())
+}

@@ -1,0 +1,200 @@
+//! Listening sockets: bound once, one per worker, kept over reloads.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsRawFd, BorrowedFd, OwnedFd},
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::{FileTypeExt, PermissionsExt},
+            net::{SocketAddr as UnixAddress, UnixListener},
+        },
+    },
+    path::Path,
+    sync::Arc,
+};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::settings::{Bind, BindAddress, Frontend, Settings};
+
+/// An address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("frontend '{frontend}': cannot listen on {address}: {error}")]
+pub struct BindError {
+    /// The frontend's name.
+    pub frontend: String,
+    /// As in the configuration.
+    pub address: String,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// The listening sockets of all frontends, one of each for every worker.
+#[derive(Clone, Debug, Default)]
+pub struct Listeners {
+    bound: Vec<Bound>,
+}
+
+/// An address and its sockets.
+#[derive(Clone, Debug)]
+struct Bound {
+    bind: Bind,
+    frontend: String,
+    sockets: Vec<Arc<OwnedFd>>,
+}
+
+impl Listeners {
+    /// Listens on everything that `settings` ask for. Sockets of `before` are kept where the
+    /// address is the same; nothing of it changes if something fails.
+    pub fn bind(settings: &Settings, workers: usize, before: &Self) -> Result<Self, BindError> {
+        let mut bound = Vec::new();
+        for frontend in &settings.frontends {
+            for bind in &frontend.binds {
+                let kept = before.bound.iter().find(|old| old.bind.address == bind.address);
+                let sockets = match kept {
+                    Some(old) => Ok(old.sockets.clone()),
+                    None => open(frontend, bind, workers),
+                };
+                let sockets = sockets.map_err(|error| BindError {
+                    frontend: frontend.name.clone(),
+                    address: shown(&bind.address),
+                    error,
+                })?;
+                let (bind, frontend) = (bind.clone(), frontend.name.clone());
+                bound.push(Bound { bind, frontend, sockets });
+            }
+        }
+        Ok(Self { bound })
+    }
+
+    /// A worker's sockets, each with its frontend's name.
+    pub(crate) fn of(&self, worker: usize) -> Vec<(String, Arc<OwnedFd>)> {
+        let pick = |bound: &Bound| {
+            let socket = &bound.sockets[worker % bound.sockets.len()];
+            (bound.frontend.clone(), Arc::clone(socket))
+        };
+        self.bound.iter().map(pick).collect()
+    }
+
+    /// The addresses in use, for port 0 and for the statistics.
+    pub fn addresses(&self) -> Vec<(String, std::net::SocketAddr)> {
+        let address = |bound: &Bound| {
+            let address = SockRef::from(&bound.sockets[0]).local_addr().ok()?.as_socket()?;
+            Some((bound.frontend.clone(), address))
+        };
+        self.bound.iter().filter_map(address).collect()
+    }
+}
+
+fn shown(address: &BindAddress) -> String {
+    match address {
+        BindAddress::Inet(address) => address.to_string(),
+        BindAddress::Unix(path) => path.display().to_string(),
+        BindAddress::Abstract(name) => format!("abns@{}", name.escape_ascii()),
+        BindAddress::Fd(fd) => format!("fd@{fd}"),
+    }
+}
+
+fn open(frontend: &Frontend, bind: &Bind, workers: usize) -> io::Result<Vec<Arc<OwnedFd>>> {
+    let backlog = match (bind.backlog, frontend.maxconn) {
+        (0, 0) => 4096,
+        (0, maxconn) => maxconn,
+        (backlog, _) => backlog,
+    };
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    match &bind.address {
+        BindAddress::Inet(address) => {
+            // Port 0 is one port for all workers: the first socket's.
+            let mut address = *address;
+            let mut sockets = Vec::new();
+            for _ in 0..workers {
+                let socket = inet(bind, address, backlog)?;
+                if address.port() == 0
+                    && let Some(local) = socket.local_addr()?.as_socket()
+                {
+                    address = local;
+                }
+                sockets.push(Arc::new(socket.into()));
+            }
+            Ok(sockets)
+        }
+        BindAddress::Unix(path) => Ok(vec![Arc::new(unix(bind, path)?)]),
+        BindAddress::Abstract(name) => {
+            let listener = UnixListener::bind_addr(&UnixAddress::from_abstract_name(name)?)?;
+            listener.set_nonblocking(true)?;
+            Ok(vec![Arc::new(listener.into())])
+        }
+        BindAddress::Fd(fd) => Ok(vec![Arc::new(inherited(*fd)?)]),
+    }
+}
+
+fn inet(bind: &Bind, address: std::net::SocketAddr, backlog: i32) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        // As HAProxy: an IPv6 address takes IPv4 only where the configuration says so.
+        socket.set_only_v6(bind.v6only.unwrap_or(true))?;
+    }
+    if bind.transparent {
+        socket.set_freebind_v4(true)?;
+    }
+    if let Some(interface) = &bind.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    // Inherited by what is accepted.
+    socket.set_tcp_nodelay(true)?;
+    if bind.defer_accept {
+        defer_accept(&socket)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
+/// Wakes the worker only when a connection has data. After a minute it is woken all the same.
+fn defer_accept(socket: &Socket) -> io::Result<()> {
+    let seconds: libc::c_int = 60;
+    let size = libc::socklen_t::try_from(size_of_val(&seconds)).unwrap_or(4);
+    // SAFETY: the descriptor is open, and the pointer and the size are those of `seconds`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn unix(bind: &Bind, path: &Path) -> io::Result<OwnedFd> {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    if let Some(mode) = bind.unix_mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    if bind.unix_uid.is_some() || bind.unix_gid.is_some() {
+        std::os::unix::fs::chown(path, bind.unix_uid, bind.unix_gid)?;
+    }
+    listener.set_nonblocking(true)?;
+    Ok(listener.into())
+}
+
+/// A listening socket of the process that started this one.
+fn inherited(fd: i32) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: only borrowed for this one call, which says so if the descriptor is not open.
+    let given = unsafe { BorrowedFd::borrow_raw(fd) };
+    let copy = rustix::io::fcntl_dupfd_cloexec(given, 0)?;
+    let socket = Socket::from(copy);
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,127 @@
+//! Idle keep-alive connections, parked: no task, no buffer, no registration of their own.
+//!
+//! Their descriptors are in an epoll of their own, which the worker's runtime watches as one.
+
+use std::{
+    cell::RefCell,
+    io,
+    mem::MaybeUninit,
+    net::SocketAddr,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use rustix::event::epoll;
+use slab::Slab;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{
+    client::{Client, Presence},
+    worker::Worker,
+};
+
+/// A parked connection.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    pub(crate) fd: OwnedFd,
+    pub(crate) presence: Presence,
+    pub(crate) addresses: [Option<SocketAddr>; 2],
+    pub(crate) requests: u64,
+    /// Since when it is idle.
+    pub(crate) since: Instant,
+    deadline: Option<Instant>,
+}
+
+/// A worker's parked connections.
+#[derive(Debug)]
+pub(crate) struct Lot {
+    epoll: OwnedFd,
+    cars: RefCell<Slab<Parked>>,
+}
+
+impl Lot {
+    pub(crate) fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Self { epoll, cars: RefCell::default() })
+    }
+
+    /// Parks a connection; it comes back if that fails.
+    pub(crate) fn park(&self, client: Client) -> Result<(), Client> {
+        let mut cars = self.cars.borrow_mut();
+        let entry = cars.vacant_entry();
+        let data = epoll::EventData::new_u64(entry.key() as u64);
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+        if epoll::add(&self.epoll, &client.sock, data, flags).is_err() {
+            return Err(client);
+        }
+        let deadline = client.idle_deadline();
+        let Client { sock, presence, session, local, requests, since, .. } = client;
+        let addresses = [session.client, local];
+        let fd = sock.into_fd();
+        entry.insert(Parked { fd, presence, addresses, requests, since, deadline });
+        Ok(())
+    }
+
+    /// Closes all (a soft stop).
+    pub(crate) fn clear(&self) {
+        self.cars.borrow_mut().clear();
+    }
+
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&Parked)) {
+        self.cars.borrow().iter().for_each(|(_, parked)| each(parked));
+    }
+
+    /// Closes what was idle for too long.
+    fn expire(&self, now: Instant) {
+        self.cars.borrow_mut().retain(|_, parked| parked.deadline.is_none_or(|then| now < then));
+    }
+
+    /// Takes out what stirred.
+    fn stirred(&self) -> Vec<Parked> {
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 64];
+        let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let Ok((ready, _)) = epoll::wait(&self.epoll, &mut events, Some(&none)) else {
+            return Vec::new();
+        };
+        let mut cars = self.cars.borrow_mut();
+        let mut stirred = Vec::with_capacity(ready.len());
+        for event in ready {
+            let key = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            if let Some(parked) = cars.try_remove(key) {
+                // It is about to be watched by the runtime itself.
+                let _ = epoll::delete(&self.epoll, &parked.fd);
+                stirred.push(parked);
+            }
+        }
+        if cars.is_empty() && cars.capacity() > 1024 {
+            cars.shrink_to_fit();
+        }
+        stirred
+    }
+}
+
+/// Brings connections back to life when they stir, and closes them when they are late; for ever.
+pub(crate) async fn attend(worker: Rc<Worker>) -> io::Result<()> {
+    let raw: RawFd = worker.lot.epoll.as_raw_fd();
+    // SAFETY: the worker, and with it the descriptor, outlives this function's registration.
+    let watched = unsafe { AsyncFd::register_with_interest(raw, Interest::READABLE) }?;
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            ready = watched.readable() => {
+                let mut guard = ready?;
+                let stirred = worker.lot.stirred();
+                // A full batch may have left some.
+                if stirred.is_empty() {
+                    guard.clear_ready();
+                }
+                for parked in stirred {
+                    super::accept::resume(&worker, parked);
+                }
+            }
+            now = tick.tick() => worker.lot.expire(now.into()),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Idle connections to servers, kept by each worker for itself.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Instant,
+};
+
+use super::{
+    live::{Backend, Proxies, Server},
+    sock::Sock,
+};
+
+/// An idle connection.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    pub(crate) sock: Sock,
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) server: Arc<Server>,
+    /// The server's moves when it was opened.
+    pub(crate) moves: u32,
+    pub(crate) since: Instant,
+    /// Whether a request other than the first was answered on it: it has proven to persist.
+    pub(crate) proven: bool,
+}
+
+impl Idle {
+    /// Whether it can be given a request, as far as is known without a system call.
+    fn is_fit(&self) -> bool {
+        !self.sock.stirred() && self.moves == self.server.moves()
+    }
+}
+
+/// All idle connections of a worker, by backend and server.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    places: RefCell<Vec<Vec<Vec<Idle>>>>,
+    /// Of the task that watches them.
+    watcher: RefCell<Option<Waker>>,
+}
+
+impl Pool {
+    /// Makes room for these proxies; what was there is returned, to be closed.
+    pub(crate) fn reset(&self, proxies: &Proxies) -> Vec<Idle> {
+        let empty = |servers: usize| (0..servers).map(|_| Vec::new()).collect();
+        let rooms = proxies.backends.iter().map(|backend| empty(backend.servers.len())).collect();
+        let old = self.places.replace(rooms);
+        old.into_iter().flatten().flatten().inspect(|idle| idle.server.idle.fall()).collect()
+    }
+
+    /// Takes the connection that was idle for the shortest time. Unfit ones are pushed to `dead`.
+    pub(crate) fn take(
+        &self,
+        backend: &Backend,
+        server: &Arc<Server>,
+        proven: bool,
+        dead: &mut Vec<Idle>,
+    ) -> Option<Idle> {
+        let mut places = self.places.borrow_mut();
+        let place = places.get_mut(backend.index)?.get_mut(server.index)?;
+        loop {
+            let last = place.iter().rposition(|idle| idle.proven || !proven)?;
+            if !Arc::ptr_eq(&place[last].server, server) {
+                return None;
+            }
+            let idle = place.remove(last);
+            server.idle.fall();
+            if idle.is_fit() {
+                return Some(idle);
+            }
+            dead.push(idle);
+        }
+    }
+
+    /// Keeps a connection; it comes back if there is no room for it or the server stirred.
+    pub(crate) fn put(&self, idle: Idle) -> Result<(), Idle> {
+        let watcher = self.watcher.borrow();
+        let stirred = watcher.as_ref().is_none_or(|waker| idle.sock.poll_stirred(waker));
+        let limit = idle.server.settings.pool_max_conn;
+        let mut places = self.places.borrow_mut();
+        let place = places
+            .get_mut(idle.backend.index)
+            .and_then(|servers| servers.get_mut(idle.server.index))
+            .filter(|place| place.first().is_none_or(|i| Arc::ptr_eq(&i.server, &idle.server)));
+        let full = limit.is_some_and(|limit| idle.server.idle.now() >= limit);
+        match place {
+            Some(place) if !stirred && !full && idle.moves == idle.server.moves() => {
+                idle.server.idle.rise();
+                place.push(idle);
+                Ok(())
+            }
+            _ => Err(idle),
+        }
+    }
+
+    /// Takes out what fails the test.
+    pub(crate) fn purge(&self, keep: impl Fn(&Idle) -> bool) -> Vec<Idle> {
+        let mut places = self.places.borrow_mut();
+        let gone = places
+            .iter_mut()
+            .flatten()
+            .flat_map(|place| place.extract_if(.., |idle| !keep(idle)))
+            .inspect(|idle| idle.server.idle.fall());
+        gone.collect()
+    }
+
+    /// Waits for connections that the server closes, or sends something on, while they are idle.
+    pub(crate) async fn stirred(&self) -> Vec<Idle> {
+        poll_fn(|cx| {
+            *self.watcher.borrow_mut() = Some(cx.waker().clone());
+            let gone = self.purge(|idle| !idle.sock.poll_stirred(cx.waker()));
+            if gone.is_empty() { Poll::Pending } else { Poll::Ready(gone) }
+        })
+        .await
+    }
+}

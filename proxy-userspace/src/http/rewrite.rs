@@ -1,0 +1,222 @@
+//! Heads as they are forwarded: fields in their order and case, less what is this hop's own.
+//!
+//! What stays is copied straight from the receive buffer.
+
+use std::{io::Write as _, net::IpAddr};
+
+use httparse::Header;
+
+use super::{
+    head::{RequestHead, ResponseHead, nominated},
+    hooks::Edit,
+    settings::ForwardFor,
+};
+
+/// What Connection says to the recipient (RFC 9112, 9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Say {
+    /// Nothing.
+    Nothing,
+    /// `close`.
+    Close,
+    /// `keep-alive`.
+    KeepAlive,
+    /// `upgrade`.
+    Upgrade,
+}
+
+/// Writes a request's head for the server.
+pub(crate) fn request(
+    out: &mut Vec<u8>,
+    head: &RequestHead<'_>,
+    say: Say,
+    forward: Option<&ForwardFor>,
+    edits: &[Edit],
+) {
+    line(out, head.line);
+    let drop = |name: &str| {
+        hop(name, say == Say::Upgrade)
+            || (head.options.nominates && nominated(head.view.fields, name))
+    };
+    fields(out, head.view.fields, drop, edits);
+    if let Some(forwardfor) = forward {
+        forwarded_for(out, head, forwardfor);
+    }
+    append(out, edits);
+    end(out, say);
+}
+
+/// Writes a response's head for the client. `unframed` leaves out the fields of framing: the body
+/// is sent without its chunks, or there is none to frame.
+pub(crate) fn response(
+    out: &mut Vec<u8>,
+    head: &ResponseHead<'_>,
+    say: Say,
+    unframed: bool,
+    edits: &[Edit],
+) {
+    line(out, head.line);
+    let drop = |name: &str| {
+        hop(name, say == Say::Upgrade)
+            || (unframed && framing(name))
+            || (head.options.nominates && nominated(head.view.fields, name))
+    };
+    fields(out, head.view.fields, drop, edits);
+    append(out, edits);
+    end(out, say);
+}
+
+fn line(out: &mut Vec<u8>, line: &[u8]) {
+    out.extend_from_slice(line);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn end(out: &mut Vec<u8>, say: Say) {
+    out.extend_from_slice(match say {
+        Say::Nothing => b"\r\n",
+        Say::Close => b"Connection: close\r\n\r\n",
+        Say::KeepAlive => b"Connection: keep-alive\r\n\r\n",
+        Say::Upgrade => b"Connection: upgrade\r\n\r\n",
+    });
+}
+
+/// Fields that are between two neighbours (RFC 9110, 7.6.1).
+fn hop(name: &str, upgrading: bool) -> bool {
+    match name.len() {
+        2 => name.eq_ignore_ascii_case("te"),
+        7 => !upgrading && name.eq_ignore_ascii_case("upgrade"),
+        10 => name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("keep-alive"),
+        16 => name.eq_ignore_ascii_case("proxy-connection"),
+        _ => false,
+    }
+}
+
+fn framing(name: &str) -> bool {
+    match name.len() {
+        7 => name.eq_ignore_ascii_case("trailer"),
+        14 => name.eq_ignore_ascii_case("content-length"),
+        17 => name.eq_ignore_ascii_case("transfer-encoding"),
+        _ => false,
+    }
+}
+
+/// Copies the fields that stay.
+fn fields(out: &mut Vec<u8>, fields: &[Header<'_>], drop: impl Fn(&str) -> bool, edits: &[Edit]) {
+    for field in fields {
+        let gone = |edit: &Edit| match edit {
+            Edit::Set(name, _) | Edit::Del(name) => name.eq_ignore_ascii_case(field.name),
+            Edit::Add(..) => false,
+        };
+        if drop(field.name) || edits.iter().any(gone) {
+            continue;
+        }
+        out.extend_from_slice(field.name.as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(field.value);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Writes the fields that edits add and that no later edit takes back.
+fn append(out: &mut Vec<u8>, edits: &[Edit]) {
+    for (at, edit) in edits.iter().enumerate() {
+        let (Edit::Set(name, value) | Edit::Add(name, value)) = edit else { continue };
+        let undone = edits[at + 1..].iter().any(|later| match later {
+            Edit::Set(other, _) | Edit::Del(other) => other.eq_ignore_ascii_case(name),
+            Edit::Add(..) => false,
+        });
+        if !undone {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+fn forwarded_for(out: &mut Vec<u8>, head: &RequestHead<'_>, forwardfor: &ForwardFor) {
+    let Some(client) = head.view.client.map(|client| client.ip().to_canonical()) else { return };
+    if forwardfor.except.is_some_and(|network| within(client, network))
+        || (forwardfor.if_none && head.view.values(&forwardfor.header).next().is_some())
+    {
+        return;
+    }
+    // Writing to a vector does not fail.
+    let _ = write!(out, "{}: {client}\r\n", forwardfor.header);
+}
+
+fn within(address: IpAddr, (network, bits): (IpAddr, u8)) -> bool {
+    let (a, b, width) = match (address, network) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
+        _ => return false,
+    };
+    let host_bits = 128_u32.min(width - u32::from(bits).min(width));
+    (a ^ b).checked_shr(host_bits).unwrap_or(0) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::http::{framing::Asked, head};
+
+    fn rewritten(wire: &str, say: Say, forward: Option<&ForwardFor>, edits: &[Edit]) -> String {
+        let mut room = head::room::<16>();
+        let client = Some(SocketAddr::from(([192, 0, 2, 7], 5)));
+        let head = head::request(wire.as_bytes(), &mut room, client, None);
+        let mut out = Vec::new();
+        request(&mut out, &head.expect("valid").expect("whole"), say, forward, edits);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn order_and_case_are_kept_and_hop_fields_are_not() {
+        let wire = "GET /x HTTP/1.1\r\nhOST: a\r\nConnection: Foo, keep-alive\r\nFoo: 1\r\n\
+            TE: trailers\r\nKeep-Alive: 5\r\nB: 2\r\nUpgrade: h2c\r\nb: 3\r\n\r\n";
+        let plain = "GET /x HTTP/1.1\r\nhOST: a\r\nB: 2\r\nb: 3\r\n";
+        assert_eq!(rewritten(wire, Say::Nothing, None, &[]), format!("{plain}\r\n"));
+        let close = rewritten(wire, Say::Close, None, &[]);
+        assert_eq!(close, format!("{plain}Connection: close\r\n\r\n"));
+    }
+
+    #[test]
+    fn edits_are_applied_in_order() {
+        let wire = "GET /x HTTP/1.0\r\nA: 1\r\na: 2\r\nB: 3\r\n\r\n";
+        let edits = [
+            Edit::Set("A".into(), b"new".to_vec()),
+            Edit::Add("C".into(), b"4".to_vec()),
+            Edit::Set("D".into(), b"5".to_vec()),
+            Edit::Del("d".into()),
+        ];
+        let out = rewritten(wire, Say::Nothing, None, &edits);
+        assert_eq!(out, "GET /x HTTP/1.0\r\nB: 3\r\nA: new\r\nC: 4\r\n\r\n");
+    }
+
+    #[test]
+    fn forwardfor_minds_its_exceptions() {
+        let wire = "GET /x HTTP/1.0\r\nX-Forwarded-For: 1\r\n\r\n";
+        let added = "X-Forwarded-For: 192.0.2.7\r\n";
+        let plain = ForwardFor::default();
+        assert!(rewritten(wire, Say::Nothing, Some(&plain), &[]).contains(added));
+        let if_none = ForwardFor { if_none: true, ..ForwardFor::default() };
+        assert!(!rewritten(wire, Say::Nothing, Some(&if_none), &[]).contains(added));
+        let network = "192.0.2.0".parse().expect("address");
+        for (bits, there) in [(24, false), (0, false), (32, true)] {
+            let except = ForwardFor { except: Some((network, bits)), ..ForwardFor::default() };
+            let out = rewritten(wire, Say::Nothing, Some(&except), &[]);
+            assert_eq!(out.contains(added), there, "/{bits}");
+        }
+    }
+
+    #[test]
+    fn a_response_without_framing() {
+        let wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n";
+        let mut room = head::room::<16>();
+        let head = head::response(wire, &mut room, Asked::Other, None);
+        let mut out = Vec::new();
+        response(&mut out, &head.expect("valid").expect("whole"), Say::Close, true, &[]);
+        assert_eq!(out, b"HTTP/1.1 200 OK\r\nA: b\r\nConnection: close\r\n\r\n");
+    }
+}

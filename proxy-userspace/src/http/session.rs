@@ -1,0 +1,196 @@
+//! What a worker knows of each connection that it serves, and its deadlines.
+//!
+//! A deadline is a number in the session; one watch per worker looks at all of them. Setting one
+//! costs a store, where a timer for each would cost a lock and a walk through a wheel.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+use tokio::sync::Notify;
+
+use super::live::{Backend, Frontend, Server};
+
+/// Why a session must stop waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Its deadline has passed.
+    Timeout,
+    /// An operator killed it.
+    Killed,
+    /// Its server went down.
+    Down,
+    /// The soft stop took too long.
+    HardStop,
+}
+
+/// A connection that is being served.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Unique per process.
+    pub(crate) serial: u64,
+    pub(crate) client: Option<SocketAddr>,
+    pub(crate) frontend: Arc<Frontend>,
+    pub(crate) accepted: Instant,
+    /// Where its request is, and how often that server's sessions had been shut down before.
+    pub(crate) server: RefCell<Option<(Arc<Backend>, Arc<Server>, u32)>>,
+    deadline: Cell<Option<Instant>>,
+    stop: Cell<Option<Stop>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        serial: u64,
+        client: Option<SocketAddr>,
+        frontend: Arc<Frontend>,
+        accepted: Instant,
+    ) -> Self {
+        Self {
+            serial,
+            client,
+            frontend,
+            accepted,
+            server: RefCell::new(None),
+            deadline: Cell::new(None),
+            stop: Cell::new(None),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// To be called by every wait of the session's task: whether it must stop, and whom to wake.
+    pub(crate) fn check(&self, cx: &Context<'_>) -> Result<(), Stop> {
+        if let Some(stop) = self.stop.get() {
+            return Err(stop);
+        }
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Ok(())
+    }
+
+    /// The session must stop; its task is woken.
+    pub(crate) fn stop(&self, why: Stop) {
+        if self.stop.get().is_none() {
+            self.stop.set(Some(why));
+            if let Some(waker) = &*self.waker.borrow() {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Its request goes to that server.
+    pub(crate) fn place(&self, backend: &Arc<Backend>, server: &Arc<Server>) {
+        let place = (Arc::clone(backend), Arc::clone(server), server.shutdowns());
+        self.server.replace(Some(place));
+    }
+
+    /// Its request is no server's any more.
+    pub(crate) fn leave(&self) {
+        self.server.replace(None);
+    }
+
+    /// A timeout was dealt with; the session goes on.
+    pub(crate) fn resume(&self) {
+        if self.stop.get() == Some(Stop::Timeout) {
+            self.stop.set(None);
+            self.deadline.set(None);
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline.get()
+    }
+}
+
+/// All sessions of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    all: RefCell<Slab<Rc<Session>>>,
+    /// When the watch looks next.
+    next: Cell<Option<Instant>>,
+    nudge: Notify,
+}
+
+/// The watch looks at the sessions at most this often...
+const SHORTEST: Duration = Duration::from_millis(5);
+/// ...and at least this often.
+const LONGEST: Duration = Duration::from_secs(1);
+
+impl Sessions {
+    pub(crate) fn insert(&self, session: Rc<Session>) -> usize {
+        let mut all = self.all.borrow_mut();
+        if self.next.get().is_none() {
+            self.nudge.notify_one();
+        }
+        all.insert(session)
+    }
+
+    pub(crate) fn remove(&self, key: usize) {
+        self.all.borrow_mut().remove(key);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.borrow().len()
+    }
+
+    pub(crate) fn for_each(&self, mut each: impl FnMut(&Rc<Session>)) {
+        self.all.borrow().iter().for_each(|(_, session)| each(session));
+    }
+
+    /// Sets a session's deadline; none is for ever.
+    pub(crate) fn set_deadline(&self, session: &Session, deadline: Option<Instant>) {
+        session.deadline.set(deadline);
+        if let (Some(deadline), Some(next)) = (deadline, self.next.get())
+            && deadline < next
+        {
+            self.next.set(Some(deadline));
+            self.nudge.notify_one();
+        }
+    }
+
+    /// Looks at all sessions, for ever.
+    pub(crate) async fn watch(&self) {
+        loop {
+            let now = Instant::now();
+            let next = self.look(now);
+            if self.len() == 0 {
+                self.next.set(None);
+                self.nudge.notified().await;
+                continue;
+            }
+            let next = next.map_or(now + LONGEST, |next| next.clamp(now + SHORTEST, now + LONGEST));
+            self.next.set(Some(next));
+            let sleep = tokio::time::sleep_until(next.into());
+            tokio::select! {
+                () = sleep => {}
+                () = self.nudge.notified() => tokio::time::sleep(SHORTEST).await,
+            }
+        }
+    }
+
+    /// Stops what is overdue or whose server's sessions are shut down; says what is due next.
+    pub(crate) fn look(&self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for (_, session) in self.all.borrow().iter() {
+            if let Some((_, server, before)) = &*session.server.borrow()
+                && server.shutdowns() != *before
+            {
+                session.stop(Stop::Down);
+            }
+            match session.deadline.get() {
+                Some(deadline) if deadline <= now => session.stop(Stop::Timeout),
+                Some(deadline) => next = Some(next.map_or(deadline, |next| next.min(deadline))),
+                None => {}
+            }
+        }
+        next
+    }
+}

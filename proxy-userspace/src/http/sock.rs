@@ -1,0 +1,272 @@
+//! A non-blocking socket that is registered with the runtime only when it must wait.
+//!
+//! Most short connections never wait to write, and some not even to read: each registration that
+//! is not made saves two system calls.
+
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, IoSlice},
+    net::SocketAddr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
+        SocketFlags, SocketType, sockopt,
+    },
+};
+use tokio::io::{Interest, Ready, unix::AsyncFd};
+
+use super::settings::ServerAddress;
+
+/// A stream socket.
+#[derive(Debug)]
+pub(crate) struct Sock {
+    // Dropped before the descriptor that it names.
+    registration: RefCell<Option<AsyncFd<RawFd>>>,
+    writable: Cell<bool>,
+    /// The peer's FIN, or its RST, was seen.
+    closed: Cell<bool>,
+    fd: OwnedFd,
+}
+
+impl AsFd for Sock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Sock {
+    /// The descriptor must be non-blocking.
+    fn from(fd: OwnedFd) -> Self {
+        Self {
+            registration: RefCell::new(None),
+            writable: Cell::new(false),
+            closed: Cell::new(false),
+            fd,
+        }
+    }
+}
+
+impl Sock {
+    /// Starts connecting. That it is established shows in the first write.
+    pub(crate) fn connect(address: &ServerAddress, source: Option<SocketAddr>) -> io::Result<Self> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let open = |family| rustix::net::socket_with(family, SocketType::STREAM, flags, None);
+        let (fd, result) = match address {
+            ServerAddress::Inet(address) => {
+                let inet =
+                    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+                let fd = open(inet)?;
+                sockopt::set_tcp_nodelay(&fd, true)?;
+                if let Some(source) = source {
+                    rustix::net::bind(&fd, &source)?;
+                }
+                let result = rustix::net::connect(&fd, address);
+                (fd, result)
+            }
+            ServerAddress::Unix(path) => {
+                let fd = open(AddressFamily::UNIX)?;
+                let result = rustix::net::connect(&fd, &SocketAddrUnix::new(path.as_path())?);
+                (fd, result)
+            }
+        };
+        match result {
+            Ok(()) | Err(Errno::INPROGRESS) => Ok(fd.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes the descriptor out of the runtime.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        drop(self.registration.take());
+        self.fd
+    }
+
+    /// Reads without waiting.
+    pub(crate) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let received = retry(|| rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::empty()));
+        let (_, count) = received?;
+        if count == 0 {
+            self.closed.set(true);
+        }
+        Ok(count)
+    }
+
+    /// Writes without waiting, all slices in one call.
+    pub(crate) fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut control = SendAncillaryBuffer::default();
+        retry(|| rustix::net::sendmsg(&self.fd, slices, &mut control, SendFlags::NOSIGNAL))
+    }
+
+    /// Reads once there is something to read. 0 is the peer's FIN.
+    pub(crate) fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            self.register(false)?;
+            let registration = self.registration.borrow();
+            let registration = registration.as_ref().expect("registered above");
+            let mut guard = ready!(registration.poll_read_ready(cx))?;
+            if guard.ready().is_read_closed() {
+                self.closed.set(true);
+            }
+            match retry(|| rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::empty())) {
+                Ok((_, count)) => {
+                    if count < buffer.len() {
+                        // All that was there: the next wait needs no EAGAIN first.
+                        guard.clear_ready();
+                    }
+                    if count == 0 {
+                        self.closed.set(true);
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Waits until there may be something to read; `blocked` says that a read just found nothing.
+    pub(crate) fn poll_readable(
+        &self,
+        cx: &mut Context<'_>,
+        blocked: bool,
+    ) -> Poll<io::Result<()>> {
+        self.register(false)?;
+        let registration = self.registration.borrow();
+        let registration = registration.as_ref().expect("registered above");
+        if blocked {
+            let mut guard = ready!(registration.poll_read_ready(cx))?;
+            guard.clear_ready();
+        }
+        let guard = ready!(registration.poll_read_ready(cx))?;
+        if guard.ready().is_read_closed() {
+            self.closed.set(true);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes as soon as something can be written.
+    pub(crate) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_send(slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            ready!(self.poll_writable(cx, true))?;
+        }
+    }
+
+    /// Waits until something can be written; `blocked` says that a write just could not.
+    pub(crate) fn poll_writable(
+        &self,
+        cx: &mut Context<'_>,
+        blocked: bool,
+    ) -> Poll<io::Result<()>> {
+        if self.register(true)? {
+            // Whoever waits to read waited at the registration that is gone.
+            cx.waker().wake_by_ref();
+        }
+        let registration = self.registration.borrow();
+        let registration = registration.as_ref().expect("registered above");
+        if blocked {
+            let mut guard = ready!(registration.poll_write_ready(cx))?;
+            guard.clear_ready();
+        }
+        drop(ready!(registration.poll_write_ready(cx))?);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Registers for reading, or for both; says whether a registration was replaced.
+    fn register(&self, write: bool) -> io::Result<bool> {
+        let mut registration = self.registration.borrow_mut();
+        if registration.is_some() && (self.writable.get() || !write) {
+            return Ok(false);
+        }
+        let replaced = registration.take().is_some();
+        let interest =
+            if write { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        // SAFETY: the descriptor stays open as long as the registration, which is a field before
+        // it and is taken out before it is given away.
+        let watched = unsafe { AsyncFd::register_with_interest(self.fd.as_raw_fd(), interest) };
+        *registration = Some(watched?);
+        self.writable.set(write);
+        Ok(replaced)
+    }
+
+    /// Whether the runtime watches it.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.registration.borrow().is_some()
+    }
+
+    /// Whether the peer reset the connection.
+    pub(crate) fn is_reset(&self) -> bool {
+        match rustix::net::recv(&self.fd, &mut [0_u8; 1][..], RecvFlags::PEEK) {
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Whether the peer has closed, as far as the runtime knows: no system call is made.
+    pub(crate) fn peer_closed(&self) -> bool {
+        self.closed.get() || self.readiness().is_some_and(Ready::is_read_closed)
+    }
+
+    /// Whether there is anything to read, as far as the runtime knows.
+    pub(crate) fn stirred(&self) -> bool {
+        self.closed.get() || self.readiness().is_some()
+    }
+
+    fn readiness(&self) -> Option<Ready> {
+        let registration = self.registration.borrow();
+        let mut cx = Context::from_waker(Waker::noop());
+        match registration.as_ref()?.poll_read_ready(&mut cx) {
+            Poll::Ready(Ok(guard)) => Some(guard.ready()),
+            Poll::Ready(Err(_)) => Some(Ready::READ_CLOSED),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Ready once the peer has closed or reset, for a waker that only watches.
+    pub(crate) fn poll_stirred(&self, waker: &Waker) -> bool {
+        let mut cx = Context::from_waker(waker);
+        self.poll_readable(&mut cx, false).is_ready()
+    }
+
+    /// Sends a FIN.
+    pub(crate) fn shutdown(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.fd, Shutdown::Write)?)
+    }
+
+    /// Makes the close a RST.
+    pub(crate) fn reset_on_close(&self) {
+        // On failure it closes with FIN: nothing better can be done.
+        let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+    }
+
+    /// The pending error, taken.
+    pub(crate) fn error(&self) -> io::Result<()> {
+        Ok(sockopt::socket_error(&self.fd)??)
+    }
+}
+
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A client's connection in `mode tcp`.
+
+use std::{rc::Rc, sync::Arc};
+
+use super::{
+    account::Account,
+    client::Client,
+    closes::Class,
+    counters::Count,
+    pump::{Body, Pump},
+    tunnel,
+    upstream::{Errand, Upstream, note_session, reach},
+};
+
+/// Passes a connection on to a server.
+pub(crate) async fn serve(mut client: Client) {
+    let mut account = Account::new(&client);
+    let frontend = Arc::clone(client.frontend());
+    let address = client.session.client;
+    let chosen = frontend.settings.route.as_ref().and_then(|route| route.backend(None, address));
+    let index = chosen.or(frontend.settings.default_backend);
+    let backend = index.and_then(|index| client.proxies.backends.get(index)).cloned();
+    if let Some(backend) = backend {
+        account.backend = Some(Arc::clone(&backend));
+        backend.sessions.rise();
+        client.worker.count(&backend.counters, Count::Sessions, 1);
+        let errand = Errand {
+            backend: &backend,
+            key: backend.settings.balance.key(None, address),
+            head: b"",
+            body: Body::Close,
+            prefix: 0,
+            reuse: false,
+            class: Class::Tunnel,
+        };
+        match reach(&mut client, errand, &mut account).await {
+            Ok(Upstream { conn, slot, request, .. }) => {
+                note_session(&client, slot.server());
+                let response = Pump::new(Body::Close, false);
+                let ways = tunnel::Ways { request, response, rest: Vec::new() };
+                tunnel::run(&mut client, &conn, ways, &mut account).await;
+                let worker = Rc::clone(&client.worker);
+                worker.close_idle(conn, Some(Class::Tunnel), account.doing(None));
+                drop(slot);
+            }
+            Err(fail) => account.termination = fail.termination,
+        }
+        backend.sessions.fall();
+        client.session.leave();
+    }
+    let empty = account.bytes_in == 0 && account.bytes_out == 0;
+    if frontend.settings.nolinger {
+        client.sock.reset_on_close();
+    }
+    if !(empty && frontend.settings.dontlognull) {
+        account.finish(&client, None);
+    }
+}

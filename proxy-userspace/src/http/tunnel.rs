@@ -1,0 +1,131 @@
+//! Bytes both ways: `mode tcp`, CONNECT, Upgrade, `option http-tunnel`.
+
+use std::{future::poll_fn, task::Poll};
+
+use super::{
+    account::Account,
+    client::Client,
+    event::{Cause, Phase, Termination},
+    pool::Idle,
+    pump::{Body, Broken, Pump, Waits},
+    session::Stop,
+    sock::Sock,
+};
+
+/// The two directions, with what is still to be written of before.
+pub(crate) struct Ways {
+    pub(crate) request: Pump,
+    pub(crate) response: Pump,
+    /// Received from the server already.
+    pub(crate) rest: Vec<u8>,
+}
+
+/// One direction that was closed by its source, and whether its sink was told.
+#[derive(Clone, Copy, Default)]
+struct Half {
+    over: bool,
+}
+
+/// Passes bytes until both have closed, one has failed, or nothing happened for too long.
+pub(crate) async fn run(client: &mut Client, conn: &Idle, ways: Ways, account: &mut Account) {
+    let Ways { request, response, mut rest } = ways;
+    let mut up = request.carry_on(Body::Close, false);
+    let mut down = response.carry_on(Body::Close, false);
+    let (mut client_half, mut server_half) = (Half::default(), Half::default());
+    let mut mark = None;
+    let mut input = std::mem::take(&mut client.input);
+    let (client_sock, server_sock) = (&client.sock, &conn.sock);
+    let worker = &client.worker;
+    let result = poll_fn(|cx| {
+        if let Err(stop) = client.session.check(cx) {
+            let waits_for_server = up.waits == Waits::Sink || down.waits == Waits::Source;
+            let server = !server_half.over && (client_half.over || waits_for_server);
+            return Poll::Ready(Err(stopped(stop, server)));
+        }
+        let sent =
+            step(&mut client_half, || up.poll(cx, worker, client_sock, &mut input, server_sock));
+        if let Err(broken) = finish(sent, &mut client_half, server_sock) {
+            return Poll::Ready(Err(end(&broken, true)));
+        }
+        let got =
+            step(&mut server_half, || down.poll(cx, worker, server_sock, &mut rest, client_sock));
+        if let Err(broken) = finish(got, &mut server_half, client_sock) {
+            return Poll::Ready(Err(end(&broken, false)));
+        }
+        if client_half.over && server_half.over {
+            return Poll::Ready(Ok(()));
+        }
+        let now = (up.taken, up.moved, down.taken, down.moved, client_half.over, server_half.over);
+        if mark.replace(now) != Some(now) {
+            client.within(patience(client, conn, client_half.over, server_half.over));
+        }
+        Poll::Pending
+    })
+    .await;
+    account.bytes_in += up.taken;
+    account.bytes_out += down.moved;
+    if let Err(termination) = result {
+        account.termination = termination;
+    }
+    up.recycle(worker);
+    down.recycle(worker);
+}
+
+fn step(
+    half: &mut Half,
+    poll: impl FnOnce() -> Poll<Result<(), Broken>>,
+) -> Poll<Result<(), Broken>> {
+    if half.over { Poll::Pending } else { poll() }
+}
+
+/// A direction that is over is closed towards its sink.
+fn finish(moved: Poll<Result<(), Broken>>, half: &mut Half, sink: &Sock) -> Result<(), Broken> {
+    match moved {
+        Poll::Pending => Ok(()),
+        Poll::Ready(Ok(())) => {
+            half.over = true;
+            sink.shutdown().map_err(Broken::Write)
+        }
+        Poll::Ready(Err(broken)) => Err(broken),
+    }
+}
+
+/// How long both sides may be silent.
+fn patience(
+    client: &Client,
+    conn: &Idle,
+    client_over: bool,
+    server_over: bool,
+) -> Option<std::time::Duration> {
+    let ours = &client.frontend().settings.timeouts;
+    let theirs = &conn.backend.settings.timeouts;
+    if client_over {
+        // The server is half closed by us.
+        return theirs.server_fin.or(theirs.server).or(theirs.tunnel);
+    }
+    if server_over {
+        return ours.client_fin.or(ours.client).or(theirs.tunnel);
+    }
+    theirs.tunnel.or(match (ours.client, theirs.server) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    })
+}
+
+fn stopped(stop: Stop, server: bool) -> Termination {
+    let cause = match stop {
+        Stop::Timeout if server => Cause::ServerTimeout,
+        Stop::Timeout => Cause::ClientTimeout,
+        Stop::Down => Cause::Down,
+        Stop::Killed | Stop::HardStop => Cause::Killed,
+    };
+    Termination::new(cause, Phase::Data)
+}
+
+fn end(broken: &Broken, from_client: bool) -> Termination {
+    let client = match broken {
+        Broken::Read(_) | Broken::Cut | Broken::Refused(_) => from_client,
+        Broken::Write(_) => !from_client,
+    };
+    Termination::new(if client { Cause::Client } else { Cause::Server }, Phase::Data)
+}

@@ -1,0 +1,149 @@
+//! One worker: a thread with a single-threaded runtime, and everything its tasks share.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    os::fd::AsFd,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    closes::{Class, Closes, Doing, Upstream},
+    counters::{Count, Counters},
+    hooks::Log,
+    live::Proxies,
+    park::Lot,
+    pool::{Idle, Pool},
+    session::Sessions,
+    splice::Pipes,
+};
+
+/// Bodies up to this size are copied; larger ones go through pipes.
+pub(crate) const SCRATCH: usize = 128 * 1024;
+
+/// Buffers that are kept for the next who needs one.
+const SPARE: usize = 64;
+
+/// What all workers share with the outside.
+pub(crate) struct Outside {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) closes: Arc<dyn Closes>,
+    serial: AtomicU64,
+}
+
+impl Outside {
+    pub(crate) fn new(log: Arc<dyn Log>, closes: Arc<dyn Closes>) -> Self {
+        Self { log, closes, serial: AtomicU64::new(1) }
+    }
+
+    /// The next session's number.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial.fetch_add(1, Relaxed)
+    }
+}
+
+/// One worker.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) proxies: RefCell<Arc<Proxies>>,
+    pub(crate) outside: Arc<Outside>,
+    /// Every read goes here first. Never borrowed across an await.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
+    spare: RefCell<Vec<Vec<u8>>>,
+    pub(crate) sessions: Sessions,
+    pub(crate) pool: Pool,
+    pub(crate) pipes: Pipes,
+    pub(crate) lot: Lot,
+    /// A soft stop has begun: keep-alive ends.
+    pub(crate) stopping: Cell<bool>,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(
+        index: usize,
+        proxies: Arc<Proxies>,
+        outside: Arc<Outside>,
+        lot: Lot,
+    ) -> Rc<Self> {
+        let pool = Pool::default();
+        pool.reset(&proxies);
+        Rc::new(Self {
+            index,
+            proxies: RefCell::new(proxies),
+            outside,
+            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            spare: RefCell::default(),
+            sessions: Sessions::default(),
+            pool,
+            pipes: Pipes::default(),
+            lot,
+            stopping: Cell::new(false),
+        })
+    }
+
+    pub(crate) fn count(&self, counters: &Counters, what: Count, amount: u64) {
+        counters.add(self.index, what, amount);
+    }
+
+    /// An empty buffer.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a buffer back; large ones are freed, so that one large message is not remembered.
+    pub(crate) fn give_back(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if (1..=16 * 1024).contains(&buffer.capacity()) && spare.len() < SPARE {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+
+    /// Closes a connection to a server: with RST unless the server closed first, as HAProxy does
+    /// since 1.5.
+    pub(crate) fn close_idle(&self, idle: Idle, class: Option<Class>, doing: Doing<'_>) {
+        let passive = idle.sock.peer_closed();
+        let by_state = if passive { Class::Passive } else { Class::Active };
+        let what = if passive { Count::PassiveCloses } else { Count::ActiveCloses };
+        self.count(&idle.server.counters, what, 1);
+        let upstream = Upstream { backend: &idle.backend, server: &idle.server };
+        let class = class.unwrap_or(by_state);
+        self.outside.closes.stated(idle.sock.as_fd(), Some(upstream), class, !passive, doing);
+        if !passive {
+            idle.sock.reset_on_close();
+        }
+    }
+
+    /// Closes pooled connections whose servers closed or stirred, for ever.
+    pub(crate) async fn watch_pool(&self) {
+        loop {
+            for idle in self.pool.stirred().await {
+                self.close_idle(idle, None, Doing::NOTHING);
+            }
+        }
+    }
+
+    /// Closes pooled connections that were not used for long, for ever.
+    pub(crate) async fn purge_pool(&self) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tick.tick().await;
+            let delay = self.proxies.borrow().global.pool_purge_delay;
+            let now = Instant::now();
+            for idle in self.pool.purge(|idle| now.duration_since(idle.since) < delay) {
+                self.close_idle(idle, None, Doing::NOTHING);
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The engine between real sockets on loopback.
+
+mod behaviour;
+mod support;
