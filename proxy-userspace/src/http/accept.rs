@@ -13,7 +13,7 @@ use rustix::{io::Errno, net::SocketFlags};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    client::{Client, Left, Presence},
+    client::{Client, Presence},
     counters::Count,
     live::{Frontend, Proxies},
     park::Parked,
@@ -114,8 +114,7 @@ pub(crate) fn resume(worker: &Rc<Worker>, parked: Parked) {
 
 async fn http(client: Client) {
     let worker = Rc::clone(&client.worker);
-    if let Left::Parked(client) = client.serve().await {
-        // If it cannot be parked, it is closed as after its timeout.
-        drop(worker.lot.park(client));
+    if let Some(client) = client.serve().await {
+        worker.lot.park(client);
     }
 }

@@ -114,13 +114,6 @@ pub(crate) enum After {
     Linger,
 }
 
-/// What is left when a connection's task ends.
-pub(crate) enum Left {
-    Nothing,
-    /// To be parked: open, idle, and owing nothing.
-    Parked(Client),
-}
-
 impl Client {
     pub(crate) fn new(
         worker: Rc<Worker>,
@@ -164,8 +157,8 @@ impl Client {
         self.worker.sessions.set_deadline(&self.session, deadline);
     }
 
-    /// Serves requests until the connection is to be closed or parked.
-    pub(crate) async fn serve(mut self) -> Left {
+    /// Serves requests until the connection is to be closed, or parked: then it comes back.
+    pub(crate) async fn serve(mut self) -> Option<Self> {
         loop {
             match self.next().await {
                 Next::Request(prepared) => {
@@ -182,7 +175,7 @@ impl Client {
                     self.renew();
                 }
                 Next::Quiet if self.worker.stopping.get() => break,
-                Next::Quiet => return Left::Parked(self),
+                Next::Quiet => return Some(self),
                 Next::Refused(refusal) => {
                     self.refuse(refusal).await;
                     break;
@@ -204,7 +197,7 @@ impl Client {
         if self.frontend().settings.nolinger {
             self.sock.reset_on_close();
         }
-        Left::Nothing
+        None
     }
 
     /// After a reload the next request follows the new configuration, if its frontend is there.

@@ -305,14 +305,14 @@ async fn drain(worker: &Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>)
         tokio::select! {
             command = inbox.recv() => match command {
                 Some(Command::HardStop) | None => {
-                    worker.sessions.for_each(|session| session.stop(Stop::HardStop));
+                    worker.sessions.for_each(|session| session.stop(Stop::Forced));
                 }
                 Some(other) => serve(worker, other),
             },
             _ = tick.tick() => {
                 worker.lot.clear();
                 if end.is_some_and(|end| Instant::now() >= end) {
-                    worker.sessions.for_each(|session| session.stop(Stop::HardStop));
+                    worker.sessions.for_each(|session| session.stop(Stop::Forced));
                 }
             }
         }

@@ -478,10 +478,9 @@ impl Exchange<'_> {
         }
         let connected = self.prepared.asked == Asked::Connect && status < 300;
         let mut edits: Vec<Edit> = Vec::new();
-        for rules in [&self.backend.settings.rules, &self.client.frontend().settings.rules] {
-            if let Some(rules) = rules {
-                rules.response(&head.view, &mut edits);
-            }
+        let of_frontend = &self.client.frontend().settings.rules;
+        for rules in [&self.backend.settings.rules, of_frontend].into_iter().flatten() {
+            rules.response(&head.view, &mut edits);
         }
         let unframed = head.framing == Framing::Chunked && self.prepared.minor == 0;
         let request_over = upstream.request.is_done() && !self.request_broken;
@@ -606,7 +605,7 @@ impl Exchange<'_> {
             (Stop::Timeout, Waits::Source) => Cause::ServerTimeout,
             (Stop::Timeout, Waits::Sink) => Cause::ClientTimeout,
             (Stop::Down, _) => Cause::Down,
-            (Stop::Killed | Stop::HardStop, _) => Cause::Killed,
+            (Stop::Killed | Stop::Forced, _) => Cause::Killed,
         };
         Termination::new(cause, Phase::Data)
     }

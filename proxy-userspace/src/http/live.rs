@@ -336,7 +336,7 @@ impl Server {
     /// Whether it serves as many requests as it may.
     pub fn full(&self) -> bool {
         let limit = self.maxconn.load(Relaxed);
-        limit > 0 && (self.sessions.now() >= limit || self.queue.len() > 0)
+        limit > 0 && (self.sessions.now() >= limit || !self.queue.is_empty())
     }
 
     /// Where it listens now.

@@ -46,21 +46,20 @@ impl Lot {
         Ok(Self { epoll, cars: RefCell::default() })
     }
 
-    /// Parks a connection; it comes back if that fails.
-    pub(crate) fn park(&self, client: Client) -> Result<(), Client> {
+    /// Parks a connection. If that fails it is closed, as after its timeout.
+    pub(crate) fn park(&self, client: Client) {
         let mut cars = self.cars.borrow_mut();
         let entry = cars.vacant_entry();
         let data = epoll::EventData::new_u64(entry.key() as u64);
         let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
         if epoll::add(&self.epoll, &client.sock, data, flags).is_err() {
-            return Err(client);
+            return;
         }
         let deadline = client.idle_deadline();
         let Client { sock, presence, session, local, requests, since, .. } = client;
         let addresses = [session.client, local];
         let fd = sock.into_fd();
         entry.insert(Parked { fd, presence, addresses, requests, since, deadline });
-        Ok(())
     }
 
     /// Closes all (a soft stop).

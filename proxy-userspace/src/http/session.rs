@@ -27,8 +27,11 @@ pub(crate) enum Stop {
     /// Its server went down.
     Down,
     /// The soft stop took too long.
-    HardStop,
+    Forced,
 }
+
+/// A backend, a server, and how often that one's sessions had been shut down before.
+type Placed = (Arc<Backend>, Arc<Server>, u32);
 
 /// A connection that is being served.
 #[derive(Debug)]
@@ -38,8 +41,8 @@ pub(crate) struct Session {
     pub(crate) client: Option<SocketAddr>,
     pub(crate) frontend: Arc<Frontend>,
     pub(crate) accepted: Instant,
-    /// Where its request is, and how often that server's sessions had been shut down before.
-    pub(crate) server: RefCell<Option<(Arc<Backend>, Arc<Server>, u32)>>,
+    /// Where its request is.
+    pub(crate) server: RefCell<Option<Placed>>,
     deadline: Cell<Option<Instant>>,
     stop: Cell<Option<Stop>>,
     waker: RefCell<Option<Waker>>,

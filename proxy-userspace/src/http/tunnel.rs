@@ -117,7 +117,7 @@ fn stopped(stop: Stop, server: bool) -> Termination {
         Stop::Timeout if server => Cause::ServerTimeout,
         Stop::Timeout => Cause::ClientTimeout,
         Stop::Down => Cause::Down,
-        Stop::Killed | Stop::HardStop => Cause::Killed,
+        Stop::Killed | Stop::Forced => Cause::Killed,
     };
     Termination::new(cause, Phase::Data)
 }

@@ -52,7 +52,7 @@ impl Fail {
     pub(crate) fn stopped(stop: Stop, phase: Phase, late: Self) -> Self {
         match stop {
             Stop::Timeout => late,
-            Stop::Killed | Stop::HardStop => Self::new(503, Cause::Killed, phase),
+            Stop::Killed | Stop::Forced => Self::new(503, Cause::Killed, phase),
             Stop::Down => Self::new(503, Cause::Down, phase),
         }
     }
@@ -166,7 +166,7 @@ fn redispatches(backend: &Backend, server: &Server, attempt: u32) -> bool {
     let by_rule = match backend.settings.redispatch {
         Redispatch::Never => return false,
         Redispatch::Last => attempt == retries,
-        Redispatch::Every(n) => attempt % n.max(1) == 0,
+        Redispatch::Every(n) => attempt.is_multiple_of(n.max(1)),
         Redispatch::BeforeLast(n) => attempt + n == retries + 1,
     };
     let others = backend.servers.iter().filter(|server| server.usable()).count() > 1;
