@@ -35,10 +35,19 @@ pub(super) fn note(flow: &mut Flow, segment: &Segment, judgement: Judgement, now
     } else {
         return;
     }
+    mark_first(flow, segment.sender);
     let end = flow.end_mut(segment.sender);
     if segment.has(ACK) && (!end.has(HAS_SIGNAL_ACK) || before(segment.ack, end.signal_ack)) {
         end.signal_ack = segment.ack;
         end.bits |= HAS_SIGNAL_ACK;
+    }
+}
+
+/// Keeps whose close was seen first, if none was.
+#[inline(always)]
+pub(super) fn mark_first(flow: &mut Flow, side: Side) {
+    if flow.first_seen == 0 {
+        flow.first_seen = 1 + (side.0 & 1);
     }
 }
 
@@ -62,7 +71,6 @@ pub(super) fn conclude(flow: &mut Flow, before: Before, now_ns: u64) -> Outcome 
     let mut outcome = 0;
     if !before.closed[0] && !before.closed[1] && (after.closed[0] || after.closed[1]) {
         outcome |= Outcome::FIRST_CLOSE;
-        flow.first_seen = if after.closed[0] { 1 } else { 2 };
     }
     if !(before.closed[0] && before.closed[1]) && after.closed[0] && after.closed[1] {
         outcome |= Outcome::ANSWERED;
@@ -111,27 +119,29 @@ const fn is_open_here(end: &End) -> bool {
 #[must_use]
 pub const fn first_closer(flow: &Flow) -> Option<Side> {
     let [low, high] = &flow.ends;
-    if low.has_closed() && high.has_closed() {
-        let low_answers = saw_fin_of(low, high);
-        let high_answers = saw_fin_of(high, low);
-        return Some(if low_answers && !high_answers {
-            Side::HIGH
-        } else if high_answers && !low_answers {
-            Side::LOW
-        } else if low.closed_at() != high.closed_at() {
-            if low.closed_at() < high.closed_at() { Side::LOW } else { Side::HIGH }
-        } else if flow.first_seen == 2 {
-            Side::HIGH
-        } else {
-            Side::LOW
-        });
+    if low.has_closed() != high.has_closed() {
+        return Some(if low.has_closed() { Side::LOW } else { Side::HIGH });
     }
-    if low.has_closed() || (!high.has_closed() && low.has(TIMED_OUT)) {
-        Some(Side::LOW)
-    } else if high.has_closed() || high.has(TIMED_OUT) {
-        Some(Side::HIGH)
+    let seen_first = if flow.first_seen == 2 { Side::HIGH } else { Side::LOW };
+    if !low.has_closed() {
+        return if low.has(TIMED_OUT) && high.has(TIMED_OUT) {
+            Some(seen_first)
+        } else if low.has(TIMED_OUT) {
+            Some(Side::LOW)
+        } else if high.has(TIMED_OUT) {
+            Some(Side::HIGH)
+        } else {
+            None
+        };
+    }
+    let low_answers = saw_fin_of(low, high);
+    let high_answers = saw_fin_of(high, low);
+    if low_answers != high_answers {
+        Some(if low_answers { Side::HIGH } else { Side::LOW })
+    } else if low.closed_at() != high.closed_at() {
+        Some(if low.closed_at() < high.closed_at() { Side::LOW } else { Side::HIGH })
     } else {
-        None
+        Some(seen_first)
     }
 }
 

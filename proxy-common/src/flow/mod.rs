@@ -274,7 +274,7 @@ pub struct Flow {
     pub history_len: u8,
     /// The originator: who sent the SYN, or who is taken for it.
     pub orig: Side,
-    /// Whose FIN or RST was seen first: 0 nobody's, 1 the low end's, 2 the high end's.
+    /// Whose FIN, RST or timeout was seen first: 0 nobody's, 1 the low end's, 2 the high end's.
     pub first_seen: u8,
     /// Always 0.
     pub reserved: u8,
@@ -423,7 +423,7 @@ fn step_segment(
     let before = close::Before::of(flow);
     let judgement = rst::judge(flow, segment, mode);
     if mode.is_full() {
-        rst::disprove_by_segment(flow, segment);
+        rst::learn(flow, segment);
     } else {
         flow.marks |= INFERRED;
         sparse::infer(flow, segment);

@@ -9,8 +9,8 @@ use super::{
     EndpointState, Flow, HAS_WINDOW, Mode, RST_DOUBTED, RST_REFUSED, RST_WITH_ACK, TRACKED,
 };
 use crate::key::Side;
-use crate::segment::{ACK, RST, Segment};
-use crate::seq::{after, before};
+use crate::segment::{ACK, RST, SYN, Segment};
+use crate::seq::after;
 use crate::socket::tcp_state::CLOSE;
 
 /// What becomes of a RST.
@@ -41,7 +41,8 @@ pub(super) fn judge(flow: &Flow, segment: &Segment, mode: Mode) -> Judgement {
         return Judgement::ACCEPTED;
     }
     // The receiver expects something between what it acknowledged and what was sent to it.
-    let expected = !before(segment.seq, sender.acked) && !after(segment.seq, sender.next);
+    let expected = segment.seq == sender.acked
+        || (after(segment.seq, sender.acked) && !after(segment.seq, sender.next));
     // Linux takes the FIN's own number too (`tcp_reset_check`): it may be in flight.
     let at_fin = sender.fin_ns != 0 && segment.seq.wrapping_add(1) == sender.acked;
     if expected || at_fin {
@@ -74,14 +75,44 @@ pub(super) fn note(flow: &mut Flow, segment: &Segment, judgement: Judgement, now
     }
 }
 
-/// The receiver of a doubted RST sends on: it was a challenge ACK, or more. Where the receiver
-/// has a socket here, its socket decides instead, as a segment may have crossed the RST.
+/// What a segment tells of a RST that was seen before it and did not stand where one was due.
+///
+/// A receiver that sends on, and does not expect the RST's number, has refused it: that was a
+/// challenge ACK, or more. A sender whose bytes end just there was in order, and only captured
+/// out of it. Where the receiver has a socket here, the socket decides instead.
 #[inline(always)]
-pub(super) fn disprove_by_segment(flow: &mut Flow, segment: &Segment) {
-    let receiver = Side(segment.sender.0 & 1);
-    if !segment.has(RST) && !flow.end(receiver).has(TRACKED) {
-        disprove(flow, receiver.other());
+pub(super) fn learn(flow: &mut Flow, segment: &Segment) {
+    let from = Side(segment.sender.0 & 1);
+    let peer = from.other();
+    if segment.has(RST | SYN) {
+        return;
     }
+    let was_in_order = segment.seq != segment.end() && segment.end() == rst_at(flow, from);
+    if was_in_order && !flow.end(peer).has(TRACKED) {
+        accept(flow, from);
+    }
+    if flow.end(peer).has(RST_DOUBTED) && !flow.end(from).has(TRACKED) {
+        if segment.has(ACK) && segment.ack == rst_at(flow, peer) {
+            accept(flow, peer);
+        } else {
+            disprove(flow, peer);
+        }
+    }
+}
+
+/// The sequence number of the last RST of the end at `side`.
+#[inline(always)]
+fn rst_at(flow: &Flow, side: Side) -> u32 {
+    flow.end(side).isn.wrapping_add(flow.end(side).last_rst)
+}
+
+/// The RST of the end at `sender` counts after all.
+#[inline(always)]
+fn accept(flow: &mut Flow, sender: Side) {
+    if flow.end(sender).has(RST_REFUSED) {
+        flow.challenges = flow.challenges.saturating_sub(1);
+    }
+    flow.end_mut(sender).bits &= !(RST_DOUBTED | RST_REFUSED);
 }
 
 /// The doubted RST of the end at `sender` closed nothing.

@@ -131,6 +131,7 @@ fn end_of_socket(flow: &mut Flow, side: Side, event: &SocketEvent, now_ns: u64) 
         flow.end_mut(side).bits |= SOCKET_ENDED;
     } else if err == ETIMEDOUT || err == EHOSTUNREACH || err == ENETUNREACH {
         flow.end_mut(side).bits |= SOCKET_ENDED | TIMED_OUT;
+        close::mark_first(flow, side);
     } else if err == ECONNABORTED {
         // Destroyed from outside (SOCK_DESTROY); its RST, where one was due, went out before.
         flow.end_mut(side).bits |= SOCKET_ENDED;
@@ -152,6 +153,7 @@ fn witness_fin(flow: &mut Flow, of: Side, now_ns: u64) {
         return;
     }
     close::note_fin(flow.end_mut(of), now_ns);
+    close::mark_first(flow, of);
     history::add_once(flow, of, history::FIN_LETTER, b'F');
     zeek::set_state(flow.end_mut(of), EndpointState::CLOSED);
     zeek::settle(flow, of, now_ns);
@@ -166,6 +168,7 @@ fn witness_rst(flow: &mut Flow, of: Side, now_ns: u64) {
         return;
     }
     end.rst_ns = if now_ns == 0 { 1 } else { now_ns };
+    close::mark_first(flow, of);
     history::add_once(flow, of, history::RST_LETTER, b'R');
     zeek::set_state(flow.end_mut(of), EndpointState::RESET);
     zeek::settle(flow, of, now_ns);

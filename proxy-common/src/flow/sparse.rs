@@ -5,7 +5,7 @@
 //! themselves is the usual one, `ADad`.
 
 use super::history::{self, ACK_LETTER, DATA_LETTER};
-use super::{Flow, SYN_SEEN};
+use super::{Flow, RST_REFUSED, SYN_SEEN};
 use crate::key::Side;
 use crate::segment::{ACK, FIN, SYN, Segment};
 use crate::seq::after;
@@ -21,6 +21,12 @@ pub(super) fn infer(flow: &mut Flow, segment: &Segment) {
     }
     let end = flow.end_mut(from);
     if after(segment.seq, end.next) {
+        if segment.seq < end.next {
+            end.wraps = end.wraps.saturating_add(1);
+        }
+        end.next = segment.seq;
+    } else if end.has(RST_REFUSED) {
+        // The number of a RST that was refused proved nothing.
         end.next = segment.seq;
     }
     let sent = has_data(flow, from);
@@ -29,6 +35,9 @@ pub(super) fn infer(flow: &mut Flow, segment: &Segment) {
     if segment.has(ACK) {
         acks = after(segment.ack, end.isn.wrapping_add(1));
         if after(segment.ack, end.acked) {
+            if segment.ack < end.acked {
+                end.ack_wraps = end.ack_wraps.saturating_add(1);
+            }
             end.acked = segment.ack;
         }
     }

@@ -66,8 +66,9 @@ pub(super) fn process(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u6
 
 /// Whether a SYN on this flow's tuple begins another connection.
 ///
-/// Zeek's `IsReuse`, but for a bare SYN that crosses the other end's (RFC 9293, 3.5): Zeek calls
-/// that another connection, and here it is the simultaneous open of this one.
+/// Zeek's `IsReuse`, but for a bare SYN that crosses the other end's (RFC 9293, 3.5), which is the
+/// simultaneous open of this connection, and for the first SYN shown again after the close. Zeek
+/// begins another connection with both.
 #[inline(always)]
 pub(super) fn is_reuse(flow: &Flow, segment: &Segment) -> bool {
     let (orig, resp) = (flow.end(flow.orig), flow.end(flow.orig.other()));
@@ -75,12 +76,12 @@ pub(super) fn is_reuse(flow: &Flow, segment: &Segment) -> bool {
     if is_syn_ack && orig.state != EndpointState::INACTIVE {
         return false;
     }
-    if orig.has(DID_CLOSE) && resp.has(DID_CLOSE) {
-        return true;
-    }
     let (began, isn) = if is_syn_ack { (resp.state, resp.isn) } else { (orig.state, orig.isn) };
     if segment.seq == isn {
         return false;
+    }
+    if orig.has(DID_CLOSE) && resp.has(DID_CLOSE) {
+        return true;
     }
     if is_syn_ack || resp.state != EndpointState::INACTIVE {
         // Both ends of a simultaneous open repeat their SYNs.
@@ -115,7 +116,8 @@ fn end_of(segment: &Segment) -> u32 {
     if segment.has(RST) { segment.end().wrapping_sub(segment.payload) } else { segment.end() }
 }
 
-/// Where numbering starts. Without a SYN, as if one had stood before the first byte.
+/// Where numbering starts. Without a SYN, as if one had stood before the first byte. A SYN with
+/// another number begins anew; Zeek lets a repeated one begin anew too, and forgets the bytes.
 #[inline(always)]
 fn start_numbers(end: &mut End, segment: &Segment) {
     let syn = segment.has(SYN);
@@ -126,11 +128,9 @@ fn start_numbers(end: &mut End, segment: &Segment) {
         end.next = if syn { end_of(segment) } else { segment.seq };
         return;
     }
-    let guess_wrong = state == EndpointState::ESTABLISHED
-        || state == EndpointState::PARTIAL
-        || ((state == EndpointState::SYN_SENT || state == EndpointState::SYN_ACK_SENT)
-            && segment.seq != end.isn)
-        || (state == EndpointState::RESET && end.prev_state == EndpointState::INACTIVE);
+    let guess_wrong = segment.seq != end.isn
+        && (state.0 <= EndpointState::ESTABLISHED.0
+            || (state == EndpointState::RESET && end.prev_state == EndpointState::INACTIVE));
     if syn && guess_wrong {
         end.isn = segment.seq;
         end.acked = segment.seq;

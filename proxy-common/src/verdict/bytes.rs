@@ -17,7 +17,7 @@ pub(super) fn sent(end: &End, peer: &End, inferred: bool) -> Option<u64> {
     };
     let by_numbers = by_numbers(end, peer);
     match counted {
-        Some(counted) if end.bits & SYN_SEEN != 0 => Some(nearest(counted, by_numbers)),
+        Some(counted) if end.bits & SYN_SEEN != 0 => Some(together(counted, by_numbers)),
         Some(counted) => Some(counted),
         // Without either SYN the first number of a control segment is no beginning.
         None if inferred && (end.bits | peer.bits) & SYN_SEEN == 0 && end.segments != 0 => None,
@@ -42,21 +42,26 @@ fn by_numbers(end: &End, peer: &End) -> u64 {
     if end.fins != 0 { size.saturating_sub(1) } else { size }
 }
 
-/// The number nearest to `counted` that equals `exact` modulo 2^32.
-fn nearest(counted: u64, exact: u64) -> u64 {
+/// What `counted` and `exact` (of which only the low 32 bits hold) say together.
+///
+/// The counter may count a SYN and a FIN. Numbers that are ahead of it tell of bytes that are not
+/// acknowledged yet; numbers that are further behind stem from an end that sent no FIN or RST.
+fn together(counted: u64, exact: u64) -> u64 {
     let off = (exact as u32).wrapping_sub(counted as u32) as i32;
-    counted.saturating_add_signed(i64::from(off))
+    if off < -2 { counted } else { counted.saturating_add_signed(i64::from(off)) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::together;
 
     #[test]
     fn a_counter_and_a_number_agree() {
-        assert_eq!(nearest(101, 100), 100);
-        assert_eq!(nearest((1 << 32) + 7, 5), (1 << 32) + 5);
-        assert_eq!(nearest(3 << 32, u64::from(u32::MAX)), (3 << 32) - 1);
-        assert_eq!(nearest(1, 0), 0);
+        assert_eq!(together(101, 100), 100);
+        assert_eq!(together((1 << 32) + 7, 5), (1 << 32) + 5);
+        assert_eq!(together((3 << 32) + 1, u64::from(u32::MAX)), (3 << 32) - 1);
+        assert_eq!(together(1, 0), 0);
+        assert_eq!(together(500, 900), 900);
+        assert_eq!(together(500, 0), 500);
     }
 }
