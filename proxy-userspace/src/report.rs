@@ -2,14 +2,18 @@
 
 pub mod clock;
 pub mod columns;
+pub mod export;
 pub mod filter;
 pub mod json;
 pub mod kind;
 pub mod label;
+pub mod ladder;
 pub mod put;
 pub mod record;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod segment;
+pub mod story;
 pub mod summary;
 pub mod tail;
+pub mod verdicts;

@@ -1,0 +1,185 @@
+//! The ladder of one connection: what each end sent, in order, and what that means.
+//!
+//! Control segments are kept one by one; data is kept as runs, and acknowledgments only where
+//! they say something about the beginning or the end.
+
+pub mod svg;
+pub mod text;
+pub mod words;
+
+use proxy_common::flow::{Flow, SYN_SEEN};
+use proxy_common::key::Side;
+use proxy_common::segment::{ACK, FIN, PSH, RST, SYN, Segment};
+
+/// Rows kept of a connection; of a longer one, later runs of data are only counted.
+const MOST_ROWS: usize = 120;
+/// Control segments kept beyond that.
+const MOST_CONTROL: usize = 200;
+
+/// One row: a control segment, or a run of data in one direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// When its first segment was seen.
+    pub time_ns: u64,
+    /// When its last was.
+    pub last_ns: u64,
+    /// Who sent it.
+    pub sender: Side,
+    /// The flags of its last segment.
+    pub flags: u8,
+    /// The sequence number of its first segment.
+    pub seq: u32,
+    /// The acknowledgment number of its last.
+    pub ack: u32,
+    /// Bytes of data in all.
+    pub bytes: u64,
+    /// Segments.
+    pub segments: u32,
+    /// The same SYN, FIN or RST was sent before.
+    pub again: bool,
+    /// The start line of an HTTP head that it begins with.
+    pub head: Option<Box<str>>,
+}
+
+impl Row {
+    /// Whether it is a run of data without SYN, FIN or RST.
+    #[must_use]
+    pub fn is_data(&self) -> bool {
+        self.flags & (SYN | FIN | RST) == 0 && self.bytes > 0
+    }
+
+    /// The sequence number behind it.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        let phantom = u32::from(self.flags & SYN != 0) + u32::from(self.flags & FIN != 0);
+        self.seq.wrapping_add(self.bytes as u32).wrapping_add(phantom)
+    }
+
+    /// `FIN+PSH+ACK`, as the field writes it.
+    #[must_use]
+    pub fn flag_names(&self) -> String {
+        let names = [(SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (ACK, "ACK")];
+        let set: Vec<&str> = names
+            .into_iter()
+            .filter(|(flag, _)| self.flags & flag != 0)
+            .map(|(_, name)| name)
+            .collect();
+        if set.is_empty() { "none".into() } else { set.join("+") }
+    }
+}
+
+/// The rows of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ladder {
+    /// In the order in which they were seen.
+    pub rows: Vec<Row>,
+    /// Segments with data that no row tells.
+    pub omitted: u64,
+}
+
+impl Ladder {
+    /// Takes a segment that has just stepped `flow`.
+    pub fn note(&mut self, segment: &Segment, flow: &Flow, time_ns: u64, head: Option<String>) {
+        let control = segment.has(SYN | FIN | RST);
+        if !control && segment.payload == 0 {
+            if !self.tells(segment, flow) {
+                return;
+            }
+        } else if !control && head.is_none() && self.extend(segment, time_ns) {
+            return;
+        }
+        let most = if control { MOST_ROWS + MOST_CONTROL } else { MOST_ROWS };
+        if self.rows.len() >= most {
+            self.omitted += 1;
+            return;
+        }
+        let flags = segment.flags & (SYN | FIN | RST | PSH | ACK);
+        let again = control
+            && self.rows.iter().any(|row| {
+                row.sender == segment.sender
+                    && row.flags & segment.flags & (SYN | FIN | RST) != 0
+                    && row.end() == segment.end()
+            });
+        self.rows.push(Row {
+            time_ns,
+            last_ns: time_ns,
+            sender: segment.sender,
+            flags,
+            seq: segment.seq,
+            ack: segment.ack,
+            bytes: u64::from(segment.payload),
+            segments: 1,
+            again,
+            head: head.map(Into::into),
+        });
+    }
+
+    /// Whether a bare acknowledgment is worth a row: it completes the handshake, or is the first
+    /// that acknowledges a FIN.
+    fn tells(&self, segment: &Segment, flow: &Flow) -> bool {
+        let Some(last) = self.rows.last() else { return true };
+        if last.flags & (SYN | ACK) == SYN | ACK && last.sender != segment.sender {
+            return true;
+        }
+        let peer = flow.end(segment.sender.other());
+        let acknowledges_fin = |row: &Row| row.ack == segment.ack && row.flags & ACK != 0;
+        peer.fins != 0
+            && segment.ack == peer.fin_end()
+            && !self.rows.iter().any(|row| row.sender == segment.sender && acknowledges_fin(row))
+    }
+
+    /// Adds a segment of data to the run that it continues.
+    fn extend(&mut self, segment: &Segment, time_ns: u64) -> bool {
+        let Some(last) = self.rows.last_mut() else { return false };
+        if !last.is_data() || last.sender != segment.sender {
+            return false;
+        }
+        last.bytes += u64::from(segment.payload);
+        last.segments += 1;
+        last.last_ns = time_ns;
+        last.ack = segment.ack;
+        last.flags |= segment.flags & PSH;
+        true
+    }
+}
+
+/// Numbers of a connection as people read them: counted from each end's first.
+#[derive(Clone, Copy, Debug)]
+pub struct Relative {
+    isn: [u32; 2],
+}
+
+impl Relative {
+    /// The numbers of `flow`.
+    #[must_use]
+    pub fn of(flow: &Flow) -> Self {
+        Self { isn: [flow.ends[0].isn, flow.ends[1].isn] }
+    }
+
+    /// A number of the end at `side`.
+    #[must_use]
+    pub fn number(&self, side: Side, number: u32) -> u32 {
+        number.wrapping_sub(self.isn[side.index()])
+    }
+
+    /// `seq 1:597 ack 32`, or what of it there is.
+    #[must_use]
+    pub fn words(&self, row: &Row) -> String {
+        let seq = self.number(row.sender, row.seq);
+        let mut words = if row.bytes > 0 {
+            format!("{seq}:{}", u64::from(seq) + row.bytes)
+        } else {
+            seq.to_string()
+        };
+        if row.flags & ACK != 0 {
+            words.push_str(&format!(" ack {}", self.number(row.sender.other(), row.ack)));
+        }
+        words
+    }
+}
+
+/// Whether the handshake of both ends was seen.
+#[must_use]
+pub fn has_handshake(flow: &Flow) -> bool {
+    flow.ends.iter().all(|end| end.has(SYN_SEEN))
+}

@@ -1,0 +1,162 @@
+//! What each row of a ladder means, in plain words.
+
+use super::{Ladder, Row};
+use crate::report::story::{Names, time};
+use proxy_common::flow::Flow;
+use proxy_common::key::Side;
+use proxy_common::segment::{ACK, FIN, RST, SYN};
+
+/// What has happened before a row.
+#[derive(Default)]
+struct Past {
+    syn_ns: [Option<u64>; 2],
+    data_ns: [Option<u64>; 2],
+    fin_ns: [Option<u64>; 2],
+    rst_ns: [Option<u64>; 2],
+    fin_acked: [bool; 2],
+}
+
+/// The words for each row, in order.
+#[must_use]
+pub fn all(ladder: &Ladder, flow: &Flow, names: &Names<'_>) -> Vec<String> {
+    let mut past = Past::default();
+    ladder
+        .rows
+        .iter()
+        .map(|row| {
+            let words = past.words(row, flow, names);
+            past.note(row);
+            words
+        })
+        .collect()
+}
+
+impl Past {
+    fn words(&self, row: &Row, flow: &Flow, names: &Names<'_>) -> String {
+        let who = names.of(row.sender, flow);
+        let mut words = if row.flags & RST != 0 {
+            self.rst(row, flow, names)
+        } else if row.flags & SYN != 0 {
+            self.syn(row, who)
+        } else if row.flags & FIN != 0 {
+            self.fin(row, who)
+        } else if row.bytes > 0 {
+            self.data(row, who)
+        } else {
+            self.ack(row, who)
+        };
+        if let Some(head) = &row.head {
+            words = if row.is_data() { head.to_string() } else { format!("{head}; {words}") };
+        }
+        words
+    }
+
+    fn syn(&self, row: &Row, who: &str) -> String {
+        let peer = row.sender.other().index();
+        match (row.flags & ACK != 0, row.again) {
+            (false, true) => format!("{who} asks again: no answer yet"),
+            (false, false) => format!("{who} asks for a connection"),
+            (true, true) => format!("{who} accepts again"),
+            (true, false) => match self.syn_ns[peer] {
+                Some(asked) => format!("{who} accepts after {}", time(row.time_ns - asked)),
+                None => format!("{who} accepts"),
+            },
+        }
+    }
+
+    fn fin(&self, row: &Row, who: &str) -> String {
+        let (ours, peer) = (row.sender.index(), row.sender.other().index());
+        if row.again {
+            return format!("{who} repeats its FIN: it was not acknowledged");
+        }
+        if self.rst_ns[ours].is_some() || self.rst_ns[peer].is_some() {
+            return format!("{who} closes with FIN, but the connection is already reset");
+        }
+        match self.fin_ns[peer] {
+            Some(closed) => format!("{who} closes too, {} later", time(row.time_ns - closed)),
+            None if row.bytes > 0 => format!("{who} closes first, with FIN on its last data"),
+            None => match self.data_ns[ours] {
+                Some(last) => format!(
+                    "{who} closes first, with FIN, {} after its last data",
+                    time(row.time_ns - last)
+                ),
+                None => format!("{who} closes first, with FIN, having sent nothing"),
+            },
+        }
+    }
+
+    fn rst(&self, row: &Row, flow: &Flow, names: &Names<'_>) -> String {
+        let (ours, peer) = (row.sender.index(), row.sender.other().index());
+        let who = names.of(row.sender, flow);
+        let sign = if row.flags & ACK != 0 { "RST+ACK" } else { "RST" };
+        if row.again {
+            return format!("{who} repeats its {sign}");
+        }
+        match (self.fin_ns[ours], self.fin_ns[peer]) {
+            (Some(_), Some(_)) => {
+                format!("{who} has already forgotten the connection, and answers {sign}")
+            }
+            (Some(closed), None) => {
+                format!("{who} resets what it has closed, {} later", time(row.time_ns - closed))
+            }
+            (None, Some(closed)) => {
+                let like = if row.sender == flow.orig && row.flags & ACK != 0 {
+                    ": HAProxy 1.4's passive close"
+                } else {
+                    ""
+                };
+                let later = time(row.time_ns - closed);
+                format!("{who} answers the FIN with {sign}, {later} later{like}")
+            }
+            (None, None) if self.rst_ns[peer].is_some() => format!("{who} resets as well"),
+            (None, None) if self.syn_ns[peer].is_some() && self.syn_ns[ours].is_none() => {
+                format!("{who} refuses the connection")
+            }
+            (None, None) => format!("{who} closes first, with {sign}: no FIN, no TIME_WAIT"),
+        }
+    }
+
+    fn data(&self, row: &Row, who: &str) -> String {
+        let amount = if row.segments == 1 {
+            format!("{} bytes", row.bytes)
+        } else {
+            let span = time(row.last_ns - row.time_ns);
+            format!("{} bytes in {} segments over {span}", row.bytes, row.segments)
+        };
+        if self.fin_ns[row.sender.other().index()].is_some() {
+            format!("{who} sends {amount}, although the other end has closed")
+        } else {
+            format!("{who} sends {amount}")
+        }
+    }
+
+    fn ack(&self, row: &Row, who: &str) -> String {
+        let peer = row.sender.other().index();
+        match self.fin_ns[peer] {
+            Some(closed) if !self.fin_acked[peer] => {
+                format!("{who} has seen the FIN, {} later", time(row.time_ns - closed))
+            }
+            _ => "connected".into(),
+        }
+    }
+
+    fn note(&mut self, row: &Row) {
+        let ours = row.sender.index();
+        if row.flags & SYN != 0 {
+            self.syn_ns[ours].get_or_insert(row.time_ns);
+        }
+        if row.bytes > 0 {
+            self.data_ns[ours] = Some(row.last_ns);
+        }
+        if row.flags & FIN != 0 {
+            self.fin_ns[ours].get_or_insert(row.time_ns);
+        }
+        if row.flags & RST != 0 {
+            self.rst_ns[ours].get_or_insert(row.time_ns);
+        }
+        let peer: Side = row.sender.other();
+        if row.flags & ACK != 0 && self.fin_ns[peer.index()].is_some() {
+            self.fin_acked[peer.index()] = true;
+        }
+    }
+}

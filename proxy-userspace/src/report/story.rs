@@ -1,0 +1,226 @@
+//! How a connection closed, as a sentence.
+
+use proxy_common::flow::{End, Flow};
+use proxy_common::key::Side;
+use proxy_common::verdict::{Close, ConnState, Role, Signal};
+
+/// What the two ends are called.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// The originator.
+    pub orig: &'a str,
+    /// The responder.
+    pub resp: &'a str,
+}
+
+/// Where nothing more is known.
+pub const CLIENT_AND_SERVER: Names<'static> = Names { orig: "the client", resp: "the server" };
+
+impl Names<'_> {
+    /// What the end at `side` of `flow` is called.
+    #[must_use]
+    pub fn of(&self, side: Side, flow: &Flow) -> &str {
+        if side == flow.orig { self.orig } else { self.resp }
+    }
+
+    fn role(&self, role: Role) -> &str {
+        match role {
+            Role::Orig => self.orig,
+            Role::Resp => self.resp,
+        }
+    }
+}
+
+/// What a close does not tell, and only a reader of every segment sees; by side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// When each end last sent data; 0 for never.
+    pub last_data_ns: [u64; 2],
+    /// When each end's FIN was acknowledged; 0 for never.
+    pub fin_acked_ns: [u64; 2],
+}
+
+/// Bytes of data that an end sent and that were never acknowledged.
+#[must_use]
+pub fn never_acknowledged(end: &End, peer: &End) -> u32 {
+    if end.segments == 0 || peer.segments == 0 {
+        return 0;
+    }
+    let sent = end.next.wrapping_sub(u32::from(end.fins != 0));
+    let missing = sent.wrapping_sub(end.acked);
+    if missing > u32::MAX / 2 { 0 } else { missing }
+}
+
+/// The sentence.
+#[must_use]
+pub fn tell(close: &Close, flow: &Flow, facts: &Facts, names: &Names<'_>) -> String {
+    let Some((first, signal)) = close.first_closer.zip(close.first_signal) else {
+        return unclosed(close, names);
+    };
+    let side = if first == Role::Orig { flow.orig } else { flow.orig.other() };
+    let mut story = opening(close, flow, facts, names, first, signal, side);
+    story.push_str(&answer(close, flow, facts, names, first, side));
+    story.push_str(&loss(close, flow, names));
+    story
+}
+
+/// Who closed first, with what, and how long after the data.
+fn opening(
+    close: &Close,
+    flow: &Flow,
+    facts: &Facts,
+    names: &Names<'_>,
+    first: Role,
+    signal: Signal,
+    side: Side,
+) -> String {
+    let who = names.role(first);
+    if close.conn_state == ConnState::Rej {
+        return format!("{who} refused the connection, with {}", sign(signal));
+    }
+    if signal == Signal::Timeout {
+        return format!("{who} gave up waiting: nothing was sent");
+    }
+    let closed_ns = flow.end(side).closed_at();
+    let last = facts.last_data_ns[side.index()];
+    let peer_last = facts.last_data_ns[side.other().index()];
+    let mut text = format!("{who} closed first, with {}", sign(signal));
+    if last == closed_ns && last != 0 && signal == Signal::Fin {
+        text.push_str(" on its last data");
+    } else if last != 0 && last >= peer_last {
+        text.push_str(&format!(", {} after its last data", after(closed_ns, last)));
+    } else if peer_last != 0 && peer_last <= closed_ns {
+        let peer = names.role(first.other());
+        text.push_str(&format!(", {} after {peer}'s last data", after(closed_ns, peer_last)));
+    } else if last != 0 {
+        text.push_str(&format!(", {} after its last data", after(closed_ns, last)));
+    }
+    text
+}
+
+/// What the other end did about it.
+fn answer(
+    close: &Close,
+    flow: &Flow,
+    facts: &Facts,
+    names: &Names<'_>,
+    first: Role,
+    side: Side,
+) -> String {
+    let (end, peer) = (flow.end(side), flow.end(side.other()));
+    let other = names.role(first.other());
+    let closed_ns = end.closed_at();
+    let mut text = String::new();
+    match close.answer {
+        Some(Signal::Timeout) => text.push_str(&format!("; {other} gave up waiting")),
+        Some(signal) => {
+            let later = after(peer.closed_at(), closed_ns);
+            text.push_str(&format!("; {other} answered with {} {later} later", sign(signal)));
+            let acked = facts.fin_acked_ns[side.other().index()];
+            if signal == Signal::Fin && acked >= peer.fin_ns && acked != 0 {
+                let more = after(acked, peer.fin_ns);
+                text.push_str(&format!(", acknowledged after {more} more"));
+            }
+        }
+        None if close.conn_state == ConnState::Rej => {}
+        None if end.closed_by_fin() && end.has_reset() => {
+            let later = after(end.rst_ns, end.fin_ns);
+            text.push_str(&format!(
+                "; {other} did not close, and {} reset the connection {later} later",
+                names.role(first)
+            ));
+        }
+        None if end.closed_by_fin() => {
+            let open = time(close.half_closed_ns.unwrap_or(0));
+            text.push_str(&format!(
+                "; {other} never closed: half closed for {open}, as far as the capture goes"
+            ));
+        }
+        None => {}
+    }
+    text
+}
+
+/// Whether it was clean, and what was lost.
+fn loss(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
+    let clean = close.first_signal == Some(Signal::Fin) && close.answer == Some(Signal::Fin);
+    let mut text = String::new();
+    if clean && close.orig.rst_ns.is_none() && close.resp.rst_ns.is_none() {
+        text.push_str("; clean");
+    }
+    let mut lost = false;
+    for role in [Role::Orig, Role::Resp] {
+        let side = if role == Role::Orig { flow.orig } else { flow.orig.other() };
+        let missing = never_acknowledged(flow.end(side), flow.end(side.other()));
+        if missing > 0 {
+            lost = true;
+            let whose = names.role(role);
+            text.push_str(&format!("; {missing} bytes of {whose}'s were never acknowledged"));
+        }
+    }
+    if !lost {
+        text.push_str("; nothing lost");
+    }
+    text
+}
+
+/// A connection that nobody closed.
+fn unclosed(close: &Close, names: &Names<'_>) -> String {
+    match close.conn_state {
+        ConnState::S0 => {
+            let attempts = close.orig.control[0];
+            let times =
+                if attempts > 1 { format!(", sent {attempts} times,") } else { String::new() };
+            format!("{}'s SYN{times} was not answered", names.orig)
+        }
+        ConnState::S1 => "nobody has closed: open when the capture ends".into(),
+        _ if close.is_midstream() => "neither its beginning nor its end was captured".into(),
+        _ => "nobody has closed, as far as the capture goes".into(),
+    }
+}
+
+/// `FIN`, `RST` or `RST+ACK`.
+#[must_use]
+pub fn sign(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Fin => "FIN",
+        Signal::Rst => "RST",
+        Signal::RstAck => "RST+ACK",
+        Signal::Timeout => "a timeout",
+    }
+}
+
+fn after(later: u64, earlier: u64) -> String {
+    time(later.saturating_sub(earlier))
+}
+
+/// A duration as the field writes it: milliseconds to the microsecond, then seconds, then minutes.
+#[must_use]
+pub fn time(ns: u64) -> String {
+    let us = ns / 1_000;
+    match us {
+        0..10_000 => format!("{}.{:03} ms", us / 1_000, us % 1_000),
+        10_000..1_000_000 => format!("{}.{} ms", us / 1_000, us / 100 % 10),
+        1_000_000..600_000_000 => format!("{}.{:03} s", us / 1_000_000, us / 1_000 % 1_000),
+        _ => format!("{} min {} s", us / 60_000_000, us / 1_000_000 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        for (ns, text) in [
+            (0, "0.000 ms"),
+            (105_000, "0.105 ms"),
+            (1_355_000, "1.355 ms"),
+            (104_567_000, "104.5 ms"),
+            (69_999_000_000, "69.999 s"),
+            (3_725_000_000_000, "62 min 5 s"),
+        ] {
+            assert_eq!(time(ns), text);
+        }
+    }
+}
