@@ -5,11 +5,14 @@
 //! grow with the length of the input.
 
 pub mod detect;
+pub mod heads;
 pub mod input;
 pub mod link;
 pub mod pcap;
 pub mod pcapng;
+pub mod table;
 pub mod text;
+pub mod write;
 
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::Segment;
@@ -27,6 +30,8 @@ pub struct Seen<'a> {
     pub key: FlowKey,
     /// The segment.
     pub segment: Segment,
+    /// The length of its IP packet, headers included; 0 where the text does not tell.
+    pub ip_len: u32,
     /// The bytes of data that were captured: at most `segment.payload`, often fewer.
     pub payload: &'a [u8],
     /// A comment that stands with the packet (pcapng only).
@@ -124,6 +129,8 @@ pub struct Options {
     /// Mark segments whose TCP checksum is wrong, so that they move nothing, as in Zeek. Hosts
     /// that leave the sum to the network card show wrong ones in their own captures.
     pub checksums: bool,
+    /// Mark data that the snap length cut off, which Zeek takes for a gap.
+    pub gaps: bool,
 }
 
 /// Why an input could not be read at all.

@@ -4,7 +4,7 @@
 
 pub mod generate;
 
-use crate::doctor;
+use crate::{doctor, explain};
 use clap::{Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
@@ -29,6 +29,8 @@ pub struct Cli {
 pub enum Command {
     /// Check what this host offers, and say what teardown does without the rest
     Doctor(doctor::Args),
+    /// Read captures: how their connections closed, and what that says of each backend
+    Explain(Box<explain::Args>),
     /// Write the man pages and the shells' completions
     #[command(hide = true)]
     Generate(generate::Args),
@@ -42,6 +44,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Doctor(args) => doctor::run(&args),
+            Command::Explain(args) => explain::run(&args),
             Command::Generate(args) => generate::run(&args),
         }
     }

@@ -8,6 +8,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+pub mod explain;
 pub mod host;
 pub mod http;
 pub mod kernel;

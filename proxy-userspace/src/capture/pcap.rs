@@ -5,7 +5,7 @@ use super::link::{self, LinkType};
 use super::{Account, Damage, Error, Options, Seen, Sink};
 use pcap_parser::traits::PcapReaderIterator;
 use pcap_parser::{LegacyPcapReader, PcapBlockOwned, PcapError};
-use proxy_common::segment::BAD_CHECKSUM;
+use proxy_common::segment::{BAD_CHECKSUM, PAYLOAD_CUT};
 use proxy_common::wire::Refusal;
 use std::ops::ControlFlow;
 
@@ -159,12 +159,17 @@ impl Frame<'_> {
         account.segments += 1;
         let data = usize::from(packet.tcp_offset) + usize::from(packet.tcp_header_len);
         let end = data.saturating_add(packet.segment.payload as usize).min(bytes.len());
+        let payload = bytes.get(data..end).unwrap_or_default();
+        if options.gaps && payload.len() < packet.segment.payload as usize {
+            packet.segment.marks |= PAYLOAD_CUT;
+        }
         sink.segment(&Seen {
             number: account.packets,
             time_ns: self.time_ns,
             key: packet.key,
             segment: packet.segment,
-            payload: bytes.get(data..end).unwrap_or_default(),
+            ip_len: (data as u32).saturating_add(packet.segment.payload),
+            payload,
             comment: self.comment,
         })
     }

@@ -108,7 +108,15 @@ impl Reader {
             account.bad_checksums += 1;
             segment.marks |= BAD_CHECKSUM;
         }
-        sink.segment(&Seen { number, time_ns, key, segment, payload: line.tail, comment: None })
+        sink.segment(&Seen {
+            number,
+            time_ns,
+            key,
+            segment,
+            ip_len: 0,
+            payload: line.tail,
+            comment: None,
+        })
     }
 
     /// The connection and the segment of a line; `None` where it may be any of several's.

@@ -1,0 +1,299 @@
+//! HTTP/1 heads in captured bytes: what the connection was asked and answered.
+//!
+//! Nothing is reassembled: a head is read where a segment begins with one, as far as the snap
+//! length has kept it.
+
+use proxy_common::key::Side;
+use proxy_common::segment::Segment;
+
+/// Header fields that are looked at in one head.
+const FIELDS: usize = 64;
+/// Bytes of a request's target that are kept.
+const TARGET: usize = 80;
+
+/// What was said last each way, and how often.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heads {
+    /// Requests seen.
+    pub requests: u32,
+    /// Responses seen, interim ones (1xx) apart.
+    pub responses: u32,
+    /// The last request.
+    pub request: Option<Request>,
+    /// The last response.
+    pub response: Option<Response>,
+}
+
+/// A request's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: Box<str>,
+    /// The target, cut to a readable length.
+    pub target: Box<str>,
+    /// HTTP/1.0.
+    pub is_1_0: bool,
+    /// `Connection` says `close`.
+    pub close: bool,
+    /// `Connection` says `keep-alive`.
+    pub keep_alive: bool,
+}
+
+/// A response's head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// HTTP/1.0.
+    pub is_1_0: bool,
+    /// `Connection` says `close`.
+    pub close: bool,
+    /// `Connection` says `keep-alive`.
+    pub keep_alive: bool,
+    /// `Content-Length`.
+    pub length: Option<u64>,
+    /// `Transfer-Encoding` is there.
+    pub chunked: bool,
+    /// The sequence number behind the body, where the length tells it.
+    pub end: Option<u32>,
+    /// Who sent it.
+    pub sender: Side,
+}
+
+impl Heads {
+    /// Whether the last exchange has told that the connection ends with it (RFC 9112, 9.3).
+    #[must_use]
+    pub fn promise_close(&self) -> bool {
+        let (Some(request), Some(response)) = (&self.request, &self.response) else { return false };
+        response.close
+            || request.close
+            || (request.is_1_0 && !request.keep_alive)
+            || (response.is_1_0 && !response.keep_alive)
+    }
+
+    /// Whether the end of the last response is told by its length, and not by the close.
+    #[must_use]
+    pub fn is_framed(&self) -> bool {
+        self.response.as_ref().is_some_and(|response| {
+            let bodyless = matches!(response.status, 204 | 304)
+                || self.request.as_ref().is_some_and(|request| &*request.method == "HEAD");
+            response.length.is_some() || response.chunked || bodyless
+        })
+    }
+
+    /// `GET /health: 200`, in one line.
+    #[must_use]
+    pub fn line(&self) -> Option<String> {
+        let request =
+            self.request.as_ref().map(|request| format!("{} {}", request.method, request.target));
+        let response = self.response.as_ref().map(|response| response.status.to_string());
+        match (request, response) {
+            (None, None) => None,
+            (Some(request), None) => Some(format!("{request}: no answer")),
+            (None, Some(status)) => Some(format!("answer {status}")),
+            (Some(request), Some(status)) => Some(format!("{request}: {status}")),
+        }
+    }
+}
+
+/// A head in a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// A request's.
+    Request(Request),
+    /// A response's.
+    Response(Response),
+}
+
+impl Head {
+    /// The start line and what matters for the close, for the ladder.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let (start, close, length) = match self {
+            Self::Request(request) => {
+                let version = if request.is_1_0 { "1.0" } else { "1.1" };
+                let start = format!("{} {} HTTP/{version}", request.method, request.target);
+                (start, request.close, None)
+            }
+            Self::Response(response) => {
+                let version = if response.is_1_0 { "1.0" } else { "1.1" };
+                let start = format!("HTTP/{version} {}", response.status);
+                (start, response.close, response.length)
+            }
+        };
+        let mut words = start;
+        if let Some(length) = length {
+            words.push_str(&format!(", Content-Length: {length}"));
+        }
+        if close {
+            words.push_str(", Connection: close");
+        }
+        words
+    }
+}
+
+/// Reads the head that a segment's data begins with.
+#[inline]
+#[must_use]
+pub fn read(segment: &Segment, payload: &[u8]) -> Option<Head> {
+    match payload {
+        [b'H', b'T', b'T', b'P', b'/', b'1', ..] => response(segment, payload).map(Head::Response),
+        [b'A'..=b'Z', b'A'..=b'Z', ..] => request(payload).map(Head::Request),
+        _ => None,
+    }
+}
+
+impl Heads {
+    /// Takes a head into the account.
+    pub fn note(&mut self, head: &Head) {
+        match head {
+            Head::Request(request) => {
+                self.requests += 1;
+                self.request = Some(request.clone());
+            }
+            Head::Response(response) if response.status >= 200 => {
+                self.responses += 1;
+                self.response = Some(response.clone());
+            }
+            Head::Response(_) => {}
+        }
+    }
+}
+
+fn request(payload: &[u8]) -> Option<Request> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut parsed = httparse::Request::new(&mut fields);
+    let result = parsed.parse(payload);
+    // tcpdump shows the first line alone; a snap length cuts where it likes.
+    let (method, target, version) = match (result, parsed.method, parsed.path, parsed.version) {
+        (Ok(_), Some(method), Some(target), Some(version)) => (method, target, version),
+        (Ok(_), ..) => start_line(payload)?,
+        (Err(_), ..) => return None,
+    };
+    let connection = connection(parsed.headers);
+    let mut target = target;
+    if target.len() > TARGET {
+        let end = (0..=TARGET).rev().find(|&end| target.is_char_boundary(end)).unwrap_or(0);
+        target = &target[..end];
+    }
+    Some(Request {
+        method: method.into(),
+        target: target.into(),
+        is_1_0: version == 0,
+        close: connection.0,
+        keep_alive: connection.1,
+    })
+}
+
+/// `GET / HTTP/1.0` without the line's end.
+fn start_line(payload: &[u8]) -> Option<(&str, &str, u8)> {
+    let line = std::str::from_utf8(payload).ok()?;
+    let mut words = line.split(' ');
+    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    match version.trim_end() {
+        "HTTP/1.0" => Some((method, target, 0)),
+        "HTTP/1.1" => Some((method, target, 1)),
+        _ => None,
+    }
+}
+
+fn response(segment: &Segment, payload: &[u8]) -> Option<Response> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut parsed = httparse::Response::new(&mut fields);
+    let result = parsed.parse(payload).ok()?;
+    let (status, version) = match (parsed.code, parsed.version) {
+        (Some(status), Some(version)) => (status, version),
+        _ => {
+            let line = std::str::from_utf8(payload.get(..12)?).ok()?;
+            (line[9..].parse().ok()?, u8::from(&line[..8] == "HTTP/1.1"))
+        }
+    };
+    let (close, keep_alive) = connection(parsed.headers);
+    let field =
+        |name: &str| parsed.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+    let length: Option<u64> = field("content-length")
+        .and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
+    let end = match (result, length) {
+        (httparse::Status::Complete(head), Some(length)) => u32::try_from(length)
+            .ok()
+            .map(|length| segment.seq.wrapping_add(head as u32).wrapping_add(length)),
+        _ => None,
+    };
+    Some(Response {
+        status,
+        is_1_0: version == 0,
+        close,
+        keep_alive,
+        length,
+        chunked: field("transfer-encoding").is_some(),
+        end,
+        sender: segment.sender,
+    })
+}
+
+/// Whether `Connection` says `close` and `keep-alive`.
+fn connection(fields: &[httparse::Header<'_>]) -> (bool, bool) {
+    let says = |wanted: &str| {
+        fields
+            .iter()
+            .filter(|field| field.name.eq_ignore_ascii_case("connection"))
+            .filter_map(|field| std::str::from_utf8(field.value).ok())
+            .flat_map(|value| value.split(','))
+            .any(|option| option.trim().eq_ignore_ascii_case(wanted))
+    };
+    (says("close"), says("keep-alive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+
+    fn heads(payloads: &[&str]) -> Heads {
+        let mut heads = Heads::default();
+        let segment = Segment { seq: 1000, ..Segment::zeroed() };
+        for payload in payloads {
+            if let Some(head) = read(&segment, payload.as_bytes()) {
+                heads.note(&head);
+            }
+        }
+        heads
+    }
+
+    #[test]
+    fn the_threads_exchange() {
+        let heads = heads(&[
+            "GET / HTTP/1.0\r\nAccept: */*\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 365\r\nConnection: close\r\n\r\nbody",
+        ]);
+        assert_eq!(heads.line().as_deref(), Some("GET /: 200"));
+        assert!(heads.promise_close() && heads.is_framed());
+        let response = heads.response.unwrap();
+        assert_eq!((response.length, response.end), (Some(365), Some(1000 + 59 + 365)));
+    }
+
+    #[test]
+    fn a_first_line_is_enough() {
+        let heads = heads(&["POST /a HTTP/1.1", "HTTP/1.1 404 Not Found"]);
+        assert_eq!(heads.line().as_deref(), Some("POST /a: 404"));
+        assert!(!heads.promise_close());
+    }
+
+    #[test]
+    fn keep_alive_is_no_promise() {
+        let heads = heads(&[
+            "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ]);
+        assert_eq!((heads.requests, heads.responses), (1, 1));
+        assert!(!heads.promise_close() && heads.is_framed());
+    }
+
+    #[test]
+    fn other_bytes_are_no_heads() {
+        for payload in ["\x16\x03\x01", "SSH-2.0-x", "HELO there\r\n", "", "H", "HTTP/1"] {
+            assert_eq!(heads(&[payload]), Heads::default(), "{payload}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The connections of a capture: each segment steps its own, and each is given out when over.
+
+use super::Seen;
+use proxy_common::flow::{CLOSED, Flow, Input, Mode, UNFINISHED, begins_anew, expired, step};
+use proxy_common::key::FlowKey;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+const SECOND: u64 = 1_000_000_000;
+/// How often a connection is looked at, whether it is over.
+const CHECK: u64 = 5 * SECOND;
+/// How long a SYN is taken to be waiting for its answer; Linux gives up after about two minutes.
+const ATTEMPT: u64 = 130 * SECOND;
+/// Connections in a piece of the table's memory.
+const PIECE: usize = 256;
+
+/// When a connection that shows no end is taken to be another from its next segment on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Patience {
+    /// Half closed and idle connections stay the same for as long as the capture lasts.
+    #[default]
+    Long,
+    /// Zeek's timers: five minutes of silence end a connection.
+    Zeek,
+}
+
+/// A connection, as far as it was seen.
+#[derive(Clone, Debug)]
+pub struct Connection<T> {
+    /// In the order of their first segments, from 1.
+    pub number: u64,
+    /// Its ends.
+    pub key: FlowKey,
+    /// What is known of it.
+    pub flow: Flow,
+    /// What its observer keeps.
+    pub kept: T,
+    /// How often its place in the table was used before.
+    generation: u32,
+}
+
+/// Who wants to know of connections.
+pub trait Observer {
+    /// What is kept for each connection.
+    type Kept: Default;
+
+    /// A segment has moved a connection.
+    fn moved(&mut self, connection: &mut Connection<Self::Kept>, seen: &Seen<'_>);
+
+    /// A connection is over, or the capture is; nothing more comes of it.
+    fn over(&mut self, connection: &Connection<Self::Kept>) -> ControlFlow<()>;
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Table<O: Observer> {
+    /// Whom to tell.
+    pub observer: O,
+    patience: Patience,
+    mode: Mode,
+    index: FxHashMap<FlowKey, u32>,
+    pieces: Vec<Vec<Connection<O::Kept>>>,
+    free: Vec<u32>,
+    /// Every connection once, in the order in which they are to be looked at.
+    checks: VecDeque<(u64, u32, u32)>,
+    now_ns: u64,
+    begun: u64,
+}
+
+impl<O: Observer> Table<O> {
+    /// An empty table.
+    pub fn new(observer: O, patience: Patience) -> Self {
+        Self {
+            observer,
+            patience,
+            mode: Mode::OFFLINE,
+            index: FxHashMap::default(),
+            pieces: Vec::new(),
+            free: Vec::new(),
+            checks: VecDeque::new(),
+            now_ns: 0,
+            begun: 0,
+        }
+    }
+
+    /// From now on only segments with SYN, FIN or RST come.
+    pub fn sparse(&mut self) {
+        self.mode = Mode::SPARSE;
+    }
+
+    /// Connections begun so far.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Connections open or lately closed.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Steps the connection of a segment.
+    #[inline]
+    pub fn segment(&mut self, seen: &Seen<'_>) -> ControlFlow<()> {
+        // Clocks of several interfaces may go back by a little; the machine's never does.
+        self.now_ns = self.now_ns.max(seen.time_ns);
+        self.check()?;
+        let input = Input::Segment(&seen.segment);
+        let place = match self.index.get(&seen.key) {
+            Some(&place) => {
+                let connection = get(&mut self.pieces, place);
+                let another = begins_anew(&connection.flow, input)
+                    || is_past(&connection.flow, self.patience, self.now_ns);
+                if another {
+                    let flow = self.observer.over(connection);
+                    let kept = O::Kept::default();
+                    self.begun += 1;
+                    connection.number = self.begun;
+                    connection.flow = Flow::new();
+                    connection.kept = kept;
+                    flow?;
+                }
+                place
+            }
+            None => self.begin(&seen.key),
+        };
+        let connection = get(&mut self.pieces, place);
+        step(&mut connection.flow, &seen.key, input, self.mode, self.now_ns);
+        self.observer.moved(connection, seen);
+        ControlFlow::Continue(())
+    }
+
+    /// Whatever is known of a connection that is in the table.
+    pub fn find(&mut self, key: &FlowKey) -> Option<&mut Connection<O::Kept>> {
+        let place = *self.index.get(key)?;
+        Some(get(&mut self.pieces, place))
+    }
+
+    /// The capture is over: gives out what is left, in the order in which they began.
+    pub fn finish(&mut self) -> ControlFlow<()> {
+        let mut left: Vec<u32> = self.index.values().copied().collect();
+        left.sort_by_key(|&place| get(&mut self.pieces, place).number);
+        for place in left {
+            let connection = get(&mut self.pieces, place);
+            if !connection.flow.has(CLOSED) {
+                connection.flow.marks |= UNFINISHED;
+            }
+            self.observer.over(connection)?;
+        }
+        self.index.clear();
+        self.pieces.clear();
+        self.free.clear();
+        self.checks.clear();
+        ControlFlow::Continue(())
+    }
+
+    /// Makes a place for a new connection.
+    fn begin(&mut self, key: &FlowKey) -> u32 {
+        self.begun += 1;
+        let (number, flow) = (self.begun, Flow::new());
+        let place = match self.free.pop() {
+            Some(place) => {
+                let connection = get(&mut self.pieces, place);
+                connection.number = number;
+                connection.key = *key;
+                connection.flow = flow;
+                place
+            }
+            None => {
+                if self.pieces.last().is_none_or(|piece| piece.len() == PIECE) {
+                    self.pieces.push(Vec::with_capacity(PIECE));
+                }
+                let place = (self.pieces.len() - 1) * PIECE;
+                let piece = self.pieces.last_mut().expect("a piece was just pushed");
+                let kept = O::Kept::default();
+                piece.push(Connection { number, key: *key, flow, kept, generation: 0 });
+                (place + piece.len() - 1) as u32
+            }
+        };
+        self.index.insert(*key, place);
+        let generation = get(&mut self.pieces, place).generation;
+        self.checks.push_back((self.now_ns, place, generation));
+        place
+    }
+
+    /// Gives out connections that nothing more will come of.
+    #[inline]
+    fn check(&mut self) -> ControlFlow<()> {
+        while let Some(&(since, ..)) = self.checks.front()
+            && self.now_ns - since > CHECK
+        {
+            self.check_first()?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn check_first(&mut self) -> ControlFlow<()> {
+        let Some((_, place, generation)) = self.checks.pop_front() else {
+            return ControlFlow::Continue(());
+        };
+        let connection = get(&mut self.pieces, place);
+        if connection.generation != generation {
+            return ControlFlow::Continue(());
+        }
+        if !is_past(&connection.flow, self.patience, self.now_ns) {
+            self.checks.push_back((self.now_ns, place, generation));
+            return ControlFlow::Continue(());
+        }
+        self.index.remove(&connection.key);
+        let flow = self.observer.over(connection);
+        connection.kept = O::Kept::default();
+        connection.generation = generation.wrapping_add(1);
+        self.free.push(place);
+        flow
+    }
+}
+
+fn get<T>(pieces: &mut [Vec<Connection<T>>], place: u32) -> &mut Connection<T> {
+    &mut pieces[place as usize / PIECE][place as usize % PIECE]
+}
+
+/// Whether a segment that comes now belongs to another connection.
+fn is_past(flow: &Flow, patience: Patience, now_ns: u64) -> bool {
+    match patience {
+        Patience::Zeek => expired(flow, now_ns),
+        Patience::Long => {
+            let answered = flow.end(flow.orig.other()).segments > 0;
+            let silence = now_ns.saturating_sub(flow.last_ns);
+            // Without an answer there is nothing that could still be open.
+            flow.has(CLOSED) && expired(flow, now_ns) || !answered && silence > ATTEMPT
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Writing pcapng: control segments with their closes, as Wireshark and [`super::pcapng`] read it.
+
+pub mod blocks;
+pub mod packet;
+pub mod rotate;

@@ -1,0 +1,196 @@
+//! `teardown explain`: how the connections of a capture closed.
+
+pub mod collect;
+pub mod columns;
+pub mod names;
+pub mod output;
+
+use crate::capture::detect::Kind;
+use crate::capture::input::{Input, Progress};
+use crate::capture::table::{Patience, Table};
+use crate::capture::{self, Account, Clock, Options};
+use crate::cli::Usage;
+use crate::report::filter::Filter;
+use clap::ValueEnum;
+use collect::{Collector, Feed};
+use names::Placeholders;
+use output::Shown;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+/// The arguments of `explain`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Captures: pcap, pcapng, either with gzip or zstd, or the text of tcpdump; `-` is standard
+    /// input. Several are read as one, in this order
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// What the files are, instead of finding out
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub format: Option<Kind>,
+    /// One JSON object a line, as in `tail`
+    #[arg(long, conflicts_with_all = ["ladder", "svg", "all"])]
+    pub json: bool,
+    /// Write the connections in another program's words
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with_all = ["json", "ladder", "svg", "all"])]
+    pub format_out: Option<Foreign>,
+    /// Show what each end sent, and what it means
+    #[arg(long)]
+    pub ladder: bool,
+    /// Only the connection with this number, and its ladder
+    #[arg(long, short = 'c', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub connection: Option<u64>,
+    /// Write the ladder of the one connection as a picture
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// A line for every connection, however many there are
+    #[arg(long, short = 'a')]
+    pub all: bool,
+    /// Leave out segments with a wrong TCP checksum. Hosts that leave the sum to the network card
+    /// have wrong ones in their own captures
+    #[arg(long)]
+    pub checksums: bool,
+    /// Judge as Zeek does: a connection is over after five minutes of silence (sooner where it was
+    /// not established), and data that the snap length cut off is a gap. `--format-out zeek`
+    /// implies it
+    #[arg(long)]
+    pub zeek: bool,
+    /// This address is the proxy: the ladders say so
+    #[arg(long, value_name = "ADDR")]
+    pub proxy: Option<std::net::IpAddr>,
+    /// What is shown at all.
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+/// Other programs' words for connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Foreign {
+    /// Zeek's conn.log
+    Zeek,
+    /// Suricata's eve.json, event type `flow`
+    Eve,
+    /// One JSON object a line with IPFIX's information elements, both directions in one
+    IpfixJson,
+}
+
+/// What a reading came to.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// Each file with its account.
+    pub accounts: Vec<(String, Account)>,
+    /// Connections in all.
+    pub connections: u64,
+    /// Connections that were not judged.
+    pub doubtful: u64,
+    /// The first and the last segment's time.
+    pub span_ns: Option<(u64, u64)>,
+}
+
+impl Reading {
+    /// Whether any file is damaged.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.accounts.iter().any(|(_, account)| account.damage.is_some())
+    }
+
+    /// Whether the times are dates.
+    #[must_use]
+    pub fn has_dates(&self) -> bool {
+        self.accounts.iter().all(|(_, account)| account.clock == Clock::Date)
+    }
+}
+
+/// How files are read.
+#[derive(Clone, Debug, Default)]
+pub struct How {
+    /// What they are, and whether checksums count.
+    pub options: Options,
+    /// When a connection is over.
+    pub patience: Patience,
+    /// Which connections are shown.
+    pub filter: Filter,
+    /// Only this one.
+    pub only: Option<u64>,
+    /// Say on a terminal how far the reading is.
+    pub progress: bool,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// Where a file cannot be read, or nothing can be written.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let zeek = args.zeek || args.format_out == Some(Foreign::Zeek);
+    let how = How {
+        options: Options { kind: args.format, checksums: args.checksums, gaps: zeek },
+        patience: if zeek { Patience::Zeek } else { Patience::Long },
+        filter: args.filter.clone(),
+        only: args.connection,
+        progress: io::stderr().is_terminal(),
+    };
+    let placeholders = Rc::new(Placeholders::default());
+    let shown = Shown::new(args, Rc::clone(&placeholders));
+    let (mut shown, reading) = read(&args.files, &how, shown, &placeholders)?;
+    shown.finish(&reading)?;
+    if let Some(number) = args.connection
+        && shown.count() == 0
+    {
+        let most = reading.connections;
+        return Err(Usage(format!("there is no connection {number}: they are 1 to {most}")).into());
+    }
+    let damaged = reading.is_damaged();
+    Ok(if damaged { ExitCode::from(crate::cli::FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Reads all `files` as one capture.
+///
+/// # Errors
+/// Where a file cannot be read at all.
+pub fn read<O: collect::Output>(
+    files: &[PathBuf],
+    how: &How,
+    output: O,
+    names: &Placeholders,
+) -> anyhow::Result<(O, Reading)> {
+    let mut reading = Reading::default();
+    let collector = Collector::new(output, how.filter.clone(), how.only);
+    let mut table = Table::new(collector, how.patience);
+    for path in files {
+        let input = Input::open(path, how.options.kind)?;
+        let name = input.name.clone();
+        let progress = Rc::clone(&input.progress);
+        let meter = how.progress && progress.total > LARGE;
+        let mut feed = Feed {
+            table: &mut table,
+            names,
+            progress: &mut || {
+                if meter {
+                    show_progress(&name, &progress);
+                }
+            },
+            span_ns: &mut reading.span_ns,
+            segments: 0,
+        };
+        let account = capture::read(input, &how.options, &mut feed)?;
+        if meter {
+            // The meter's line goes away.
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+        reading.accounts.push((name, account));
+    }
+    let _ = table.finish();
+    reading.connections = table.begun();
+    reading.doubtful = table.observer.doubtful;
+    Ok((table.observer.output, reading))
+}
+
+/// Files above this size show how far they are read.
+const LARGE: u64 = 32 << 20;
+
+fn show_progress(name: &str, progress: &Progress) {
+    let percent = progress.read.get().saturating_mul(100) / progress.total.max(1);
+    let _ = write!(io::stderr(), "\r{name}: {percent} %");
+}

@@ -1,0 +1,206 @@
+//! Between the table of connections and what is shown of them.
+
+use super::names::Placeholders;
+use crate::capture::heads::{self, Heads};
+use crate::capture::table::{Connection, Observer, Table};
+use crate::capture::{Seen, Sink};
+use crate::report::export::Traffic;
+use crate::report::filter::Filter;
+use crate::report::label::Label;
+use crate::report::ladder::Ladder;
+use crate::report::record::Record;
+use crate::report::story::Facts;
+use proxy_common::flow::Flow;
+use proxy_common::key::{Endpoint, FlowKey};
+use proxy_common::segment::ACK;
+use proxy_common::verdict::{self, Close};
+use std::ops::ControlFlow;
+
+/// What is kept of a connection beside its flow.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Times that the flow does not hold.
+    pub facts: Facts,
+    /// Bytes of IP packets by side; [`u64::MAX`] where the text does not tell.
+    pub ip_bytes: [u64; 2],
+    /// All flags that each side set.
+    pub flags: [u8; 2],
+    /// HTTP heads, if there were any.
+    pub heads: Option<Box<Heads>>,
+    /// The ladder, where it may be shown.
+    pub ladder: Option<Box<Ladder>>,
+    /// Segments of it may have been left out.
+    pub doubtful: bool,
+}
+
+/// A connection of which nothing more comes.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// Its number in the capture.
+    pub number: u64,
+    /// Its ends.
+    pub key: &'a FlowKey,
+    /// What the machine knows of it.
+    pub flow: &'a Flow,
+    /// How it closed.
+    pub close: &'a Close,
+    /// What else is known.
+    pub kept: &'a Kept,
+}
+
+impl<'a> Ended<'a> {
+    /// The close as every tail shows it.
+    #[must_use]
+    pub fn record(&self) -> Record<'a> {
+        Record {
+            close: self.close,
+            unix_ns: self.close.ended_ns.cast_signed(),
+            label: Label::default(),
+            rst_reason: None,
+            half_open_ns: None,
+        }
+    }
+
+    /// What other vocabularies count.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic<'a> {
+        let (orig, resp) = (self.flow.orig.index(), self.flow.orig.other().index());
+        let told = |bytes: u64| (bytes != u64::MAX).then_some(bytes);
+        Traffic {
+            number: self.number,
+            ip_bytes: [told(self.kept.ip_bytes[orig]), told(self.kept.ip_bytes[resp])],
+            flags: [self.kept.flags[orig], self.kept.flags[resp]],
+            gaps: self.flow.ends.iter().map(|end| end.gaps).sum(),
+            service: self.kept.heads.as_ref().map(|_| "http"),
+        }
+    }
+}
+
+/// Takes connections one by one.
+pub trait Output {
+    /// How many connections' ladders it can show, the first ones.
+    fn ladders(&self) -> u64;
+
+    /// A connection that passes the filter.
+    fn close(&mut self, ended: &Ended<'_>) -> ControlFlow<()>;
+}
+
+/// Looks at each segment, and at each connection that is over.
+#[derive(Debug)]
+pub struct Collector<O> {
+    /// Who shows them.
+    pub output: O,
+    filter: Filter,
+    only: Option<u64>,
+    /// Connections that the filter let pass.
+    pub shown: u64,
+    /// Connections that were not judged.
+    pub doubtful: u64,
+}
+
+impl<O: Output> Collector<O> {
+    /// For connections that pass `filter`, or for the one with the number `only`.
+    pub fn new(output: O, filter: Filter, only: Option<u64>) -> Self {
+        Self { output, filter, only, shown: 0, doubtful: 0 }
+    }
+}
+
+impl<O: Output> Observer for Collector<O> {
+    type Kept = Kept;
+
+    #[inline]
+    fn moved(&mut self, connection: &mut Connection<Kept>, seen: &Seen<'_>) {
+        let Connection { kept, flow, number, .. } = connection;
+        let segment = &seen.segment;
+        let side = segment.sender.index();
+        kept.flags[side] |= segment.flags;
+        kept.ip_bytes[side] = match seen.ip_len {
+            0 => u64::MAX,
+            len => kept.ip_bytes[side].saturating_add(u64::from(len)),
+        };
+        if segment.payload > 0 {
+            kept.facts.last_data_ns[side] = seen.time_ns;
+        }
+        let peer = flow.end(segment.sender.other());
+        if peer.fins != 0
+            && segment.has(ACK)
+            && segment.ack == peer.fin_end()
+            && kept.facts.fin_acked_ns[side ^ 1] == 0
+        {
+            kept.facts.fin_acked_ns[side ^ 1] = seen.time_ns;
+        }
+        let head = heads::read(segment, seen.payload);
+        if let Some(head) = &head {
+            kept.heads.get_or_insert_default().note(head);
+        }
+        let wanted = match self.only {
+            Some(only) => *number == only,
+            None => *number <= self.output.ladders(),
+        };
+        if wanted {
+            let words = head.map(|head| head.words());
+            kept.ladder.get_or_insert_default().note(segment, flow, seen.time_ns, words);
+        }
+    }
+
+    fn over(&mut self, connection: &Connection<Kept>) -> ControlFlow<()> {
+        let Connection { number, key, flow, kept, .. } = connection;
+        if kept.doubtful {
+            self.doubtful += 1;
+            return ControlFlow::Continue(());
+        }
+        let close = verdict::close(key, flow);
+        let ended = Ended { number: *number, key, flow, close: &close, kept };
+        let chosen = self.only.is_none_or(|only| only == *number);
+        if !chosen || !self.filter.passes(&ended.record()) {
+            return ControlFlow::Continue(());
+        }
+        self.shown += 1;
+        self.output.close(&ended)
+    }
+}
+
+/// A capture's sink: the table, the names that stand for addresses, and the progress.
+pub struct Feed<'a, O: Observer> {
+    /// The connections.
+    pub table: &'a mut Table<O>,
+    /// What placeholders stand for.
+    pub names: &'a Placeholders,
+    /// Called now and then.
+    pub progress: &'a mut dyn FnMut(),
+    /// First and last time.
+    pub span_ns: &'a mut Option<(u64, u64)>,
+    /// Segments so far.
+    pub segments: u64,
+}
+
+/// Segments between two looks at the progress.
+const STRIDE: u64 = 1 << 16;
+
+impl<O: Output> Sink for Feed<'_, Collector<O>> {
+    #[inline]
+    fn segment(&mut self, seen: &Seen<'_>) -> ControlFlow<()> {
+        self.segments += 1;
+        if self.segments.is_multiple_of(STRIDE) {
+            (self.progress)();
+        }
+        match self.span_ns {
+            Some((_, last)) => *last = (*last).max(seen.time_ns),
+            None => *self.span_ns = Some((seen.time_ns, seen.time_ns)),
+        }
+        self.table.segment(seen)
+    }
+
+    fn name(&mut self, endpoint: &Endpoint, name: &str) {
+        self.names.add(endpoint, name);
+    }
+
+    fn doubt(&mut self, key: &FlowKey) -> bool {
+        let Some(connection) = self.table.find(key) else { return false };
+        !std::mem::replace(&mut connection.kept.doubtful, true)
+    }
+
+    fn sparse(&mut self) {
+        self.table.sparse();
+    }
+}

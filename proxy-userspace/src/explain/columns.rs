@@ -1,0 +1,297 @@
+//! What people see: lines, ladders, a summary where there is too much, and the findings.
+
+use super::collect::{Ended, Output};
+use super::names::Placeholders;
+use super::output::notes;
+use super::{Args, Reading};
+use crate::report::clock::Stamp;
+use crate::report::columns::{self, HEADER, Paint};
+use crate::report::label::Label;
+use crate::report::ladder::{svg, text};
+use crate::report::story::{self, CLIENT_AND_SERVER, Names};
+use crate::report::summary::Summary;
+use crate::report::verdicts::{Case, Verdicts};
+use jiff::tz::TimeZone;
+use proxy_common::key::Endpoint;
+use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// Connections that fit on a screen, each on its line; of more, a summary says more.
+const SCREEN: usize = 40;
+
+/// The form for people.
+pub struct Columns {
+    names: Rc<Placeholders>,
+    proxy: Option<std::net::IpAddr>,
+    ladder: bool,
+    single: bool,
+    all: bool,
+    svg: Option<PathBuf>,
+    paint: Paint,
+    strokes: text::Strokes,
+    stamp: Stamp,
+    /// Lines that may yet be shown, with their connections' numbers and ladders.
+    kept: Vec<(u64, Vec<u8>, String)>,
+    picture: Option<String>,
+    summary: Summary,
+    verdicts: Verdicts,
+    count: u64,
+    failed: Option<io::Error>,
+}
+
+impl Columns {
+    /// As `args` ask for it.
+    #[must_use]
+    pub fn new(args: &Args, names: Rc<Placeholders>) -> Self {
+        let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+            .is_none_or(|value| value.to_ascii_lowercase().replace('-', "").contains("utf8"));
+        let unicode = utf8 || !io::stdout().is_terminal();
+        Self {
+            names,
+            proxy: args.proxy,
+            ladder: args.ladder,
+            single: args.connection.is_some(),
+            all: args.all,
+            svg: args.svg.clone(),
+            paint: Paint { colour: columns_colour() },
+            strokes: if unicode { text::UNICODE } else { text::ASCII },
+            // Times of captures are shown in this host's zone, as tcpdump shows them; those of
+            // texts as they stand there.
+            stamp: if args.format == Some(crate::capture::detect::Kind::Text) {
+                Stamp::in_zone(TimeZone::UTC)
+            } else {
+                Stamp::local()
+            },
+            kept: Vec::new(),
+            picture: None,
+            summary: Summary::default(),
+            verdicts: Verdicts::default(),
+            count: 0,
+            failed: None,
+        }
+    }
+
+    /// Times are shown as the text has them.
+    pub fn show_times_as_they_stand(&mut self) {
+        self.stamp = Stamp::in_zone(TimeZone::UTC);
+    }
+
+    /// Connections shown.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Connections whose ladders are kept.
+    #[must_use]
+    pub fn ladders(&self) -> u64 {
+        if self.ladder { u64::MAX } else { SCREEN as u64 }
+    }
+
+    /// Takes a connection.
+    pub fn close(&mut self, ended: &Ended<'_>) -> ControlFlow<()> {
+        self.count += 1;
+        let record = ended.record();
+        self.summary.add(&record);
+        let heads = ended.kept.heads.as_deref();
+        self.verdicts.add(&Case {
+            number: ended.number,
+            close: ended.close,
+            flow: ended.flow,
+            facts: &ended.kept.facts,
+            promised_close: heads.is_some_and(|heads| heads.promise_close()),
+            response_end: heads.and_then(|heads| heads.response.as_ref()?.end),
+            exchange: heads.and_then(|heads| heads.line()),
+        });
+        if !self.all && !self.ladder && self.count as usize > SCREEN {
+            self.kept.clear();
+            return ControlFlow::Continue(());
+        }
+        let mut line = format!("{:>5} ", ended.number).into_bytes();
+        columns::close(&mut line, &record, &mut self.stamp, self.paint);
+        let ends = [&ended.close.orig.endpoint, &ended.close.resp.endpoint];
+        self.names.restore(&mut line, ends);
+        let ladder = self.draw(ended);
+        if self.all || self.ladder && self.count as usize > SCREEN {
+            self.stream(&line, &ladder);
+        } else {
+            self.kept.push((ended.number, line, ladder));
+        }
+        if self.failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// What the ends of a connection are called in its story.
+    fn call(&self, ended: &Ended<'_>) -> Names<'static> {
+        let is_proxy = |end: &Endpoint| {
+            self.proxy.is_some_and(|proxy| crate::report::put::address(end) == proxy)
+        };
+        let mut names = CLIENT_AND_SERVER;
+        if is_proxy(&ended.close.orig.endpoint) {
+            names.orig = "the proxy";
+        } else if is_proxy(&ended.close.resp.endpoint) {
+            names.resp = "the proxy";
+        }
+        names
+    }
+
+    /// The story and the ladder, if the ladder was kept.
+    fn draw(&mut self, ended: &Ended<'_>) -> String {
+        let mut out = String::new();
+        let Some(ladder) = &ended.kept.ladder else { return out };
+        let names = self.call(ended);
+        let story = story::tell(ended.close, ended.flow, &ended.kept.facts, &names);
+        let ends = [&ended.close.orig.endpoint, &ended.close.resp.endpoint]
+            .map(|end| self.names.endpoint(end));
+        let [orig, resp] = &ends;
+        let title = format!(
+            "Connection {}: {orig} to {resp}, {} ({}), {}",
+            ended.number,
+            ended.close.conn_state.as_str(),
+            ended.close.history.as_str(),
+            story::time(ended.close.duration_ns),
+        );
+        let exchange = ended.kept.heads.as_ref().and_then(|heads| heads.line());
+        out.push_str(&format!("{title}\n"));
+        if let Some(exchange) = exchange {
+            out.push_str(&format!("{exchange}\n"));
+        }
+        out.push_str(&format!("{}.\n\n", capitalised(&story)));
+        let called = [orig.as_str(), resp.as_str()];
+        text::put(&mut out, ladder, ended.flow, &names, called, self.strokes);
+        if self.svg.is_some() {
+            let caption = svg::Caption { title: &title, story: &story, ends: called };
+            self.picture = Some(svg::picture(ladder, ended.flow, &names, &caption));
+        }
+        out
+    }
+
+    /// Writes a line at once.
+    fn stream(&mut self, line: &[u8], ladder: &str) {
+        let mut out = io::stdout().lock();
+        let mut write = || -> io::Result<()> {
+            if self.count == 1 {
+                write!(out, "    # {HEADER}")?;
+            }
+            out.write_all(line)?;
+            if self.ladder { write!(out, "\n{ladder}\n") } else { Ok(()) }
+        };
+        if let Err(error) = write() {
+            self.failed = Some(error);
+        }
+    }
+
+    /// Says the rest.
+    ///
+    /// # Errors
+    /// Where it cannot be written, or `--svg` has no single connection to draw.
+    pub fn finish(&mut self, reading: &Reading) -> anyhow::Result<()> {
+        if let Some(error) = self.failed.take() {
+            return Err(error.into());
+        }
+        let mut out = Vec::new();
+        for (name, account) in &reading.accounts {
+            let kind = format!("{:?}", account.kind).to_lowercase();
+            let (packets, segments) = (account.packets, account.segments);
+            writeln!(out, "{name}: {kind}, {packets} packets, {segments} TCP segments")?;
+        }
+        self.put_lines(&mut out, reading)?;
+        if reading.doubtful > 0 {
+            writeln!(out, "\n{} connection(s) are not judged: see below", reading.doubtful)?;
+        }
+        for (backend, findings) in self.verdicts.rows() {
+            let name = self.names.endpoint(&backend.endpoint);
+            writeln!(out, "\n{name}: {} connection(s)", backend.connections)?;
+            for finding in findings {
+                writeln!(out, "  - {}", finding.text)?;
+                if let Some(rule) = &finding.rule {
+                    writeln!(out, "    teardown's rule for it: {}", rule_for(&name, rule))?;
+                }
+            }
+        }
+        let notes = notes(reading);
+        if !notes.is_empty() {
+            writeln!(out)?;
+        }
+        for note in notes {
+            writeln!(out, "Note: {note}")?;
+        }
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&out)?;
+        stdout.flush()?;
+        self.draw_picture()
+    }
+
+    fn put_lines(&mut self, out: &mut Vec<u8>, reading: &Reading) -> io::Result<()> {
+        let count = self.count;
+        self.kept.sort_by_key(|(number, ..)| *number);
+        if !self.kept.is_empty() {
+            write!(out, "\n    # {HEADER}")?;
+            for (_, line, _) in &self.kept {
+                out.write_all(line)?;
+            }
+        }
+        if self.ladder || self.single || count == 1 {
+            for (_, _, ladder) in &self.kept {
+                write!(out, "\n{ladder}")?;
+            }
+        }
+        if count as usize > SCREEN {
+            writeln!(out, "\n{} connections, {count} shown\n", reading.connections)?;
+            self.summary.print(out, &|_| Label::default());
+            if !self.all && !self.ladder {
+                writeln!(
+                    out,
+                    "\nLook closer: --all for a line each, --connection N for a ladder, \
+                     --state, --first, --signal, --answer, --host and --port to choose"
+                )?;
+            }
+        } else if count == 0 {
+            writeln!(out, "\nno connection is shown, of {}", reading.connections)?;
+        }
+        Ok(())
+    }
+
+    fn draw_picture(&mut self) -> anyhow::Result<()> {
+        let Some(path) = &self.svg else { return Ok(()) };
+        if self.count != 1 {
+            let what = format!(
+                "--svg draws one connection, of {}: choose with --connection N",
+                self.count
+            );
+            return Err(crate::cli::Usage(what).into());
+        }
+        let Some(picture) = self.picture.take() else { return Ok(()) };
+        std::fs::write(path, picture)
+            .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))
+    }
+}
+
+impl Output for Columns {
+    fn ladders(&self) -> u64 {
+        self.ladders()
+    }
+
+    fn close(&mut self, ended: &Ended<'_>) -> ControlFlow<()> {
+        self.close(ended)
+    }
+}
+
+/// The words that make the rule, as they are typed.
+fn rule_for(backend: &str, rule: &str) -> String {
+    format!("teardown watch --policy '{backend} {rule}'")
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Colour on a terminal, unless `NO_COLOR` is set (no-color.org).
+fn columns_colour() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && io::stdout().is_terminal()
+}
