@@ -1,31 +1,49 @@
 //! The checks of form, all with warnings denied.
 
-use anyhow::{Context as _, Result};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
     command::{loudly, step},
     ebpf, setup, workspace,
 };
 
-/// Runs them all; the first that fails ends it.
-pub(crate) fn lint() -> Result<()> {
-    step("rustfmt", || loudly(workspace::cargo().args(["fmt", "--all", "--check"])))?;
-    step("clippy, for the host", || {
+/// A check's name, and how it is run.
+type Check = (&'static str, fn() -> Result<()>);
+
+const CHECKS: [Check; 5] = [
+    ("rustfmt", || loudly(workspace::cargo().args(["fmt", "--all", "--check"]))),
+    ("clippy, for the host", || {
         let args = ["clippy", "--all-targets", "--locked", "--", "--deny", "warnings"];
         loudly(workspace::cargo().args(args))
-    })?;
-    step("clippy, for the kernel side", clippy_ebpf)?;
-    step("cargo-deny: licences, bans, sources", || {
+    }),
+    ("clippy, for the kernel side", clippy_ebpf),
+    ("cargo-deny: licences, bans, sources", || {
         let deny = setup::cargo_deny().context("cargo-deny is gone")?;
-        let mut cargo = std::process::Command::new(deny);
-        cargo.current_dir(workspace::root());
         // Advisories need a database that is fetched from elsewhere than the registry.
-        loudly(cargo.args(["check", "licenses", "bans", "sources"]))
-    })?;
-    step("the documentation", || {
+        let args = ["check", "licenses", "bans", "sources"];
+        loudly(Command::new(deny).args(args).current_dir(workspace::root()))
+    }),
+    ("the documentation", || {
         let mut cargo = workspace::cargo();
         loudly(cargo.args(["doc", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "--deny warnings"))
-    })
+    }),
+];
+
+/// Runs them all, also after one that failed.
+pub(crate) fn lint() -> Result<()> {
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        if let Err(error) = step(name, check) {
+            eprintln!("    {error:#}");
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join("; "));
+    }
+    Ok(())
 }
 
 /// The clippy of the kernel side's own compiler, run by our cargo.
@@ -34,7 +52,7 @@ fn clippy_ebpf() -> Result<()> {
     let target_dir = workspace::target_dir();
     let linker = ebpf::find_linker([target_dir.as_path()]).context("bpf-linker is gone")?;
     let cargo = workspace::cargo();
-    let mut clippy = std::process::Command::new(compiler.cargo_clippy());
+    let mut clippy = Command::new(compiler.cargo_clippy());
     clippy.env("CARGO", cargo.get_program()).current_dir(workspace::root());
     clippy.arg("clippy").arg("--target-dir").arg(target_dir.join("ebpf"));
     ebpf::prepare(&mut clippy, &compiler, &linker, std::env::consts::ARCH);
