@@ -1,12 +1,11 @@
 //! `http-check` and `tcp-check` lines.
 
-use super::address::{self, Address, Use};
 use super::args::Args;
-use super::check::{Check, Connect, Expect, HttpSend, Pattern, Step, TextMatch};
+use crate::http::health::script::{Connect, Expect, HttpSend, Pattern, Script, Step, TextMatch};
 use crate::near;
 
 /// Reads an `http-check` line, its first word taken.
-pub(super) fn http_check(args: &mut Args<'_>, to: &mut Check) {
+pub(super) fn http_check(args: &mut Args<'_>, to: &mut Script) {
     const KNOWN: [&str; 4] = ["connect", "disable-on-404", "expect", "send"];
     const OTHERS: [&str; 4] = ["comment", "send-state", "set-var", "unset-var"];
     match args.next() {
@@ -20,7 +19,7 @@ pub(super) fn http_check(args: &mut Args<'_>, to: &mut Check) {
 }
 
 /// Reads a `tcp-check` line, its first word taken.
-pub(super) fn tcp_check(args: &mut Args<'_>, to: &mut Check) {
+pub(super) fn tcp_check(args: &mut Args<'_>, to: &mut Script) {
     const KNOWN: [&str; 4] = ["connect", "expect", "send", "send-binary"];
     const OTHERS: [&str; 6] =
         ["comment", "send-lf", "send-binary-lf", "set-var", "set-var-fmt", "unset-var"];
@@ -78,10 +77,11 @@ fn connect(args: &mut Args<'_>) -> Option<Connect> {
             "port" => model.port = args.number(word, 1..=u16::MAX),
             "addr" => {
                 let text = args.need(word, "an address without a port")?;
-                match address::parse(text, Use::CheckHost).map(|mut list| list.pop()) {
-                    Ok(Some(Address::Tcp { host, .. })) => model.host = Some(host),
-                    Ok(_) => args.wrong("'addr' expects an IPv4 or IPv6 address"),
-                    Err(why) => args.wrong(format!("'addr': {why}")),
+                match text.parse() {
+                    Ok(ip) => model.host = Some(ip),
+                    Err(_) => {
+                        args.wrong(format!("'addr' expects an IPv4 or IPv6 address, not '{text}'"))
+                    }
                 }
             }
             "comment" => {

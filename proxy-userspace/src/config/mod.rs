@@ -9,7 +9,6 @@ pub mod address;
 mod args;
 mod balance;
 mod bind;
-pub mod check;
 mod check_lines;
 mod condition;
 pub mod diag;

@@ -1,11 +1,11 @@
 //! The checked, typed model of a configuration. Times are milliseconds; `None` is "not set".
 
 use super::address::Address;
-use super::check::Check;
 use super::log::LogTarget;
 use super::options::{CloseMode, Switches};
 use super::token::Position;
 use crate::http::acl::{Condition, Test};
+use crate::http::health::script::Script;
 use crate::http::rules::{HeadEdit, RequestAction, Rule};
 use crate::policy::words::Wishes;
 use std::path::PathBuf;
@@ -261,7 +261,7 @@ pub struct Settings {
     /// `default-server`: what servers begin with.
     pub default_server: ServerSettings,
     /// `option httpchk`, `option tcp-check`, `http-check` and `tcp-check` lines.
-    pub check: Check,
+    pub check: Script,
     /// `errorfile`: the status code, and the whole response as it goes out.
     pub error_files: Vec<(u16, Vec<u8>)>,
     /// `stats` lines.
@@ -551,7 +551,7 @@ impl Default for Settings {
             http_reuse: Reuse::Safe,
             default_backend: None,
             default_server: ServerSettings::default(),
-            check: Check::default(),
+            check: Script::default(),
             error_files: Vec::new(),
             stats: Stats::default(),
         }

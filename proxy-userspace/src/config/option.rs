@@ -1,11 +1,11 @@
 //! `option` lines.
 
 use super::args::Args;
-use super::check::CheckKind;
 use super::directives::{self, Places};
 use super::model::{ForwardFor, LogFormat, Settings};
 use super::options::{CLOSE_MODES, CloseMode, SWITCHES};
 use super::proxy::section_name;
+use crate::http::health::script::CheckKind;
 use crate::near;
 
 /// Reads an `option` line, its first word taken.

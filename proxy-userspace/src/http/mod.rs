@@ -19,6 +19,7 @@ mod exchange;
 pub mod format;
 pub mod framing;
 pub mod head;
+pub mod health;
 pub mod hooks;
 pub mod listener;
 pub mod live;

@@ -1,10 +1,11 @@
-//! `option httpchk`, `option tcp-check`, and the steps that `http-check` and `tcp-check` lines give.
+//! What a health check does: `option httpchk`, `option tcp-check`, and the steps that `http-check`
+//! and `tcp-check` lines give.
 
-use super::address::Host;
+use std::net::IpAddr;
 
-/// How a backend's servers are checked.
+/// How a backend's servers are checked; as the configuration says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Check {
+pub struct Script {
     /// What is spoken.
     pub kind: CheckKind,
     /// `option httpchk`'s own method, target and version.
@@ -48,7 +49,7 @@ pub struct Connect {
     /// `port`; the server's check port when not set.
     pub port: Option<u16>,
     /// `addr`; the server's check address when not set.
-    pub host: Option<Host>,
+    pub host: Option<IpAddr>,
     /// `linger`: end with FIN instead of RST.
     pub linger: bool,
 }

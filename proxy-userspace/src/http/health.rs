@@ -1,0 +1,234 @@
+//! Health checks: when they run, what they mean for a server, and what is told about them.
+//!
+//! A server counts up to `rise` good or down `fall` bad checks as HAProxy's does: it begins up, and
+//! one bad check takes it down until it has proven itself.
+
+pub mod attempt;
+pub mod board;
+pub mod script;
+
+use super::closes::Closes;
+use super::live::{Admin, Backend, Server};
+use attempt::{Outcome, Status};
+use board::Board;
+use script::Script;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How one server is checked.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The backend's and the server's place.
+    pub server: (usize, usize),
+    /// What is done; shared by the backend's servers.
+    pub script: Arc<Script>,
+    /// `inter`.
+    pub interval: Duration,
+    /// `fastinter`.
+    pub fast: Option<Duration>,
+    /// `downinter`.
+    pub down: Option<Duration>,
+    /// `rise`.
+    pub rise: u32,
+    /// `fall`.
+    pub fall: u32,
+    /// `addr` and `port`, where they differ from the server's own.
+    pub address: Option<SocketAddr>,
+    /// `port` alone: the server's address with another port.
+    pub port: Option<u16>,
+    /// `timeout connect`.
+    pub connect_timeout: Option<Duration>,
+    /// `timeout check`.
+    pub check_timeout: Option<Duration>,
+    /// `spread-checks`, in percent.
+    pub spread: u32,
+    /// `option log-health-checks`.
+    pub log_each: bool,
+    /// The backend's servers with `on-marked-up shutdown-backup-sessions` do this.
+    pub up_shuts_backups: bool,
+}
+
+/// Where a check connects to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// TCP.
+    Inet(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// Hears what becomes of servers; lines are HAProxy's.
+pub trait Events: Send + Sync {
+    /// A line at a syslog level (0 to 7) about `backend`.
+    fn event(&self, backend: &Backend, level: u8, line: &str);
+}
+
+/// What a check needs besides its plan.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// The server.
+    pub server: Arc<Server>,
+    /// Where results stand.
+    pub board: Arc<Board>,
+    /// Who hears of them.
+    pub events: Arc<dyn Events>,
+    /// Who hears of the checks' closes.
+    pub closes: Arc<dyn Closes>,
+}
+
+/// Checks a server for ever. `first_after` spreads the servers' first checks.
+pub async fn run(plan: Plan, around: Surroundings, first_after: Duration) {
+    let mut wait = first_after;
+    let mut noise = u32::try_from(plan.server.0 * 31 + plan.server.1 * 7 + 1).unwrap_or(1);
+    loop {
+        tokio::time::sleep(wait).await;
+        // In maintenance nothing is checked; `set server ... state ready` goes on.
+        if around.server.admin() != Admin::Maintenance {
+            let started = Instant::now();
+            let outcome = attempt::attempt(&plan, &around).await;
+            conclude(&plan, &around, outcome, started.elapsed());
+        }
+        let health = around.board.health(plan.server);
+        let interval = if health == plan.rise + plan.fall - 1 {
+            plan.interval
+        } else if health == 0 {
+            plan.down.unwrap_or(plan.interval)
+        } else {
+            plan.fast.unwrap_or(plan.interval)
+        };
+        noise = noise.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        wait = interval + interval * plan.spread * (noise >> 16 & 0xff) / 25_500;
+    }
+}
+
+/// Takes a result in, and says what follows from it.
+fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration) {
+    let before = around.board.status(plan.server);
+    let good = outcome.status.is_good();
+    let full = plan.rise + plan.fall - 1;
+    let mut health = around.board.health(plan.server);
+    let mut changed = false;
+    if good && health < full {
+        changed = true;
+        health += 1;
+        if health >= plan.rise {
+            health = full;
+        }
+    } else if !good && health > 0 {
+        changed = true;
+        health -= 1;
+        if health < plan.rise {
+            health = 0;
+        }
+    }
+    let failed = !good && changed;
+    around.board.record(plan.server, &outcome, took, health, failed);
+    let why = reason(&outcome, took);
+    if plan.log_each && (changed || before != outcome.status) {
+        let word = match outcome.status {
+            _ if !good => "failed",
+            Status::L7OkConditional => "conditionally succeeded",
+            _ => "succeeded",
+        };
+        let line = format!(
+            "Health check for {}server {}/{} {word}, {why}, status: {}.",
+            backup_word(&around.server),
+            around.backend.settings.name,
+            around.server.settings.name,
+            standing(plan, &around.server, health),
+        );
+        around.events.event(&around.backend, 5, &line);
+    }
+    let up = health >= plan.rise;
+    around.board.set_conditional(plan.server, outcome.status == Status::L7OkConditional);
+    if up != around.server.is_up() {
+        let told = if plan.log_each { String::new() } else { format!(", {why}") };
+        set_up(around, plan, up, &told);
+    }
+}
+
+/// Takes a server up or down, and says so as HAProxy does.
+fn set_up(around: &Surroundings, plan: &Plan, up: bool, why: &str) {
+    let (backend, server) = (&around.backend, &around.server);
+    let active = |backup| {
+        backend.servers.iter().filter(|s| s.settings.backup == backup && s.usable()).count()
+    };
+    server.set_up(up);
+    around.board.went(plan.server, up, backend);
+    if up && plan.up_shuts_backups {
+        backend.servers.iter().filter(|s| s.settings.backup).for_each(|s| s.shutdown_sessions());
+    }
+    let (now, backups) = (active(false), active(true));
+    let using = if now == 0 && backups > 0 { " Running on backup." } else { "" };
+    let line = if up {
+        format!(
+            "{}Server {}/{} is UP{why}. {now} active and {backups} backup servers online.{using} \
+             {} sessions requeued, {} total in queue.",
+            backup_title(server),
+            backend.settings.name,
+            server.settings.name,
+            0,
+            server.queue.len(),
+        )
+    } else {
+        format!(
+            "{}Server {}/{} is DOWN{why}. {now} active and {backups} backup servers left.{using} \
+             {} sessions active, {} requeued, {} remaining in queue.",
+            backup_title(server),
+            backend.settings.name,
+            server.settings.name,
+            server.sessions.now(),
+            0,
+            server.queue.len(),
+        )
+    };
+    // HAProxy: notice for up, alert for down, emerg for the last one.
+    around.events.event(backend, if up { 5 } else { 1 }, &line);
+    if !up && now + backups == 0 {
+        let line = format!("backend {} has no server available!", backend.settings.name);
+        around.events.event(backend, 0, &line);
+    }
+}
+
+fn backup_word(server: &Server) -> &'static str {
+    if server.settings.backup { "backup " } else { "" }
+}
+
+fn backup_title(server: &Server) -> &'static str {
+    if server.settings.backup { "Backup " } else { "" }
+}
+
+/// `reason: Layer7 wrong status, code: 404, info: "Not Found", check duration: 1ms`.
+fn reason(outcome: &Outcome, took: Duration) -> String {
+    let mut text = format!("reason: {}", outcome.status.description());
+    if outcome.code > 0 {
+        text.push_str(&format!(", code: {}", outcome.code));
+    }
+    if !outcome.info.is_empty() {
+        text.push_str(&format!(", info: \"{}\"", outcome.info));
+    }
+    text.push_str(&format!(", check duration: {}ms", took.as_millis()));
+    text
+}
+
+/// `3/3 UP`: good checks of those that it takes, or bad ones that it can still take.
+fn standing(plan: &Plan, server: &Server, health: u32) -> String {
+    if health < plan.rise {
+        return format!("{health}/{} DOWN", plan.rise);
+    }
+    let word = if server.weight() > 0 { "UP" } else { "DRAIN" };
+    format!("{}/{} {word}", health - plan.rise + 1, plan.fall)
+}
+
+/// How long each server waits before its first check, so that they don't all come at once.
+#[must_use]
+pub fn first_after(plans: &[Plan], index: usize) -> Duration {
+    let shortest = plans.iter().map(|plan| plan.interval).min().unwrap_or_default();
+    let place = u32::try_from(index).unwrap_or(u32::MAX);
+    let count = u32::try_from(plans.len().max(1)).unwrap_or(u32::MAX);
+    shortest * place / count
+}

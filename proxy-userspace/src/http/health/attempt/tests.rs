@@ -1,0 +1,233 @@
+use super::super::board::Board;
+use super::super::script::Script;
+use super::super::{Events, conclude};
+use super::*;
+use crate::http::balance::{Algorithm, Balance, Hashing};
+use crate::http::closes::Closes;
+use crate::http::live::{Backend, Proxies};
+use crate::http::settings;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+
+#[derive(Default)]
+struct Heard {
+    lines: Mutex<Vec<String>>,
+    resets: Mutex<Vec<bool>>,
+}
+
+impl Events for Heard {
+    fn event(&self, _: &Backend, _: u8, line: &str) {
+        self.lines.lock().unwrap().push(line.to_owned());
+    }
+}
+
+impl Closes for Heard {
+    fn opened(&self, _: BorrowedFd<'_>, _: Upstream<'_>, class: Class) {
+        assert_eq!(class, Class::Check);
+    }
+    fn stated(
+        &self,
+        _: BorrowedFd<'_>,
+        _: Option<Upstream<'_>>,
+        _: Class,
+        reset: bool,
+        _: Doing<'_>,
+    ) {
+        self.resets.lock().unwrap().push(reset);
+    }
+}
+
+struct Stage {
+    plan: Plan,
+    around: Surroundings,
+    heard: Arc<Heard>,
+}
+
+fn stage(address: SocketAddr, script: Script) -> Stage {
+    let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), false, 1));
+    let mut backend = settings::Backend::new("b", balance);
+    backend.servers.push(settings::Server::new("s", address.into()));
+    let settings = settings::Settings { backends: vec![backend], ..Default::default() };
+    let proxies = Proxies::new(settings, 1, Arc::default());
+    let backend = Arc::clone(&proxies.backends[0]);
+    let heard = Arc::new(Heard::default());
+    let plan = Plan {
+        server: (0, 0),
+        script: Arc::new(script),
+        interval: Duration::from_secs(5),
+        fast: None,
+        down: None,
+        rise: 2,
+        fall: 3,
+        address: None,
+        port: None,
+        connect_timeout: None,
+        check_timeout: Some(Duration::from_millis(300)),
+        spread: 0,
+        log_each: false,
+        up_shuts_backups: false,
+    };
+    let around = Surroundings {
+        server: Arc::clone(&backend.servers[0]),
+        backend,
+        board: Arc::new(Board::new(&[vec![2]])),
+        events: Arc::clone(&heard) as Arc<dyn Events>,
+        closes: Arc::clone(&heard) as Arc<dyn Closes>,
+    };
+    Stage { plan, around, heard }
+}
+
+/// A server that reads once, answers, and closes or not; what the check found, what the server
+/// read, and how its own last read ended: "end" for FIN, "reset".
+async fn check(
+    script: Script,
+    answer: &'static [u8],
+    closes: bool,
+) -> (Outcome, Vec<u8>, String, Vec<bool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stage = stage(listener.local_addr().unwrap(), script);
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 4_096];
+        let read = match stream.read(&mut buffer).await {
+            Ok(read) => read,
+            Err(error) => return (Vec::new(), format!("{:?}", error.kind())),
+        };
+        let _ = stream.write_all(answer).await;
+        if closes {
+            let _ = stream.shutdown().await;
+        }
+        let end = loop {
+            match stream.read(&mut [0; 100]).await {
+                Ok(0) => break "end".to_owned(),
+                Ok(_) => {}
+                Err(error) => break format!("{:?}", error.kind()),
+            }
+        };
+        (buffer[..read].to_vec(), end)
+    });
+    let outcome = attempt(&stage.plan, &stage.around).await;
+    let (read, end) = server.await.unwrap();
+    let resets = stage.heard.resets.lock().unwrap().clone();
+    (outcome, read, end, resets)
+}
+
+fn http() -> Script {
+    Script { kind: CheckKind::Http, ..Script::default() }
+}
+
+fn tcp(steps: Vec<Step>) -> Script {
+    Script { kind: CheckKind::Tcp, tcp_steps: steps, ..Script::default() }
+}
+
+fn expect(pattern: Pattern) -> Step {
+    Step::Expect(Expect { negate: false, pattern, min_recv: None, comment: None })
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+#[tokio::test]
+async fn a_server_that_never_closes_gets_a_reset_and_linger_makes_it_a_fin() {
+    let (outcome, read, end, resets) = check(http(), OK, false).await;
+    assert_eq!((outcome.status, outcome.code), (Status::L7Ok, 200));
+    assert_eq!(read, b"OPTIONS / HTTP/1.0\r\n\r\n");
+    assert_eq!((end.as_str(), resets), ("ConnectionReset", vec![true]));
+    let connect = Connect { linger: true, ..Connect::default() };
+    let lingering = Script { http_steps: vec![Step::Connect(connect)], ..http() };
+    let (_, _, end, resets) = check(lingering, OK, false).await;
+    assert_eq!((end.as_str(), resets), ("end", vec![false]));
+}
+
+#[tokio::test]
+async fn a_connect_alone_is_reset_at_once() {
+    let (outcome, _, end, _) = check(Script::default(), b"", false).await;
+    assert_eq!((outcome.status, end.as_str()), (Status::L4Ok, "ConnectionReset"));
+}
+
+#[tokio::test]
+async fn http_requests_and_expectations() {
+    let send = HttpSend {
+        method: "GET".to_owned(),
+        version: "HTTP/1.1".to_owned(),
+        headers: vec![("Host".to_owned(), "x".to_owned())],
+        body: Some(b"ab".to_vec()),
+        ..HttpSend::default()
+    };
+    let script = |pattern| Script {
+        http_steps: vec![Step::HttpSend(send.clone()), expect(pattern)],
+        ..http()
+    };
+    let (outcome, read, ..) = check(script(Pattern::Bytes(b"hi".to_vec())), OK, true).await;
+    assert_eq!(outcome.status, Status::L7Ok);
+    let want = b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nconnection: close\r\n\r\nab";
+    assert_eq!(read, want);
+    let (outcome, ..) = check(script(Pattern::Bytes(b"ho".to_vec())), OK, false).await;
+    assert_eq!(
+        (outcome.status, outcome.info.as_str()),
+        (Status::L7Response, "HTTP content check did not match")
+    );
+    let (outcome, ..) = check(http(), b"HTTP/1.1 404 Not Found\r\n\r\n", true).await;
+    assert_eq!(
+        (outcome.status, outcome.code, outcome.info.as_str()),
+        (Status::L7Status, 404, "Not Found")
+    );
+    let kind = Script { disable_on_404: true, ..http() };
+    let (outcome, ..) = check(kind, b"HTTP/1.1 404 Not Found\r\n\r\n", true).await;
+    assert_eq!(outcome.status, Status::L7OkConditional);
+    let (outcome, ..) = check(http(), b"nonsense\r\n\r\n", true).await;
+    assert_eq!(outcome.status, Status::L7Response);
+    let (outcome, ..) = check(http(), b"", false).await;
+    assert_eq!(outcome.status, Status::L7Timeout);
+}
+
+#[tokio::test]
+async fn tcp_scripts_talk() {
+    let script = |want: &[u8]| {
+        tcp(vec![Step::Send(b"PING\r\n".to_vec()), expect(Pattern::Bytes(want.to_vec()))])
+    };
+    let (outcome, read, ..) = check(script(b"+PONG"), b"+PONG\r\n", true).await;
+    assert_eq!((outcome.status, read.as_slice()), (Status::L7Ok, b"PING\r\n".as_slice()));
+    let (outcome, ..) = check(script(b"+PONG"), b"-ERR\r\n", true).await;
+    let want = "TCPCHK did not match content '+PONG' at step 2";
+    assert_eq!((outcome.status, outcome.info.as_str()), (Status::L7Response, want));
+}
+
+#[tokio::test]
+async fn health_falls_and_rises_and_is_told_as_haproxy_tells_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let stage = stage(address, Script::default());
+    let outcome = attempt(&stage.plan, &stage.around).await;
+    assert_eq!(
+        (outcome.status, outcome.info.as_str()),
+        (Status::L4Connection, "Connection refused")
+    );
+    conclude(&stage.plan, &stage.around, outcome, Duration::ZERO);
+    assert!(!stage.around.server.is_up());
+    let good = Outcome::new(Status::L4Ok, "");
+    conclude(&stage.plan, &stage.around, good.clone(), Duration::ZERO);
+    assert!(!stage.around.server.is_up(), "rise is 2");
+    conclude(&stage.plan, &stage.around, good, Duration::ZERO);
+    assert!(stage.around.server.is_up());
+    let bad = Outcome::new(Status::L4Timeout, "");
+    for _ in 0..2 {
+        conclude(&stage.plan, &stage.around, bad.clone(), Duration::ZERO);
+        assert!(stage.around.server.is_up(), "fall is 3");
+    }
+    conclude(&stage.plan, &stage.around, bad, Duration::ZERO);
+    assert!(!stage.around.server.is_up());
+    let standing = stage.around.board.get((0, 0)).unwrap();
+    assert_eq!((standing.failed, standing.ups.downs), (4, 2));
+    let lines = stage.heard.lines.lock().unwrap();
+    assert_eq!(
+        lines[0],
+        "Server b/s is DOWN, reason: Layer4 connection problem, info: \"Connection refused\", check duration: 0ms. 0 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue."
+    );
+    assert_eq!(lines[1], "backend b has no server available!");
+    assert_eq!(
+        lines[2],
+        "Server b/s is UP, reason: Layer4 check passed, check duration: 0ms. 1 active and 0 backup servers online. 0 sessions requeued, 0 total in queue."
+    );
+}

@@ -1,0 +1,177 @@
+//! What the checks of every server have found, for statistics and the runtime socket.
+
+use super::attempt::{Outcome, Status};
+use crate::http::live::Backend;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The results of every server's checks, and the ups and downs of backends.
+#[derive(Debug, Default)]
+pub struct Board {
+    servers: Vec<Vec<Mutex<Standing>>>,
+    backends: Vec<Mutex<Ups>>,
+}
+
+/// Where a server stands with its checks.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The last result; [`Status::Unknown`] before the first check.
+    pub status: Status,
+    /// The last answer's status code; 0 without one.
+    pub code: u16,
+    /// What else is to say of it.
+    pub info: String,
+    /// How long the last check took.
+    pub took: Duration,
+    /// From 0 to `rise + fall - 1`; `rise` and more is up.
+    pub health: u32,
+    /// Bad checks while it was not wholly down (`chkfail`).
+    pub failed: u64,
+    /// The last check took it out of the balance without taking it down.
+    pub conditional: bool,
+    /// Its ups and downs.
+    pub ups: Ups,
+}
+
+/// Ups and downs of a server or a backend.
+#[derive(Clone, Debug)]
+pub struct Ups {
+    /// How often it went down (`chkdown`).
+    pub downs: u64,
+    /// Since when it is as it is (`lastchg`).
+    pub since: Instant,
+    /// How long it was down before `since` (`downtime`).
+    pub downtime: Duration,
+    /// Whether it is up now.
+    pub up: bool,
+}
+
+impl Ups {
+    fn new() -> Self {
+        Self { downs: 0, since: Instant::now(), downtime: Duration::ZERO, up: true }
+    }
+
+    fn set(&mut self, up: bool) {
+        if self.up == up {
+            return;
+        }
+        if up {
+            self.downtime += self.since.elapsed();
+        } else {
+            self.downs += 1;
+        }
+        self.up = up;
+        self.since = Instant::now();
+    }
+
+    /// How long it was down in all.
+    #[must_use]
+    pub fn total_downtime(&self) -> Duration {
+        if self.up { self.downtime } else { self.downtime + self.since.elapsed() }
+    }
+}
+
+impl Board {
+    /// For backends with servers that begin with this health, which is their `rise`.
+    #[must_use]
+    pub fn new(rises: &[Vec<u32>]) -> Self {
+        let standing = |&rise: &u32| {
+            Mutex::new(Standing {
+                status: Status::Unknown,
+                code: 0,
+                info: String::new(),
+                took: Duration::ZERO,
+                health: rise,
+                failed: 0,
+                conditional: false,
+                ups: Ups::new(),
+            })
+        };
+        Self {
+            servers: rises.iter().map(|list| list.iter().map(standing).collect()).collect(),
+            backends: rises.iter().map(|_| Mutex::new(Ups::new())).collect(),
+        }
+    }
+
+    fn of(&self, (backend, server): (usize, usize)) -> Option<MutexGuard<'_, Standing>> {
+        let cell = self.servers.get(backend)?.get(server)?;
+        Some(cell.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where a server stands.
+    #[must_use]
+    pub fn get(&self, server: (usize, usize)) -> Option<Standing> {
+        self.of(server).map(|standing| standing.clone())
+    }
+
+    /// A backend's ups and downs.
+    #[must_use]
+    pub fn backend(&self, backend: usize) -> Option<Ups> {
+        let cell = self.backends.get(backend)?;
+        Some(cell.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// The server's health.
+    #[must_use]
+    pub fn health(&self, server: (usize, usize)) -> u32 {
+        self.of(server).map_or(0, |standing| standing.health)
+    }
+
+    /// Says that an operator has decided about its health; the next checks go on from there.
+    pub fn set_health(&self, server: (usize, usize), health: u32) {
+        if let Some(mut standing) = self.of(server) {
+            standing.health = health;
+        }
+    }
+
+    pub(super) fn status(&self, server: (usize, usize)) -> Status {
+        self.of(server).map_or(Status::Unknown, |standing| standing.status)
+    }
+
+    pub(super) fn record(
+        &self,
+        server: (usize, usize),
+        outcome: &Outcome,
+        took: Duration,
+        health: u32,
+        failed: bool,
+    ) {
+        if let Some(mut standing) = self.of(server) {
+            standing.status = outcome.status;
+            standing.code = outcome.code;
+            standing.info.clone_from(&outcome.info);
+            standing.took = took;
+            standing.health = health;
+            standing.failed += u64::from(failed);
+        }
+    }
+
+    pub(super) fn set_conditional(&self, server: (usize, usize), conditional: bool) {
+        if let Some(mut standing) = self.of(server) {
+            standing.conditional = conditional;
+        }
+    }
+
+    /// A server went up or down, and with it perhaps its backend.
+    pub fn went(&self, server: (usize, usize), up: bool, backend: &Backend) {
+        if let Some(mut standing) = self.of(server) {
+            standing.ups.set(up);
+        }
+        if let Some(cell) = self.backends.get(server.0) {
+            let any = backend.servers.iter().any(|server| server.usable());
+            cell.lock().unwrap_or_else(PoisonError::into_inner).set(any);
+        }
+    }
+
+    /// Forgets the counts (`clear counters all`).
+    pub fn clear(&self) {
+        for cell in self.servers.iter().flatten() {
+            let mut standing = cell.lock().unwrap_or_else(PoisonError::into_inner);
+            standing.failed = 0;
+            standing.ups.downs = 0;
+        }
+        for cell in &self.backends {
+            cell.lock().unwrap_or_else(PoisonError::into_inner).downs = 0;
+        }
+    }
+}
