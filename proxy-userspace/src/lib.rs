@@ -4,6 +4,7 @@
 //! `config` is known by `daemon` alone, and the daemon is the only room that sees all.
 
 pub mod admin;
+pub mod assemble;
 pub mod capture;
 pub mod cli;
 pub mod config;

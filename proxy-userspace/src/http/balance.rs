@@ -237,6 +237,17 @@ impl hooks::Balance for Balance {
             (allowed && !avoided.full()).then_some(avoid?)
         })
     }
+
+    fn is_free(&self) -> bool {
+        matches!(
+            self.algorithm,
+            Algorithm::RoundRobin
+                | Algorithm::StaticRoundRobin
+                | Algorithm::LeastConn
+                | Algorithm::First
+                | Algorithm::Random { .. }
+        )
+    }
 }
 
 fn plain(ip: IpAddr) -> IpAddr {
