@@ -1,0 +1,146 @@
+//! Large bodies, slow peers: every byte is looked at.
+
+use std::thread;
+
+use crate::support::{Origin, Proxy, find, settings};
+
+/// Bytes that no shift or loss leaves the same.
+fn pattern(length: usize) -> Vec<u8> {
+    let word = |i: usize| (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    (0..length.div_ceil(8)).flat_map(word).take(length).collect()
+}
+
+const SIZES: [usize; 8] = [0, 1, 1000, 65_536, 131_071, 131_073, 1_000_000, 9_000_000];
+
+fn body(response: &[u8]) -> &[u8] {
+    &response[find(response, b"\r\n\r\n").expect("a head") + 4..]
+}
+
+#[test]
+fn downloads_with_a_length() {
+    for size in SIZES {
+        let origin = Origin::new(move |mut peer| {
+            peer.request();
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n"));
+            peer.send(pattern(size));
+            peer.request();
+        });
+        let proxy = Proxy::start(settings(&[origin.address]));
+        let mut client = proxy.connect();
+        client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let response = client.rest_bytes();
+        assert!(body(&response) == pattern(size), "{size}");
+        let line = &proxy.log(1)[0];
+        assert_eq!((line.state.as_str(), line.bytes_out), ("----", response.len() as u64));
+    }
+}
+
+#[test]
+fn downloads_until_close() {
+    for size in SIZES {
+        let origin = Origin::new(move |mut peer| {
+            peer.request();
+            peer.send("HTTP/1.1 200 OK\r\n\r\n");
+            peer.send(pattern(size));
+        });
+        let proxy = Proxy::start(settings(&[origin.address]));
+        let mut client = proxy.connect();
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(body(&client.rest_bytes()) == pattern(size), "{size}");
+    }
+}
+
+/// A chunked body of uneven chunks, some of them large.
+fn chunks(size: usize) -> Vec<u8> {
+    let (data, mut wire, mut at, mut step) = (pattern(size), Vec::new(), 0, 1);
+    while at < size {
+        let end = size.min(at + step);
+        wire.extend_from_slice(format!("{:x}\r\n", end - at).as_bytes());
+        wire.extend_from_slice(&data[at..end]);
+        wire.extend_from_slice(b"\r\n");
+        at = end;
+        step = step * 3 % 700_001 + 1;
+    }
+    wire.extend_from_slice(b"0\r\n\r\n");
+    wire
+}
+
+#[test]
+fn chunked_downloads() {
+    for size in SIZES {
+        let origin = Origin::new(move |mut peer| {
+            while peer.request().is_some() {
+                peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+                peer.send(chunks(size));
+            }
+        });
+        let proxy = Proxy::start(settings(&[origin.address]));
+        let mut client = proxy.connect();
+        client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        assert!(body(&client.rest_bytes()) == chunks(size), "{size} to HTTP/1.1");
+        let mut client = proxy.connect();
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        assert!(body(&client.rest_bytes()) == pattern(size), "{size} to HTTP/1.0");
+    }
+}
+
+#[test]
+fn uploads() {
+    let origin = Origin::new(|mut peer| {
+        while let Some(request) = peer.request() {
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", request.len()));
+            peer.send(request);
+        }
+    });
+    let proxy = Proxy::start(settings(&[origin.address]));
+    for size in SIZES {
+        let mut client = proxy.connect();
+        let mut writer = client.stream.try_clone().expect("clones");
+        let sender = thread::spawn(move || {
+            use std::io::Write;
+            let head = format!(
+                "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n"
+            );
+            writer.write_all(head.as_bytes()).expect("sends");
+            writer.write_all(&pattern(size)).expect("sends");
+        });
+        let response = client.rest_bytes();
+        sender.join().expect("sent");
+        assert!(response.ends_with(&pattern(size)), "{size}");
+    }
+}
+
+#[test]
+fn a_slow_reader_holds_the_server_back() {
+    // Far more than two sockets and a pipe hold.
+    const SIZE: usize = 64 * 1024 * 1024;
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let origin = Origin::new(move |mut peer| {
+        peer.request();
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n"));
+        peer.stream.set_nonblocking(true).expect("sets");
+        let (block, mut sent) = (pattern(65_536), 0);
+        // The proxy, its pipe and the sockets are full when nothing was taken for a while.
+        let mut refused = 0;
+        while refused < 50 {
+            use std::io::Write;
+            match peer.stream.write(&block) {
+                Ok(count) => (sent, refused) = (sent + count, 0),
+                Err(_) => {
+                    refused += 1;
+                    thread::sleep(std::time::Duration::from_millis(4));
+                }
+            }
+        }
+        let _ = tell.lock().expect("unpoisoned").send(sent);
+    });
+    let proxy = Proxy::start(settings(&[origin.address]));
+    let mut client = proxy.connect();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let sent = told.recv_timeout(crate::support::PATIENCE).expect("the server is held back");
+    assert!(
+        sent < SIZE / 2,
+        "{sent} bytes were taken from the server for a client that reads none"
+    );
+}
