@@ -2,7 +2,9 @@
 
 mod script;
 
-use proxy_common::flow::Mode;
+use proxy_common::flow::{EVICTED, EXPIRED, Mode, UNFINISHED};
+use proxy_common::verdict::vocabulary::{DeepFlowCloseType, FlowEndReason};
+use proxy_common::verdict::{self, vocabulary};
 use script::script;
 
 const DOCUMENT: &str = include_str!("../../docs/verdicts.md");
@@ -51,6 +53,42 @@ fn every_segment_looked_at() {
 #[test]
 fn live() {
     assert!(check("## Live: control segments and sockets", Mode::SPARSE) >= 16);
+}
+
+#[test]
+fn others_words() {
+    let rows = rows("## The same close in others' words");
+    for row in &rows {
+        let packets = row[0].trim_matches('`');
+        let close = *script(packets).play(Mode::FULL).closes.last().expect("a connection");
+        let (ipfix, deepflow) = (FlowEndReason::of(&close), DeepFlowCloseType::of(&close));
+        let ours = [
+            close.conn_state.as_str().to_owned(),
+            vocabulary::haproxy_termination(&close).to_owned(),
+            format!("{} {}", ipfix.number(), ipfix.as_str()),
+            vocabulary::tshark_completeness(&close).to_string(),
+            format!("{} {}", deepflow.number(), deepflow.as_str()),
+        ];
+        assert_eq!(row[1..], ours, "{packets}");
+    }
+    assert!(rows.len() >= 15);
+}
+
+#[test]
+fn a_connection_that_was_given_up_says_why() {
+    let open = script(">S <SA >A").play(Mode::FULL);
+    let reasons = [
+        (UNFINISHED, FlowEndReason::ForcedEnd),
+        (EXPIRED, FlowEndReason::IdleTimeout),
+        (EVICTED, FlowEndReason::LackOfResources),
+    ];
+    for (mark, reason) in reasons {
+        let mut flow = open.flows[0];
+        flow.marks |= mark;
+        let close = verdict::close(&script(">S").key, &flow);
+        assert_eq!(FlowEndReason::of(&close), reason);
+        assert!(!close.is_over());
+    }
 }
 
 #[test]

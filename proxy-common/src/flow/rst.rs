@@ -108,7 +108,7 @@ fn rst_at(flow: &Flow, side: Side) -> u32 {
 
 /// The RST of the end at `sender` counts after all.
 #[inline(always)]
-fn accept(flow: &mut Flow, sender: Side) {
+pub(super) fn accept(flow: &mut Flow, sender: Side) {
     if flow.end(sender).has(RST_REFUSED) {
         flow.challenges = flow.challenges.saturating_sub(1);
     }

@@ -5,9 +5,8 @@
 
 use super::close::{self, Before};
 use super::{
-    CLOSED, DID_CLOSE, EndpointState, Flow, Outcome, RST_DOUBTED, RST_REFUSED, SHUT_READ,
-    SHUT_WRITE, SOCKET_ENDED, STARTED, TIMED_OUT, TRACKED, history, is_likely_server_port, rst,
-    zeek,
+    CLOSED, DID_CLOSE, EndpointState, Flow, Outcome, RST_DOUBTED, SHUT_READ, SHUT_WRITE,
+    SOCKET_ENDED, STARTED, TIMED_OUT, TRACKED, history, is_likely_server_port, rst, states,
 };
 use crate::key::{FlowKey, Side};
 use crate::socket::tcp_state::{
@@ -155,23 +154,23 @@ fn witness_fin(flow: &mut Flow, of: Side, now_ns: u64) {
     close::note_fin(flow.end_mut(of), now_ns);
     close::mark_first(flow, of);
     history::add_once(flow, of, history::FIN_LETTER, b'F');
-    zeek::set_state(flow.end_mut(of), EndpointState::CLOSED);
-    zeek::settle(flow, of, now_ns);
+    states::set_state(flow.end_mut(of), EndpointState::CLOSED);
+    states::settle(flow, of, now_ns);
 }
 
 /// The socket proves a RST that was not seen, or that was not thought to count.
 #[inline(always)]
 fn witness_rst(flow: &mut Flow, of: Side, now_ns: u64) {
+    rst::accept(flow, of);
     let end = flow.end_mut(of);
-    end.bits &= !(RST_DOUBTED | RST_REFUSED);
     if end.rst_ns != 0 {
         return;
     }
     end.rst_ns = if now_ns == 0 { 1 } else { now_ns };
     close::mark_first(flow, of);
     history::add_once(flow, of, history::RST_LETTER, b'R');
-    zeek::set_state(flow.end_mut(of), EndpointState::RESET);
-    zeek::settle(flow, of, now_ns);
+    states::set_state(flow.end_mut(of), EndpointState::RESET);
+    states::settle(flow, of, now_ns);
 }
 
 /// Whether a SYN from the other end meets a living socket at `side`: that is challenged

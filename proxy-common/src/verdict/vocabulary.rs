@@ -95,35 +95,33 @@ impl FlowEndReason {
 /// a complete answer is `--` to it. This one is about a single connection, taken as a session
 /// whose client is the originator: the first character says who ended it early (`C` client, `S`
 /// server; `c` and `s` where one was waited for in vain), the second when (`C` before it was
-/// established, `D` during data, `L` when one side had already said its last).
+/// established, `D` during data, `L` when the other side had already said its last).
 #[must_use]
 pub fn haproxy_termination(close: &Close) -> &'static str {
+    let Some(first) = close.first_closer else { return "--" };
     let established = !matches!(
         close.conn_state,
         ConnState::S0 | ConnState::Rej | ConnState::Rstos0 | ConnState::Rstrh | ConnState::Sh
     );
-    let by_signal = |close: &Close| match (close.first_signal, close.answer) {
-        (Some(Signal::Fin), Some(Signal::Rst | Signal::RstAck)) => Some((true, true)),
-        (Some(Signal::Rst | Signal::RstAck), _) => Some((true, false)),
-        (Some(Signal::Timeout), _) => Some((false, false)),
-        _ => None,
-    };
-    let Some((_, answered)) = by_signal(close) else { return "--" };
-    let Some(first) = close.first_closer else { return "--" };
-    // Who waited in vain is not who is to blame.
-    let timed_out = close.first_signal == Some(Signal::Timeout);
-    let who = if answered || timed_out { first.other() } else { first };
-    match (who, timed_out, established, answered) {
-        (Role::Orig, false, false, _) => "CC",
-        (Role::Resp, false, false, _) => "SC",
-        (Role::Orig, true, false, _) => "cC",
-        (Role::Resp, true, false, _) => "sC",
-        (Role::Orig, false, true, true) => "CL",
-        (Role::Resp, false, true, true) => "SL",
-        (Role::Orig, false, true, false) => "CD",
-        (Role::Resp, false, true, false) => "SD",
-        (Role::Orig, true, true, _) => "cD",
-        (Role::Resp, true, true, _) => "sD",
+    match (close.first_signal, close.answer) {
+        (Some(Signal::Fin), Some(Signal::Rst | Signal::RstAck)) => match first {
+            Role::Orig => "SL",
+            Role::Resp => "CL",
+        },
+        (Some(Signal::Rst | Signal::RstAck), _) => match (first, established) {
+            (Role::Orig, true) => "CD",
+            (Role::Orig, false) => "CC",
+            (Role::Resp, true) => "SD",
+            (Role::Resp, false) => "SC",
+        },
+        // Whose timer gave up is not who kept silent.
+        (Some(Signal::Timeout), _) => match (first, established) {
+            (Role::Orig, true) => "sD",
+            (Role::Orig, false) => "sC",
+            (Role::Resp, true) => "cD",
+            (Role::Resp, false) => "cC",
+        },
+        _ => "--",
     }
 }
 
