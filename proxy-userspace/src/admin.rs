@@ -3,6 +3,9 @@
 //! Sessions run beside the daemon's loop and know nothing of its state: they read lines, hand each
 //! command over, and write what comes back. So a slow or silly client holds up nobody.
 
+pub mod client;
+pub mod endpoint;
+pub mod metrics;
 pub mod outlet;
 pub mod session;
 pub mod socket;

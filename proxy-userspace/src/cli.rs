@@ -4,7 +4,13 @@
 
 pub mod generate;
 
+<<<<<<< HEAD
 use crate::{doctor, explain};
+=======
+use crate::admin::client;
+use crate::daemon::{run, watch};
+use crate::doctor;
+>>>>>>> a73002f (Add the daemon's loop, its readers, commands and metrics)
 use clap::{Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
@@ -19,14 +25,20 @@ pub const USAGE: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(name = "teardown", version, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// What to do; without it, observe and show some traffic of our own.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show how connections on this host end, beside any proxy
+    Watch(watch::Args),
+    /// Run the daemon: observe, count, answer on the runtime socket
+    Run(run::Args),
+    /// Show closes as the running daemon sees them
+    Tail(client::Args),
     /// Check what this host offers, and say what teardown does without the rest
     Doctor(doctor::Args),
     /// Read captures: how their connections closed, and what that says of each backend
@@ -42,7 +54,11 @@ impl Cli {
     /// # Errors
     /// Whatever kept it from being done; [`fail`] says it and chooses the exit code.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self.command {
+        let Some(command) = self.command else { return watch::demo() };
+        match command {
+            Command::Watch(args) => watch::run(&args),
+            Command::Run(args) => run::run(&args),
+            Command::Tail(args) => client::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Generate(args) => generate::run(&args),

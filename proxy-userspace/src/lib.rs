@@ -8,6 +8,7 @@ pub mod assemble;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod doctor;
 pub mod explain;
 pub mod host;

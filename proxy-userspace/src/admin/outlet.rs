@@ -59,6 +59,13 @@ impl Outlet {
             Err(_) => Sent::Gone,
         }
     }
+
+    /// Queues what must not be left out, such as the last words, whatever the limit.
+    pub fn send_last(&self, batch: &[u8]) {
+        self.waiting.fetch_add(batch.len(), Ordering::Relaxed);
+        // A reader that is gone wants no last words.
+        let _ = self.queue.send(batch.to_vec());
+    }
 }
 
 impl Inlet {

@@ -41,11 +41,16 @@ pub enum Request {
     EndTail(u64),
 }
 
-/// Accepts sessions until it is dropped, which ends them all.
+/// Accepts sessions until the daemon takes no more requests, and waits then for those that are open.
+/// Dropped, it ends them all.
 pub async fn accept(listener: UnixListener, daemon: mpsc::Sender<Request>) {
     let mut sessions = JoinSet::new();
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            () = daemon.closed() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, _)) => {
                 let daemon = daemon.clone();
                 sessions.spawn(async move {
@@ -61,6 +66,7 @@ pub async fn accept(listener: UnixListener, daemon: mpsc::Sender<Request>) {
         }
         while sessions.try_join_next().is_some() {}
     }
+    sessions.join_all().await;
 }
 
 async fn serve(mut stream: UnixStream, daemon: &mpsc::Sender<Request>) -> io::Result<()> {
@@ -68,7 +74,11 @@ async fn serve(mut stream: UnixStream, daemon: &mpsc::Sender<Request>) -> io::Re
     let mut lines = BufReader::new(read);
     let mut prompt = false;
     loop {
-        let line = match next_line(&mut lines).await? {
+        let line = tokio::select! {
+            () = daemon.closed() => return Ok(()),
+            line = next_line(&mut lines) => line?,
+        };
+        let line = match line {
             Line::Is(line) => line,
             Line::TooLong => {
                 return write.write_all(b"The line is longer than 16384 bytes.\n\n").await;

@@ -2,20 +2,22 @@
 
 use super::clock::SourceClock;
 use proxy_common::flow::Flow;
-use proxy_common::key::FlowKey;
+use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::Segment;
 use std::error::Error;
 use std::future::Future;
 
 /// Something that a source tells.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Event {
     /// A connection is over.
     Close {
         /// Its endpoints.
         key: FlowKey,
         /// All that is known of it.
-        flow: Flow,
+        flow: Box<Flow>,
+        /// The side that a listening socket of this host is bound to, if one is.
+        listener: Option<Side>,
     },
     /// A control segment passed; only where segments were asked for.
     Segment {
@@ -50,6 +52,9 @@ pub trait Source {
     /// Waits for events and appends a batch of them. Dropped before it is done, it loses none.
     /// A batch that stays empty says that there will be no more.
     fn next(&mut self, out: &mut Vec<Event>) -> impl Future<Output = Result<(), Self::Error>>;
+
+    /// Appends all that was told and not given out yet, without waiting: at the end of a run.
+    fn finish(&mut self, out: &mut Vec<Event>);
 
     /// What it has counted so far.
     ///

@@ -151,6 +151,13 @@ impl Summary {
         rows
     }
 
+    /// [`Summary::rows`] with the names as text.
+    #[must_use]
+    pub fn named_rows<'a>(&self, names: &dyn Fn(&Endpoint) -> Label<'a>) -> Vec<(String, Counts)> {
+        let text = |name: Vec<u8>| String::from_utf8_lossy(&name).into_owned();
+        self.rows(names).into_iter().map(|(name, counts)| (text(name), counts)).collect()
+    }
+
     /// The kinds that occurred, the most frequent first.
     #[must_use]
     pub fn kinds(&self) -> Vec<(Kind, u64)> {

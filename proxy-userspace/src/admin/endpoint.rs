@@ -1,0 +1,83 @@
+//! `--metrics ADDR`: the metrics over HTTP, for Prometheus to fetch.
+
+use super::metrics::MEDIA_TYPE;
+use super::session::Request;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// How long a client may take to send a request's head.
+const HEAD_WITHIN: Duration = Duration::from_secs(5);
+/// Connections at once; more wait.
+const MOST: usize = 16;
+
+/// Serves `GET /metrics` until the daemon takes no more requests, or it is dropped.
+pub async fn serve(listener: TcpListener, daemon: mpsc::Sender<Request>) {
+    let mut open = JoinSet::new();
+    loop {
+        while open.len() >= MOST {
+            open.join_next().await;
+        }
+        let accepted = tokio::select! {
+            () = daemon.closed() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors: those that are open must end first.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let daemon = daemon.clone();
+        open.spawn(async move {
+            let service = service_fn(|request| answer(request, &daemon));
+            // A client that breaks off is its own affair.
+            let _ = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_WITHIN)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+        while open.try_join_next().is_some() {}
+    }
+}
+
+async fn answer(
+    request: http::Request<Incoming>,
+    daemon: &mpsc::Sender<Request>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.uri().path() != "/metrics" {
+        return Ok(plain(StatusCode::NOT_FOUND, "teardown serves /metrics alone\n"));
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "GET only\n");
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Ok(refusal);
+    }
+    let (answer, answered) = oneshot::channel();
+    let words = vec!["show".to_owned(), "metrics".to_owned()];
+    let stopping = || plain(StatusCode::SERVICE_UNAVAILABLE, "teardown is stopping\n");
+    if daemon.send(Request::Command { words, answer }).await.is_err() {
+        return Ok(stopping());
+    }
+    let Ok(text) = answered.await else { return Ok(stopping()) };
+    let mut response = Response::new(Full::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    Ok(response)
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}

@@ -1,0 +1,226 @@
+//! The daemon: takes closes from a source, names them, counts them, and hands them to its readers.
+//!
+//! One thread, one loop, one owner of everything. Readers have queues of their own and sessions of
+//! the runtime socket send requests, so nothing in here waits for anybody or locks anything.
+
+pub mod clock;
+mod commands;
+mod half_open;
+pub mod labels;
+mod live;
+mod observe;
+mod readers;
+mod recent;
+pub mod run;
+mod source;
+mod start;
+mod terminal;
+#[cfg(test)]
+mod tests;
+pub mod watch;
+
+pub use readers::Reader;
+pub use source::{Counter, Event, Source};
+pub use terminal::{Terminal, paint};
+
+use crate::admin::session::Request;
+use crate::report::label::Label;
+use crate::report::record::{Record, rst_reason_code};
+use crate::report::summary::Summary;
+use clock::WallClock;
+use labels::Labels;
+use proxy_common::key::Endpoint;
+use proxy_common::verdict::{self, Close};
+use readers::Readers;
+use recent::Recent;
+use std::future::Future;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often half-open connections are looked for and slow readers told what they missed.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The daemon's state.
+#[derive(Debug)]
+pub struct Daemon<S> {
+    source: S,
+    labels: Labels,
+    clock: WallClock,
+    totals: Summary,
+    recent: Recent,
+    readers: Readers,
+    requests: mpsc::Receiver<Request>,
+    started: Instant,
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// The one reader that it ran for has what it wanted, or is gone.
+    ReaderDone,
+    /// The source has no more.
+    SourceDone,
+}
+
+impl<S: Source> Daemon<S> {
+    /// A daemon that takes closes from `source` and requests from `requests`.
+    pub fn new(source: S, labels: Labels, requests: mpsc::Receiver<Request>) -> Self {
+        let clock = WallClock::new(source.clock());
+        Self {
+            source,
+            labels,
+            clock,
+            totals: Summary::default(),
+            recent: Recent::default(),
+            readers: Readers::default(),
+            requests,
+            started: Instant::now(),
+        }
+    }
+
+    /// Adds a reader; it sees what comes from now on.
+    pub fn add_reader(&mut self, reader: Reader) {
+        self.readers.add(reader);
+    }
+
+    /// Runs until `stop` is done, the source has no more, or, with `for_readers`, no reader is left.
+    /// Every reader that is left is sent its summary.
+    ///
+    /// # Errors
+    /// Where the source fails.
+    pub async fn run(
+        &mut self,
+        stop: impl Future<Output = ()>,
+        for_readers: bool,
+    ) -> Result<Ended, S::Error> {
+        let mut events = Vec::with_capacity(1024);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        let ended = loop {
+            if for_readers && self.readers.is_empty() {
+                break Ended::ReaderDone;
+            }
+            tokio::select! {
+                biased;
+                () = &mut stop => break Ended::Stopped,
+                Some(request) = self.requests.recv() => self.answer(request),
+                _ = tick.tick(), if !self.readers.is_empty() => self.tick()?,
+                batch = self.source.next(&mut events) => {
+                    batch?;
+                    if events.is_empty() {
+                        break Ended::SourceDone;
+                    }
+                    self.take(&mut events);
+                    // A flood keeps the source ready for ever; sessions want their turn too.
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        self.source.finish(&mut events);
+        self.take(&mut events);
+        self.finish(ended)?;
+        Ok(ended)
+    }
+
+    /// Names, counts and hands on a batch of events.
+    fn take(&mut self, events: &mut Vec<Event>) {
+        self.clock.now();
+        for event in events.drain(..) {
+            match event {
+                Event::Close { key, flow, .. } => {
+                    let close = verdict::close(&key, &flow);
+                    let record = record(&self.source, &self.labels, &self.clock, &close);
+                    self.totals.add(&record);
+                    self.readers.close(&record);
+                    self.recent.push(&key, &flow);
+                }
+                Event::Segment { key, segment, at_ns } => {
+                    self.readers.segment(&key, &segment, self.clock.unix_ns(at_ns));
+                }
+            }
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        let names = |end: &Endpoint| self.labels.of(end);
+        let losses = || losses(&self.source);
+        self.readers.flush(&names, &losses);
+    }
+
+    fn tick(&mut self) -> Result<(), S::Error> {
+        let now_ns = self.clock.now();
+        if self.readers.want_half_open(now_ns) {
+            let flows = self.source.flows()?;
+            let open = half_open::among(&flows, now_ns);
+            for (close, since_ns) in &open {
+                let record = Record {
+                    unix_ns: self.clock.unix_ns(now_ns),
+                    half_open_ns: Some(now_ns.saturating_sub(*since_ns)),
+                    ..record(&self.source, &self.labels, &self.clock, close)
+                };
+                self.readers.half_open(&record, *since_ns);
+            }
+            self.readers.forget_half_open(&open);
+        }
+        self.flush();
+        Ok(())
+    }
+
+    /// Shows those that are still half open to who asked for it, and sends every summary.
+    fn finish(&mut self, ended: Ended) -> Result<(), S::Error> {
+        if ended != Ended::SourceDone && self.readers.want_last_half_open() {
+            let now_ns = self.clock.now();
+            for (close, since_ns) in half_open::among(&self.source.flows()?, now_ns) {
+                let record = Record {
+                    unix_ns: self.clock.unix_ns(now_ns),
+                    half_open_ns: Some(now_ns.saturating_sub(since_ns)),
+                    ..record(&self.source, &self.labels, &self.clock, &close)
+                };
+                self.readers.last_half_open(&record);
+            }
+        }
+        self.flush();
+        let names = |end: &Endpoint| self.labels.of(end);
+        self.readers.end_all(&names, &losses(&self.source));
+        Ok(())
+    }
+}
+
+/// What is shown of `close`.
+fn record<'a>(
+    source: &'a impl Source,
+    labels: &'a Labels,
+    clock: &WallClock,
+    close: &'a Close,
+) -> Record<'a> {
+    Record {
+        close,
+        unix_ns: clock.unix_ns(close.ended_ns),
+        label: labels.of_close(close),
+        rst_reason: rst_reason_code(close).and_then(|code| source.rst_reason(code)),
+        half_open_ns: None,
+    }
+}
+
+/// Every kind of loss with its count, zero too. A source that cannot say so is itself one.
+fn losses(source: &impl Source) -> Vec<(&'static str, u64)> {
+    match source.counters() {
+        Ok(counters) => counters
+            .into_iter()
+            .filter(|counter| counter.is_loss)
+            .map(|counter| (counter.name, counter.value))
+            .collect(),
+        Err(error) => {
+            tracing::warn!("the counters of lost events cannot be read: {error}");
+            vec![("unknown_as_counters_cannot_be_read", 0)]
+        }
+    }
+}
+
+/// The names of `end`; a shorthand for those who have only an address.
+pub type Names<'a, 'b> = &'b dyn Fn(&Endpoint) -> Label<'a>;

@@ -1,0 +1,249 @@
+//! The runtime socket's commands: what the daemon answers.
+
+use super::readers::Reader;
+use super::{Counter, Daemon, Source, half_open, losses, record};
+use crate::admin::metrics::{self, KernelCounter, Snapshot};
+use crate::admin::outlet::Outlet;
+use crate::admin::session::Request;
+use crate::report::clock::Stamp;
+use crate::report::columns::{self, HEADER, Paint};
+use crate::report::filter::Filter;
+use crate::report::json;
+use crate::report::record::Record;
+use crate::report::tail::{Look, Tail};
+use clap::{Parser, Subcommand};
+use proxy_common::key::Endpoint;
+use proxy_common::verdict;
+use std::fmt::Write;
+
+/// What `help` answers, and what follows an unknown command.
+const HELP: &str = "\
+The following commands are valid:
+  help                            this list
+  prompt                          toggle interactive mode with a prompt
+  quit                            end the session
+  show backends                   closes by backend since the start
+  show closes [--last N] [--json] [FILTERS]
+                                  the last closes
+  show half-open [--json] [FILTERS]
+                                  connections that one end has closed and the other not yet
+  show info                       what runs, since when, what is attached, every counter
+  show metrics                    every counter as Prometheus reads it
+  tail [--json] [--half-open] [--half-open-after T] [--count N] [FILTERS]
+                                  every close from now on; a line from you asks for the summary
+FILTERS are those of 'teardown tail --help'. Several commands stand in a line with ; between them.
+";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "",
+    no_binary_name = true,
+    disable_help_flag = true,
+    disable_help_subcommand = true
+)]
+struct Words {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Help,
+    Show {
+        #[command(subcommand)]
+        what: Show,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Show {
+    Backends,
+    Closes {
+        #[arg(long, default_value_t = 20)]
+        last: usize,
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        filter: Filter,
+    },
+    HalfOpen {
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        filter: Filter,
+    },
+    Info,
+    Metrics,
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "tail", no_binary_name = true, disable_help_flag = true)]
+struct TailWords {
+    #[command(flatten)]
+    look: Look,
+    /// For the terminal that `teardown tail` writes to.
+    #[arg(long, hide = true)]
+    colour: bool,
+}
+
+impl<S: Source> Daemon<S> {
+    /// Carries out what a session asked for.
+    pub(super) fn answer(&mut self, request: Request) {
+        match request {
+            Request::Command { words, answer } => {
+                // A session that is gone wants no answer.
+                let _ = answer.send(self.command(&words));
+            }
+            Request::Tail { words, outlet, answer } => {
+                let _ = answer.send(self.tail(&words, outlet));
+            }
+            Request::EndTail(id) => {
+                self.flush();
+                let names = |end: &Endpoint| self.labels.of(end);
+                self.readers.end(id, &names, &losses(&self.source));
+            }
+        }
+    }
+
+    fn tail(&mut self, words: &[String], outlet: Outlet) -> Result<u64, String> {
+        let words = TailWords::try_parse_from(words).map_err(|error| error.to_string())?;
+        let tail = Tail::new(words.look, Paint { colour: words.colour });
+        Ok(self.readers.add(Reader::new(tail, outlet, false)))
+    }
+
+    fn command(&mut self, words: &[String]) -> String {
+        let command = match Words::try_parse_from(words) {
+            Ok(words) => words.command,
+            Err(error) => return format!("{error}\n{HELP}"),
+        };
+        match command {
+            Command::Help => HELP.to_owned(),
+            Command::Show { what } => match what {
+                Show::Backends => self.show_backends(),
+                Show::Closes { last, json, filter } => self.show_closes(last, json, &filter),
+                Show::HalfOpen { json, filter } => self.show_half_open(json, &filter),
+                Show::Info => self.show_info(),
+                Show::Metrics => self.metrics(),
+            },
+        }
+    }
+
+    fn show_backends(&self) -> String {
+        let mut out = Vec::new();
+        self.totals.print_backends(&mut out, &|end| self.labels.of(end));
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    fn show_closes(&self, last: usize, json: bool, filter: &Filter) -> String {
+        let mut list = List::new(json);
+        for (key, flow) in self.recent.newest_first() {
+            let close = verdict::close(key, flow);
+            list.add(&record(&self.source, &self.labels, &self.clock, &close), filter);
+            if list.lines == last {
+                break;
+            }
+        }
+        list.finish()
+    }
+
+    fn show_half_open(&mut self, json: bool, filter: &Filter) -> String {
+        let now_ns = self.clock.now();
+        let flows = match self.source.flows() {
+            Ok(flows) => flows,
+            Err(error) => return format!("The table of connections cannot be read: {error}\n"),
+        };
+        let mut list = List::new(json);
+        for (close, since_ns) in half_open::among(&flows, now_ns) {
+            let record = Record {
+                unix_ns: self.clock.unix_ns(now_ns),
+                half_open_ns: Some(now_ns.saturating_sub(since_ns)),
+                ..record(&self.source, &self.labels, &self.clock, &close)
+            };
+            list.add(&record, filter);
+        }
+        list.finish()
+    }
+
+    fn metrics(&self) -> String {
+        let counters = self.source.counters().unwrap_or_else(|error| {
+            tracing::warn!("the counters cannot be read: {error}");
+            Vec::new()
+        });
+        metrics::encode(Snapshot {
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            tails: self.readers.len(),
+            backends: self.totals.named_rows(&|end| self.labels.of(end)),
+            kernel: counters
+                .into_iter()
+                .map(|Counter { name, value, is_loss }| KernelCounter { name, value, is_loss })
+                .collect(),
+        })
+    }
+
+    fn show_info(&self) -> String {
+        let total = self.totals.total();
+        let mut out = String::new();
+        let mut line = |name: &str, value: &dyn std::fmt::Display| {
+            // Writing to a String does not fail.
+            let _ = writeln!(out, "{name}: {value}");
+        };
+        line("Name", &"teardown");
+        line("Version", &env!("CARGO_PKG_VERSION"));
+        line("Pid", &std::process::id());
+        line("Uptime_sec", &self.started.elapsed().as_secs());
+        line("Tails", &self.readers.len());
+        line("Closes", &total.closes());
+        line("Orig_bytes", &total.orig_bytes);
+        line("Resp_bytes", &total.resp_bytes);
+        line("Unread_bytes", &total.unread_bytes);
+        line("Unacked_bytes", &total.unacked_bytes);
+        match self.source.counters() {
+            Ok(counters) => {
+                for counter in counters {
+                    let mut name = counter.name.to_owned();
+                    if let Some(first) = name.get_mut(..1) {
+                        first.make_ascii_uppercase();
+                    }
+                    line(&name, &counter.value);
+                }
+            }
+            Err(error) => line("Counters", &error),
+        }
+        for attached in self.source.attachments() {
+            line("Attached", &attached);
+        }
+        out
+    }
+}
+
+/// Closes as text for an answer.
+struct List {
+    out: Vec<u8>,
+    stamp: Stamp,
+    json: bool,
+    lines: usize,
+}
+
+impl List {
+    fn new(json: bool) -> Self {
+        let out = if json { Vec::new() } else { HEADER.as_bytes().to_vec() };
+        Self { out, stamp: Stamp::local(), json, lines: 0 }
+    }
+
+    fn add(&mut self, record: &Record<'_>, filter: &Filter) {
+        if !filter.passes(record) {
+            return;
+        }
+        self.lines += 1;
+        if self.json {
+            json::close(&mut self.out, record, &mut self.stamp);
+            self.out.push(b'\n');
+        } else {
+            columns::close(&mut self.out, record, &mut self.stamp, Paint::default());
+        }
+    }
+
+    fn finish(self) -> String {
+        String::from_utf8_lossy(&self.out).into_owned()
+    }
+}

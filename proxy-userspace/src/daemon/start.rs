@@ -1,0 +1,69 @@
+//! What every way of running the daemon begins and ends with.
+
+use super::labels::Labels;
+use crate::config::{self, Strictness};
+use anyhow::{Context, bail};
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How many lines of a configuration that were not understood are spoken of.
+const MOST_FINDINGS: usize = 10;
+
+/// The daemon's runtime: one thread.
+pub(super) fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")
+}
+
+/// The names of a configuration: the real proxy's own, in which what teardown does not know is
+/// passed over.
+pub(super) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
+    if files.is_empty() {
+        return Ok(Labels::default());
+    }
+    let (config, findings) = config::load(files, Strictness::Lenient)?;
+    for finding in findings.list.iter().take(MOST_FINDINGS) {
+        eprintln!("{finding}");
+    }
+    if let Some(more) = findings.list.len().checked_sub(MOST_FINDINGS).filter(|&more| more > 0) {
+        eprintln!("[NOTICE] and {more} more");
+    }
+    let labels = config::labels::Labels::new(&config, &config::labels::resolve);
+    for unresolved in &labels.unresolved {
+        eprintln!("[WARNING] {unresolved}; its connections are shown by address");
+    }
+    if labels.is_empty() {
+        let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        bail!(
+            "{}: no 'bind' and no 'server' with an address in it; it should be the configuration \
+             of the proxy that is watched",
+            names.join(", ")
+        );
+    }
+    Ok(Labels::of_config(labels))
+}
+
+/// Done when SIGINT or SIGTERM comes, or `after` has passed.
+pub(super) fn stop(after: Option<Duration>) -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        let time_is_up = async {
+            match after {
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = time_is_up => {}
+        }
+    })
+}

@@ -1,0 +1,99 @@
+//! `teardown watch`: stands beside any proxy and shows on stdout how connections close.
+//! `teardown` alone is the same with traffic of its own.
+
+use super::observe::Observe;
+use super::{Daemon, Reader, Source, Terminal, paint, start};
+use crate::kernel::Observer;
+use crate::privilege;
+use crate::report::tail::{Look, Tail, time};
+use crate::traffic::Traffic;
+use anyhow::Context;
+use clap::Parser;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How much stdout may be behind before lines are left out, in bytes: a hundred thousand lines.
+const BACKLOG: usize = 64 << 20;
+
+/// Arguments of `teardown watch`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The watched proxy's haproxy.cfg, or a folder of them: closes get its names
+    #[arg(short = 'f', value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// End after this time (30s, 5m)
+    #[arg(long, value_name = "T", value_parser = time)]
+    duration: Option<Duration>,
+    /// Show control segments too, one line each
+    #[arg(long)]
+    segments: bool,
+    #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
+    observe: Observe,
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// Where the configuration cannot be read, the kernel side not be started, or stdout not be
+/// written to.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let labels = start::labels(&args.files)?;
+    start::runtime()?.block_on(async {
+        let observer = args.observe.start(args.segments)?;
+        watch(observer, labels, args).await
+    })
+}
+
+/// `teardown` without arguments: `watch`, with the built-in traffic.
+///
+/// # Errors
+/// As [`run`]; and where no port of 127.0.0.1 can be bound.
+pub fn demo() -> anyhow::Result<ExitCode> {
+    #[derive(Parser)]
+    struct Defaults {
+        #[command(flatten)]
+        args: Args,
+    }
+    let Defaults { args } = Defaults::parse_from(["teardown"]);
+    start::runtime()?.block_on(async {
+        let observer = args.observe.start(args.segments)?;
+        let traffic = Traffic::bind().context("the built-in traffic needs ports of 127.0.0.1")?;
+        let mut labels = start::labels(&[])?;
+        traffic.servers().for_each(|(end, scene)| labels.add(end, "demo", scene));
+        eprintln!(
+            "teardown: no command given, so here is some traffic on loopback that closes in every \
+             way; see 'teardown --help'. Ctrl-C ends it"
+        );
+        let traffic = tokio::spawn(traffic.play());
+        let done = watch(observer, labels, &args).await;
+        traffic.abort();
+        done
+    })
+}
+
+async fn watch(
+    observer: Observer,
+    labels: super::labels::Labels,
+    args: &Args,
+) -> anyhow::Result<ExitCode> {
+    privilege::drop_unneeded()?;
+    let stop = start::stop(args.duration).context("cannot wait for signals")?;
+    for missing in observer.missing() {
+        eprintln!("teardown: {missing}");
+    }
+    eprintln!("teardown: watching {}", Source::attachments(&observer).join(", "));
+    let (terminal, outlet) = Terminal::start(BACKLOG).context("cannot start a thread for stdout")?;
+    let tail = Tail::new(args.look.clone(), paint());
+    // Nobody asks a watch anything: the channel is closed from the start.
+    let (_, requests) = mpsc::channel(1);
+    let mut daemon = Daemon::new(observer, labels, requests);
+    daemon.add_reader(Reader::new(tail, outlet, args.look.json));
+    daemon.run(stop, true).await?;
+    drop(daemon);
+    terminal.finish().context("stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
