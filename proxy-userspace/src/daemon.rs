@@ -208,7 +208,7 @@ fn record<'a>(
 }
 
 /// Every kind of loss with its count, zero too. A source that cannot say so is itself one.
-fn losses(source: &impl Source) -> Vec<(&'static str, u64)> {
+fn losses(source: &impl Source) -> Vec<(String, u64)> {
     match source.counters() {
         Ok(counters) => counters
             .into_iter()
@@ -217,7 +217,7 @@ fn losses(source: &impl Source) -> Vec<(&'static str, u64)> {
             .collect(),
         Err(error) => {
             tracing::warn!("the counters of lost events cannot be read: {error}");
-            vec![("unknown_as_counters_cannot_be_read", 0)]
+            vec![("unknown_as_the_counters_cannot_be_read".to_owned(), 0)]
         }
     }
 }

@@ -30,7 +30,7 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 pub struct KernelCounter {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// Its value.
     pub value: u64,
     /// Whether what it counts kept something from being shown.
@@ -87,7 +87,7 @@ impl Collector for Snapshot {
         for (is_loss, name, help) in kinds {
             let mut metric = describe(e, name, help, MetricType::Counter)?;
             for each in self.kernel.iter().filter(|each| each.is_loss == is_loss) {
-                counter(&mut metric, &[("kind", each.name)], each.value)?;
+                counter(&mut metric, &[("kind", each.name.as_str())], each.value)?;
             }
         }
         Ok(())
@@ -173,8 +173,8 @@ mod tests {
         };
         let backends = summary.named_rows(&names);
         let kernel = vec![
-            KernelCounter { name: "ring_full", value: 0, is_loss: true },
-            KernelCounter { name: "flows_made", value: 3, is_loss: false },
+            KernelCounter { name: "ring_full".to_owned(), value: 0, is_loss: true },
+            KernelCounter { name: "flows_made".to_owned(), value: 3, is_loss: false },
         ];
         let text = encode(Snapshot { uptime_s: 1.5, tails: 2, backends, kernel });
         insta::assert_snapshot!(text, @r#"

@@ -2,7 +2,7 @@
 
 use super::clock::SourceClock;
 use super::source::{Counter, Event, Source};
-use crate::kernel::{self, Observer};
+use crate::kernel::{self, Attachment, Observer};
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 
@@ -24,9 +24,9 @@ impl Source for Observer {
     fn counters(&self) -> Result<Vec<Counter>, kernel::Error> {
         let counts = Self::counters(self)?;
         let counter = |count: kernel::Count| Counter {
-            name: count.name,
+            name: count.name.to_ascii_lowercase(),
             value: count.value,
-            is_loss: count.counter.is_loss(),
+            is_loss: ["LOST_", "REFUSED_"].iter().any(|kind| count.name.starts_with(kind)),
         };
         Ok(counts.into_iter().map(counter).collect())
     }
@@ -36,7 +36,11 @@ impl Source for Observer {
     }
 
     fn attachments(&self) -> Vec<String> {
-        Self::attachments(self).map(ToString::to_string).collect()
+        let shown = |each: &Attachment| match (each.ingress.as_str(), each.egress.as_str()) {
+            (both, same) if both == same => format!("{} ({both})", each.interface),
+            (ingress, egress) => format!("{} ({ingress}, {egress})", each.interface),
+        };
+        Self::attachments(self).map(shown).collect()
     }
 
     fn rst_reason(&self, code: u32) -> Option<&str> {

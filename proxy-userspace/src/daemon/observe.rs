@@ -6,7 +6,7 @@ use crate::units;
 /// What is observed, and how closely.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Observing")]
-pub struct Observe {
+pub(super) struct Observe {
     /// Only this interface; without it all are, those that appear later included
     #[arg(long = "interface", value_name = "I")]
     interfaces: Vec<String>,
@@ -39,7 +39,7 @@ impl Observe {
     ///
     /// # Errors
     /// Where it cannot be.
-    pub fn start(&self, segments: bool) -> Result<Observer, kernel::Error> {
+    pub(super) fn start(&self, segments: bool) -> Result<Observer, kernel::Error> {
         Observer::start(&kernel::Options {
             interfaces: self.interfaces.clone(),
             ingress: if self.ingress == "xdp" { Ingress::Xdp } else { Ingress::Tc },

@@ -44,7 +44,7 @@ impl Reader {
         });
     }
 
-    fn end(mut self, names: Names<'_, '_>, losses: &[(&str, u64)]) {
+    fn end(mut self, names: Names<'_, '_>, losses: &[(String, u64)]) {
         self.flush();
         let summary = self.tail.end(names, losses);
         if self.notes_apart {
@@ -98,11 +98,7 @@ impl Readers {
     }
 
     /// Sends what has been written, and lets those go that are done or gone.
-    pub(super) fn flush(
-        &mut self,
-        names: Names<'_, '_>,
-        losses: &dyn Fn() -> Vec<(&'static str, u64)>,
-    ) {
+    pub(super) fn flush(&mut self, names: Names<'_, '_>, losses: &dyn Fn() -> Vec<(String, u64)>) {
         let mut at = 0;
         while let Some((_, reader)) = self.all.get_mut(at) {
             reader.flush();
@@ -118,14 +114,14 @@ impl Readers {
     }
 
     /// Sends a reader its summary and lets it go.
-    pub(super) fn end(&mut self, id: u64, names: Names<'_, '_>, losses: &[(&str, u64)]) {
+    pub(super) fn end(&mut self, id: u64, names: Names<'_, '_>, losses: &[(String, u64)]) {
         if let Some(at) = self.all.iter().position(|&(other, _)| other == id) {
             self.all.swap_remove(at).1.end(names, losses);
         }
     }
 
     /// The same for all.
-    pub(super) fn end_all(&mut self, names: Names<'_, '_>, losses: &[(&str, u64)]) {
+    pub(super) fn end_all(&mut self, names: Names<'_, '_>, losses: &[(String, u64)]) {
         for (_, reader) in self.all.drain(..) {
             reader.end(names, losses);
         }

@@ -1,40 +1,18 @@
 //! Where closes come from, as the daemon sees it: the kernel live, a replay in the tests.
 
+pub use crate::kernel::Event;
+
 use super::clock::SourceClock;
 use proxy_common::flow::Flow;
-use proxy_common::key::{FlowKey, Side};
-use proxy_common::segment::Segment;
+use proxy_common::key::FlowKey;
 use std::error::Error;
 use std::future::Future;
 
-/// Something that a source tells.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A connection is over.
-    Close {
-        /// Its endpoints.
-        key: FlowKey,
-        /// All that is known of it.
-        flow: Box<Flow>,
-        /// The side that a listening socket of this host is bound to, if one is.
-        listener: Option<Side>,
-    },
-    /// A control segment passed; only where segments were asked for.
-    Segment {
-        /// Its connection's endpoints.
-        key: FlowKey,
-        /// What its headers say.
-        segment: Segment,
-        /// When it was seen, by the source's clock.
-        at_ns: u64,
-    },
-}
-
 /// A number that a source counts, such as events that it lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counter {
     /// Its name in `snake_case`, as the metrics show it.
-    pub name: &'static str,
+    pub name: String,
     /// Its value since the source started.
     pub value: u64,
     /// Whether what it counts kept something from being shown.

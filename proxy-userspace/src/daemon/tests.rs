@@ -43,9 +43,9 @@ impl Source for Replay {
 
     fn counters(&self) -> Result<Vec<Counter>, Infallible> {
         Ok(vec![
-            Counter { name: "ring_full", value: 2, is_loss: true },
-            Counter { name: "table_full", value: 0, is_loss: true },
-            Counter { name: "flows_made", value: 9, is_loss: false },
+            Counter { name: "ring_full".to_owned(), value: 2, is_loss: true },
+            Counter { name: "table_full".to_owned(), value: 0, is_loss: true },
+            Counter { name: "flows_made".to_owned(), value: 9, is_loss: false },
         ])
     }
 

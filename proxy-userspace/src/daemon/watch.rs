@@ -86,7 +86,8 @@ async fn watch(
         eprintln!("teardown: {missing}");
     }
     eprintln!("teardown: watching {}", Source::attachments(&observer).join(", "));
-    let (terminal, outlet) = Terminal::start(BACKLOG).context("cannot start a thread for stdout")?;
+    let (terminal, outlet) =
+        Terminal::start(BACKLOG).context("cannot start a thread for stdout")?;
     let tail = Tail::new(args.look.clone(), paint());
     // Nobody asks a watch anything: the channel is closed from the start.
     let (_, requests) = mpsc::channel(1);

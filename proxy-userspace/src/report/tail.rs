@@ -206,7 +206,7 @@ impl Tail {
     pub fn end<'a>(
         &self,
         names: &dyn Fn(&Endpoint) -> Label<'a>,
-        losses: &[(&str, u64)],
+        losses: &[(String, u64)],
     ) -> Vec<u8> {
         let mut out = Vec::new();
         if self.look.json {
@@ -220,6 +220,7 @@ impl Tail {
             out.extend_from_slice(b" events lost");
             for (at, (name, count)) in losses.iter().enumerate() {
                 out.extend_from_slice(if at == 0 { b": " } else { b", " });
+                let name = name.strip_prefix("lost_").unwrap_or(name);
                 out.extend_from_slice(name.replace('_', " ").as_bytes());
                 out.push(b' ');
                 put::number(&mut out, *count);
@@ -229,7 +230,7 @@ impl Tail {
         out
     }
 
-    fn end_json(&self, out: &mut Vec<u8>, losses: &[(&str, u64)]) {
+    fn end_json(&self, out: &mut Vec<u8>, losses: &[(String, u64)]) {
         out.extend_from_slice(b"{\"v\":1,\"summary\":{\"closes\":");
         put::number(out, self.shown);
         out.extend_from_slice(b",\"kinds\":{");
