@@ -4,13 +4,9 @@
 
 pub mod generate;
 
-<<<<<<< HEAD
-use crate::{doctor, explain};
-=======
 use crate::admin::client;
 use crate::daemon::{run, watch};
-use crate::doctor;
->>>>>>> a73002f (Add the daemon's loop, its readers, commands and metrics)
+use crate::{doctor, explain};
 use clap::{Parser, Subcommand};
 use std::io;
 use std::process::ExitCode;
@@ -34,11 +30,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show how connections on this host end, beside any proxy
-    Watch(watch::Args),
+    Watch(Box<watch::Args>),
     /// Run the daemon: observe, count, answer on the runtime socket
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Show closes as the running daemon sees them
-    Tail(client::Args),
+    Tail(Box<client::Args>),
     /// Check what this host offers, and say what teardown does without the rest
     Doctor(doctor::Args),
     /// Read captures: how their connections closed, and what that says of each backend

@@ -49,10 +49,8 @@ struct Words {
 #[derive(Debug, Subcommand)]
 enum Command {
     Help,
-    Show {
-        #[command(subcommand)]
-        what: Show,
-    },
+    #[command(subcommand)]
+    Show(Box<Show>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -118,7 +116,7 @@ impl<S: Source> Daemon<S> {
         };
         match command {
             Command::Help => HELP.to_owned(),
-            Command::Show { what } => match what {
+            Command::Show(what) => match *what {
                 Show::Backends => self.show_backends(),
                 Show::Closes { last, json, filter } => self.show_closes(last, json, &filter),
                 Show::HalfOpen { json, filter } => self.show_half_open(json, &filter),

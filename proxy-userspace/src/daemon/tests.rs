@@ -226,7 +226,7 @@ async fn a_tail_that_does_not_read_is_told_and_holds_up_nobody() {
     let ended = tokio::spawn(running.finish());
     let read = rest(slow).await;
     let (mut closes, mut missed) = (0, 0);
-    for object in read.lines().map(|line| serde_json::from_str::<serde_json::Value>(line)) {
+    for object in read.lines().map(serde_json::from_str::<serde_json::Value>) {
         let object = object.expect("every line is whole");
         closes += u64::from(object["ts"].is_string());
         missed += object["missed"].as_u64().unwrap_or(0);
