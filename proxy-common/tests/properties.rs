@@ -173,7 +173,7 @@ fn seen_twice(script: &Script, lag: usize) -> Script {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_panics_and_the_end_is_said_once(script in any_script(), mode in any_mode()) {
