@@ -8,7 +8,7 @@ use crate::admin::client;
 use crate::daemon::{run, watch};
 use crate::{doctor, explain};
 use clap::{Parser, Subcommand};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -81,12 +81,19 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if usage { USAGE } else { FAILED })
 }
 
+/// Whether colour is forbidden: `NO_COLOR` is set, and not empty (no-color.org).
+#[must_use]
+pub fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 /// Sends the daemon's own log to stderr; `TEARDOWN_LOG` chooses what is said (`warn` by default).
 pub fn start_log() {
     let filter = EnvFilter::try_from_env("TEARDOWN_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && !no_color())
         .with_target(false)
         .without_time()
         .init();

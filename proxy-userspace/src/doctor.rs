@@ -2,6 +2,7 @@
 
 mod checks;
 
+use crate::cli::no_color;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -28,8 +29,7 @@ enum Finding {
 /// Where stdout cannot be written to.
 pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
     let findings = checks::all();
-    let colour =
-        io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let colour = io::stdout().is_terminal() && !no_color();
     print(&findings, colour, &mut io::stdout().lock())?;
     let fatal = findings.iter().any(|(_, finding)| matches!(finding, Finding::Fatal { .. }));
     Ok(if fatal { ExitCode::from(crate::cli::FAILED) } else { ExitCode::SUCCESS })

@@ -198,14 +198,10 @@ impl<S: Source> Daemon<S> {
         match self.source.counters() {
             Ok(counters) => {
                 for counter in counters {
-                    let mut name = counter.name.to_owned();
-                    if let Some(first) = name.get_mut(..1) {
-                        first.make_ascii_uppercase();
-                    }
-                    line(&name, &counter.value);
+                    line(&format!("Kernel_{}", counter.name), &counter.value);
                 }
             }
-            Err(error) => line("Counters", &error),
+            Err(error) => line("Kernel_counters", &error),
         }
         for attached in self.source.attachments() {
             line("Attached", &attached);

@@ -10,9 +10,6 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How many lines of a configuration that were not understood are spoken of.
-const MOST_FINDINGS: usize = 10;
-
 /// The daemon's runtime: one thread.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
@@ -28,11 +25,13 @@ pub(super) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
         return Ok(Labels::default());
     }
     let (config, findings) = config::load(files, Strictness::Lenient)?;
-    for finding in findings.list.iter().take(MOST_FINDINGS) {
-        eprintln!("{finding}");
-    }
-    if let Some(more) = findings.list.len().checked_sub(MOST_FINDINGS).filter(|&more| more > 0) {
-        eprintln!("[NOTICE] and {more} more");
+    for finding in &findings.list {
+        // A `server` or `bind` that cannot be read is a name that will be missed.
+        if ["server '", "bind '", "'bind'"].iter().any(|word| finding.message.starts_with(word)) {
+            eprintln!("{finding}");
+        } else {
+            tracing::info!("passed over: {finding}");
+        }
     }
     let labels = config::labels::Labels::new(&config, &config::labels::resolve);
     for unresolved in &labels.unresolved {

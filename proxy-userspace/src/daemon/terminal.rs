@@ -2,6 +2,7 @@
 //! holds up neither the loop nor Ctrl-C.
 
 use crate::admin::outlet::{self, Outlet};
+use crate::cli::no_color;
 use crate::report::columns::Paint;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc;
@@ -51,10 +52,8 @@ impl Terminal {
     }
 }
 
-/// How lines on stdout are painted: with colour on a terminal, unless `NO_COLOR` says otherwise
-/// (no-color.org: set, and not empty).
+/// How lines on stdout are painted: with colour on a terminal, unless `NO_COLOR` forbids it.
 #[must_use]
 pub fn paint() -> Paint {
-    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    Paint { colour: !forbidden && io::stdout().is_terminal() }
+    Paint { colour: !no_color() && io::stdout().is_terminal() }
 }
