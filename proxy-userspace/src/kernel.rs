@@ -4,6 +4,7 @@
 
 mod attach;
 mod batch;
+mod bench;
 mod btf;
 pub mod cgroup;
 mod clsact;
@@ -20,13 +21,16 @@ mod pod;
 mod reap;
 mod reasons;
 mod ring;
+mod table;
 
 pub use attach::{Attachment, How};
+pub use bench::{Bench, Hook};
 pub use btf::{Btf, BtfError, VMLINUX};
 pub use error::Error;
-pub use observer::{Count, Event, Observer};
+pub use observer::{Event, Observer};
 pub use options::{Ingress, Options, RING_BYTES, TABLE_ENTRIES, TcHook};
 pub use reasons::RstReasons;
+pub use table::Count;
 
 /// Whether the running kernel has tcx links (Linux 6.6).
 #[must_use]

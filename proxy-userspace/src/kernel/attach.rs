@@ -232,7 +232,11 @@ pub(super) fn classifier<'a>(
     program.try_into().map_err(|error: ProgramError| Error::program(name)(error))
 }
 
-fn xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+/// An XDP program of the object.
+///
+/// # Errors
+/// Where the object lacks it.
+pub(super) fn xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
     let program = ebpf.program_mut(name).ok_or(Error::Missing(name))?;
     program.try_into().map_err(|error: ProgramError| Error::program(name)(error))
 }

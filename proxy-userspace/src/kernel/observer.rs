@@ -4,19 +4,17 @@ use super::attach::{self, Attached, Attachment};
 use super::btf::Btf;
 use super::error::Error;
 use super::hold::Hold;
-use super::links::{self, Change, Interface};
+use super::links::{self, Change, Interface, Watch};
 use super::load;
+use super::object::array;
 use super::options::Options;
 use super::owners::Owners;
 use super::pod::Raw;
-use super::reap::{Reaper, Tools};
 use super::reasons::RstReasons;
 use super::ring::{Record, Ring};
-use super::{batch, links::Watch};
+use super::table::{Count, Table};
 use aya::Ebpf;
-use aya::maps::ring_buf::RingBuf;
-use aya::maps::{Array, Map, MapData, PerCpuArray};
-use proxy_common::abi::{Counter, Reap, Slot};
+use aya::maps::{Array, MapData};
 use proxy_common::flow::Flow;
 use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::Segment;
@@ -55,36 +53,19 @@ pub enum Event {
     },
 }
 
-/// A counter of the kernel side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count {
-    /// Which.
-    pub counter: Counter,
-    /// Its name.
-    pub name: &'static str,
-    /// What it counts.
-    pub meaning: &'static str,
-    /// How many, since the start.
-    pub value: u64,
-}
-
 /// The kernel side at work. Dropped, it is off, and nothing of it is left.
 pub struct Observer {
     // Links go before the programs.
     attached: Attached,
     ring: AsyncFd<Ring>,
     asleep: Array<MapData, Raw<u32>>,
-    counts: PerCpuArray<MapData, Raw<u64>>,
-    reap_list: Array<MapData, Raw<Reap>>,
-    flows: MapData,
+    table: Table,
     watch: Watch,
     hold: Hold,
     owners: Owners,
-    reaper: Reaper,
     reasons: RstReasons,
     missing: Vec<String>,
     wanted: Vec<String>,
-    capacity: u64,
     last_event: Instant,
     next_tidy: Instant,
     ebpf: Ebpf,
@@ -101,10 +82,7 @@ impl Observer {
         let btf = Btf::of_kernel()?;
         let mut ebpf = load::load(options, &btf)?;
         let mut attached = Attached::prepare(&mut ebpf, options)?;
-        let reaper_program = "td_reap";
-        attach::classifier(&mut ebpf, reaper_program)?
-            .load()
-            .map_err(Error::program("loading td_reap"))?;
+        let table = Table::take(&mut ebpf, options)?;
         let watch = Watch::start().map_err(Error::system("listening to rtnetlink"))?;
         let owners = Owners::of_host();
         // Sockets first: a connection's socket speaks before its first segment.
@@ -122,18 +100,13 @@ impl Observer {
             attached,
             ring: ring(&mut ebpf)?,
             asleep: array(&mut ebpf, "ASLEEP")?,
-            counts: PerCpuArray::try_from(take(&mut ebpf, "COUNTS")?)
-                .map_err(Error::map("COUNTS"))?,
-            reap_list: array(&mut ebpf, "REAP")?,
-            flows: table(&mut ebpf)?,
+            table,
             watch,
             hold: Hold::default(),
             owners,
-            reaper: Reaper::new(options.table_entries),
             reasons: RstReasons::of(&btf),
             missing,
             wanted: options.interfaces.clone(),
-            capacity: u64::from(options.table_entries),
             last_event: now,
             next_tidy: now + TIDY,
             ebpf,
@@ -151,7 +124,7 @@ impl Observer {
             self.collect(out);
             if Instant::now() >= self.next_tidy {
                 self.next_tidy = Instant::now() + TIDY;
-                self.tidy()?;
+                self.table.tidy(&self.ebpf, now_ns())?;
             }
             if !out.is_empty() {
                 return Ok(());
@@ -216,9 +189,9 @@ impl Observer {
     }
 
     fn release(&mut self, now: u64, out: &mut Vec<Event>) {
-        let (owners, reaper) = (&mut self.owners, &mut self.reaper);
+        let (owners, table) = (&mut self.owners, &mut self.table);
         self.hold.release(now, |key, mut flow| {
-            reaper.reported(key, &flow, now);
+            table.reported(key, &flow, now);
             let listener = owners.complete(&key, &mut flow);
             out.push(Event::Close { key, flow: Box::new(flow), listener });
         });
@@ -249,38 +222,12 @@ impl Observer {
         }
     }
 
-    fn tidy(&mut self) -> Result<(), Error> {
-        let in_use = self.in_use()?;
-        let program = self.ebpf.program("td_reap").ok_or(Error::Missing("td_reap"))?;
-        let program = program.try_into().map_err(Error::program("td_reap"))?;
-        let mut tools = Tools { program, list: &mut self.reap_list, flows: &self.flows };
-        self.reaper.tidy(&mut tools, in_use, now_ns())
-    }
-
-    /// Entries of the flow table that are taken.
-    fn in_use(&self) -> Result<u64, Error> {
-        let freed = self.count(Counter::RECLAIMED)?
-            + self.count(Counter::EXPIRED)?
-            + self.count(Counter::EVICTED)?;
-        Ok(self.count(Counter::FLOWS_MADE)?.saturating_sub(freed))
-    }
-
-    fn count(&self, counter: Counter) -> Result<u64, Error> {
-        let values = self.counts.get(&counter.0, 0).map_err(Error::map("COUNTS"))?;
-        Ok(values.iter().map(|Raw(value)| value).sum())
-    }
-
     /// Every counter of the kernel side.
     ///
     /// # Errors
     /// Where the map cannot be read.
     pub fn counters(&self) -> Result<Vec<Count>, Error> {
-        Counter::ALL
-            .iter()
-            .map(|&(counter, name, meaning)| {
-                Ok(Count { counter, name, meaning, value: self.count(counter)? })
-            })
-            .collect()
+        self.table.counters()
     }
 
     /// The connections that are followed and not over.
@@ -288,8 +235,9 @@ impl Observer {
     /// # Errors
     /// Where the table cannot be read.
     pub fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, Error> {
-        let entries = batch::entries::<FlowKey, Slot>(&self.flows, self.capacity)?;
-        Ok(entries
+        Ok(self
+            .table
+            .slots()?
             .into_iter()
             .filter(|(_, slot)| slot.reported == 0)
             .map(|(key, slot)| (key, slot.flow))
@@ -361,27 +309,9 @@ fn check_names(names: &[String], there: &[Interface]) -> Result<(), Error> {
     }
 }
 
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Error> {
-    ebpf.take_map(name).ok_or(Error::Missing(name))
-}
-
-fn array<T: bytemuck::Pod>(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-) -> Result<Array<MapData, Raw<T>>, Error> {
-    Array::try_from(take(ebpf, name)?).map_err(Error::map(name))
-}
-
 fn ring(ebpf: &mut Ebpf) -> Result<AsyncFd<Ring>, Error> {
-    let ring = RingBuf::try_from(take(ebpf, "EVENTS")?).map_err(Error::map("EVENTS"))?;
+    let ring = Ring::take(ebpf)?;
     // SAFETY: the ring owns its descriptor and keeps it for as long as it lives.
-    unsafe { AsyncFd::register_with_interest(Ring::new(ring), Interest::READABLE) }
+    unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
         .map_err(|error| Error::system("watching the ring buffer")(error.into_parts().1))
-}
-
-fn table(ebpf: &mut Ebpf) -> Result<MapData, Error> {
-    match take(ebpf, "FLOWS")? {
-        Map::HashMap(data) => Ok(data),
-        _ => Err(Error::Missing("FLOWS as a hash map")),
-    }
 }

@@ -1,5 +1,8 @@
 //! The ring buffer: from bytes to records.
 
+use super::error::Error;
+use super::object::take;
+use aya::Ebpf;
 use aya::maps::MapData;
 use aya::maps::ring_buf::RingBuf;
 use proxy_common::abi::{
@@ -30,9 +33,12 @@ impl AsRawFd for Ring {
 }
 
 impl Ring {
-    /// Takes the map.
-    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
-        Self(ring)
+    /// Takes the map out of the object.
+    ///
+    /// # Errors
+    /// Where the object lacks it.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        RingBuf::try_from(take(ebpf, "EVENTS")?).map(Self).map_err(Error::map("EVENTS"))
     }
 
     /// Everything that is there now. Returns whether there was anything.

@@ -10,6 +10,7 @@ pub(crate) mod foreign;
 pub(crate) mod frames;
 pub(crate) mod handmade;
 pub(crate) mod netns;
+pub(crate) mod observed;
 pub(crate) mod packets;
 pub(crate) mod process;
 pub(crate) mod proxies;

@@ -1,0 +1,164 @@
+//! The programs on the bench: loaded, attached nowhere, and given one frame after the other by
+//! `BPF_PROG_TEST_RUN`. For tests and measurements; no traffic of the host's is seen.
+
+use super::attach::{classifier, xdp};
+use super::btf::Btf;
+use super::error::Error;
+use super::load;
+use super::options::Options;
+use super::ring::{Record, Ring};
+use super::table::{Count, Table};
+use aya::Ebpf;
+use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
+use proxy_common::abi::Slot;
+use proxy_common::flow::Flow;
+use proxy_common::key::FlowKey;
+use proxy_common::wire::Link;
+use std::time::Duration;
+
+/// Which program gets a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// tc ingress.
+    Ingress,
+    /// tc egress.
+    Egress,
+    /// XDP in place of tc ingress.
+    Xdp,
+}
+
+impl Hook {
+    /// The program for frames that begin with `link`.
+    const fn program(self, link: Link) -> &'static str {
+        match (self, link) {
+            (Self::Ingress, Link::Ethernet) => "td_ingress",
+            (Self::Ingress, Link::Ip) => "td_ingress_ip",
+            (Self::Egress, Link::Ethernet) => "td_egress",
+            (Self::Egress, Link::Ip) => "td_egress_ip",
+            (Self::Xdp, Link::Ethernet) => "td_xdp",
+            (Self::Xdp, Link::Ip) => "td_xdp_ip",
+        }
+    }
+
+    /// The vantage of its segments, [`proxy_common::segment::Segment::vantage`]: the kernel shows
+    /// frames on the bench as loopback's, interface 1.
+    #[must_use]
+    pub const fn vantage(self) -> u32 {
+        match self {
+            Self::Ingress | Self::Xdp => 1 << 1,
+            Self::Egress => 1 << 1 | 1,
+        }
+    }
+}
+
+/// The programs, loaded and attached nowhere.
+pub struct Bench {
+    ring: Ring,
+    table: Table,
+    ebpf: Ebpf,
+}
+
+impl Bench {
+    /// Loads every program that takes packets.
+    ///
+    /// # Errors
+    /// Where the kernel refuses a map or a program.
+    pub fn load(options: &Options) -> Result<Self, Error> {
+        let mut ebpf = load::load(options, &Btf::of_kernel()?)?;
+        for hook in [Hook::Ingress, Hook::Egress] {
+            for link in [Link::Ethernet, Link::Ip] {
+                let name = hook.program(link);
+                classifier(&mut ebpf, name)?.load().map_err(Error::program(name))?;
+            }
+        }
+        for link in [Link::Ethernet, Link::Ip] {
+            let name = Hook::Xdp.program(link);
+            xdp(&mut ebpf, name)?.load().map_err(Error::program(name))?;
+        }
+        let ring = Ring::take(&mut ebpf)?;
+        Ok(Self { ring, table: Table::take(&mut ebpf, options)?, ebpf })
+    }
+
+    /// Gives one frame to a program; returns what the program said of it.
+    ///
+    /// # Errors
+    /// Where the kernel takes no such frame: it wants at least 14 bytes, and less than a page.
+    pub fn run(&self, hook: Hook, link: Link, frame: &[u8]) -> Result<u32, Error> {
+        self.test_run(hook, link, frame, 1).map(|(verdict, _)| verdict)
+    }
+
+    /// Gives the same frame to a program many times; returns the mean time of a run.
+    ///
+    /// # Errors
+    /// As [`Bench::run`].
+    pub fn time(
+        &self,
+        hook: Hook,
+        link: Link,
+        frame: &[u8],
+        times: u32,
+    ) -> Result<Duration, Error> {
+        self.test_run(hook, link, frame, times).map(|(_, mean)| mean)
+    }
+
+    fn test_run(
+        &self,
+        hook: Hook,
+        link: Link,
+        frame: &[u8],
+        repeat: u32,
+    ) -> Result<(u32, Duration), Error> {
+        let name = hook.program(link);
+        let program = self.ebpf.program(name).ok_or(Error::Missing(name))?;
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
+        let ran = if hook == Hook::Xdp {
+            <&Xdp>::try_from(program).and_then(|program| program.test_run(options))
+        } else {
+            <&SchedClassifier>::try_from(program).and_then(|program| program.test_run(options))
+        };
+        let ran = ran.map_err(|error: ProgramError| {
+            Error::program(format!("running {name} on {} bytes", frame.len()))(error)
+        })?;
+        Ok((ran.return_value, ran.duration))
+    }
+
+    /// The connections reported since the last call, in the order of their records.
+    pub fn closes(&mut self) -> Vec<(FlowKey, Flow)> {
+        let mut found = Vec::new();
+        self.ring.drain(|record| {
+            if let Record::Close(record) = record {
+                found.push((record.key, record.flow));
+            }
+        });
+        let now = super::observer::now_ns();
+        for (key, flow) in &found {
+            self.table.reported(*key, flow, now);
+        }
+        found
+    }
+
+    /// Makes room in the table as the observer does every second, as if it were `now_ns`
+    /// (CLOCK_MONOTONIC).
+    ///
+    /// # Errors
+    /// Where the program that does it cannot be run.
+    pub fn tidy(&mut self, now_ns: u64) -> Result<(), Error> {
+        self.table.tidy(&self.ebpf, now_ns)
+    }
+
+    /// Every entry of the flow table, in no order.
+    ///
+    /// # Errors
+    /// Where the table cannot be read.
+    pub fn slots(&self) -> Result<Vec<(FlowKey, Slot)>, Error> {
+        self.table.slots()
+    }
+
+    /// Every counter of the kernel side.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub fn counters(&self) -> Result<Vec<Count>, Error> {
+        self.table.counters()
+    }
+}

@@ -1,0 +1,108 @@
+//! The flow table and the counters beside it: what stands in them, and making room.
+
+use super::attach;
+use super::batch;
+use super::error::Error;
+use super::object::{array, take};
+use super::options::Options;
+use super::pod::Raw;
+use super::reap::{Reaper, Tools};
+use aya::Ebpf;
+use aya::maps::{Array, Map, MapData, PerCpuArray};
+use proxy_common::abi::{Counter, Reap, Slot};
+use proxy_common::flow::Flow;
+use proxy_common::key::FlowKey;
+
+/// A counter of the kernel side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Which.
+    pub counter: Counter,
+    /// Its name.
+    pub name: &'static str,
+    /// What it counts.
+    pub meaning: &'static str,
+    /// How many, since the start.
+    pub value: u64,
+}
+
+/// The flow table, its counters and its reaper.
+pub(super) struct Table {
+    flows: MapData,
+    counts: PerCpuArray<MapData, Raw<u64>>,
+    reap_list: Array<MapData, Raw<Reap>>,
+    reaper: Reaper,
+    capacity: u64,
+}
+
+impl Table {
+    /// Takes the maps out of the object, and loads the program that makes room.
+    ///
+    /// # Errors
+    /// Where the object lacks one, or the verifier refuses the program.
+    pub(super) fn take(ebpf: &mut Ebpf, options: &Options) -> Result<Self, Error> {
+        attach::classifier(ebpf, "td_reap")?.load().map_err(Error::program("loading td_reap"))?;
+        let flows = match take(ebpf, "FLOWS")? {
+            Map::HashMap(data) => data,
+            _ => return Err(Error::Missing("FLOWS as a hash map")),
+        };
+        Ok(Self {
+            flows,
+            counts: PerCpuArray::try_from(take(ebpf, "COUNTS")?).map_err(Error::map("COUNTS"))?,
+            reap_list: array(ebpf, "REAP")?,
+            reaper: Reaper::new(options.table_entries),
+            capacity: u64::from(options.table_entries),
+        })
+    }
+
+    /// A connection was reported at `now`.
+    pub(super) fn reported(&mut self, key: FlowKey, flow: &Flow, now: u64) {
+        self.reaper.reported(key, flow, now);
+    }
+
+    /// Frees what may go at `now`.
+    ///
+    /// # Errors
+    /// Where the program cannot be run or a map not be read.
+    pub(super) fn tidy(&mut self, ebpf: &Ebpf, now: u64) -> Result<(), Error> {
+        let in_use = self.in_use()?;
+        let program = ebpf.program("td_reap").ok_or(Error::Missing("td_reap"))?;
+        let program = program.try_into().map_err(Error::program("td_reap"))?;
+        let mut tools = Tools { program, list: &mut self.reap_list, flows: &self.flows };
+        self.reaper.tidy(&mut tools, in_use, now)
+    }
+
+    /// Entries that are taken.
+    fn in_use(&self) -> Result<u64, Error> {
+        let freed = self.count(Counter::RECLAIMED)?
+            + self.count(Counter::EXPIRED)?
+            + self.count(Counter::EVICTED)?;
+        Ok(self.count(Counter::FLOWS_MADE)?.saturating_sub(freed))
+    }
+
+    fn count(&self, counter: Counter) -> Result<u64, Error> {
+        let values = self.counts.get(&counter.0, 0).map_err(Error::map("COUNTS"))?;
+        Ok(values.iter().map(|Raw(value)| value).sum())
+    }
+
+    /// Every counter of the kernel side.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub(super) fn counters(&self) -> Result<Vec<Count>, Error> {
+        Counter::ALL
+            .iter()
+            .map(|&(counter, name, meaning)| {
+                Ok(Count { counter, name, meaning, value: self.count(counter)? })
+            })
+            .collect()
+    }
+
+    /// Every entry, those of reported connections included.
+    ///
+    /// # Errors
+    /// Where the table cannot be read.
+    pub(super) fn slots(&self) -> Result<Vec<(FlowKey, Slot)>, Error> {
+        batch::entries(&self.flows, self.capacity)
+    }
+}
