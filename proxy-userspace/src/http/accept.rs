@@ -13,10 +13,11 @@ use rustix::{io::Errno, net::SocketFlags};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    client::{Client, Presence},
+    client::Client,
     counters::Count,
     live::{Frontend, Proxies},
     park::Parked,
+    presence::Presence,
     settings::Mode,
     sock::Sock,
     tcp,
@@ -107,8 +108,7 @@ fn welcome(
 pub(crate) fn resume(worker: &Rc<Worker>, parked: Parked) {
     let Parked { fd, presence, addresses, requests, since, .. } = parked;
     let sock = Sock::from(fd);
-    let mut client = Client::new(Rc::clone(worker), sock, presence, addresses, since, requests);
-    client.renew();
+    let client = Client::new(Rc::clone(worker), sock, presence, addresses, since, requests);
     tokio::task::spawn_local(http(client));
 }
 

@@ -13,17 +13,13 @@ use std::{
 use memchr::memchr;
 
 use super::{
-    account::Account,
     closes::Doing,
-    counters::{Count, Gauge},
-    event::{Cause, Phase, Termination},
     exchange,
-    live::{Frontend, Invalid, Proxies},
+    live::{Frontend, Proxies},
     pool::Idle,
     prepare::{Origin, Prepared, prepare},
+    presence::{Place, Presence},
     refusal::Refusal,
-    reply,
-    rewrite::Say,
     session::{Session, Stop},
     sock::Sock,
     worker::Worker,
@@ -51,42 +47,6 @@ pub(crate) struct Client {
     pub(crate) begun: Instant,
     /// The same for logs.
     pub(crate) started: SystemTime,
-}
-
-/// Counts a connection as long as it is there.
-#[derive(Debug)]
-pub(crate) struct Presence {
-    pub(crate) frontend: Arc<Frontend>,
-    connections: Arc<Gauge>,
-}
-
-impl Presence {
-    /// Counts a connection that was accepted.
-    pub(crate) fn new(frontend: Arc<Frontend>, connections: Arc<Gauge>) -> Self {
-        frontend.sessions.rise();
-        connections.rise();
-        Self { frontend, connections }
-    }
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        self.frontend.sessions.fall();
-        self.connections.fall();
-    }
-}
-
-/// A session's place among its worker's.
-#[derive(Debug)]
-struct Place {
-    worker: Rc<Worker>,
-    key: usize,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.worker.sessions.remove(self.key);
-    }
 }
 
 /// What a wait for a request brought.
@@ -128,8 +88,7 @@ impl Client {
         let [client, local] = addresses;
         let frontend = Arc::clone(&presence.frontend);
         let session = Rc::new(Session::new(serial, client, frontend, since));
-        let key = worker.sessions.insert(Rc::clone(&session));
-        let place = Place { worker: Rc::clone(&worker), key };
+        let place = Place::take(Rc::clone(&worker), &session);
         Self {
             worker,
             proxies,
@@ -172,7 +131,6 @@ impl Client {
                         }
                     }
                     self.since = Instant::now();
-                    self.renew();
                 }
                 Next::Quiet if self.worker.stopping.get() => break,
                 Next::Quiet => return Some(self),
@@ -201,7 +159,7 @@ impl Client {
     }
 
     /// After a reload the next request follows the new configuration, if its frontend is there.
-    pub(crate) fn renew(&mut self) {
+    fn renew(&mut self) {
         let proxies = self.worker.proxies.borrow();
         if !Arc::ptr_eq(&proxies, &self.proxies)
             && let Some(frontend) = proxies.frontend(&self.frontend().settings.name)
@@ -231,6 +189,7 @@ impl Client {
         let mut fresh = !self.sock.is_registered();
         let mut begun = !self.input.is_empty();
         if begun {
+            self.renew();
             self.within(head);
             self.begun = Instant::now();
             self.started = SystemTime::now();
@@ -300,6 +259,7 @@ impl Client {
         }
         self.begun = Instant::now();
         self.started = SystemTime::now();
+        self.renew();
         let next = self.prepare(bytes);
         let used = match &next {
             Some(Next::Request(prepared)) => prepared.consumed,
@@ -334,112 +294,9 @@ impl Client {
         }
     }
 
-    /// Answers a request that is none.
-    async fn refuse(&mut self, refusal: Refusal) {
-        self.frontend().errors.request(Invalid {
-            when: SystemTime::now(),
-            client: self.session.client,
-            peer: None,
-            reason: refusal,
-            head: self.input[..self.input.len().min(16 * 1024)].to_vec(),
-        });
-        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
-        self.answer_badly(refusal.status(), Termination::new(Cause::Proxy, Phase::Request)).await;
-    }
-
-    /// No whole head came in time. A connection that had a request before, and sent nothing of
-    /// another, is closed without a word.
-    async fn late(&mut self) {
-        if self.requests > 0 && self.input.is_empty() {
-            return;
-        }
-        if self.requests == 0 && self.input.is_empty() && self.frontend().settings.dontlognull {
-            // A probe that sent nothing: HAProxy answers it, but does not log it.
-            self.answer(408).await;
-            return;
-        }
-        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
-        let termination = Termination::new(Cause::ClientTimeout, Phase::Request);
-        self.answer_badly(408, termination).await;
-    }
-
-    /// The client closed before its request was there.
-    fn gone(&mut self, midway: bool) {
-        if self.requests > 0 && !midway {
-            return;
-        }
-        if !midway && self.frontend().settings.dontlognull {
-            return;
-        }
-        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
-        let mut account = Account::new(self);
-        account.status = 400;
-        account.termination = Termination::new(Cause::Client, Phase::Request);
-        account.finish(self, None);
-    }
-
-    async fn answer_badly(&mut self, status: u16, termination: Termination) {
-        self.answer(status).await;
-        let mut account = Account::new(self);
-        account.status = status;
-        account.termination = termination;
-        account.finish(self, None);
-        self.linger().await;
-    }
-
-    async fn answer(&mut self, status: u16) {
-        let mut out = Vec::new();
-        let pages = [Some(&self.frontend().settings.error_pages), None];
-        reply::error(&mut out, status, pages, Say::Close);
-        self.within(self.frontend().settings.timeouts.client);
-        let _ = self.send(&out).await;
-    }
-
     /// Whether the client is gone. One that only ended its sending (FIN) counts as gone here;
     /// whoever waits for a response still may ask [`Client::is_reset`].
     pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> bool {
         self.sock.poll_readable(cx, false).is_ready() && self.sock.peer_closed()
-    }
-
-    /// Sends bytes of our own.
-    pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), Stop> {
-        let mut sent = 0;
-        poll_fn(|cx| {
-            while sent < bytes.len() {
-                self.session.check(cx)?;
-                match ready!(self.sock.poll_send(cx, &[io::IoSlice::new(&bytes[sent..])])) {
-                    Ok(count) => sent += count,
-                    Err(_) => return Poll::Ready(Err(Stop::Killed)),
-                }
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await
-    }
-
-    /// Says that nothing more comes and reads away what the client still sends, for a while: a
-    /// close with unread bytes would be a RST, and the client might never see the response.
-    pub(crate) async fn linger(&self) {
-        const PATIENCE: Duration = Duration::from_secs(2);
-        const MOST: usize = 1024 * 1024;
-        if self.sock.shutdown().is_err() {
-            return;
-        }
-        self.session.resume();
-        self.within(Some(PATIENCE));
-        let mut total = 0;
-        poll_fn(|cx| {
-            loop {
-                if self.session.check(cx).is_err() || total > MOST {
-                    return Poll::Ready(());
-                }
-                let mut scratch = self.worker.scratch.borrow_mut();
-                match ready!(self.sock.poll_recv(cx, &mut scratch)) {
-                    Ok(0) | Err(_) => return Poll::Ready(()),
-                    Ok(count) => total += count,
-                }
-            }
-        })
-        .await;
     }
 }

@@ -16,10 +16,7 @@ use rustix::event::epoll;
 use slab::Slab;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{
-    client::{Client, Presence},
-    worker::Worker,
-};
+use super::{client::Client, presence::Presence, worker::Worker};
 
 /// A parked connection.
 #[derive(Debug)]

@@ -2,6 +2,8 @@
 
 mod behaviour;
 mod bodies;
+mod closes;
 mod failures;
+mod service;
 mod smuggling;
 mod support;

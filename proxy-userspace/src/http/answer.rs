@@ -1,0 +1,250 @@
+//! A server's head: waited for, judged, rewritten and sent on with the first bytes of its body.
+
+use std::{
+    io::IoSlice,
+    task::{Context, Poll, ready},
+    time::SystemTime,
+};
+
+use super::{
+    counters::Count,
+    event::{Cause, Phase},
+    exchange::{Exchange, Headless},
+    framing::{Asked, Framing},
+    head,
+    hooks::Edit,
+    live::Invalid,
+    pump::{Body, Pump},
+    refusal::Refusal,
+    rewrite::{self, Say},
+    settings::Connection,
+    upstream::{Fail, Upstream},
+};
+
+/// Heads of interim responses (1xx) before the final one.
+const MOST_INTERIM: u32 = 32;
+
+/// What a server's head said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) framing: Framing,
+    /// The server keeps its connection, as far as its head says.
+    pub(super) persists: bool,
+    /// The client keeps its connection.
+    pub(super) keep: bool,
+    pub(super) tunnel: bool,
+}
+
+impl Exchange<'_> {
+    /// Reads from the server until there is a final head.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut Upstream,
+        pump: &mut Pump,
+    ) -> Poll<Result<Answered, Headless>> {
+        let worker = std::rc::Rc::clone(&self.client.worker);
+        let broken = |fresh: bool| {
+            if fresh {
+                Headless::Unanswered
+            } else {
+                Headless::Fail(Fail::new(502, Cause::Server, Phase::Headers))
+            }
+        };
+        loop {
+            let mut scratch = worker.scratch.borrow_mut();
+            let fresh = self.rest.is_empty() && self.interim == 0;
+            let count = match ready!(upstream.conn.sock.poll_recv(cx, &mut scratch)) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(broken(fresh))),
+                Ok(count) => count,
+            };
+            let result = if self.rest.is_empty() {
+                self.look(&scratch[..count], upstream, pump)
+            } else {
+                let mut early = std::mem::take(&mut self.rest);
+                early.extend_from_slice(&scratch[..count]);
+                self.look(&early, upstream, pump)
+            };
+            match result {
+                Ok(Some(answered)) => return Poll::Ready(Ok(answered)),
+                Ok(None) => {}
+                Err(fail) => return Poll::Ready(Err(Headless::Fail(fail))),
+            }
+        }
+    }
+
+    /// Looks at what the server sent so far, and sends on what can be.
+    fn look(
+        &mut self,
+        bytes: &[u8],
+        upstream: &Upstream,
+        pump: &mut Pump,
+    ) -> Result<Option<Answered>, Fail> {
+        let mut out = self.client.worker.buffer();
+        let mut at = 0;
+        let answered = loop {
+            let mut room = head::room::<256>();
+            let room = &mut room[..self.client.proxies.global.max_headers.clamp(1, 256)];
+            let limit = self.client.proxies.global.head_limit();
+            let asked = self.prepared.asked;
+            let parsed = head::response(&bytes[at..], room, asked, self.client.session.client);
+            let head = match parsed {
+                Ok(None) if bytes.len() - at >= limit => Err(Refusal::HeadLength),
+                Ok(Some(head)) if head.len > limit => Err(Refusal::HeadLength),
+                other => other,
+            };
+            let head = match head {
+                Ok(Some(head)) => head,
+                Ok(None) => {
+                    self.rest = bytes[at..].to_vec();
+                    break None;
+                }
+                Err(refusal) => return Err(self.refused_response(refusal, &bytes[at..], upstream)),
+            };
+            at += head.len;
+            if head.view.status >= 200 || head.view.status == 101 {
+                match self.final_head(&head, upstream, &mut out) {
+                    Ok(answered) => break Some(answered),
+                    Err(refusal) => {
+                        return Err(self.refused_response(
+                            refusal,
+                            &bytes[at - head.len..],
+                            upstream,
+                        ));
+                    }
+                }
+            }
+            self.interim += 1;
+            if self.interim > MOST_INTERIM {
+                return Err(self.refused_response(Refusal::Unasked, &bytes[at..], upstream));
+            }
+            if self.prepared.minor > 0 {
+                rewrite::response(&mut out, &head, Say::Nothing, head.odd, &[]);
+            }
+        };
+        if let Some(answered) = &answered {
+            self.account.status = answered.status;
+            let unframed = answered.framing == Framing::Chunked && self.prepared.minor == 0;
+            *pump = std::mem::replace(pump, Pump::new(Body::Over, false)).carry_on(
+                if answered.tunnel { Body::Over } else { answered.framing.into() },
+                unframed,
+            );
+            self.rest = Vec::new();
+        }
+        self.first_bytes(out, if answered.is_some() { &bytes[at..] } else { b"" }, pump, upstream)?;
+        Ok(answered)
+    }
+
+    /// Sends a head and the first bytes of the body in one call.
+    fn first_bytes(
+        &mut self,
+        out: Vec<u8>,
+        after: &[u8],
+        pump: &mut Pump,
+        upstream: &Upstream,
+    ) -> Result<(), Fail> {
+        let mut own = Vec::new();
+        let (used, body) = match pump.first(after, &mut own) {
+            Ok(first) => first,
+            Err(refusal) => return Err(self.refused_response(refusal, after, upstream)),
+        };
+        self.rest.extend_from_slice(&after[used..]);
+        if out.is_empty() && body.is_empty() {
+            return Ok(());
+        }
+        let slices = [IoSlice::new(&out), IoSlice::new(body)];
+        let sent = match self.client.sock.try_send(if pump.is_flushed() { &slices } else { &[] }) {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+            Err(_) => return Err(Fail::new(0, Cause::Client, Phase::Data)),
+        };
+        pump.keep(&self.client.worker, &[&out, body], sent);
+        self.client.worker.give_back(out);
+        Ok(())
+    }
+
+    /// Judges and rewrites the final head.
+    fn final_head(
+        &mut self,
+        head: &head::ResponseHead<'_>,
+        upstream: &Upstream,
+        out: &mut Vec<u8>,
+    ) -> Result<Answered, Refusal> {
+        let status = head.view.status;
+        let switched = status == 101;
+        if switched && !self.prepared.upgrade {
+            return Err(Refusal::Switched);
+        }
+        let connected = self.prepared.asked == Asked::Connect && status < 300;
+        let mut edits: Vec<Edit> = Vec::new();
+        let of_frontend = &self.client.frontend().settings.rules;
+        for rules in [&self.backend.settings.rules, of_frontend].into_iter().flatten() {
+            rules.response(&head.view, &mut edits);
+        }
+        let unframed = head.framing == Framing::Chunked && self.prepared.minor == 0;
+        let request_over = upstream.request.is_done() && !self.request_broken;
+        let keep = self.prepared.persists
+            && request_over
+            && !unframed
+            && !connected
+            && head.framing != Framing::Close
+            && !self.client.worker.stopping.get();
+        let say = if switched {
+            Say::Upgrade
+        } else if connected {
+            Say::Nothing
+        } else if keep {
+            let old = self.prepared.minor == 0 || head.view.minor == 0;
+            if old { Say::KeepAlive } else { Say::Nothing }
+        } else if head.view.minor > 0 {
+            Say::Close
+        } else {
+            Say::Nothing
+        };
+        rewrite::response(out, head, say, unframed || head.odd, &edits);
+        Ok(Answered {
+            status,
+            framing: head.framing,
+            persists: head.options.persists(head.view.minor)
+                && head.framing != Framing::Close
+                && !head.odd,
+            keep,
+            tunnel: switched || connected || self.prepared.mode == Connection::Tunnel,
+        })
+    }
+
+    pub(super) fn refused_response(
+        &mut self,
+        refusal: Refusal,
+        bytes: &[u8],
+        upstream: &Upstream,
+    ) -> Fail {
+        let server = upstream.slot.server();
+        for counters in [&self.backend.counters, &server.counters] {
+            self.client.worker.count(counters, Count::ResponseErrors, 1);
+        }
+        let names = (self.backend.settings.name.clone(), server.settings.name.clone());
+        self.note_refusal(refusal, bytes, Some(names));
+        Fail::new(502, Cause::Proxy, Phase::Headers)
+    }
+
+    pub(super) fn note_refusal(
+        &self,
+        reason: Refusal,
+        bytes: &[u8],
+        peer: Option<(String, String)>,
+    ) {
+        let head = bytes[..bytes.len().min(16 * 1024)].to_vec();
+        let of_server = peer.is_some();
+        let client = self.client.session.client;
+        let invalid = Invalid { when: SystemTime::now(), client, peer, reason, head };
+        if of_server {
+            self.backend.errors.response(invalid);
+        } else {
+            let frontend = self.client.frontend();
+            self.client.worker.count(&frontend.counters, Count::RequestErrors, 1);
+            frontend.errors.request(invalid);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The last words to a client: refusals, timeouts, and a close that loses nothing.
+
+use std::{
+    future::poll_fn,
+    io,
+    task::{Poll, ready},
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    account::Account,
+    client::Client,
+    counters::Count,
+    event::{Cause, Phase, Termination},
+    live::Invalid,
+    refusal::Refusal,
+    reply,
+    rewrite::Say,
+    session::Stop,
+};
+
+impl Client {
+    /// Answers a request that is none.
+    pub(super) async fn refuse(&mut self, refusal: Refusal) {
+        self.frontend().errors.request(Invalid {
+            when: SystemTime::now(),
+            client: self.session.client,
+            peer: None,
+            reason: refusal,
+            head: self.input[..self.input.len().min(16 * 1024)].to_vec(),
+        });
+        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
+        self.answer_badly(refusal.status(), Termination::new(Cause::Proxy, Phase::Request)).await;
+    }
+
+    /// No whole head came in time. A connection that had a request before, and sent nothing of
+    /// another, is closed without a word.
+    pub(super) async fn late(&mut self) {
+        if self.requests > 0 && self.input.is_empty() {
+            return;
+        }
+        if self.requests == 0 && self.input.is_empty() && self.frontend().settings.dontlognull {
+            // A probe that sent nothing: HAProxy answers it, but does not log it.
+            self.answer(408).await;
+            return;
+        }
+        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
+        let termination = Termination::new(Cause::ClientTimeout, Phase::Request);
+        self.answer_badly(408, termination).await;
+    }
+
+    /// The client closed before its request was there.
+    pub(super) fn gone(&mut self, midway: bool) {
+        if self.requests > 0 && !midway {
+            return;
+        }
+        if !midway && self.frontend().settings.dontlognull {
+            return;
+        }
+        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
+        let mut account = Account::new(self);
+        account.status = 400;
+        account.termination = Termination::new(Cause::Client, Phase::Request);
+        account.finish(self, None);
+    }
+
+    async fn answer_badly(&mut self, status: u16, termination: Termination) {
+        self.answer(status).await;
+        let mut account = Account::new(self);
+        account.status = status;
+        account.termination = termination;
+        account.finish(self, None);
+        self.linger().await;
+    }
+
+    async fn answer(&mut self, status: u16) {
+        let mut out = Vec::new();
+        let pages = [Some(&self.frontend().settings.error_pages), None];
+        reply::error(&mut out, status, pages, Say::Close);
+        self.within(self.frontend().settings.timeouts.client);
+        let _ = self.send(&out).await;
+    }
+
+    /// Sends bytes of our own.
+    pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), Stop> {
+        let mut sent = 0;
+        poll_fn(|cx| {
+            while sent < bytes.len() {
+                self.session.check(cx)?;
+                match ready!(self.sock.poll_send(cx, &[io::IoSlice::new(&bytes[sent..])])) {
+                    Ok(count) => sent += count,
+                    Err(_) => return Poll::Ready(Err(Stop::Killed)),
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Says that nothing more comes and reads away what the client still sends, for a while: a
+    /// close with unread bytes would be a RST, and the client might never see the response.
+    pub(crate) async fn linger(&self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        const MOST: usize = 1024 * 1024;
+        if self.sock.shutdown().is_err() {
+            return;
+        }
+        self.session.resume();
+        self.within(Some(PATIENCE));
+        let mut total = 0;
+        poll_fn(|cx| {
+            loop {
+                if self.session.check(cx).is_err() || total > MOST {
+                    return Poll::Ready(());
+                }
+                let mut scratch = self.worker.scratch.borrow_mut();
+                match ready!(self.sock.poll_recv(cx, &mut scratch)) {
+                    Ok(0) | Err(_) => return Poll::Ready(()),
+                    Ok(count) => total += count,
+                }
+            }
+        })
+        .await;
+    }
+}

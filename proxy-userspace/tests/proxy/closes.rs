@@ -1,0 +1,184 @@
+//! How the proxy closes its connections to servers, as the servers see it. The table is HAProxy's
+//! of 2.x: a server that closes first is answered with FIN, else the proxy closes with RST.
+
+use std::{
+    io::{ErrorKind, Read},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use teardown::http::{
+    closes::Class,
+    settings::{Connection, Mode, Settings},
+};
+
+use crate::support::{Origin, PATIENCE, Peer, Proxy, eventually, settings};
+
+/// When a server closes after its response.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fin {
+    WithData,
+    Later,
+    Never,
+}
+
+/// What the server saw of the proxy's close.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Saw {
+    Fin,
+    Rst,
+    /// FIN, and RST after a while.
+    FinThenRst,
+}
+
+const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const NONE: &str = "HTTP/1.1 200 OK\r\nA: b\r\n\r\nok";
+const OLD: &str = "GET / HTTP/1.0\r\n\r\n";
+
+fn serve(mut peer: Peer, fin: Fin, response: &str, tell: &mpsc::Sender<Saw>) {
+    if peer.request().is_none() {
+        return;
+    }
+    let socket = socket2::SockRef::from(&peer.stream);
+    match fin {
+        Fin::WithData => {
+            // Held back until the FIN can go in the same segment.
+            socket.set_tcp_nodelay(false).expect("sets");
+            rustix::net::send(&peer.stream, response.as_bytes(), rustix::net::SendFlags::MORE)
+                .expect("sends");
+            socket.shutdown(std::net::Shutdown::Write).expect("shuts down");
+        }
+        Fin::Later => {
+            peer.send(response);
+            thread::sleep(Duration::from_millis(50));
+            // The proxy's RST may have come before.
+            let _ = peer.stream.shutdown(std::net::Shutdown::Write);
+        }
+        Fin::Never => {
+            peer.send(response);
+        }
+    }
+    let saw = match peer.stream.read(&mut [0; 16]) {
+        Ok(0) if fin == Fin::Never => {
+            // An error appears on the socket when the RST comes.
+            eventually(|| peer.stream.take_error().expect("asks"));
+            Saw::FinThenRst
+        }
+        Ok(0) => Saw::Fin,
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => Saw::Rst,
+        other => panic!("{other:?}"),
+    };
+    let _ = tell.send(saw);
+}
+
+/// What the server saw, and what the proxy stated.
+fn close(
+    fin: Fin,
+    response: &'static str,
+    change: impl FnOnce(&mut Settings),
+) -> (Saw, (Class, bool)) {
+    let (tell, told) = mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let origin = Origin::new(move |peer| {
+        let tell = tell.lock().expect("unpoisoned").clone();
+        serve(peer, fin, response, &tell);
+    });
+    let mut settings = settings(&[origin.address]);
+    settings.global.pool_purge_delay = Duration::from_millis(1);
+    change(&mut settings);
+    let proxy = Proxy::start(settings);
+    let mut client = proxy.connect();
+    client.send(OLD);
+    client.until(b"ok");
+    drop(client);
+    let saw = told.recv_timeout(PATIENCE).expect("the server sees a close");
+    let stated = eventually(|| proxy.ears.closes.lock().expect("unpoisoned").first().cloned());
+    (saw, (stated.0, stated.1))
+}
+
+fn mode(connection: Connection) -> impl FnOnce(&mut Settings) {
+    move |settings| settings.backends[0].connection = connection
+}
+
+#[test]
+fn closes_by_mode_and_server() {
+    let passive = (Saw::Fin, (Class::Passive, false));
+    let active = (Saw::Rst, (Class::Active, true));
+    for connection in [Connection::ServerClose, Connection::Close, Connection::KeepAlive] {
+        let cases = [(Fin::WithData, passive), (Fin::Later, active), (Fin::Never, active)];
+        for (fin, expected) in cases {
+            // A kept connection waits for the next request: the server's late FIN is answered.
+            if connection == Connection::KeepAlive && fin == Fin::Later {
+                continue;
+            }
+            assert_eq!(close(fin, LENGTH, mode(connection)), expected, "{connection:?} {fin:?}");
+        }
+        let (saw, stated) = close(Fin::WithData, NONE, mode(connection));
+        assert_eq!((saw, stated), passive, "{connection:?} without a length");
+        let (saw, stated) = close(Fin::Later, NONE, mode(connection));
+        assert_eq!((saw, stated), passive, "{connection:?} without a length, later");
+    }
+}
+
+#[test]
+fn a_response_without_an_end_is_reset_at_the_timeout() {
+    let got = close(Fin::Never, NONE, |settings| {
+        settings.backends[0].timeouts.server = Some(Duration::from_millis(50));
+    });
+    assert_eq!(got, (Saw::Rst, (Class::Active, true)));
+}
+
+#[test]
+fn nolinger_resets_after_a_body_until_close() {
+    let nolinger = |settings: &mut Settings| {
+        settings.backends[0].connection = Connection::ServerClose;
+        settings.backends[0].nolinger = true;
+    };
+    assert_eq!(close(Fin::WithData, NONE, nolinger).0, Saw::Rst);
+    assert_eq!(close(Fin::WithData, LENGTH, nolinger).0, Saw::Fin);
+    assert_eq!(close(Fin::Never, LENGTH, nolinger).0, Saw::Rst);
+}
+
+#[test]
+fn tunnels_and_tcp_pass_the_fin_on() {
+    let tcp = |settings: &mut Settings| {
+        settings.frontends[0].mode = Mode::Tcp;
+        settings.backends[0].mode = Mode::Tcp;
+        settings.backends[0].timeouts.server_fin = Some(Duration::from_millis(50));
+    };
+    let tunnel = |settings: &mut Settings| {
+        settings.backends[0].connection = Connection::Tunnel;
+        settings.backends[0].timeouts.server_fin = Some(Duration::from_millis(50));
+    };
+    for fin in [Fin::WithData, Fin::Later] {
+        assert_eq!(close(fin, LENGTH, tcp), (Saw::Fin, (Class::Tunnel, false)), "tcp {fin:?}");
+        assert_eq!(close(fin, LENGTH, tunnel), (Saw::Fin, (Class::Tunnel, false)), "{fin:?}");
+    }
+    // FIN at once, and RST at the timeout.
+    assert_eq!(close(Fin::Never, LENGTH, tcp), (Saw::FinThenRst, (Class::Tunnel, true)));
+    assert_eq!(close(Fin::Never, LENGTH, tunnel), (Saw::FinThenRst, (Class::Tunnel, true)));
+}
+
+#[test]
+fn an_idle_connection_is_closed_when_its_server_closes() {
+    let got = close(Fin::Later, LENGTH, |settings| {
+        settings.global.pool_purge_delay = PATIENCE;
+    });
+    assert_eq!(got.0, Saw::Fin);
+}
+
+#[test]
+fn what_the_request_was_doing_is_told() {
+    let origin = Origin::new(|mut peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok");
+    });
+    let proxy = Proxy::start(settings(&[origin.address]));
+    proxy.exchange(OLD);
+    let closes = eventually(|| {
+        let closes = proxy.ears.closes.lock().expect("unpoisoned").clone();
+        (!closes.is_empty()).then_some(closes)
+    });
+    assert_eq!(closes, [(Class::Passive, false, "SD--".into())]);
+}
