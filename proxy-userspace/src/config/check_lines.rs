@@ -80,7 +80,7 @@ fn connect(args: &mut Args<'_>) -> Option<Connect> {
                 match text.parse() {
                     Ok(ip) => model.host = Some(ip),
                     Err(_) => {
-                        args.wrong(format!("'addr' expects an IPv4 or IPv6 address, not '{text}'"))
+                        args.wrong(format!("'addr' expects an IPv4 or IPv6 address, not '{text}'"));
                     }
                 }
             }

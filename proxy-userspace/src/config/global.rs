@@ -76,9 +76,9 @@ fn stats(args: &mut Args<'_>, to: &mut Global) {
             let hint = near::hint(other.unwrap_or_default(), known);
             let message = format!("'stats' in 'global' expects one of {}{hint}", known.join(", "));
             if other.is_some() {
-                args.wrong(message)
+                args.wrong(message);
             } else {
-                args.wrong_here(message)
+                args.wrong_here(message);
             }
             args.skip(args.line.words.len());
         }

@@ -46,6 +46,9 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "log-tag" => settings.log_tag = args.need(word, "a word").map(str::to_owned),
         "log-format" => {
             if let Some(format) = args.need(word, "a format") {
+                if let Err(why) = crate::http::logline::LogFormat::parse(format) {
+                    args.wrong(format!("'log-format': {why}"));
+                }
                 settings.log_format = LogFormat::Custom(format.to_owned());
             }
         }

@@ -1,0 +1,127 @@
+use super::*;
+use crate::http::balance::{Algorithm, Balance, Hashing};
+use crate::http::event::{Phase, Termination, Timers};
+use crate::http::live::Proxies;
+use crate::http::settings::{self, Settings};
+use std::sync::Arc;
+
+fn proxies() -> Proxies {
+    let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), false, 1));
+    let mut backend = settings::Backend::new("static", balance);
+    let address = SocketAddr::from(([127, 0, 0, 1], 80));
+    backend.servers.push(settings::Server::new("srv1", address.into()));
+    let at = settings::BindAddress::Inet(SocketAddr::from(([10, 0, 3, 31], 8012)));
+    let frontend = settings::Frontend {
+        name: "http-in".to_owned(),
+        mode: Mode::Http,
+        binds: vec![settings::Bind::new(at)],
+        ..settings::Frontend::default()
+    };
+    let settings =
+        Settings { frontends: vec![frontend], backends: vec![backend], ..Settings::default() };
+    Proxies::new(settings, 1, Arc::default())
+}
+
+fn shown(format: &str, change: impl FnOnce(&mut Session<'_>)) -> String {
+    let proxies = proxies();
+    let ms = |ms| Some(Duration::from_millis(ms));
+    let mut session = Session {
+        frontend: &proxies.frontends[0],
+        backend: Some(&proxies.backends[0]),
+        server: Some(&proxies.backends[0].servers[0]),
+        client: Some(SocketAddr::from(([10, 0, 1, 2], 33317))),
+        started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_233_922_454_655),
+        timers: Timers {
+            idle: None,
+            request: ms(10),
+            queue: ms(0),
+            connect: ms(30),
+            response: ms(69),
+            active: Duration::from_millis(109),
+            total: Duration::from_millis(109),
+        },
+        status: 200,
+        bytes_out: 2750,
+        bytes_in: 85,
+        termination: Termination::NORMAL,
+        actconn: 1,
+        feconn: 1,
+        beconn: 1,
+        srvconn: 1,
+        retries: 0,
+        redispatched: false,
+        srv_queue: 0,
+        backend_queue: 0,
+        request_line: b"GET /index.html HTTP/1.1",
+        stats: false,
+        serial: 7,
+    };
+    change(&mut session);
+    let around = Surroundings { zone: TimeZone::UTC, host: "h".to_owned(), pid: 14_389 };
+    let mut out = Vec::new();
+    LogFormat::parse(format).unwrap().write(&session, &around, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+/// The lines of HAProxy's manual, 8.2.2 and 8.2.3, captures apart, and of a real 2.6.12.
+#[test]
+fn lines_are_haproxys() {
+    assert_eq!(
+        shown(HTTP, |_| {}),
+        "10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in static/srv1 10/0/30/69/109 200 2750 \
+         - - ---- 1/1/1/1/0 0/0 \"GET /index.html HTTP/1.1\""
+    );
+    assert_eq!(
+        shown(TCP, |_| {}),
+        "10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in static/srv1 0/30/109 2750 -- \
+         1/1/1/1/0 0/0"
+    );
+    assert_eq!(
+        shown(DEFAULT, |_| {}),
+        "Connect from 10.0.1.2:33317 to 10.0.3.31:8012 (http-in/HTTP)"
+    );
+    assert_eq!(
+        shown(CLF, |_| {}),
+        "10.0.1.2 - - [06/Feb/2009:12:14:14 +0000] \"GET /index.html HTTP/1.1\" 200 2750 \"\" \"\" \
+         33317 655 \"http-in\" \"static\" \"srv1\" 10 0 30 69 109 ---- 1 1 1 1 0 0 0 \"\" \"\" "
+    );
+}
+
+#[test]
+fn failures_show_what_was_not_reached() {
+    let line = shown(HTTP, |session| {
+        session.timers.connect = None;
+        session.timers.response = None;
+        session.status = 503;
+        session.termination = Termination::new(Cause::Server, Phase::Connect);
+        session.redispatched = true;
+        session.retries = 3;
+    });
+    assert!(line.contains(" 10/0/-1/-1/109 503 2750 - - SC-- 1/1/1/1/+3 0/0 "), "{line}");
+    let line = shown(HTTP, |session| {
+        (session.server, session.backend) = (None, None);
+        session.request_line = b"";
+        session.status = 400;
+        session.timers = Timers::default();
+    });
+    assert!(line.contains(" http-in http-in/<NOSRV> -1/-1/-1/-1/0 400 "), "{line}");
+    assert!(line.ends_with("\"<BADREQ>\""), "{line}");
+}
+
+#[test]
+fn nothing_unprintable_reaches_the_log() {
+    let line = shown("%r", |session| session.request_line = b"GET /a\"b\x80#\n HTTP/1.1");
+    assert_eq!(line, "GET /a#22b#80#23#0A HTTP/1.1");
+}
+
+#[test]
+fn variables_stand_alone_and_together() {
+    let all = shown("%HM|%HP|%HQ|%HU|%HV|%si|%sp|%U|%Ts|%ms|%pid|%{+X}ci|%{+Q}s", |session| {
+        session.request_line = b"GET /r?a HTTP/1.1";
+    });
+    let want = "GET|/r|?a|/r?a|HTTP/1.1|127.0.0.1|80|85|1233922454|655|14389|0A000102|\"srv1\"";
+    assert_eq!(all, want);
+    for wrong in ["%zz", "%{+Z}ci", "%{+Q", "%[src]"] {
+        assert!(LogFormat::parse(wrong).is_err(), "{wrong}");
+    }
+}

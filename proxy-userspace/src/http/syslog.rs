@@ -1,0 +1,350 @@
+//! Where log lines go: syslog over UDP or a Unix socket, or a descriptor; HAProxy's headers.
+
+use super::event::Session;
+use super::health;
+use super::hooks;
+use super::live::Backend;
+use super::logline::{self, LogFormat, Surroundings, date};
+use jiff::tz::TimeZone;
+use rustix::fd::BorrowedFd;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+/// The header before each message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Header {
+    /// `local`: rfc3164 without a host name, unless one is to be sent.
+    #[default]
+    Local,
+    /// `rfc3164`.
+    Rfc3164,
+    /// `rfc5424`.
+    Rfc5424,
+    /// `priority`.
+    Priority,
+    /// `short`.
+    Short,
+    /// `timed`.
+    Timed,
+    /// `iso`.
+    Iso,
+    /// `raw`.
+    Raw,
+}
+
+/// Where a target is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// UDP.
+    Udp(SocketAddr),
+    /// A Unix datagram socket's path.
+    Unix(PathBuf),
+    /// An inherited descriptor: 1 and 2 are standard output and error.
+    Fd(i32),
+}
+
+/// One `log` line.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where it is.
+    pub place: Place,
+    /// The header.
+    pub header: Header,
+    /// The facility's number.
+    pub facility: u8,
+    /// The least urgent level that is sent.
+    pub level: u8,
+    /// Levels more urgent than this are sent as this.
+    pub min_level: u8,
+    /// The longest message in bytes.
+    pub length: usize,
+    sender: Arc<Sender>,
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.place, self.header, self.facility, self.level, self.min_level, self.length)
+            == (
+                &other.place,
+                other.header,
+                other.facility,
+                other.level,
+                other.min_level,
+                other.length,
+            )
+    }
+}
+
+#[derive(Debug)]
+enum Sender {
+    Udp(UdpSocket),
+    Unix(UnixDatagram),
+    Fd(i32),
+}
+
+impl Target {
+    /// Opens the way to `place`; to be done before a chroot.
+    ///
+    /// # Errors
+    /// The system's refusal. A syslog server that is not there is no error: it may come.
+    pub fn open(place: Place) -> io::Result<Self> {
+        let sender = match &place {
+            Place::Udp(to) => {
+                let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+                let socket = UdpSocket::bind(any)?;
+                socket.set_nonblocking(true)?;
+                Sender::Udp(socket)
+            }
+            Place::Unix(path) => {
+                let socket = UnixDatagram::unbound()?;
+                socket.set_nonblocking(true)?;
+                // Within a chroot the path may be another one: what is there now is kept.
+                let _ = socket.connect(path);
+                Sender::Unix(socket)
+            }
+            Place::Fd(fd) => Sender::Fd(*fd),
+        };
+        Ok(Self {
+            place,
+            header: Header::Local,
+            facility: 16,
+            level: 7,
+            min_level: 0,
+            length: 1024,
+            sender: Arc::new(sender),
+        })
+    }
+
+    fn send(&self, message: &[u8]) -> bool {
+        match (&*self.sender, &self.place) {
+            (Sender::Udp(socket), Place::Udp(to)) => socket.send_to(message, to).is_ok(),
+            (Sender::Unix(socket), Place::Unix(path)) => {
+                // A syslog server that was started anew is found by its path.
+                socket.send(message).is_ok() || socket.send_to(message, path).is_ok()
+            }
+            (Sender::Fd(fd), _) => write_fd(*fd, message),
+            _ => false,
+        }
+    }
+}
+
+fn write_fd(fd: i32, message: &[u8]) -> bool {
+    match fd {
+        1 => io::stdout().write_all(message).and_then(|()| io::stdout().flush()).is_ok(),
+        2 => io::stderr().write_all(message).is_ok(),
+        _ if fd < 0 => false,
+        _ => {
+            // SAFETY: the operator says that this descriptor was inherited for logs; it is used for
+            // this one call, and a closed one gives EBADF.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            rustix::io::write(fd, message).is_ok_and(|sent| sent == message.len())
+        }
+    }
+}
+
+/// How one proxy logs.
+#[derive(Clone, Debug)]
+pub struct Style {
+    /// Where lines go.
+    pub targets: Vec<Target>,
+    /// What a session's line looks like.
+    pub format: LogFormat,
+    /// `log-tag`.
+    pub tag: String,
+    /// `log-send-hostname`: the name to send.
+    pub hostname: Option<String>,
+    /// `option dontlog-normal`.
+    pub dont_log_normal: bool,
+    /// `option log-separate-errors`.
+    pub separate_errors: bool,
+}
+
+/// All proxies' logs. A reload puts other styles in place.
+#[derive(Debug)]
+pub struct Logger {
+    styles: RwLock<Arc<HashMap<String, Style>>>,
+    surroundings: Surroundings,
+    dropped: AtomicU64,
+}
+
+thread_local! {
+    /// The line being written: one buffer a thread.
+    static LINE: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
+
+impl Logger {
+    /// With each proxy's style by name.
+    #[must_use]
+    pub fn new(styles: HashMap<String, Style>) -> Self {
+        Self {
+            styles: RwLock::new(Arc::new(styles)),
+            surroundings: Surroundings::here(),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Puts other styles in place.
+    pub fn reload(&self, styles: HashMap<String, Style>) {
+        *self.styles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(styles);
+    }
+
+    /// Lines that could not be sent (`DroppedLogs`).
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    fn with_style(&self, proxy: &str, act: impl FnOnce(&Style)) {
+        let styles = Arc::clone(&self.styles.read().unwrap_or_else(PoisonError::into_inner));
+        if let Some(style) = styles.get(proxy).filter(|style| !style.targets.is_empty()) {
+            act(style);
+        }
+    }
+
+    fn send(&self, style: &Style, level: u8, line: &[u8], message: &mut Vec<u8>) {
+        for target in style.targets.iter().filter(|target| level <= target.level) {
+            message.clear();
+            let level = level.max(target.min_level);
+            self.header(style, target, level, message);
+            message.extend_from_slice(line);
+            message.truncate(target.length.saturating_sub(1));
+            message.push(b'\n');
+            if !target.send(message) {
+                self.dropped.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    fn header(&self, style: &Style, target: &Target, level: u8, out: &mut Vec<u8>) {
+        let now = SystemTime::now();
+        let zone = &self.surroundings.zone;
+        let priority = u32::from(target.facility) * 8 + u32::from(level);
+        let (tag, pid) = (&style.tag, self.surroundings.pid);
+        let name = style.hostname.as_deref();
+        // A vector takes everything.
+        match target.header {
+            Header::Local | Header::Rfc3164 => {
+                let _ = write!(out, "<{priority}>");
+                date(out, now, zone, "%b %e %H:%M:%S", false);
+                let own = (target.header == Header::Rfc3164).then_some(&*self.surroundings.host);
+                let name = name.or(own);
+                let _ = match name {
+                    Some(name) => write!(out, " {name} {tag}[{pid}]: "),
+                    None => write!(out, " {tag}[{pid}]: "),
+                };
+            }
+            Header::Rfc5424 => {
+                let _ = write!(out, "<{priority}>1 ");
+                iso(out, now, zone);
+                let _ = write!(out, " {} {tag} {pid} - - ", name.unwrap_or("-"));
+            }
+            Header::Priority => {
+                let _ = write!(out, "<{priority}>");
+            }
+            Header::Short => {
+                let _ = write!(out, "<{level}>");
+            }
+            Header::Timed => {
+                let _ = write!(out, "<{level}>");
+                iso(out, now, zone);
+                out.push(b' ');
+            }
+            Header::Iso => {
+                iso(out, now, zone);
+                out.push(b' ');
+            }
+            Header::Raw => {}
+        }
+    }
+}
+
+/// `2026-11-22T15:44:21.784767+00:00`.
+fn iso(out: &mut Vec<u8>, at: SystemTime, zone: &TimeZone) {
+    date(out, at, zone, "%Y-%m-%dT%H:%M:%S", false);
+    let micros = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_micros());
+    let _ = write!(out, ".{micros:06}");
+    date(out, at, zone, "%:z", false);
+}
+
+impl hooks::Log for Logger {
+    fn session(&self, session: &Session<'_>) {
+        self.with_style(&session.frontend.settings.name, |style| {
+            if style.dont_log_normal && logline::is_normal(session) {
+                return;
+            }
+            let level = if style.separate_errors && logline::is_error(session) { 3 } else { 6 };
+            LINE.with_borrow_mut(|(line, message)| {
+                line.clear();
+                style.format.write(session, &self.surroundings, line);
+                self.send(style, level, line, message);
+            });
+        });
+    }
+}
+
+impl health::Events for Logger {
+    fn event(&self, backend: &Backend, level: u8, line: &str) {
+        self.with_style(&backend.settings.name, |style| {
+            LINE.with_borrow_mut(|(_, message)| self.send(style, level, line.as_bytes(), message));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::balance::{Algorithm, Balance, Hashing};
+    use crate::http::health::Events as _;
+    use crate::http::live::Proxies;
+    use crate::http::settings;
+    use std::time::Duration;
+
+    fn heard(header: Header, level: u8, sent: u8) -> Option<String> {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let target = Target::open(Place::Udp(server.local_addr().unwrap())).unwrap();
+        let target = Target { header, facility: 18, level, ..target };
+        let style = Style {
+            targets: vec![target],
+            format: LogFormat::parse(logline::HTTP).unwrap(),
+            tag: "teardown".to_owned(),
+            hostname: None,
+            dont_log_normal: false,
+            separate_errors: false,
+        };
+        let logger = Logger::new([("b".to_owned(), style)].into());
+        let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), false, 1));
+        let backend = settings::Backend::new("b", balance);
+        let settings = settings::Settings { backends: vec![backend], ..Default::default() };
+        let proxies = Proxies::new(settings, 1, Arc::default());
+        logger.event(&proxies.backends[0], sent, "Server b/s is DOWN.");
+        let mut buffer = [0; 2_000];
+        let length = server.recv(&mut buffer).ok()?;
+        Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
+    }
+
+    #[test]
+    fn headers_are_haproxys() {
+        let pid = std::process::id();
+        let line = heard(Header::Local, 7, 1).unwrap();
+        assert!(line.starts_with("<145>"), "{line}");
+        assert!(line.ends_with(&format!(" teardown[{pid}]: Server b/s is DOWN.\n")), "{line}");
+        let line = heard(Header::Rfc5424, 7, 1).unwrap();
+        let tail = format!(" - teardown {pid} - - Server b/s is DOWN.\n");
+        assert!(line.starts_with("<145>1 20") && line.ends_with(&tail), "{line}");
+        assert_eq!(heard(Header::Short, 7, 1).unwrap(), "<1>Server b/s is DOWN.\n");
+        assert_eq!(heard(Header::Priority, 7, 1).unwrap(), "<145>Server b/s is DOWN.\n");
+        assert_eq!(heard(Header::Raw, 7, 1).unwrap(), "Server b/s is DOWN.\n");
+    }
+
+    #[test]
+    fn what_is_less_urgent_than_the_level_stays_out() {
+        assert_eq!(heard(Header::Raw, 3, 5), None);
+    }
+}
