@@ -58,6 +58,9 @@ fn a_syn_against_a_living_socket_is_challenged() {
     // Once the socket is gone, its tuple is free.
     assert!(last_begins_anew(">S <SA >A <=ESTABLISHED <=CLOSE_WAIT <=CLOSE >S", Mode::SPARSE));
     assert!(last_begins_anew(">S <SA >A >F <F >=SYN_SENT", Mode::SPARSE));
+    // A socket that connects again on the tuple of one whose packets were never seen.
+    assert!(last_begins_anew(">=SYN_SENT >=CLOSE >=SYN_SENT", Mode::SPARSE));
+    assert!(!last_begins_anew(">=SYN_SENT >S", Mode::SPARSE));
 }
 
 #[test]

@@ -217,12 +217,10 @@ fn begin(flow: &mut Flow, key: &FlowKey, segment: &Segment, now_ns: u64) {
 #[inline(always)]
 #[must_use]
 pub fn begins_anew(flow: &Flow, input: Input<'_>) -> bool {
-    if !flow.has(STARTED) {
-        return false;
-    }
     match input {
         Input::Segment(segment) => {
-            segment.has(SYN)
+            flow.has(STARTED)
+                && segment.has(SYN)
                 && segment.marks & BAD_CHECKSUM == 0
                 && !vantage::shows_again(flow, segment)
                 && !socket::is_alive(flow, segment.sender.other())
@@ -230,7 +228,9 @@ pub fn begins_anew(flow: &Flow, input: Input<'_>) -> bool {
         }
         // A socket says that it will send a SYN before the SYN is on the wire.
         Input::Socket(event) => {
-            event.knows(crate::socket::KNOWS_STATE)
+            let begun = flow.has(STARTED) || flow.ends[0].has(TRACKED) || flow.ends[1].has(TRACKED);
+            begun
+                && event.knows(crate::socket::KNOWS_STATE)
                 && event.new_state == SYN_SENT
                 && event.old_state != SYN_SENT
         }

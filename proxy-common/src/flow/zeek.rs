@@ -261,9 +261,11 @@ fn advance(flow: &mut Flow, from: Side, segment: &Segment) {
     if segment.has(SYN | RST) && too_far {
         return;
     }
+    // Where only the SYN was seen before a FIN, more than 2^31 bytes may lie between.
     let only_syn_seen = end.next == end.isn.wrapping_add(1);
     if segment.has(FIN) && only_syn_seen || end.state != EndpointState::RESET && delta > 0 {
-        if to < end.next {
+        // A number just before the SYN's is an old one, though, and not 4 GiB ahead.
+        if to < end.next && (delta > 0 || too_far) {
             end.wraps = end.wraps.saturating_add(1);
         }
         end.next = to;
