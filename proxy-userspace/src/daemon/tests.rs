@@ -186,7 +186,10 @@ async fn commands_answer_as_haproxys_do() {
         tokio::task::yield_now().await;
     }
     let info = running.ask("show info").await;
-    assert!(info.contains("\nKernel_ring_full: 2\n") && info.ends_with("Attached: replay\n\n"), "{info}");
+    assert!(
+        info.contains("\nKernel_ring_full: 2\n") && info.ends_with("Attached: replay\n\n"),
+        "{info}"
+    );
 
     let answers = running.ask("show closes --last 1 --json; show backends\n").await;
     let (closes, backends) = answers.split_once("\n\n").expect("two answers");

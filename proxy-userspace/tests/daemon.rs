@@ -1,0 +1,382 @@
+//! The daemon as its user meets it: started, asked, stopped, killed, and started wrongly.
+
+mod support;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use support::netns::Netns;
+use support::process::{Lines, Process};
+use support::until::until;
+use support::watch::teardown;
+
+/// A network of its own with nothing but loopback, and a folder for the socket.
+struct Host {
+    netns: Netns,
+    folder: tempfile::TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        let netns = Netns::new();
+        netns.ip("link set lo up");
+        Self { netns, folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("teardown.sock")
+    }
+
+    /// Starts the daemon and waits until it watches.
+    fn run(&self, arguments: &[&str]) -> Process {
+        let mut command = teardown();
+        command.arg("run").arg("--socket").arg(self.socket()).args(arguments);
+        let mut daemon = Process::start(&self.netns, &mut command);
+        daemon.wait_for_words("watching");
+        daemon
+    }
+
+    /// Starts a tail and waits until the daemon knows of `wanted` of them.
+    fn tail(&self, arguments: &[&str], wanted: usize) -> (Process, Lines) {
+        let mut command = teardown();
+        command.arg("tail").arg("--socket").arg(self.socket()).args(arguments);
+        command.stdout(Stdio::piped());
+        let mut tail = Process::start(&self.netns, &mut command);
+        let lines = Lines::read(tail.stdout());
+        let line = format!("\nTails: {wanted}\n");
+        until("the tail to be attached", || self.ask("show info\n").contains(&line).then_some(()));
+        (tail, lines)
+    }
+
+    fn ask(&self, line: &str) -> String {
+        ask(&self.socket(), line)
+    }
+
+    /// A listener on a free port of the host's loopback.
+    fn listener(&self) -> TcpListener {
+        self.netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"))
+    }
+
+    /// Makes `count` connections to `listener` that the server closes first.
+    fn connect(&self, listener: &TcpListener, count: usize) {
+        let at = listener.local_addr().expect("bound");
+        for _ in 0..count {
+            let mut client = self.netns.run(|| TcpStream::connect(at).expect("it listens"));
+            let (mut server, _) = listener.accept().expect("a client");
+            server.write_all(b"hello").expect("it is open");
+            drop(server);
+            let mut text = String::new();
+            client.read_to_string(&mut text).expect("all of it");
+        }
+    }
+}
+
+fn ask(socket: &Path, line: &str) -> String {
+    let mut stream = UnixStream::connect(socket).expect("the daemon listens");
+    stream.write_all(line.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?} is no JSON: {error}"))
+}
+
+#[test]
+fn tails_come_and_go_and_end_with_the_daemon() {
+    let host = Host::new();
+    let config = host.folder.path().join("haproxy.cfg");
+    let listener = host.listener();
+    let port = listener.local_addr().expect("bound").port();
+    let text = format!("backend web\n  some words\n  server w1 127.0.0.1:{port} check\n");
+    std::fs::write(&config, text).expect("a file");
+    let mut daemon = host.run(&["-f", config.to_str().expect("UTF-8")]);
+
+    let (mut columns, lines) = host.tail(&["--backend", "web/w1"], 1);
+    let (mut other, none) = host.tail(&["--json", "--port", "1"], 2);
+    let (mut counted, three) = host.tail(&["--json", "--count", "3"], 3);
+    host.connect(&listener, 5);
+
+    assert!(counted.wait().success());
+    let three = three.to_the_end();
+    assert_eq!(three.len(), 3);
+    let close = json(&three[0]);
+    assert_eq!(close["v"], 1);
+    assert_eq!(close["resp"], format!("127.0.0.1:{port}"));
+    assert_eq!((&close["conn_state"], &close["first_closer"]), (&"SF".into(), &"resp".into()));
+    assert_eq!((&close["orig_bytes"], &close["resp_bytes"]), (&0.into(), &5.into()));
+    assert_eq!((&close["backend"], &close["server"]), (&"web".into(), &"w1".into()));
+
+    until("five closes", || (lines.count() >= 6).then_some(()));
+    columns.signal(Signal::INT);
+    assert!(columns.wait().success());
+    let shown = lines.to_the_end();
+    assert!(shown[0].starts_with("Time ") && shown[1].contains(" web/w1 "), "{shown:#?}");
+    let last = shown.last().expect("a summary");
+    assert!(last.starts_with("5 closes shown, 0 events lost: ring full 0, "), "{last}");
+
+    let answers = host.ask("show backends; show closes --last 2 --json\n");
+    assert!(answers.contains("  web/w1                                  5 "), "{answers}");
+    assert_eq!(answers.matches("\"conn_state\":\"SF\"").count(), 2);
+
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+    assert!(other.wait().success());
+    assert_eq!(none.to_the_end(), Vec::<String>::new());
+    let said = other.errors.to_the_end();
+    assert_eq!(json(said.last().expect("a summary"))["summary"]["closes"], 0);
+    assert!(!host.socket().exists(), "the socket goes with its daemon");
+}
+
+#[test]
+fn killed_in_mid_traffic_it_disturbs_nobody_and_starts_anew_at_once() {
+    let host = Host::new();
+    let listener = host.listener();
+    let at = listener.local_addr().expect("bound");
+    let mut daemon = host.run(&[]);
+    let mut client = host.netns.run(|| TcpStream::connect(at).expect("it listens"));
+    let (mut server, _) = listener.accept().expect("a client");
+    client.write_all(b"before").expect("open");
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+
+    client.write_all(b"after").expect("still open");
+    client.shutdown(std::net::Shutdown::Write).expect("still open");
+    let mut text = String::new();
+    server.read_to_string(&mut text).expect("all of it");
+    assert_eq!(text, "beforeafter");
+
+    assert!(host.socket().exists(), "a killed daemon cannot remove its socket");
+    let mut second = host.run(&[]);
+    let (mut tail, lines) = host.tail(&["--json", "--count", "1"], 1);
+    host.connect(&listener, 1);
+    assert!(tail.wait().success());
+    assert_eq!(json(&lines.to_the_end()[0])["conn_state"], "SF");
+    second.signal(Signal::INT);
+    assert!(second.wait().success());
+}
+
+#[test]
+fn a_tail_says_when_its_daemon_was_killed() {
+    let host = Host::new();
+    let mut daemon = host.run(&[]);
+    let (mut tail, _) = host.tail(&[], 1);
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    assert_eq!(tail.wait().code(), Some(1));
+    let said = tail.errors.to_the_end().join("\n");
+    assert!(said.contains("is gone without a word"), "{said}");
+}
+
+/// CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF (linux/capability.h: 12, 38, 39).
+const KEPT: u64 = 1 << 12 | 1 << 38 | 1 << 39;
+
+#[test]
+fn it_keeps_three_capabilities_and_tells_its_service_manager() {
+    let host = Host::new();
+    let manager = host.folder.path().join("notify");
+    let notified = UnixDatagram::bind(&manager).expect("a socket");
+    let mut command = teardown();
+    command.arg("run").arg("--socket").arg(host.socket()).env("NOTIFY_SOCKET", &manager);
+    let mut daemon = Process::start(&host.netns, &mut command);
+    let next = || {
+        let mut text = [0; 256];
+        let length = notified.recv(&mut text).expect("a message");
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    assert_eq!(next().trim(), "READY=1");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("alive");
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        let line = status.lines().find(|line| line.starts_with(set)).expect("in every kernel");
+        let mask = line.split_whitespace().nth(1).expect("a mask");
+        assert_eq!(u64::from_str_radix(mask, 16), Ok(KEPT), "{line}");
+    }
+    assert!(status.contains("\nNoNewPrivs:\t1\n"));
+    daemon.signal(Signal::TERM);
+    assert_eq!(next().trim(), "STOPPING=1");
+    assert!(daemon.wait().success());
+}
+
+#[test]
+fn interfaces_that_appear_later_are_observed_without_the_given_up_capabilities() {
+    let host = Host::new();
+    let mut daemon = host.run(&[]);
+    host.netns.ip("link add td-late type veth peer name td-late2\nlink set td-late up");
+    until("the new interface", || {
+        host.ask("show info\n").contains("Attached: td-late (").then_some(())
+    });
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+}
+
+#[test]
+fn metrics_are_served_over_http() {
+    let host = Host::new();
+    let port = host.listener().local_addr().expect("bound").port();
+    let at = format!("127.0.0.1:{port}");
+    let mut daemon = host.run(&["--metrics", &at]);
+    let get = |path: &str| {
+        let mut stream = host.netns.run(|| TcpStream::connect(&at).expect("it listens"));
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .expect("open");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    let listener = host.listener();
+    host.connect(&listener, 2);
+    let backend = listener.local_addr().expect("bound");
+    let line = format!(
+        "teardown_closes_total{{backend=\"{backend}\",first=\"resp\",signal=\"fin\",answer=\"fin\"}} 2\n"
+    );
+    until("the closes in the metrics", || get("/metrics").contains(&line).then_some(()));
+    let metrics = get("/metrics");
+    assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");
+    assert!(metrics.contains("application/openmetrics-text") && metrics.ends_with("# EOF\n"));
+    assert!(get("/").starts_with("HTTP/1.1 404 "));
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+}
+
+#[test]
+fn without_arguments_it_shows_every_kind_of_close() {
+    let host = Host::new();
+    let mut command = teardown();
+    command.stdout(Stdio::piped());
+    let mut demo = Process::start(&host.netns, &mut command);
+    let lines = Lines::read(demo.stdout());
+    for scene in [
+        "server-closes    SF     resp fin     fin ",
+        "client-closes    SF     orig fin     fin ",
+        "active-reset     RSTO   orig rst_ack - ",
+        "passive-reset    RSTO   resp fin     rst_ack ",
+        "half-closed      SF     orig fin     fin ",
+        "refused          REJ    resp rst_ack ",
+        "unread-request   RSTR   resp rst_ack ",
+        "reset-early      RSTO   orig rst_ack ",
+        "closed-too-early RSTO   orig fin ",
+        "cut-response     RSTR   resp rst_ack ",
+        "never-closes     RSTO   orig fin ",
+    ] {
+        until(scene, || lines.all().iter().any(|line| line.contains(scene)).then_some(()));
+    }
+    demo.signal(Signal::INT);
+    assert!(demo.wait().success());
+    let lines = lines.to_the_end();
+    let last = lines.last().expect("a summary");
+    assert!(last.contains(" closes shown, 0 events lost: "), "{last}");
+    let left = host.netns.output(Command::new("ss").args(["-Hltn"]));
+    assert_eq!(left.trim(), "", "nobody listens any more");
+}
+
+#[test]
+fn a_watch_ends_with_its_reader() {
+    let host = Host::new();
+    let listener = host.listener();
+    let mut command = teardown();
+    command.args(["watch", "--json"]).stdout(Stdio::piped());
+    let mut watch = Process::start(&host.netns, &mut command);
+    watch.wait_for_words("watching");
+    drop(watch.stdout());
+    until("the end of the watch", || {
+        host.connect(&listener, 1);
+        watch.ended()
+    });
+    assert!(watch.wait().success(), "a reader that leaves is no failure");
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().expect("it starts")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn what_is_asked_wrongly_is_said_with_its_exit_code() {
+    let host = Host::new();
+    let folder = host.folder.path();
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let wrong = file("wrong.cfg", "root:x:0:0:root\n");
+    let missing = folder.join("missing.cfg").to_str().expect("UTF-8").to_owned();
+    let plain = file("plain", "not a socket");
+    for (arguments, code, words) in [
+        (&["watch", "--port", "65536"][..], 2, "65536 is not in 1..=65535"),
+        (&["watch", "--port", "0"], 2, "0 is not in 1..=65535"),
+        (&["watch", "--host", "10.0.0.0/33"], 2, "'33' is not a prefix length from 0 to 32"),
+        (&["watch", "--ring", "5000"], 2, "must be a power of two from 4k to 1g"),
+        (&["watch", "--ingress", "raw"], 2, "[possible values: tc, xdp]"),
+        (&["watch", "--count", "0"], 2, "0 is not in 1.."),
+        (&["watch", "--duration", "soon"], 2, "is not a number with a unit"),
+        (&["wach"], 2, "a similar subcommand exists: 'watch'"),
+        (&["watch", "--interface", "nope0"], 1, "there is no interface nope0; there are: lo"),
+        (&["watch", "-f", &missing], 1, "missing.cfg: No such file or directory"),
+        (&["watch", "-f", &wrong], 1, "no 'bind' and no 'server' with an address"),
+        (&["run", "--socket", &plain], 1, "exists and is not a socket"),
+        (&["run", "--socket", "/nonexistent/x.sock"], 1, "cannot listen on /nonexistent/x.sock"),
+        (
+            &["tail", "--socket", "/nonexistent/x.sock"],
+            1,
+            "no daemon answers at /nonexistent/x.sock",
+        ),
+    ] {
+        let output = host.netns.run(|| output(teardown().args(arguments)));
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{arguments:?} says it on stderr alone");
+    }
+}
+
+#[test]
+fn a_second_daemon_leaves_the_first_alone() {
+    let host = Host::new();
+    let daemon = host.run(&[]);
+    let second =
+        host.netns.run(|| output(teardown().arg("run").arg("--socket").arg(host.socket())));
+    assert_eq!(second.status.code(), Some(1));
+    let words = format!("is in use by process {}", daemon.pid());
+    assert!(said(&second).contains(&words), "{}", said(&second));
+    assert!(host.ask("show info\n").contains(&format!("Pid: {}\n", daemon.pid())));
+}
+
+#[test]
+fn without_root_and_without_btf_it_says_what_it_needs() {
+    let as_nobody = output(teardown().arg("watch").uid(65_534).gid(65_534));
+    assert_eq!(as_nobody.status.code(), Some(1));
+    let words = "needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON";
+    assert!(said(&as_nobody).contains(words), "{}", said(&as_nobody));
+
+    let hide = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" watch";
+    let binary = env!("CARGO_BIN_EXE_teardown");
+    let without_btf = output(Command::new("unshare").args(["-m", "sh", "-c", hide, binary]));
+    assert_eq!(without_btf.status.code(), Some(1));
+    let said = said(&without_btf);
+    assert!(
+        said.contains("/sys/kernel/btf/vmlinux") && said.contains("CONFIG_DEBUG_INFO_BTF"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_doctor_finds_this_host_fit() {
+    let healthy = output(teardown().arg("doctor"));
+    let text = String::from_utf8_lossy(&healthy.stdout).into_owned();
+    assert!(healthy.status.success(), "{text}");
+    assert!(text.contains("ok    BTF ") && text.contains("0 fatal"), "{text}");
+    let as_nobody = output(teardown().arg("doctor").uid(65_534).gid(65_534));
+    let text = String::from_utf8_lossy(&as_nobody.stdout).into_owned();
+    assert_eq!(as_nobody.status.code(), Some(1), "{text}");
+    assert!(text.contains("FAIL  CAP_BPF "), "{text}");
+}
