@@ -4,14 +4,17 @@
 //! sides compile this file; [`ABI_VERSION`] stands in the object's read-only data as well, and the
 //! daemon compares it before it attaches anything.
 
+use crate::acts::Acts;
+use crate::decide::Refusal;
 use crate::flow::Flow;
 use crate::key::{Endpoint, FlowKey};
+use crate::policy::Policy;
 use crate::segment::Segment;
 use crate::socket::SocketEvent;
 use bytemuck::{Pod, Zeroable};
 
 /// Changes with every change of a type in this file, of [`Flow`] or of [`Segment`].
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// `Record::kind`: another CPU told it first.
 pub const RECORD_NOTHING: u32 = 0;
@@ -34,6 +37,8 @@ pub struct CloseRecord {
     pub key: FlowKey,
     /// What the machine knows of it.
     pub flow: Flow,
+    /// What teardown did to it.
+    pub acts: Acts,
 }
 
 /// One control segment, on request only.
@@ -113,6 +118,8 @@ pub struct Reap {
 pub const SWITCH_FULL_HISTORY: u32 = 1;
 /// `Switches`: control segments are reported one by one (`--segments`).
 pub const SWITCH_SEGMENTS: u32 = 2;
+/// `Switches`: closes may be changed. Without it no program contains the code.
+pub const SWITCH_ENFORCE: u32 = 4;
 
 /// An entry of [`Offsets`] that the running kernel does not have.
 pub const NO_OFFSET: u32 = u32::MAX;
@@ -129,6 +136,8 @@ pub struct Offsets {
     pub rcv_nxt: u32,
     /// `tcp_sock.snd_una`: the first byte not acknowledged.
     pub snd_una: u32,
+    /// `sock.sk_shutdown`.
+    pub sk_shutdown: u32,
     /// `sock.sk_err`.
     pub sk_err: u32,
     /// `sock_common.skc_flags`.
@@ -180,6 +189,7 @@ impl Offsets {
         write_seq: NO_OFFSET,
         rcv_nxt: NO_OFFSET,
         snd_una: NO_OFFSET,
+        sk_shutdown: NO_OFFSET,
         sk_err: NO_OFFSET,
         sk_flags: NO_OFFSET,
         sk_cgroup: NO_OFFSET,
@@ -215,6 +225,67 @@ pub struct Slot {
     pub reported: u32,
     /// The connection.
     pub flow: Flow,
+    /// What teardown did to it.
+    pub acts: Acts,
+}
+
+/// A rule of the operator's: which policy holds for which peers. The value of the tries.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Rule {
+    /// What is wanted.
+    pub policy: Policy,
+    /// Its number, below [`RULES`]; its counters stand there. 0 is no rule.
+    pub id: u32,
+    /// Bits of the address that it names, of 128: the longest wins.
+    pub prefix: u32,
+}
+
+/// How many rules there can be, number 0 not used.
+pub const RULES: usize = 1024;
+
+/// What a trie is asked: a peer. Its prefix counts from the first byte, so that the port is always
+/// compared whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Peer {
+    /// The port in network order; 0 stands for every port.
+    pub port: [u8; 2],
+    /// Always 0.
+    pub reserved: [u8; 2],
+    /// The address, IPv4 mapped into IPv6.
+    pub addr: [u8; 16],
+}
+
+/// Bits of a [`Peer`] before its address.
+pub const PEER_PORT_BITS: u32 = 32;
+
+/// What a rule did, on one CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct RuleCounts {
+    /// Connections that it covers and that came to a close.
+    pub matched: u64,
+    /// FINs that became RSTs.
+    pub fin_to_rst: u64,
+    /// RSTs that became FINs.
+    pub rst_to_fin: u64,
+    /// FINs dropped until the data before them was acknowledged.
+    pub waited: u64,
+    /// FINs taken off their data.
+    pub stripped: u64,
+    /// Resets as the peer left the connection half closed.
+    pub half_close: u64,
+    /// Resets as the application did not close.
+    pub close_wait: u64,
+    /// Connections closed by command.
+    pub closed_now: u64,
+    /// Changes that a dry run left undone.
+    pub dry_run: u64,
+    /// Changes that failed: a helper refused.
+    pub failed: u64,
+    /// Refusals by [`Refusal`].
+    pub refused: [u64; Refusal::ALL.len()],
 }
 
 /// An index into the kernel's counters.
@@ -260,5 +331,5 @@ const _: () = {
         assert!(Counter::ALL[at].0.0 as usize == at);
         at += 1;
     }
-    assert!(size_of::<CloseRecord>() == 40 + size_of::<Flow>());
+    assert!(size_of::<CloseRecord>() == 40 + size_of::<Flow>() + size_of::<Acts>());
 };

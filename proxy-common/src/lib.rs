@@ -5,6 +5,8 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod abi;
+pub mod acts;
+pub mod decide;
 pub mod flow;
 pub mod key;
 pub mod policy;

@@ -7,15 +7,26 @@ use proxy_common::abi::Counter;
 #[inline(always)]
 pub fn count(counter: Counter) {
     if let Some(value) = COUNTS.get_ptr_mut(counter.0) {
-        // A soft interrupt may count between a load and a store of ours, so the addition is one
-        // instruction. `core` offers none here: it asks for compare-and-swap as well.
-        // SAFETY: the pointer is this CPU's entry of the map.
-        unsafe {
-            core::arch::asm!(
-                "lock *(u64 *)({value} + 0) += {one}",
-                value = in(reg) value,
-                one = in(reg) 1u64,
-            );
-        }
+        add_one(value);
+    }
+}
+
+/// Adds one to a value of a map.
+#[inline(always)]
+pub fn add_one(value: *mut u64) {
+    add(value, 1);
+}
+
+/// Adds to a value of a map in one instruction: another CPU or a soft interrupt may do so
+/// meanwhile. `core` offers none here, as it asks for compare-and-swap as well.
+#[inline(always)]
+pub fn add(value: *mut u64, by: i64) {
+    // SAFETY: a pointer to a value of a map, which the verifier checks.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({value} + 0) += {by}",
+            value = in(reg) value,
+            by = in(reg) by,
+        );
     }
 }

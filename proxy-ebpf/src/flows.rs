@@ -11,13 +11,15 @@ use aya_ebpf::helpers::generated::{
 };
 use bytemuck::Zeroable as _;
 use proxy_common::abi::{
-    CloseRecord, Counter, RECORD_CLOSE, RECORD_NOTHING, RECORD_SEGMENT, SWITCH_FULL_HISTORY,
-    SWITCH_SEGMENTS, SegmentRecord,
+    CloseRecord, Counter, RECORD_CLOSE, RECORD_NOTHING, RECORD_SEGMENT, SWITCH_ENFORCE,
+    SWITCH_FULL_HISTORY, SWITCH_SEGMENTS, SegmentRecord,
 };
+use proxy_common::acts::{Acts, TOLD_LOCAL};
 use proxy_common::flow::{self, Flow, Input, Mode, Outcome};
 use proxy_common::key::FlowKey;
 use proxy_common::segment::{CONTROL, Segment};
 use proxy_common::socket::SocketEvent;
+use proxy_common::socket::tcp_state::{CLOSE, ESTABLISHED};
 
 /// The time, CLOCK_MONOTONIC in nanoseconds.
 #[inline(always)]
@@ -26,9 +28,19 @@ pub fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// A segment was seen.
+/// A segment was seen. Global, so that the verifier looks at it once.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn segment(key: &FlowKey, segment: &Segment) {
+pub extern "C" fn td_segment(key: *const FlowKey, segment: *const Segment) -> u32 {
+    // SAFETY: the verifier knows the pointers' sizes; they may be null for all that it knows.
+    if let (Some(key), Some(segment)) = unsafe { (key.as_ref(), segment.as_ref()) } {
+        self::segment(key, segment);
+    }
+    0
+}
+
+#[inline(always)]
+fn segment(key: &FlowKey, segment: &Segment) {
     let now = now();
     if settings::has(SWITCH_SEGMENTS) && segment.has(CONTROL) {
         tell_segment(key, segment, now);
@@ -38,18 +50,44 @@ pub fn segment(key: &FlowKey, segment: &Segment) {
     advance(key, slot, Input::Segment(segment), mode, now);
 }
 
-/// A local socket changed its state. `makes` says whether it may begin a flow.
+/// A local socket changed its state. `makes` says whether it may begin a flow. Global, so that the
+/// verifier looks at it once.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn socket(key: &FlowKey, event: &SocketEvent, makes: bool) {
+pub extern "C" fn td_socket(key: *const FlowKey, event: *mut SocketEvent, makes: u32) -> u32 {
+    // SAFETY: the verifier knows the pointers' sizes; they may be null for all that it knows.
+    if let (Some(key), Some(event)) = unsafe { (key.as_ref(), event.as_mut()) } {
+        socket(key, event, makes != 0);
+    }
+    0
+}
+
+#[inline(always)]
+fn socket(key: &FlowKey, event: &mut SocketEvent, makes: bool) {
     let slot = if makes { find_or_make(key) } else { FLOWS.get_ptr_mut(key) };
     let Some(slot) = slot else { return };
+    if settings::has(SWITCH_ENFORCE) && was_told(slot, event) {
+        // The RST that ended it was our own, and no word of the peer's.
+        event.err = 0;
+        event.old_state = ESTABLISHED;
+    }
     let mode = if settings::has(SWITCH_FULL_HISTORY) { Mode::FULL } else { Mode::SPARSE };
     advance(key, slot, Input::Socket(event), mode, now());
 }
 
+/// Whether this socket's end is the work of a RST that was made for it.
+#[inline(always)]
+fn was_told(slot: *mut Slot, event: &SocketEvent) -> bool {
+    let guard = Guard::lock(slot);
+    let acts = guard.acts();
+    let told = acts.bits & TOLD_LOCAL != 0 && acts.local == event.side.0;
+    guard.unlock();
+    told && event.new_state == CLOSE
+}
+
 /// The slot of `key`, made if there is none.
 #[inline(always)]
-fn find_or_make(key: &FlowKey) -> Option<*mut Slot> {
+pub fn find_or_make(key: &FlowKey) -> Option<*mut Slot> {
     if let Some(slot) = FLOWS.get_ptr_mut(key) {
         return Some(slot);
     }
@@ -90,6 +128,7 @@ fn advance(key: &FlowKey, slot: *mut Slot, input: Input<'_>, mode: Mode, now: u6
                 *reported = 0;
                 // All zeros is a flow not begun.
                 *flow = Flow::zeroed();
+                *guard.acts() = Acts::zeroed();
             }
             outcome = flow::step(flow, key, input, mode, now);
         }
@@ -126,6 +165,13 @@ impl Guard {
         unsafe { (&mut (*slot).flow, &mut (*slot).reported) }
     }
 
+    /// What teardown did to the connection.
+    #[inline(always)]
+    pub fn acts(&self) -> &mut Acts {
+        // SAFETY: as in `parts`.
+        unsafe { &mut (*self.0).acts }
+    }
+
     /// Gives the lock back.
     #[inline(always)]
     pub fn unlock(self) {
@@ -153,7 +199,10 @@ pub fn tell_close(key: &FlowKey, slot: *mut Slot) {
     *reported = 1;
     if !record.is_null() {
         // SAFETY: reserved above with the size of the record.
-        unsafe { core::ptr::copy_nonoverlapping(flow, &raw mut (*record).flow, 1) };
+        unsafe {
+            core::ptr::copy_nonoverlapping(flow, &raw mut (*record).flow, 1);
+            core::ptr::copy_nonoverlapping(&raw const (*slot).acts, &raw mut (*record).acts, 1);
+        }
     }
     guard.unlock();
     if record.is_null() {

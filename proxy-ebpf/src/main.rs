@@ -1,13 +1,14 @@
 //! teardown's kernel side: entry points. What they do stands in the modules.
 //!
-//! Every program leaves the packet and the socket alone: it says "next", so that other people's
-//! programs on the same hook run, and it counts what it could not do.
+//! In doubt a program leaves the packet and the socket alone, says "next", so that other people's
+//! programs on the same hook run, and counts what it could not do.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 #![allow(missing_docs, unreachable_pub, reason = "aya's macros make public functions without docs")]
 
 mod counters;
+mod enforce;
 mod flows;
 mod maps;
 mod owner;
@@ -23,36 +24,28 @@ use aya_ebpf::programs::{RawTracePointContext, SockOpsContext, TcContext, XdpCon
 use packets::Direction;
 use proxy_common::wire::Link;
 
-/// `TC_ACT_UNSPEC`, and `TCX_NEXT`: the next program decides. `TC_ACT_OK` would end the chain and
-/// keep other people's filters from running.
-const NEXT: i32 = -1;
-
 /// tc ingress of devices with an Ethernet header.
 #[classifier]
 pub fn td_ingress(ctx: TcContext) -> i32 {
-    packets::classify(&ctx, Link::Ethernet, Direction::INGRESS);
-    NEXT
+    packets::classify(&ctx, Link::Ethernet, Direction::INGRESS)
 }
 
 /// tc egress of devices with an Ethernet header.
 #[classifier]
 pub fn td_egress(ctx: TcContext) -> i32 {
-    packets::classify(&ctx, Link::Ethernet, Direction::EGRESS);
-    NEXT
+    packets::classify(&ctx, Link::Ethernet, Direction::EGRESS)
 }
 
 /// tc ingress of devices without a link header (tun, tunnels).
 #[classifier]
 pub fn td_ingress_ip(ctx: TcContext) -> i32 {
-    packets::classify(&ctx, Link::Ip, Direction::INGRESS);
-    NEXT
+    packets::classify(&ctx, Link::Ip, Direction::INGRESS)
 }
 
 /// tc egress of devices without a link header.
 #[classifier]
 pub fn td_egress_ip(ctx: TcContext) -> i32 {
-    packets::classify(&ctx, Link::Ip, Direction::EGRESS);
-    NEXT
+    packets::classify(&ctx, Link::Ip, Direction::EGRESS)
 }
 
 /// XDP in place of tc ingress, with an Ethernet header.

@@ -1,9 +1,10 @@
 //! Every map, and the size of each. The daemon overrides sizes at load time.
 
 use aya_ebpf::bindings::bpf_spin_lock;
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
-use proxy_common::abi::{COUNTERS, Reap};
+use proxy_common::abi::{COUNTERS, Peer, RULES as RULE_COUNT, Reap, Rule, RuleCounts};
+use proxy_common::acts::Acts;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use proxy_common::wire::Packet;
@@ -17,6 +18,8 @@ pub struct Slot {
     pub reported: u32,
     /// The connection.
     pub flow: Flow,
+    /// What teardown did to it.
+    pub acts: Acts,
 }
 
 const _: () = assert!(size_of::<Slot>() == size_of::<proxy_common::abi::Slot>());
@@ -51,3 +54,20 @@ pub static REAP: Array<Reap, 1> = Array::new();
 /// itself.
 #[btf_map]
 pub static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
+
+/// Rules by peer.
+#[btf_map]
+pub static RULES: LpmTrie<Peer, Rule, { RULE_COUNT * 4 }> = LpmTrie::new();
+
+/// How many entries `RULES` has: while there is none, nothing is looked up.
+#[btf_map]
+pub static RULES_SET: Array<u32, 1> = Array::new();
+
+/// What each rule did.
+#[btf_map]
+pub static RULE_COUNTS: PerCpuArray<RuleCounts, RULE_COUNT> = PerCpuArray::new();
+
+/// How many connections wait for something that only an incoming segment without a control flag
+/// tells: while there is none, data is not looked at.
+#[btf_map]
+pub static PENDING: Array<u64, 1> = Array::new();

@@ -1,19 +1,21 @@
 //! Packets at tc and XDP: the gate that lets data pass at once, and the way to the machine.
 
 use crate::counters::count;
+use crate::enforce::{self, Fate};
 use crate::maps::PACKET;
 use crate::{flows, settings};
 use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
 use aya_ebpf::programs::{TcContext, XdpContext};
-use proxy_common::abi::{Counter, SWITCH_FULL_HISTORY};
-use proxy_common::segment::CONTROL;
+use proxy_common::abi::{Counter, SWITCH_ENFORCE, SWITCH_FULL_HISTORY};
+use proxy_common::segment::{CONTROL, FIN, RST};
 use proxy_common::wire::{
     self, Bytes, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, PROTOCOL_TCP, Packet, Refusal,
 };
 
 /// Which way a packet goes through the hook; part of its vantage.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Direction(u32);
 
 impl Direction {
@@ -61,15 +63,46 @@ impl Bytes for XdpBytes<'_> {
     }
 }
 
+/// `TC_ACT_UNSPEC`, and `TCX_NEXT`: the next program decides. `TC_ACT_OK` would end the chain and
+/// keep other people's filters from running.
+const NEXT: i32 = -1;
+/// `TC_ACT_SHOT`, and `TCX_DROP`.
+const DROP: i32 = 2;
+
 /// A packet at tc.
 #[inline(always)]
-pub fn classify(ctx: &TcContext, link: Link, direction: Direction) {
-    if is_plain_data(ctx.data(), ctx.data_end(), link) {
-        return;
+pub fn classify(ctx: &TcContext, link: Link, direction: Direction) -> i32 {
+    let enforces = settings::has(SWITCH_ENFORCE);
+    let comes_in = direction == Direction::INGRESS;
+    let awaited = enforces && comes_in && enforce::is_awaited();
+    if !awaited && is_plain_data(ctx.data(), ctx.data_end(), link) {
+        return NEXT;
+    }
+    let Some(packet) = PACKET.get_ptr_mut(0) else { return NEXT };
+    // SAFETY: this CPU's entry of the map. A program that runs within this one, as it sends a
+    // copy, overwrites it; who sends copies does not look at it after that.
+    let packet = unsafe { &mut *packet };
+    let has_link = u32::from(link == Link::Ethernet);
+    if td_read_skb(ctx.skb.skb, has_link, packet) == 0 {
+        return NEXT;
     }
     // SAFETY: a field of the context that the verifier knows.
     let interface = unsafe { (*ctx.skb.skb).ifindex };
-    take(&SkbBytes(ctx), link, interface << 1 | direction.0);
+    packet.segment.vantage = vantage(interface, direction);
+    let mut fate = Fate::STEP;
+    if enforces && comes_in && (awaited || packet.segment.has(RST)) {
+        fate = Fate(enforce::td_arriving(ctx.skb.skb, packet, interface));
+    } else if enforces && !comes_in && packet.segment.has(FIN | RST) {
+        fate = Fate(enforce::td_leaving(ctx.skb.skb, packet, interface));
+    }
+    if fate == Fate::READ_AND_STEP && td_read_skb(ctx.skb.skb, has_link, packet) != 0 {
+        packet.segment.vantage = vantage(interface, direction);
+        fate = Fate::STEP;
+    }
+    if fate == Fate::STEP {
+        step(packet);
+    }
+    if fate == Fate::DROP { DROP } else { NEXT }
 }
 
 /// A packet at XDP.
@@ -78,8 +111,31 @@ pub fn express(ctx: &XdpContext, link: Link) {
     if is_plain_data(ctx.data(), ctx.data_end(), link) {
         return;
     }
-    let interface = ctx.ingress_ifindex() as u32;
-    take(&XdpBytes(ctx), link, interface << 1 | Direction::INGRESS.0);
+    let Some(packet) = PACKET.get_ptr_mut(0) else { return };
+    // SAFETY: this CPU's entry of the map, and nobody else's while this program runs.
+    let packet = unsafe { &mut *packet };
+    if td_read_xdp(ctx.ctx, u32::from(link == Link::Ethernet), packet) == 0 {
+        return;
+    }
+    packet.segment.vantage = vantage(ctx.ingress_ifindex() as u32, Direction::INGRESS);
+    let ours = settings::has(SWITCH_ENFORCE) && packet.segment.has(RST) && enforce::is_ours(packet);
+    if !ours {
+        step(packet);
+    }
+}
+
+/// Where a packet is seen, as a number.
+#[inline(always)]
+fn vantage(interface: u32, direction: Direction) -> u32 {
+    interface << 1 | direction.0
+}
+
+/// Lets the machine see the segment, if it wants it.
+#[inline(always)]
+fn step(packet: &Packet) {
+    if settings::has(SWITCH_FULL_HISTORY) || packet.segment.has(CONTROL) {
+        flows::td_segment(&packet.key, &packet.segment);
+    }
 }
 
 /// Whether this is without doubt TCP without SYN, FIN and RST, and only such segments count.
@@ -115,24 +171,32 @@ fn is_plain_data(data: usize, end: usize, link: Link) -> bool {
     false
 }
 
-/// A packet that may open or close a connection.
-#[inline(always)]
-fn take<B: Bytes>(bytes: &B, link: Link, vantage: u32) {
-    let Some(packet) = PACKET.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's entry of the map, and nobody else's while this program runs.
-    let packet = unsafe { &mut *packet };
-    if read(bytes, link, packet) {
-        packet.segment.vantage = vantage;
-        flows::segment(&packet.key, &packet.segment);
-    }
+/// [`read`] of a socket buffer. The verifier looks at a global function once, and not again for
+/// every way that leads to it; its frame and that of what comes after it share the stack's 512
+/// bytes by turns.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn td_read_skb(ctx: *mut __sk_buff, has_link: u32, packet: *mut Packet) -> u32 {
+    // SAFETY: the verifier knows the pointer's size; it may be null for all that it knows.
+    let Some(packet) = (unsafe { packet.as_mut() }) else { return 0 };
+    u32::from(read(&SkbBytes(&TcContext::new(ctx)), has_link, packet))
 }
 
-/// Reads the headers; says whether the machine wants the segment. A function of its own, as is
-/// what comes after it: both share the stack's 512 bytes by turns.
+/// [`read`] of an XDP frame, global for the same reason.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn read<B: Bytes>(bytes: &B, link: Link, packet: &mut Packet) -> bool {
+pub extern "C" fn td_read_xdp(ctx: *mut xdp_md, has_link: u32, packet: *mut Packet) -> u32 {
+    // SAFETY: as in `td_read_skb`.
+    let Some(packet) = (unsafe { packet.as_mut() }) else { return 0 };
+    u32::from(read(&XdpBytes(&XdpContext::new(ctx)), has_link, packet))
+}
+
+/// Reads the headers; says whether it is TCP that can be understood.
+#[inline(always)]
+fn read<B: Bytes>(bytes: &B, has_link: u32, packet: &mut Packet) -> bool {
+    let link = if has_link != 0 { Link::Ethernet } else { Link::Ip };
     match wire::parse(bytes, link, packet) {
-        Ok(()) => return settings::has(SWITCH_FULL_HISTORY) || packet.segment.has(CONTROL),
+        Ok(()) => return true,
         Err(Refusal::Truncated) => count(Counter::REFUSED_TRUNCATED),
         Err(Refusal::Malformed) => count(Counter::REFUSED_MALFORMED),
         Err(Refusal::Fragment) => count(Counter::REFUSED_FRAGMENT),

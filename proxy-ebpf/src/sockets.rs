@@ -96,7 +96,7 @@ fn appeared(ctx: &SockOpsContext, connects: bool) {
     if connects {
         owner::current(ctx, &mut told.event);
     }
-    flows::socket(&told.key, &told.event, true);
+    flows::td_socket(&told.key, &mut told.event, 1);
 }
 
 /// A socket closes, or is closed.
@@ -114,7 +114,7 @@ fn state_changed(ctx: &SockOpsContext, old: u32, new: u32) {
     if by_owner {
         owner::current(ctx, event);
     }
-    flows::socket(&told.key, &told.event, false);
+    flows::td_socket(&told.key, &mut told.event, 0);
 }
 
 /// Whether a socket in this state has sent its FIN: its next change comes from the network.

@@ -21,6 +21,7 @@ mod pod;
 mod reap;
 mod reasons;
 mod ring;
+mod rules;
 mod table;
 
 pub use attach::{Attachment, How};
@@ -30,6 +31,7 @@ pub use error::Error;
 pub use observer::{Event, Observer};
 pub use options::{Ingress, Options, RING_BYTES, TABLE_ENTRIES, TcHook};
 pub use reasons::RstReasons;
+pub use rules::{Covered, Rules, RulesFull};
 pub use table::Count;
 
 /// Whether the running kernel has tcx links (Linux 6.6).

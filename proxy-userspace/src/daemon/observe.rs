@@ -48,6 +48,7 @@ impl Observe {
             segments,
             table_entries: self.table,
             ring_bytes: self.ring,
+            enforce: false,
         })
     }
 }

@@ -7,7 +7,9 @@ use crate::admin::socket::RuntimeSocket;
 use crate::report::columns::Paint;
 use crate::report::sample::{self, Script};
 use crate::report::tail::{Look, Tail};
+use bytemuck::Zeroable as _;
 use clock::SourceClock;
+use proxy_common::acts::Acts;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use std::convert::Infallible;
@@ -63,7 +65,12 @@ impl Source for Replay {
 }
 
 fn close(script: &Script) -> Event {
-    Event::Close { key: script.key, flow: Box::new(script.flow), listener: None }
+    Event::Close {
+        key: script.key,
+        flow: Box::new(script.flow),
+        acts: Acts::zeroed(),
+        listener: None,
+    }
 }
 
 fn daemon(open: &[Script]) -> (Daemon<Replay>, mpsc::Sender<Vec<Event>>, mpsc::Sender<Request>) {

@@ -2,6 +2,7 @@
 //! microseconds earlier or later stands in the record.
 
 use proxy_common::abi::{CloseRecord, FactsRecord};
+use proxy_common::acts::Acts;
 use proxy_common::flow;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
@@ -45,7 +46,7 @@ impl Hold {
     }
 
     /// Takes out what has waited long enough at `now`, with its facts joined.
-    pub(super) fn release(&mut self, now: u64, mut give: impl FnMut(FlowKey, Flow)) {
+    pub(super) fn release(&mut self, now: u64, mut give: impl FnMut(FlowKey, Flow, Acts)) {
         while let Some(record) = self.closes.front() {
             if waits(&record.flow) && now.saturating_sub(record.flow.closed_ns) < HOLD_NS {
                 break;
@@ -56,7 +57,7 @@ impl Hold {
                     flow::learn(&mut record.flow, event);
                 }
             }
-            give(record.key, record.flow);
+            give(record.key, record.flow, record.acts);
         }
         while let Some((time, key)) = self.fact_times.front() {
             if now.saturating_sub(*time) < FACTS_NS {

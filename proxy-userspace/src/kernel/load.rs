@@ -7,7 +7,7 @@ use super::offsets;
 use super::options::Options;
 use aya::{Ebpf, EbpfLoader};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
-use proxy_common::abi::{ABI_VERSION, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS};
+use proxy_common::abi::{ABI_VERSION, SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS};
 use std::os::fd::AsRawFd as _;
 
 /// Creates the maps and prepares the programs; nothing is attached yet.
@@ -23,6 +23,9 @@ pub(super) fn load(options: &Options, btf: &Btf) -> Result<Ebpf, Error> {
     }
     if options.segments {
         switches |= SWITCH_SEGMENTS;
+    }
+    if options.enforce {
+        switches |= SWITCH_ENFORCE;
     }
     let netns = netns_cookie().map_err(Error::system("reading the network namespace's cookie"))?;
     EbpfLoader::new()

@@ -12,9 +12,11 @@ use super::owners::Owners;
 use super::pod::Raw;
 use super::reasons::RstReasons;
 use super::ring::{Record, Ring};
+use super::rules::Rules;
 use super::table::{Count, Table};
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
+use proxy_common::acts::Acts;
 use proxy_common::flow::Flow;
 use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::Segment;
@@ -39,6 +41,8 @@ pub enum Event {
         key: FlowKey,
         /// All that is known of it; times are CLOCK_MONOTONIC.
         flow: Box<Flow>,
+        /// What teardown did to it.
+        acts: Acts,
         /// The side that a listening socket of this host's is bound to, if one is.
         listener: Option<Side>,
     },
@@ -63,6 +67,7 @@ pub struct Observer {
     watch: Watch,
     hold: Hold,
     owners: Owners,
+    rules: Option<Rules>,
     reasons: RstReasons,
     missing: Vec<String>,
     wanted: Vec<String>,
@@ -104,6 +109,7 @@ impl Observer {
             watch,
             hold: Hold::default(),
             owners,
+            rules: if options.enforce { Some(Rules::take(&mut ebpf)?) } else { None },
             reasons: RstReasons::of(&btf),
             missing,
             wanted: options.interfaces.clone(),
@@ -190,10 +196,10 @@ impl Observer {
 
     fn release(&mut self, now: u64, out: &mut Vec<Event>) {
         let (owners, table) = (&mut self.owners, &mut self.table);
-        self.hold.release(now, |key, mut flow| {
+        self.hold.release(now, |key, mut flow, acts| {
             table.reported(key, &flow, now);
             let listener = owners.complete(&key, &mut flow);
-            out.push(Event::Close { key, flow: Box::new(flow), listener });
+            out.push(Event::Close { key, flow: Box::new(flow), acts, listener });
         });
     }
 
@@ -247,6 +253,11 @@ impl Observer {
     /// What is attached where.
     pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
         self.attached.list()
+    }
+
+    /// The rules, where closes may be changed.
+    pub const fn rules(&mut self) -> Option<&mut Rules> {
+        self.rules.as_mut()
     }
 
     /// What this kernel lacks and teardown does without, in words.

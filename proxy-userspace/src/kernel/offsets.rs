@@ -12,6 +12,7 @@ pub(super) fn of(btf: &Btf) -> Offsets {
         write_seq: at("tcp_sock", "write_seq"),
         rcv_nxt: at("tcp_sock", "rcv_nxt"),
         snd_una: at("tcp_sock", "snd_una"),
+        sk_shutdown: at("sock", "sk_shutdown"),
         sk_err: at("sock", "sk_err"),
         sk_flags: at("sock_common", "skc_flags"),
         sk_cgroup: at("sock", "sk_cgrp_data.cgroup"),

@@ -38,6 +38,8 @@ pub struct Options {
     pub full_history: bool,
     /// Control segments are reported one by one.
     pub segments: bool,
+    /// Closes may be changed by rules. Without it no program contains the code.
+    pub enforce: bool,
     /// Connections that the table holds.
     pub table_entries: u32,
     /// Size of the ring buffer in bytes: a power of two, and of pages.
@@ -52,6 +54,7 @@ impl Default for Options {
             tc_hook: TcHook::Best,
             full_history: false,
             segments: false,
+            enforce: false,
             table_entries: TABLE_ENTRIES,
             ring_bytes: RING_BYTES,
         }

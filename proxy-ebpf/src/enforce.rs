@@ -1,0 +1,27 @@
+//! Changes closes on the wire. Every doubt ends in the packet going out as the application made
+//! it, and in a count.
+
+mod egress;
+mod frame;
+mod ingress;
+mod rules;
+mod socket;
+
+pub use egress::td_leaving;
+pub use ingress::{is_awaited, is_ours, td_arriving};
+
+/// What becomes of a packet. A number, as it is what a global function returns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fate(pub u32);
+
+impl Fate {
+    /// It goes on, and the machine steps it as it is now.
+    pub const STEP: Self = Self(0);
+    /// The same, after a copy was sent: the program that the copy ran through has used the memory
+    /// in which the headers stood.
+    pub const READ_AND_STEP: Self = Self(1);
+    /// It goes on, and is none of the machine's business: it was made for the local stack.
+    pub const PASS: Self = Self(2);
+    /// It is dropped.
+    pub const DROP: Self = Self(3);
+}

@@ -1,0 +1,199 @@
+//! What the host sends: a FIN or RST under a rule.
+
+use super::Fate;
+use super::frame::Frame;
+use super::rules::{self, counted};
+use super::socket;
+use crate::flows::{Guard, find_or_make};
+use crate::maps::{PENDING, Slot};
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::programs::TcContext;
+use proxy_common::abi::Rule;
+use proxy_common::acts::{DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, TOLD_LOCAL};
+use proxy_common::decide::{Action, Refusal, decide};
+use proxy_common::policy::DRY_RUN;
+use proxy_common::segment::{ACK, FIN, PSH, RST};
+use proxy_common::wire::Packet;
+
+/// A segment with FIN or RST leaves the host. Returns a [`Fate`]; global, so that the verifier looks
+/// at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn td_leaving(ctx: *mut __sk_buff, packet: *mut Packet, interface: u32) -> u32 {
+    // SAFETY: the verifier knows the pointer's size; it may be null for all that it knows.
+    let Some(packet) = (unsafe { packet.as_mut() }) else { return Fate::STEP.0 };
+    leaving(&TcContext::new(ctx), packet, interface).0
+}
+
+#[inline(always)]
+fn leaving(ctx: &TcContext, packet: &mut Packet, interface: u32) -> Fate {
+    let Some(slot) = find_or_make(&packet.key) else { return Fate::STEP };
+    if is_for_local_stack(packet, slot) {
+        return Fate::PASS;
+    }
+    if !rules::any() {
+        return Fate::STEP;
+    }
+    let peer = packet.key.end(packet.segment.sender.other());
+    let Some(rule) = rules::find(peer) else { return Fate::STEP };
+    apply(ctx, packet, slot, &rule, interface)
+}
+
+/// Whether this is the RST that was made for the local stack: it pretends to be the peer's. On
+/// loopback it passes the egress hook, elsewhere the ingress hook.
+#[inline(always)]
+pub fn is_for_local_stack(packet: &Packet, slot: *mut Slot) -> bool {
+    // SAFETY: a pointer to a value of the map; both fields are written once, before the copy is
+    // sent.
+    let (bits, number, local) = unsafe {
+        let acts = &(*slot).acts;
+        (acts.bits, acts.local_rst, acts.local)
+    };
+    bits & TOLD_LOCAL != 0
+        && packet.segment.has(RST)
+        && packet.segment.seq == number
+        && packet.segment.sender.0 != local
+}
+
+#[inline(always)]
+fn apply(
+    ctx: &TcContext,
+    packet: &mut Packet,
+    slot: *mut Slot,
+    rule: &Rule,
+    interface: u32,
+) -> Fate {
+    let facts = socket::facts(ctx, &packet.segment);
+    let mut decision = decide(&rule.policy, facts);
+    if note_match(slot, rule, packet) {
+        counted!(rule.id, matched);
+    }
+    if decision.action == Action::KEEP {
+        return Fate::STEP;
+    }
+    if decision.action != Action::REFUSE && rule.policy.has(DRY_RUN) {
+        counted!(rule.id, dry_run);
+        mark(slot, DRY);
+        return Fate::STEP;
+    }
+    if decision.action == Action::WAIT {
+        counted!(rule.id, waited);
+        return Fate::DROP;
+    }
+    let frame = Frame::open(ctx, packet);
+    let Some(frame) = frame else {
+        return refuse(slot, rule, Refusal::UNKNOWN_HEADER);
+    };
+    if decision.action == Action::RESET {
+        return reset(&frame, packet, slot, rule, interface);
+    }
+    if decision.action == Action::STRIP {
+        return strip(&frame, packet, slot, rule);
+    }
+    if decision.action == Action::FINISH {
+        // Stand-ins are built by `standin`; without room there is none.
+        decision.refusal = Refusal::NO_ROOM;
+    }
+    refuse(slot, rule, decision.refusal)
+}
+
+/// Remembers the rule; says whether it is the first time for this connection.
+#[inline(always)]
+fn note_match(slot: *mut Slot, rule: &Rule, packet: &Packet) -> bool {
+    let guard = Guard::lock(slot);
+    let acts = guard.acts();
+    let first = acts.bits & MATCHED == 0;
+    acts.bits |= MATCHED;
+    acts.rule = rule.id;
+    acts.local = packet.segment.sender.0;
+    guard.unlock();
+    first
+}
+
+#[inline(always)]
+fn mark(slot: *mut Slot, bits: u32) {
+    let guard = Guard::lock(slot);
+    guard.acts().bits |= bits;
+    guard.unlock();
+}
+
+#[inline(always)]
+fn refuse(slot: *mut Slot, rule: &Rule, refusal: Refusal) -> Fate {
+    rules::count(rule.id, |counts| {
+        let index = refusal.0 as usize % Refusal::ALL.len();
+        // SAFETY: only the address of an element is taken; the index is within the array.
+        unsafe { (&raw mut (*counts).refused).cast::<u64>().add(index) }
+    });
+    let guard = Guard::lock(slot);
+    let acts = guard.acts();
+    acts.bits |= REFUSED;
+    acts.refusal = refusal.0;
+    guard.unlock();
+    Fate::STEP
+}
+
+/// The FIN becomes a RST to both ends: the local stack gets a copy that looks like the peer's.
+#[inline(always)]
+fn reset(frame: &Frame<'_>, packet: &Packet, slot: *mut Slot, rule: &Rule, interface: u32) -> Fate {
+    if frame.set_flags(RST | ACK).is_none() {
+        counted!(rule.id, failed);
+        return Fate::STEP;
+    }
+    note_reset(slot, packet.segment.ack, FIN | ACK);
+    counted!(rule.id, fin_to_rst);
+    let told = frame.turn().and_then(|()| frame.copy_in(interface)).is_some();
+    // Whatever became of the copy, the segment must look outward again.
+    let restored = frame.turn().is_some();
+    if !told || !restored {
+        // The local socket stays until its FIN is sent again, and becomes a RST again.
+        counted!(rule.id, failed);
+    }
+    if restored { Fate::READ_AND_STEP } else { Fate::DROP }
+}
+
+/// Says so in the connection's record, before the copy is on its way.
+#[inline(always)]
+pub fn note_reset(slot: *mut Slot, local_rst: u32, asked: u8) {
+    let guard = Guard::lock(slot);
+    let acts = guard.acts();
+    let held = acts.bits & HOLDS_FIN != 0;
+    acts.bits &= !HOLDS_FIN;
+    acts.bits |= FIN_TO_RST | TOLD_LOCAL;
+    acts.local_rst = local_rst;
+    acts.asked = asked;
+    acts.sent = RST | ACK;
+    guard.unlock();
+    if held {
+        pending(-1);
+    }
+}
+
+/// The data goes out without its FIN, whose number is remembered.
+#[inline(always)]
+fn strip(frame: &Frame<'_>, packet: &mut Packet, slot: *mut Slot, rule: &Rule) -> Fate {
+    let flags = packet.segment.flags & !FIN | PSH;
+    if frame.set_flags(flags).is_none() {
+        counted!(rule.id, failed);
+        return Fate::STEP;
+    }
+    let guard = Guard::lock(slot);
+    let acts = guard.acts();
+    let first = acts.bits & HOLDS_FIN == 0;
+    acts.bits |= HOLDS_FIN;
+    acts.held_fin = packet.segment.seq.wrapping_add(packet.segment.payload);
+    guard.unlock();
+    if first {
+        pending(1);
+        counted!(rule.id, stripped);
+    }
+    packet.segment.flags = flags;
+    Fate::STEP
+}
+
+/// One connection more, or less, for which incoming data must be looked at.
+#[inline(always)]
+pub fn pending(by: i64) {
+    if let Some(value) = PENDING.get_ptr_mut(0) {
+        crate::counters::add(value, by);
+    }
+}

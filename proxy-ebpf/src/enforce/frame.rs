@@ -1,0 +1,249 @@
+//! Rewriting a frame in place, by helpers: writing to packet memory directly would cost every
+//! packet of the program.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS};
+use aya_ebpf::helpers::generated::{
+    bpf_clone_redirect, bpf_l4_csum_replace, bpf_skb_load_bytes, bpf_skb_store_bytes,
+};
+use aya_ebpf::programs::TcContext;
+use core::mem::MaybeUninit;
+use proxy_common::key::V4_MAPPED;
+use proxy_common::wire::Packet;
+
+/// TCP options that are left as they are (RFC 9293, RFC 7323).
+const END: u8 = 0;
+const NOP: u8 = 1;
+const SACK: u8 = 5;
+const TIMESTAMPS: u8 = 8;
+/// Options looked at: timestamps, SACK and padding make at most this many.
+const MAX_OPTIONS: usize = 12;
+
+/// Where the headers of a frame stand.
+pub struct Frame<'a> {
+    ctx: &'a TcContext,
+    /// Offset of the IP header.
+    ip: u32,
+    /// Offset of the TCP header.
+    tcp: u32,
+    /// Offset of TSval; 0 without timestamps.
+    timestamps: u32,
+    is_ipv6: u32,
+}
+
+/// What [`td_options`] says where it does not understand an option.
+const NOT_UNDERSTOOD: u32 = u32::MAX;
+
+/// Looks at the options of a TCP header, and turns SACK into padding, as it must not stand in a
+/// RST. Returns the offset of TSval, 0 without timestamps, or [`NOT_UNDERSTOOD`]. Global, so that
+/// the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn td_options(ctx: *mut __sk_buff, tcp: u32, len: u32) -> u32 {
+    let ctx = TcContext::new(ctx);
+    let frame = Frame { ctx: &ctx, ip: 0, tcp, timestamps: 0, is_ipv6: 0 };
+    frame.options(len).unwrap_or(NOT_UNDERSTOOD)
+}
+
+/// Overwrites `len` bytes at `at`, an option, with padding; 0 where that failed.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn td_blank(ctx: *mut __sk_buff, tcp: u32, at: u32, len: u32) -> u32 {
+    let ctx = TcContext::new(ctx);
+    let frame = Frame { ctx: &ctx, ip: 0, tcp, timestamps: 0, is_ipv6: 0 };
+    u32::from(frame.blank(at, len).is_some())
+}
+
+/// Turns the segment round: addresses, ports, numbers and timestamps change places, so that it
+/// looks like the peer's; 0 where that failed.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn td_turn(
+    ctx: *mut __sk_buff,
+    ip: u32,
+    tcp: u32,
+    timestamps: u32,
+    is_ipv6: u32,
+) -> u32 {
+    let ctx = TcContext::new(ctx);
+    let frame = Frame { ctx: &ctx, ip, tcp, timestamps, is_ipv6 };
+    u32::from(frame.swap_ends().is_some())
+}
+
+impl<'a> Frame<'a> {
+    /// A frame whose options are understood; else there is none.
+    #[inline(always)]
+    pub fn open(ctx: &'a TcContext, packet: &Packet) -> Option<Self> {
+        let (ip, tcp) = (u32::from(packet.ip_offset), u32::from(packet.tcp_offset));
+        let timestamps = td_options(ctx.skb.skb, tcp, u32::from(packet.tcp_header_len));
+        if timestamps == NOT_UNDERSTOOD {
+            return None;
+        }
+        let is_ipv4 = packet.key.ends[0].addr[..12] == V4_MAPPED;
+        Some(Self { ctx, ip, tcp, timestamps, is_ipv6: u32::from(!is_ipv4) })
+    }
+
+    #[inline(always)]
+    fn options(&self, len: u32) -> Option<u32> {
+        let end = self.tcp + len;
+        let mut at = self.tcp + 20;
+        let mut timestamps = 0;
+        for _ in 0..MAX_OPTIONS {
+            if at >= end {
+                return Some(timestamps);
+            }
+            let [kind] = self.load::<1>(at)?;
+            if kind == END {
+                return Some(timestamps);
+            }
+            if kind == NOP {
+                at += 1;
+                continue;
+            }
+            let [len] = self.load::<1>(at + 1)?;
+            if len < 2 || at + u32::from(len) > end {
+                return None;
+            }
+            if kind == TIMESTAMPS && len == 10 {
+                timestamps = at + 2;
+            } else if kind != SACK || td_blank(self.ctx.skb.skb, self.tcp, at, u32::from(len)) == 0
+            {
+                return None;
+            }
+            at += u32::from(len);
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+        // SAFETY: the helper fills all N bytes, or says that it could not.
+        let failed = unsafe {
+            bpf_skb_load_bytes(
+                self.ctx.as_ptr().cast(),
+                offset,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        // SAFETY: filled by the helper.
+        (failed == 0).then(|| unsafe { bytes.assume_init() })
+    }
+
+    #[inline(always)]
+    fn store<const N: usize>(&self, offset: u32, bytes: &[u8; N]) -> Option<()> {
+        // SAFETY: N bytes are there to be read.
+        let failed = unsafe {
+            bpf_skb_store_bytes(self.ctx.skb.skb, offset, bytes.as_ptr().cast(), N as u32, 0)
+        };
+        (failed == 0).then_some(())
+    }
+
+    /// Tells the TCP checksum that a word of two bytes changed. Without the pseudo-header flag a
+    /// checksum that the card will fill in is left alone, as it should be.
+    #[inline(always)]
+    fn fix_checksum(&self, old: [u8; 2], new: [u8; 2]) -> Option<()> {
+        let (old, new) = (u16::from_ne_bytes(old), u16::from_ne_bytes(new));
+        // SAFETY: a helper on the program's context.
+        let failed = unsafe {
+            bpf_l4_csum_replace(
+                self.ctx.skb.skb,
+                self.tcp + 16,
+                u64::from(old),
+                u64::from(new),
+                size_of::<u16>() as u64,
+            )
+        };
+        (failed == 0).then_some(())
+    }
+
+    /// Overwrites an option with padding.
+    #[inline(always)]
+    fn blank(&self, at: u32, len: u32) -> Option<()> {
+        // Two bytes of the checksum's own grid at a time; SACK has at most 34.
+        let mut from = at;
+        for _ in 0..18 {
+            if from >= at + len {
+                break;
+            }
+            let word = self.tcp + ((from - self.tcp) & !1);
+            let old: [u8; 2] = self.load(word)?;
+            let mut new = old;
+            if word >= at {
+                new[0] = NOP;
+            }
+            if word + 1 < at + len {
+                new[1] = NOP;
+            }
+            self.fix_checksum(old, new)?;
+            self.store(word, &new)?;
+            from = word + 2;
+        }
+        Some(())
+    }
+
+    /// Replaces the flags.
+    #[inline(always)]
+    pub fn set_flags(&self, flags: u8) -> Option<()> {
+        let old: [u8; 2] = self.load(self.tcp + 12)?;
+        let new = [old[0], flags];
+        self.fix_checksum(old, new)?;
+        self.store(self.tcp + 12, &new)
+    }
+
+    /// Swaps what stands at two offsets: a sum does not change by it.
+    #[inline(always)]
+    fn swap<const N: usize>(&self, a: u32, b: u32) -> Option<()> {
+        let (first, second): ([u8; N], [u8; N]) = (self.load(a)?, self.load(b)?);
+        self.store(a, &second)?;
+        self.store(b, &first)
+    }
+
+    /// Turns the segment round, or back.
+    #[inline(always)]
+    pub fn turn(&self) -> Option<()> {
+        let turned = td_turn(self.ctx.skb.skb, self.ip, self.tcp, self.timestamps, self.is_ipv6);
+        (turned != 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn swap_ends(&self) -> Option<()> {
+        if self.ip >= 14 {
+            // Else the stack takes it for somebody else's.
+            self.swap::<6>(0, 6)?;
+        }
+        if self.is_ipv6 != 0 {
+            self.swap::<16>(self.ip + 8, self.ip + 24)?;
+        } else {
+            self.swap::<4>(self.ip + 12, self.ip + 16)?;
+        }
+        self.swap::<2>(self.tcp, self.tcp + 2)?;
+        self.swap::<4>(self.tcp + 4, self.tcp + 8)?;
+        if self.timestamps != 0 {
+            self.swap::<4>(self.timestamps, self.timestamps + 4)?;
+        }
+        Some(())
+    }
+
+    /// Sends a copy to the local stack. Over loopback a copy that comes in is never delivered, so
+    /// it goes out, and comes in by itself.
+    #[inline(always)]
+    pub fn copy_in(&self, interface: u32) -> Option<()> {
+        let flags = if interface == LOOPBACK { 0 } else { u64::from(BPF_F_INGRESS) };
+        // SAFETY: a helper on the program's context.
+        let failed = unsafe { bpf_clone_redirect(self.ctx.skb.skb, interface, flags) };
+        (failed == 0).then_some(())
+    }
+
+    /// Sends a copy out of an interface.
+    #[inline(always)]
+    pub fn copy_out(&self, interface: u32) -> Option<()> {
+        // SAFETY: as above.
+        let failed = unsafe { bpf_clone_redirect(self.ctx.skb.skb, interface, 0) };
+        (failed == 0).then_some(())
+    }
+}
+
+/// The index of `lo` in every network namespace.
+pub const LOOPBACK: u32 = 1;

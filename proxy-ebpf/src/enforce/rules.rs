@@ -1,0 +1,47 @@
+//! Which rule covers a peer, and what it did.
+
+use crate::maps::{RULE_COUNTS, RULES, RULES_SET};
+use aya_ebpf::btf_maps::lpm_trie::Key;
+use proxy_common::abi::{PEER_PORT_BITS, Peer, Rule, RuleCounts};
+use proxy_common::key::Endpoint;
+
+/// Whether there is any rule.
+#[inline(always)]
+pub fn any() -> bool {
+    // SAFETY: the map's only entry; the daemon writes it whole.
+    RULES_SET.get_ptr(0).is_some_and(|set| unsafe { *set } != 0)
+}
+
+/// The rule for a peer: the longest prefix of its address wins, then a port before none.
+#[inline(always)]
+pub fn find(peer: &Endpoint) -> Option<Rule> {
+    let mut asked = Key::new(
+        PEER_PORT_BITS + 128,
+        Peer { port: peer.port.to_be_bytes(), reserved: [0; 2], addr: peer.addr },
+    );
+    let with_port = RULES.get(&asked).copied();
+    asked.data.port = [0; 2];
+    let without = RULES.get(&asked).copied();
+    match (with_port, without) {
+        (Some(with), Some(without)) if without.prefix > with.prefix => Some(without),
+        (Some(with), _) => Some(with),
+        (None, without) => without,
+    }
+}
+
+/// Adds one to what `pick` chooses of a rule's counters on this CPU.
+#[inline(always)]
+pub fn count(rule: u32, pick: impl FnOnce(*mut RuleCounts) -> *mut u64) {
+    if let Some(counts) = RULE_COUNTS.get_ptr_mut(rule) {
+        crate::counters::add_one(pick(counts));
+    }
+}
+
+/// `counted!(rule, field)`: adds one to a field of the rule's counters.
+macro_rules! counted {
+    ($rule:expr, $field:ident) => {
+        // SAFETY: only the address of a field is taken.
+        $crate::enforce::rules::count($rule, |counts| unsafe { &raw mut (*counts).$field })
+    };
+}
+pub(super) use counted;

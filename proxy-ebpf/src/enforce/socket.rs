@@ -1,0 +1,89 @@
+//! What the local socket behind an outgoing segment says.
+
+use crate::settings::offset;
+use aya_ebpf::helpers::generated::{bpf_sk_fullsock, bpf_skc_to_tcp_sock, bpf_tcp_sock};
+use aya_ebpf::programs::TcContext;
+use core::ptr::read_volatile;
+use proxy_common::decide::{
+    CARRIES_DATA, FULL_CLOSE, HAS_SOCKET, IS_RST, PASSIVE, UNACKED, UNREAD, UNSENT, WITH_ACK,
+};
+use proxy_common::segment::{ACK, RST, Segment};
+use proxy_common::socket::tcp_state::{CLOSE_WAIT, CLOSING, LAST_ACK};
+
+/// SOCK_STREAM, and IPPROTO_TCP: the stack's own RST replies carry a raw control socket.
+const STREAM: u32 = 1;
+const TCP: u32 = 6;
+/// SHUTDOWN_MASK: both directions.
+const SHUT_BOTH: u32 = 3;
+
+/// The facts for `proxy_common::decide`.
+#[inline(never)]
+pub fn facts(ctx: &TcContext, segment: &Segment) -> u32 {
+    let mut facts = 0;
+    if segment.has(RST) {
+        facts |= IS_RST;
+        if segment.has(ACK) {
+            facts |= WITH_ACK;
+        }
+    }
+    if segment.payload > 0 {
+        facts |= CARRIES_DATA;
+    }
+    // SAFETY: a field of the context that the verifier knows.
+    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if sk.is_null() {
+        return facts;
+    }
+    // SAFETY: checked above; the verifier follows the pointer's type.
+    let sk = unsafe { bpf_sk_fullsock(sk) };
+    if sk.is_null() {
+        return facts;
+    }
+    // SAFETY: fields of a full socket.
+    let (kind, protocol, state) =
+        unsafe { ((*sk).type_, (*sk).protocol, read_volatile(&raw const (*sk).state)) };
+    if kind != STREAM || protocol != TCP {
+        return facts;
+    }
+    // SAFETY: a full TCP socket.
+    let tcp = unsafe { bpf_tcp_sock(sk) };
+    if tcp.is_null() {
+        return facts;
+    }
+    // SAFETY: as above; BTF's view of the same socket.
+    let full = unsafe { bpf_skc_to_tcp_sock(sk.cast()) };
+    if full.is_null() {
+        return facts;
+    }
+    let (Some(write_seq), Some(copied_seq), Some(shutdown)) =
+        (offset!(write_seq), offset!(copied_seq), offset!(sk_shutdown))
+    else {
+        return facts;
+    };
+    // SAFETY: offsets of the running kernel's own type, which the verifier checks again.
+    let word = |at: usize| unsafe { read_volatile((full as usize + at) as *const u32) };
+    // SAFETY: as above; a byte.
+    let shutdown = unsafe { read_volatile((full as usize + shutdown) as *const u8) };
+    // SAFETY: fields of a TCP socket.
+    let (snd_una, snd_nxt, rcv_nxt) = unsafe { ((*tcp).snd_una, (*tcp).snd_nxt, (*tcp).rcv_nxt) };
+    facts |= HAS_SOCKET;
+    let wanted = 1 << CLOSE_WAIT | 1 << LAST_ACK | 1 << CLOSING;
+    if state < 32 && 1u32 << state & wanted != 0 {
+        facts |= PASSIVE;
+    }
+    if u32::from(shutdown) & SHUT_BOTH == SHUT_BOTH {
+        facts |= FULL_CLOSE;
+    }
+    if snd_una != segment.seq {
+        facts |= UNACKED;
+    }
+    if segment.has(RST) {
+        if snd_nxt != segment.seq || word(write_seq) != segment.seq {
+            facts |= UNSENT;
+        }
+        if word(copied_seq) != rcv_nxt {
+            facts |= UNREAD;
+        }
+    }
+    facts
+}

@@ -1,0 +1,153 @@
+//! The rules in the kernel: which peers each covers, and what each did.
+//!
+//! An entry of a trie is replaced whole, so that no connection sees half of a change.
+
+use super::error::Error;
+use super::object::{array, take};
+use super::pod::Raw;
+use aya::Ebpf;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, MapData, PerCpuArray};
+use proxy_common::abi::{PEER_PORT_BITS, Peer, RULES, Rule, RuleCounts};
+use proxy_common::key::Endpoint;
+use proxy_common::policy::Policy;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Which peers a rule covers: an address prefix, and a port or all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Covered {
+    /// The address.
+    pub addr: IpAddr,
+    /// How many of its bits count, of 32 or 128.
+    pub prefix: u8,
+    /// The port; `None` is every port.
+    pub port: Option<u16>,
+}
+
+impl Covered {
+    /// Bits of the 128 that an IPv4-mapped or IPv6 address has.
+    fn bits(self) -> u32 {
+        match self.addr {
+            IpAddr::V4(_) => 96 + u32::from(self.prefix.min(32)),
+            IpAddr::V6(_) => u32::from(self.prefix.min(128)),
+        }
+    }
+
+    fn key(self) -> Key<Raw<Peer>> {
+        let mut addr = match self.addr {
+            IpAddr::V4(addr) => Endpoint::v4(addr.octets(), 0).addr,
+            IpAddr::V6(addr) => addr.octets(),
+        };
+        let bits = self.bits();
+        for (index, byte) in addr.iter_mut().enumerate() {
+            let kept = bits.saturating_sub(index as u32 * 8).min(8);
+            *byte &= !(0xffu16 >> kept) as u8;
+        }
+        let port = self.port.unwrap_or(0).to_be_bytes();
+        Key::new(PEER_PORT_BITS + bits, Raw(Peer { port, reserved: [0; 2], addr }))
+    }
+}
+
+/// There is no number left for another rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are {RULES} rules already")]
+pub struct RulesFull;
+
+/// The rules' maps.
+pub struct Rules {
+    trie: LpmTrie<MapData, Raw<Peer>, Raw<Rule>>,
+    set: Array<MapData, Raw<u32>>,
+    counts: PerCpuArray<MapData, Raw<RuleCounts>>,
+    /// What each rule covers, by number.
+    covered: BTreeMap<u32, Vec<Covered>>,
+}
+
+impl Rules {
+    /// Takes the maps out of the object.
+    ///
+    /// # Errors
+    /// Where one is missing.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        Ok(Self {
+            trie: LpmTrie::try_from(take(ebpf, "RULES")?).map_err(Error::map("RULES"))?,
+            set: array(ebpf, "RULES_SET")?,
+            counts: PerCpuArray::try_from(take(ebpf, "RULE_COUNTS")?)
+                .map_err(Error::map("RULE_COUNTS"))?,
+            covered: BTreeMap::new(),
+        })
+    }
+
+    /// The lowest number that no rule has.
+    ///
+    /// # Errors
+    /// Where all are taken.
+    pub fn free_number(&self) -> Result<u32, RulesFull> {
+        (1..RULES as u32).find(|id| !self.covered.contains_key(id)).ok_or(RulesFull)
+    }
+
+    /// Sets what rule `id` wants, for exactly these peers.
+    ///
+    /// # Errors
+    /// Where a map cannot be written.
+    pub fn set(&mut self, id: u32, covered: &[Covered], policy: Policy) -> Result<(), Error> {
+        // New and changed entries first: a peer that stays covered is covered at every moment.
+        for peer in covered {
+            let rule = Rule { policy, id, prefix: peer.bits() };
+            self.trie.insert(&peer.key(), Raw(rule), 0).map_err(Error::map("RULES"))?;
+        }
+        for old in self.covered.insert(id, covered.to_vec()).unwrap_or_default() {
+            if !covered.contains(&old) {
+                self.trie.remove(&old.key()).map_err(Error::map("RULES"))?;
+            }
+        }
+        self.write_size()
+    }
+
+    /// Takes a rule away.
+    ///
+    /// # Errors
+    /// Where a map cannot be written.
+    pub fn remove(&mut self, id: u32) -> Result<(), Error> {
+        for peer in self.covered.remove(&id).unwrap_or_default() {
+            self.trie.remove(&peer.key()).map_err(Error::map("RULES"))?;
+        }
+        self.write_size()
+    }
+
+    fn write_size(&mut self) -> Result<(), Error> {
+        let size = self.covered.values().map(|peers| peers.len() as u32).sum();
+        self.set.set(0, Raw(size), 0).map_err(Error::map("RULES_SET"))
+    }
+
+    /// What a rule did, on all CPUs.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub fn counts(&self, id: u32) -> Result<RuleCounts, Error> {
+        let values = self.counts.get(&id, 0).map_err(Error::map("RULE_COUNTS"))?;
+        let mut sum = RuleCounts::default();
+        let total: &mut [u64] = bytemuck::cast_slice_mut(bytemuck::bytes_of_mut(&mut sum));
+        for Raw(counts) in values.iter() {
+            let each: &[u64] = bytemuck::cast_slice(bytemuck::bytes_of(counts));
+            total.iter_mut().zip(each).for_each(|(total, each)| *total += each);
+        }
+        Ok(sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_behind_the_prefix_do_not_count() {
+        let one = Covered { addr: "10.1.2.3".parse().unwrap(), prefix: 22, port: None };
+        let other = Covered { addr: "10.1.3.200".parse().unwrap(), prefix: 22, port: None };
+        assert_eq!(one.key().data().0, other.key().data().0);
+        assert_eq!(one.key().data().0.addr[12..], [10, 1, 0, 0]);
+        assert_eq!(one.key().prefix_len(), 32 + 96 + 22);
+        let port = Covered { port: Some(80), ..one };
+        assert_ne!(one.key().data().0, port.key().data().0);
+    }
+}
