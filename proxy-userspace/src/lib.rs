@@ -11,7 +11,6 @@ pub mod config;
 pub mod daemon;
 pub mod doctor;
 pub mod explain;
-pub mod host;
 pub mod http;
 pub mod kernel;
 pub mod near;

@@ -1,14 +1,13 @@
 //! The checks: each looks at one thing and says what it found.
 
 use super::Finding;
-use crate::host::mounts;
+use crate::kernel::{Btf, cgroup};
 use crate::privilege::KEPT;
 use aya::maps::MapType;
 use aya::programs::ProgramType;
 use aya::sys::{is_map_supported, is_program_supported};
 use caps::{CapSet, has_cap};
 use std::fs;
-use std::path::Path;
 
 /// All checks, the essential ones first.
 pub(super) fn all() -> Vec<(&'static str, Finding)> {
@@ -26,8 +25,8 @@ pub(super) fn all() -> Vec<(&'static str, Finding)> {
         ("XDP programs", program(ProgramType::Xdp, XDP)),
         ("socket programs", program(ProgramType::SockOps, SOCK_OPS)),
         ("cgroup v2", cgroup()),
-        ("tracing programs", program(ProgramType::TracePoint, TRACEPOINT)),
-        ("tracefs", tracefs()),
+        ("tracing programs", program(ProgramType::RawTracePoint, TRACEPOINT)),
+        ("tracefs", tracefs(&fs::read_to_string("/proc/mounts").unwrap_or_default())),
         ("RST reasons", rst_reasons()),
         ("namespace", namespace()),
     ]);
@@ -157,39 +156,37 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 fn cgroup() -> Finding {
-    match mounts::cgroup_v2() {
-        Ok(Some(at)) => Finding::Good(at.display().to_string()),
-        Ok(None) => less("not mounted", SOCK_OPS.without),
-        Err(error) => less(error.to_string(), SOCK_OPS.without),
+    match cgroup::root() {
+        Some(at) => Finding::Good(at.display().to_string()),
+        None => less("the root of the cgroup v2 hierarchy is not mounted", SOCK_OPS.without),
     }
 }
 
-fn tracefs() -> Finding {
-    match mounts::tracefs() {
-        Ok(Some(at)) => Finding::Good(at.display().to_string()),
-        Ok(None) => less(
-            "not mounted",
-            "closes carry no rst_reason: mount -t tracefs tracefs /sys/kernel/tracing",
-        ),
+/// The tracepoints are found in the kernel's BTF, so that nothing needs to be mounted for them.
+fn tracefs(mounts: &str) -> Finding {
+    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("tracefs"));
+    match mount.and_then(|line| line.split(' ').nth(1)) {
+        Some(at) => Finding::Good(format!("{at}; not needed")),
+        None => {
+            Finding::Good("not mounted; not needed, as tracepoints are found by BTF".to_owned())
+        }
+    }
+}
+
+/// `tcp:tcp_send_reset` tells its reason, the third argument, from Linux 6.10 on.
+fn rst_reasons() -> Finding {
+    match Btf::of_kernel().map(|btf| btf.tracepoint("tcp_send_reset")) {
+        Ok(Some(arguments)) => reasons_among(arguments.len()),
+        Ok(None) => less("this kernel has no tracepoint tcp_send_reset", TRACEPOINT.without),
         Err(error) => less(error.to_string(), TRACEPOINT.without),
     }
 }
 
-fn rst_reasons() -> Finding {
-    let Ok(Some(tracing)) = mounts::tracefs() else {
-        return less("unknown without tracefs", TRACEPOINT.without);
-    };
-    reasons_in(&tracing)
-}
-
-/// `tcp:tcp_send_reset` tells its reason from Linux 6.10 on.
-fn reasons_in(tracing: &Path) -> Finding {
-    match fs::read_to_string(tracing.join("events/tcp/tcp_send_reset/format")) {
-        Ok(format) if format.contains(" reason;") => {
-            Finding::Good("tcp:tcp_send_reset tells them".to_owned())
-        }
-        Ok(_) => less("tcp:tcp_send_reset has no reason on this kernel", TRACEPOINT.without),
-        Err(error) => less(format!("tcp:tcp_send_reset: {error}"), TRACEPOINT.without),
+fn reasons_among(arguments: usize) -> Finding {
+    if arguments >= 3 {
+        Finding::Good("tcp:tcp_send_reset tells them".to_owned())
+    } else {
+        less("tcp:tcp_send_reset has no reason before Linux 6.10", TRACEPOINT.without)
     }
 }
 
@@ -233,14 +230,16 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_looked_for_in_the_tracepoints_format() {
-        let folder = tempfile::tempdir().expect("a folder of its own");
-        let at = folder.path().join("events/tcp/tcp_send_reset");
-        assert!(matches!(reasons_in(folder.path()), Finding::Less { .. }));
-        fs::create_dir_all(&at).expect("a folder in it");
-        fs::write(at.join("format"), "field:const void * skaddr;\n").expect("a file");
-        assert!(matches!(reasons_in(folder.path()), Finding::Less { .. }));
-        fs::write(at.join("format"), "field:const enum sk_rst_reason reason;\n").expect("a file");
-        assert!(matches!(reasons_in(folder.path()), Finding::Good(_)));
+    fn the_reason_is_the_tracepoints_third_argument() {
+        assert!(matches!(reasons_among(2), Finding::Less { .. }));
+        assert!(matches!(reasons_among(3), Finding::Good(_)));
+    }
+
+    #[test]
+    fn a_mounted_tracefs_is_found() {
+        let found =
+            tracefs("sysfs /sys sysfs rw 0 0\ntracefs /sys/kernel/tracing tracefs rw 0 0\n");
+        assert_eq!(found, Finding::Good("/sys/kernel/tracing; not needed".to_owned()));
+        assert!(matches!(tracefs(""), Finding::Good(words) if words.starts_with("not mounted")));
     }
 }

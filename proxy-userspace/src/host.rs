@@ -1,3 +1,0 @@
-//! Facts about this host, read from /proc and /sys.
-
-pub mod mounts;
