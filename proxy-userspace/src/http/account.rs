@@ -33,6 +33,8 @@ pub(crate) struct Account {
     pub(crate) srv_queue: u32,
     pub(crate) backend_queue: u32,
     pub(crate) stats: bool,
+    /// The request turned out to be none.
+    bad: bool,
 }
 
 impl Account {
@@ -53,6 +55,7 @@ impl Account {
             srv_queue: 0,
             backend_queue: 0,
             stats: false,
+            bad: false,
         }
     }
 
@@ -64,6 +67,13 @@ impl Account {
         account.timers.request = Some(account.mark.duration_since(client.begun));
         account.backend.clone_from(&prepared.backend);
         account
+    }
+
+    /// The request was none after all: its body was malformed from the beginning.
+    pub(crate) fn discard(&mut self) {
+        self.timers = Timers::default();
+        self.backend = None;
+        self.bad = true;
     }
 
     fn step(&mut self) -> Duration {
@@ -136,7 +146,7 @@ impl Account {
             redispatched: self.redispatched,
             srv_queue: self.srv_queue,
             backend_queue: self.backend_queue,
-            request_line: prepared.map_or(b"", Prepared::line),
+            request_line: prepared.filter(|_| !self.bad).map_or(b"", Prepared::line),
             stats: self.stats,
             serial: client.session.serial,
         });

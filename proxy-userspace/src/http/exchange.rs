@@ -152,6 +152,7 @@ impl Exchange<'_> {
     /// The beginning of the body is already wrong.
     async fn refused_request(&mut self, refusal: Refusal) -> After {
         self.note_refusal(refusal, &self.client.input.clone(), None);
+        self.account.discard();
         self.fail(Fail::new(refusal.status(), Cause::Proxy, Phase::Request)).await
     }
 
