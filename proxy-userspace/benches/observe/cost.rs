@@ -1,17 +1,15 @@
 //! What a packet and a close cost in the kernel, by the kernel's own count of each program's time.
 
 use crate::frame::bpf_stats::{Measuring, Runs, Snapshot, held_by};
-use crate::observers::Observer;
+use crate::live::Live;
 use crate::support::foreign::{Attached, Hook};
-use crate::support::process::Process;
 use crate::support::topology::{Family, Topology};
 use aya::programs::TcAttachType;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use tempfile::TempDir;
+use teardown::kernel::{Ingress, Options, TcHook};
 
 /// Messages there and back on one connection: nothing but data packets and their ACKs.
 const ROUND_TRIPS: u32 = 100_000;
@@ -31,15 +29,14 @@ struct Cost {
 /// Takes and prints the costs of an empty program and of teardown's.
 pub(crate) fn measure() {
     descriptors_for(2 * CONNECTIONS + 200);
-    let folder = TempDir::new().expect("a folder");
     let _measuring = Measuring::start();
     let (empty, floor) = empty();
     println!("By bpf_stats, which add their own time to every run");
     println!("\nAn empty program at both tc hooks");
     lines("data packets", &empty.data, floor, ROUND_TRIPS);
-    for observer in [Observer::Teardown, Observer::TeardownXdp] {
-        let cost = teardown(observer, folder.path());
-        println!("\n{}", observer.name());
+    for (name, options) in variants() {
+        let cost = teardown(options);
+        println!("\nteardown, {name}");
         lines("data packets", &cost.data, floor, ROUND_TRIPS);
         lines("opening a connection", &cost.open, floor, CONNECTIONS);
         lines("closing a connection", &cost.close, floor, CONNECTIONS);
@@ -60,11 +57,22 @@ fn empty() -> (Cost, f64) {
     (cost, floor)
 }
 
-fn teardown(observer: Observer, folder: &Path) -> Cost {
+/// The ways in which the programs can hang and look.
+fn variants() -> [(&'static str, Options); 4] {
+    let options = Options::default;
+    [
+        ("tcx", options()),
+        ("clsact", Options { tc_hook: TcHook::Clsact, ..options() }),
+        ("xdp and tcx", Options { ingress: Ingress::Xdp, ..options() }),
+        ("tcx, --history full", Options { full_history: true, ..options() }),
+    ]
+}
+
+fn teardown(options: Options) -> Cost {
     let topology = Topology::veth(Family::V4);
-    let watching = observer.start(&topology.proxy, folder);
-    let programs = watching.as_ref().map(Process::pid).map(held_by).unwrap_or_default();
-    assert!(!programs.is_empty(), "{} holds no program", observer.name());
+    let _live = Live::start(&topology.proxy, options);
+    let programs = held_by(std::process::id());
+    assert!(!programs.is_empty(), "teardown holds no program");
     cost(&topology, &programs)
 }
 

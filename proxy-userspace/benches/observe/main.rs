@@ -7,6 +7,7 @@ mod support;
 
 mod beside;
 mod cost;
+mod live;
 mod observers;
 
 use beside::Scene;
