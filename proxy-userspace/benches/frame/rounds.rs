@@ -58,16 +58,13 @@ pub(crate) fn table(title: &str, unit: &str, columns: &[Column]) -> String {
     for column in columns {
         let lowest = column.values.iter().copied().fold(f64::INFINITY, f64::min);
         let highest = column.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        writeln!(
-            text,
-            "  {:<14} {:>10.1}  {:>10.1} to {:<10.1}  {:.3}",
-            column.name,
-            column.median(),
-            lowest,
-            highest,
-            column.ratio(&columns[0]),
-        )
-        .expect("a string takes all");
+        let middle = column.median();
+        write!(text, "  {:<14} {middle:>10.1}  {lowest:>10.1} to {highest:<10.1}", column.name)
+            .expect("a string takes all");
+        let ratio = column.ratio(&columns[0]);
+        // Where the first took nothing there is no ratio to it.
+        let ratio = if ratio.is_finite() { format!("  {ratio:.3}\n") } else { "\n".into() };
+        text.push_str(&ratio);
     }
     text
 }
