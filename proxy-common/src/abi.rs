@@ -154,6 +154,8 @@ pub struct Offsets {
     pub task_leader: u32,
     /// `task_struct.comm`.
     pub task_comm: u32,
+    /// `sock_common.skc_state`.
+    pub skc_state: u32,
     /// `sock_common.skc_family`.
     pub skc_family: u32,
     /// `inet_sock.inet_sport`: the local port, network order; `skc_num` is 0 after an abort.
@@ -198,6 +200,7 @@ impl Offsets {
         task_tgid: NO_OFFSET,
         task_leader: NO_OFFSET,
         task_comm: NO_OFFSET,
+        skc_state: NO_OFFSET,
         skc_family: NO_OFFSET,
         inet_sport: NO_OFFSET,
         skc_dport: NO_OFFSET,

@@ -58,6 +58,16 @@ pub const RCV_SHUTDOWN: u8 = 1;
 /// `SocketEvent::shutdown`: no more is written (`SEND_SHUTDOWN`).
 pub const SEND_SHUTDOWN: u8 = 2;
 
+/// Sequence numbers among `write_seq - snd_una` that are no data: the SYN or FIN that a socket in
+/// this state has in its queue.
+#[inline(always)]
+#[must_use]
+pub const fn phantom_bytes(state: u8) -> u32 {
+    use tcp_state::{CLOSING, FIN_WAIT1, LAST_ACK, SYN_RECV, SYN_SENT};
+    let states = 1 << SYN_SENT | 1 << SYN_RECV | 1 << FIN_WAIT1 | 1 << CLOSING | 1 << LAST_ACK;
+    (states as u32) >> (state & 31) & 1
+}
+
 /// One report of a local socket, 72 bytes: a change of state, or facts without one.
 ///
 /// A field counts only where `known` says so.

@@ -15,7 +15,7 @@ use bytemuck::Zeroable as _;
 use proxy_common::abi::{Counter, FactsRecord, RECORD_FACTS};
 use proxy_common::key::{Endpoint, FlowKey, Side};
 use proxy_common::socket::{
-    KNOWS_ERROR, KNOWS_RST_REASON, KNOWS_UNACKED, KNOWS_UNREAD, SocketEvent,
+    KNOWS_ERROR, KNOWS_RST_REASON, KNOWS_UNACKED, KNOWS_UNREAD, SocketEvent, phantom_bytes,
 };
 use proxy_common::wire::{self, Bytes, Link, Packet};
 
@@ -58,7 +58,8 @@ pub fn received(ctx: &RawTracePointContext) {
         event.known |= KNOWS_UNREAD;
     }
     if let (Some(written), Some(acked)) = (read(offset!(write_seq)), read(offset!(snd_una))) {
-        event.unacked = written.wrapping_sub(acked);
+        let state = offset!(skc_state).and_then(|at| peek::<u8>(sk + at as u64)).unwrap_or(0);
+        event.unacked = written.wrapping_sub(acked).saturating_sub(phantom_bytes(state));
         event.known |= KNOWS_UNACKED;
     }
     if let Some(err) = read(offset!(sk_err)) {

@@ -22,6 +22,7 @@ use proxy_common::socket::tcp_state::{
 };
 use proxy_common::socket::{
     KNOWS_BYTES, KNOWS_ERROR, KNOWS_PATH, KNOWS_STATE, KNOWS_UNACKED, KNOWS_UNREAD, SocketEvent,
+    phantom_bytes,
 };
 
 const AF_INET: u32 = 2;
@@ -159,10 +160,8 @@ fn measure(ctx: &SockOpsContext, event: &mut SocketEvent) {
         event.known |= KNOWS_UNREAD;
     }
     if let Some(at) = offset!(write_seq) {
-        // From these states on our FIN stands in the queue behind the data.
-        let fins = 1 << FIN_WAIT1 | 1 << CLOSING | 1 << LAST_ACK;
-        let fin_queued = fins >> (event.old_state & 31) & 1;
-        event.unacked = read(at).wrapping_sub(snd_una).saturating_sub(fin_queued);
+        let written = read(at).wrapping_sub(snd_una);
+        event.unacked = written.saturating_sub(phantom_bytes(event.old_state));
         event.known |= KNOWS_UNACKED;
     }
     if let Some(at) = offset!(sk_err) {

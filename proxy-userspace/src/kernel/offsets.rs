@@ -21,6 +21,7 @@ pub(super) fn of(btf: &Btf) -> Offsets {
         task_tgid: at("task_struct", "tgid"),
         task_leader: at("task_struct", "group_leader"),
         task_comm: at("task_struct", "comm"),
+        skc_state: at("sock_common", "skc_state"),
         skc_family: at("sock_common", "skc_family"),
         inet_sport: at("inet_sock", "inet_sport"),
         skc_dport: at("sock_common", "skc_dport"),
