@@ -3,7 +3,7 @@
 //! Zeek keeps the bytes and notices the holes; here two ranges ahead of order are kept for each
 //! end. Numbers are distances from the end's first byte.
 
-use super::{End, EndpointState, Flow, GAPS_OFF, PARTIAL, history};
+use super::{End, EndpointState, Flow, GAPS_OFF, PARTIAL, history, paths};
 use crate::key::Side;
 
 /// Unacknowledged bytes ahead of a hole after which gaps are no longer looked for (Zeek's
@@ -40,7 +40,6 @@ pub(super) fn received(flow: &mut Flow, from: Side, first: u32, len: u32) {
 #[inline(always)]
 pub(super) fn acknowledged(flow: &mut Flow, of: Side, at: u32) {
     let partial = flow.marks & PARTIAL != 0;
-    let counts = is_clean(flow.end(of)) && is_clean(flow.end(of.other()));
     let end = flow.end_mut(of);
     // A FIN has no byte of its own.
     let fin = end.last_fin.wrapping_add(1);
@@ -53,56 +52,70 @@ pub(super) fn acknowledged(flow: &mut Flow, of: Side, at: u32) {
         // Numbering was a guess; the first acknowledgment may well be off by one.
         return;
     }
-    let mut gaps = 0;
-    if !end.has(GAPS_OFF) {
-        // Each range kept may end one gap; one more may reach up to the acknowledgment.
-        gaps += leap(end, to);
-        gaps += leap(end, to);
-        if is_before(end.in_order, to) {
-            gaps += 1;
-        }
-    }
+    // Each range kept may end one gap; one more may reach up to the acknowledgment. The letters
+    // come one by one, as each may be a tenth.
+    leap_range(flow, of, to);
+    leap_range(flow, of, to);
+    let end = flow.end_mut(of);
     if is_before(end.in_order, to) {
         end.in_order = to;
-    }
-    join(end);
-    if counts {
-        // At most three: the letters must come one by one, as each may be a tenth.
-        if gaps > 0 {
-            history::count_gap(flow, of);
+        let missed = !end.has(GAPS_OFF);
+        join(end);
+        if missed {
+            count(flow, of);
         }
-        if gaps > 1 {
-            history::count_gap(flow, of);
-        }
-        if gaps > 2 {
-            history::count_gap(flow, of);
-        }
+    } else {
+        join(end);
     }
 }
 
-/// Goes over one gap to the lowest range that begins before `to`; says how many gaps that was.
+/// Goes over one gap to the next range, if one begins before `to`.
 #[inline(always)]
-fn leap(end: &mut End, to: u32) -> u32 {
+fn leap_range(flow: &mut Flow, of: Side, to: u32) {
+    let end = flow.end_mut(of);
+    let leapt = !end.has(GAPS_OFF) && leap(end, to);
+    let leapt = paths::blur(flow, leapt);
+    paths::forget();
+    if leapt {
+        count(flow, of);
+    }
+    paths::forget();
+}
+
+#[inline(always)]
+fn count(flow: &mut Flow, of: Side) {
+    if is_clean(flow.end(of)) && is_clean(flow.end(of.other())) {
+        history::count_gap(flow, of);
+    }
+}
+
+/// Goes over one gap to the lowest range that begins before `to`; says whether there was one.
+#[inline(always)]
+fn leap(end: &mut End, to: u32) -> bool {
     let [a, b] = end.ahead;
     let (a_set, b_set) = (a[0] != a[1], b[0] != b[1]);
     let first = if a_set && (!b_set || is_before(a[0], b[0])) { a } else { b };
     if first[0] == first[1] || !is_before(first[0], to) {
-        return 0;
+        return false;
     }
     if is_before(end.in_order, first[0]) {
         end.in_order = first[0];
         join(end);
-        return 1;
+        return true;
     }
-    0
+    false
 }
 
 /// Takes up the ranges that the bytes in order have reached.
 #[inline(always)]
 fn join(end: &mut End) {
+    paths::forget();
     join_one(end, 0);
+    paths::forget();
     join_one(end, 1);
+    paths::forget();
     join_one(end, 0);
+    paths::forget();
 }
 
 #[inline(always)]

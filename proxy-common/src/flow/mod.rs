@@ -14,6 +14,7 @@ mod expiry;
 mod gap;
 mod history;
 mod input;
+mod paths;
 mod ports;
 mod rst;
 mod socket;
@@ -167,6 +168,7 @@ fn step_segment(
         history::count_bad_checksum(flow, from);
         return Outcome(0);
     }
+    paths::forget();
     let before = close::Before::of(flow);
     let judgement = rst::judge(flow, segment, mode);
     if mode.is_full() {
@@ -175,8 +177,11 @@ fn step_segment(
         flow.marks |= INFERRED;
         sparse::infer(flow, segment);
     }
+    paths::forget();
     zeek::process(flow, segment, mode, now_ns);
+    paths::forget();
     close::note(flow, segment, judgement, now_ns);
+    paths::forget();
     close::conclude(flow, before, now_ns)
 }
 

@@ -5,7 +5,7 @@
 
 use super::{
     DID_CLOSE, End, EndpointState, Flow, HAS_WINDOW, Mode, PARTIAL, SEEN, SYN_SEEN, gap, history,
-    states,
+    paths, states,
 };
 use crate::key::Side;
 use crate::segment::{ACK, FIN, NO_WINDOW_SCALE, PAYLOAD_CUT, RST, SYN, Segment};
@@ -27,8 +27,12 @@ pub(super) fn process(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u6
     start_numbers(flow.end_mut(from), segment);
     let at = segment.seq.wrapping_sub(flow.end(from).isn);
     let underflow = is_underflow(flow.end(from), segment.seq, flow.end(from).next, false);
+    let underflow = paths::blur(flow, underflow);
+    paths::forget();
     write_letters(flow, from, segment, at);
+    paths::forget();
     take_window(flow, from, segment);
+    paths::forget();
     if !(flow.end(from).has(DID_CLOSE) && flow.end(peer).has(DID_CLOSE)) {
         flow.last_ns = now_ns;
     }
@@ -46,19 +50,27 @@ pub(super) fn process(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u6
         let end = flow.end_mut(from);
         end.rsts = end.rsts.saturating_add(1);
     }
+    paths::forget();
     let acked = take_ack(flow, from, segment);
+    let is_ack = paths::blur(flow, acked.is_some());
+    paths::forget();
     advance(flow, from, segment);
+    paths::forget();
     let closes = states::move_state(flow, from, segment);
+    let closes = paths::blur(flow, closes);
+    paths::forget();
     if mode.is_full() {
-        if let Some(at) = acked {
-            gap::acknowledged(flow, peer, at);
+        if is_ack {
+            gap::acknowledged(flow, peer, acked.unwrap_or(0));
         }
+        paths::forget();
         let cut = segment.marks & PAYLOAD_CUT != 0;
         if segment.payload != 0 && !segment.has(RST) && !underflow && !cut {
             let first = if segment.has(SYN) { at } else { at.wrapping_sub(1) };
             gap::received(flow, from, first, segment.payload);
         }
     }
+    paths::forget();
     flow.end_mut(from).bits |= SEEN;
     if closes {
         states::settle(flow, from, now_ns);
