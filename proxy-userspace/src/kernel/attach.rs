@@ -73,21 +73,12 @@ pub(super) struct Attached {
 const TC_PROGRAMS: [&str; 4] = ["td_ingress", "td_egress", "td_ingress_ip", "td_egress_ip"];
 
 impl Attached {
-    /// Loads what interfaces need; none has it yet.
-    ///
-    /// # Errors
-    /// Where the verifier refuses a program.
-    pub(super) fn prepare(ebpf: &mut Ebpf, options: &Options) -> Result<Self, Error> {
-        for name in TC_PROGRAMS {
-            classifier(ebpf, name)?.load().map_err(Error::program(format!("loading {name}")))?;
-        }
-        if options.ingress == Ingress::Xdp {
-            for name in ["td_xdp", "td_xdp_ip"] {
-                xdp(ebpf, name)?.load().map_err(Error::program(format!("loading {name}")))?;
-            }
-        }
+    /// What the options ask for; no interface has it yet. Each program is loaded for the first
+    /// interface that needs it, as the kernel takes its time to verify one.
+    #[must_use]
+    pub(super) fn prepare(options: &Options) -> Self {
         let tcx = options.tc_hook == TcHook::Best && super::has_tcx();
-        Ok(Self { ingress: options.ingress, tcx, hooked: BTreeMap::new() })
+        Self { ingress: options.ingress, tcx, hooked: BTreeMap::new() }
     }
 
     /// Whether the interface has programs already.
@@ -155,7 +146,7 @@ impl Attached {
             TcAttachOptions::Netlink(NlOptions::default())
         };
         let action = || format!("attaching {name} to {interface}");
-        let program = classifier(ebpf, name)?;
+        let program = loaded(ebpf, name)?;
         let id = program
             .attach_with_options(interface, kind, options)
             .map_err(Error::program(action()))?;
@@ -166,7 +157,7 @@ impl Attached {
 /// XDP in the driver where that works, else behind it.
 fn add_xdp(ebpf: &mut Ebpf, interface: &Interface) -> Result<(Hold, How), Error> {
     let name = if interface.has_ethernet_header { "td_xdp" } else { "td_xdp_ip" };
-    let program = xdp(ebpf, name)?;
+    let program = loaded_xdp(ebpf, name)?;
     let action = || format!("attaching {name} to {}", interface.name);
     let (id, how) = match program.attach_to_if_index(interface.index, XdpMode::Driver) {
         Ok(id) => (id, How::XdpNative),
@@ -220,6 +211,21 @@ pub(super) fn tracepoint(ebpf: &mut Ebpf, name: &'static str, event: &str) -> Re
     Ok(())
 }
 
+/// A tc program of the object, loaded.
+///
+/// # Errors
+/// Where the object lacks it, or the verifier refuses it.
+pub(super) fn loaded<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, Error> {
+    let program = classifier(ebpf, name)?;
+    if program.fd().is_err() {
+        program.load().map_err(Error::program(format!("loading {name}")))?;
+    }
+    Ok(program)
+}
+
 /// A tc program of the object.
 ///
 /// # Errors
@@ -232,11 +238,16 @@ pub(super) fn classifier<'a>(
     program.try_into().map_err(|error: ProgramError| Error::program(name)(error))
 }
 
-/// An XDP program of the object.
+/// An XDP program of the object, loaded.
 ///
 /// # Errors
-/// Where the object lacks it.
-pub(super) fn xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
+/// Where the object lacks it, or the verifier refuses it.
+pub(super) fn loaded_xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp, Error> {
     let program = ebpf.program_mut(name).ok_or(Error::Missing(name))?;
-    program.try_into().map_err(|error: ProgramError| Error::program(name)(error))
+    let program: &mut Xdp =
+        program.try_into().map_err(|error: ProgramError| Error::program(name)(error))?;
+    if program.fd().is_err() {
+        program.load().map_err(Error::program(format!("loading {name}")))?;
+    }
+    Ok(program)
 }

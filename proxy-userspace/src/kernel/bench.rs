@@ -1,7 +1,7 @@
 //! The programs on the bench: loaded, attached nowhere, and given one frame after the other by
 //! `BPF_PROG_TEST_RUN`. For tests and measurements; no traffic of the host's is seen.
 
-use super::attach::{classifier, xdp};
+use super::attach::{loaded, loaded_xdp};
 use super::btf::Btf;
 use super::error::Error;
 use super::load;
@@ -9,7 +9,7 @@ use super::options::Options;
 use super::ring::{Record, Ring};
 use super::table::{Count, Table};
 use aya::Ebpf;
-use aya::programs::{ProgramError, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{TestRun as _, TestRunOptions};
 use proxy_common::abi::Slot;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
@@ -59,22 +59,12 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Loads every program that takes packets.
+    /// Makes the maps; each program is loaded for the first frame that it gets.
     ///
     /// # Errors
-    /// Where the kernel refuses a map or a program.
+    /// Where the kernel refuses a map.
     pub fn load(options: &Options) -> Result<Self, Error> {
         let mut ebpf = load::load(options, &Btf::of_kernel()?)?;
-        for hook in [Hook::Ingress, Hook::Egress] {
-            for link in [Link::Ethernet, Link::Ip] {
-                let name = hook.program(link);
-                classifier(&mut ebpf, name)?.load().map_err(Error::program(name))?;
-            }
-        }
-        for link in [Link::Ethernet, Link::Ip] {
-            let name = Hook::Xdp.program(link);
-            xdp(&mut ebpf, name)?.load().map_err(Error::program(name))?;
-        }
         let ring = Ring::take(&mut ebpf)?;
         Ok(Self { ring, table: Table::take(&mut ebpf, options)?, ebpf })
     }
@@ -82,8 +72,9 @@ impl Bench {
     /// Gives one frame to a program; returns what the program said of it.
     ///
     /// # Errors
-    /// Where the kernel takes no such frame: it wants at least 14 bytes, and less than a page.
-    pub fn run(&self, hook: Hook, link: Link, frame: &[u8]) -> Result<u32, Error> {
+    /// Where the verifier refuses the program, or the kernel takes no such frame: it wants an
+    /// Ethernet header, a whole IP header where that speaks of IP, and less than a page.
+    pub fn run(&mut self, hook: Hook, link: Link, frame: &[u8]) -> Result<u32, Error> {
         self.test_run(hook, link, frame, 1).map(|(verdict, _)| verdict)
     }
 
@@ -92,7 +83,7 @@ impl Bench {
     /// # Errors
     /// As [`Bench::run`].
     pub fn time(
-        &self,
+        &mut self,
         hook: Hook,
         link: Link,
         frame: &[u8],
@@ -102,23 +93,21 @@ impl Bench {
     }
 
     fn test_run(
-        &self,
+        &mut self,
         hook: Hook,
         link: Link,
         frame: &[u8],
         repeat: u32,
     ) -> Result<(u32, Duration), Error> {
         let name = hook.program(link);
-        let program = self.ebpf.program(name).ok_or(Error::Missing(name))?;
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
         let ran = if hook == Hook::Xdp {
-            <&Xdp>::try_from(program).and_then(|program| program.test_run(options))
+            loaded_xdp(&mut self.ebpf, name)?.test_run(options)
         } else {
-            <&SchedClassifier>::try_from(program).and_then(|program| program.test_run(options))
+            loaded(&mut self.ebpf, name)?.test_run(options)
         };
-        let ran = ran.map_err(|error: ProgramError| {
-            Error::program(format!("running {name} on {} bytes", frame.len()))(error)
-        })?;
+        let ran =
+            ran.map_err(Error::program(format!("running {name} on {} bytes", frame.len())))?;
         Ok((ran.return_value, ran.duration))
     }
 

@@ -86,7 +86,7 @@ impl Observer {
     pub fn start(options: &Options) -> Result<Self, Error> {
         let btf = Btf::of_kernel()?;
         let mut ebpf = load::load(options, &btf)?;
-        let mut attached = Attached::prepare(&mut ebpf, options)?;
+        let mut attached = Attached::prepare(options);
         let table = Table::take(&mut ebpf, options)?;
         let watch = Watch::start().map_err(Error::system("listening to rtnetlink"))?;
         let owners = Owners::of_host();

@@ -41,7 +41,7 @@ impl Table {
     /// # Errors
     /// Where the object lacks one, or the verifier refuses the program.
     pub(super) fn take(ebpf: &mut Ebpf, options: &Options) -> Result<Self, Error> {
-        attach::classifier(ebpf, "td_reap")?.load().map_err(Error::program("loading td_reap"))?;
+        attach::loaded(ebpf, "td_reap")?;
         let flows = match take(ebpf, "FLOWS")? {
             Map::HashMap(data) => data,
             _ => return Err(Error::Missing("FLOWS as a hash map")),
