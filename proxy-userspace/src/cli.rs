@@ -6,7 +6,7 @@ pub mod generate;
 
 use crate::admin::client;
 use crate::daemon::{run, watch};
-use crate::{doctor, explain};
+use crate::{diff, doctor, explain};
 use clap::{Parser, Subcommand};
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
@@ -37,6 +37,8 @@ pub enum Command {
     Tail(Box<client::Args>),
     /// Check what this host offers, and say what teardown does without the rest
     Doctor(doctor::Args),
+    /// Compare two captures: how closes changed, backend by backend
+    Diff(Box<diff::Args>),
     /// Read captures: how their connections closed, and what that says of each backend
     Explain(Box<explain::Args>),
     /// Write the man pages and the shells' completions
@@ -56,6 +58,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Tail(args) => client::run(&args),
             Command::Doctor(args) => doctor::run(&args),
+            Command::Diff(args) => diff::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Generate(args) => generate::run(&args),
         }

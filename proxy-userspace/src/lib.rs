@@ -9,6 +9,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod diff;
 pub mod doctor;
 pub mod explain;
 pub mod http;

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod columns;
+pub mod diff;
 pub mod export;
 pub mod filter;
 pub mod json;

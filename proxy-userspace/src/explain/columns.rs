@@ -45,11 +45,6 @@ impl Columns {
     /// As `args` ask for it.
     #[must_use]
     pub fn new(args: &Args, names: Rc<Placeholders>) -> Self {
-        let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"]
-            .iter()
-            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-            .is_none_or(|value| value.to_ascii_lowercase().replace('-', "").contains("utf8"));
-        let unicode = utf8 || !io::stdout().is_terminal();
         Self {
             names,
             proxy: args.proxy,
@@ -58,7 +53,7 @@ impl Columns {
             all: args.all,
             svg: args.svg.clone(),
             paint: Paint { colour: columns_colour() },
-            strokes: if unicode { text::UNICODE } else { text::ASCII },
+            strokes: text::Strokes::of_terminal(io::stdout().is_terminal()),
             // Times of captures are shown in this host's zone, as tcpdump shows them; those of
             // texts as they stand there.
             stamp: if args.format == Some(crate::capture::detect::Kind::Text) {

@@ -1,0 +1,126 @@
+//! `teardown diff`: how closes differ between two captures.
+
+mod files;
+mod groups;
+
+use crate::capture::Options;
+use crate::capture::detect::Kind;
+use crate::capture::table::Patience;
+use crate::cli::{USAGE, Usage};
+use crate::explain::names::Placeholders;
+use crate::explain::{How, read};
+use crate::report::diff::{Diff, Tallies, json, text};
+use crate::report::filter::Filter;
+use crate::report::ladder::text::Strokes;
+use groups::{Grouped, Map};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub use groups::{By, MapError};
+
+/// The arguments of `diff`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The capture that was, or a folder of them
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+    /// The capture that is
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+    /// What makes a group of connections
+    #[arg(long, value_enum, default_value = "backend")]
+    pub by: By,
+    /// This address of the old capture has become that of the new one; ports may be said too
+    #[arg(long = "map", value_name = "OLD=NEW")]
+    pub maps: Vec<Map>,
+    /// Points of a hundred by which a share may differ without being a change
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
+    pub tolerance: f64,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// What the files are, instead of finding out
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub format: Option<Kind>,
+    /// What is compared at all.
+    #[command(flatten)]
+    pub filter: Filter,
+}
+
+/// Exit code: something changed, as in diff(1).
+const CHANGED: u8 = 1;
+
+/// Carries the command out. As in diff(1), what keeps it from comparing is exit code 2.
+///
+/// # Errors
+/// Where the command makes no sense, or the comparison cannot be written.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !(0.0..=100.0).contains(&args.tolerance) {
+        return Err(Usage("--tolerance is a percentage, from 0 to 100".into()).into());
+    }
+    match compare(args) {
+        Ok(code) => Ok(code),
+        Err(error) if error.downcast_ref::<io::Error>().is_some() => Err(error),
+        Err(error) => {
+            eprintln!("teardown: {error:#}");
+            Ok(ExitCode::from(USAGE))
+        }
+    }
+}
+
+fn compare(args: &Args) -> anyhow::Result<ExitCode> {
+    let (mut old, old_notes) = tallies(args, &args.old, &args.maps)?;
+    let (mut new, new_notes) = tallies(args, &args.new, &[])?;
+    let mut notes = [old_notes, new_notes].concat();
+    if args.by == By::Backend && !old.keys().any(|name| new.contains_key(name)) {
+        // Addresses or ports have changed: what both captures have is compared as a whole.
+        let by_address = groups::joined_by_address(&old, &new);
+        let (what, joined) = match by_address {
+            Some(joined) => ("addresses without their ports", joined),
+            None => ("all connections together", groups::joined(&old, &new)),
+        };
+        notes.push(format!(
+            "no backend is in both captures: {what} are compared (--map OLD=NEW says which \
+             belong together)"
+        ));
+        (old, new) = joined;
+    }
+    let diff = Diff::new(old, new, args.tolerance / 100.0);
+    let (old_name, new_name) = (args.old.display().to_string(), args.new.display().to_string());
+    let titles = [old_name.as_str(), new_name.as_str()];
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", json::object(&diff, titles))?;
+    } else {
+        let mut shown = String::new();
+        text::put(&mut shown, &diff, titles, Strokes::of_terminal(out.is_terminal()));
+        out.write_all(shown.as_bytes())?;
+    }
+    out.flush()?;
+    for note in notes {
+        eprintln!("teardown: {note}");
+    }
+    Ok(ExitCode::from(if diff.any_changed() { CHANGED } else { 0 }))
+}
+
+/// The groups of one capture or of a folder of them, and what is to be said of the reading.
+fn tallies(args: &Args, path: &Path, maps: &[Map]) -> anyhow::Result<(Tallies, Vec<String>)> {
+    let how = How {
+        options: Options { kind: args.format, ..Options::default() },
+        patience: Patience::Long,
+        filter: args.filter.clone(),
+        only: None,
+        progress: io::stderr().is_terminal(),
+    };
+    let mut groups = Tallies::new();
+    let mut notes = Vec::new();
+    for file in files::captures(path, args.format)? {
+        let names = std::rc::Rc::new(Placeholders::default());
+        let output = Grouped::new(groups, args.by, maps, std::rc::Rc::clone(&names));
+        let (output, reading) = read(&[file], &how, output, &names)?;
+        groups = output.groups;
+        notes.extend(crate::explain::output::notes(&reading));
+    }
+    Ok((groups, notes))
+}

@@ -1,0 +1,252 @@
+//! Two captures compared: how the closes toward each backend were, and how they are.
+
+pub mod json;
+pub mod text;
+pub mod words;
+
+use super::kind::{KINDS, Kind};
+use super::ladder::Ladder;
+use super::story::Facts;
+use proxy_common::flow::Flow;
+use proxy_common::verdict::{Close, Role, Signal};
+use std::collections::BTreeMap;
+
+/// Half-closed times kept of a group, for the median.
+const MOST_TIMES: usize = 4096;
+
+/// A connection that stands for others of its kind.
+#[derive(Clone, Debug)]
+pub struct Typical {
+    /// Its number in its capture.
+    pub number: u64,
+    /// How it closed.
+    pub close: Close,
+    /// The flow.
+    pub flow: Flow,
+    /// Times of data.
+    pub facts: Facts,
+    /// What was sent.
+    pub ladder: Ladder,
+    /// What its ends are called, the originator first.
+    pub ends: [String; 2],
+}
+
+/// What was counted of one group of connections in one capture.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// Connections.
+    pub connections: u64,
+    /// By kind.
+    pub kinds: [u64; KINDS],
+    typical: BTreeMap<usize, Typical>,
+    half_closed_ns: Vec<u64>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            connections: 0,
+            kinds: [0; KINDS],
+            typical: BTreeMap::new(),
+            half_closed_ns: Vec::new(),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts a connection; `typical` is asked for only where the first of its kind is wanted.
+    pub fn add(&mut self, close: &Close, typical: impl FnOnce() -> Option<Typical>) {
+        let index = Kind::of(close).index();
+        self.connections += 1;
+        self.kinds[index] += 1;
+        if !self.typical.contains_key(&index)
+            && let Some(typical) = typical()
+        {
+            self.typical.insert(index, typical);
+        }
+        if let Some(ns) = close.half_closed_ns
+            && self.half_closed_ns.len() < MOST_TIMES
+        {
+            self.half_closed_ns.push(ns);
+        }
+    }
+
+    /// Counts what another has counted.
+    pub fn merge(&mut self, other: &Self) {
+        self.connections += other.connections;
+        for (ours, theirs) in self.kinds.iter_mut().zip(other.kinds) {
+            *ours += theirs;
+        }
+        for (kind, typical) in &other.typical {
+            self.typical.entry(*kind).or_insert_with(|| typical.clone());
+        }
+        self.half_closed_ns.extend(&other.half_closed_ns);
+        self.half_closed_ns.truncate(MOST_TIMES);
+    }
+
+    /// How many of `kind`, as a share.
+    #[must_use]
+    pub fn share(&self, kind: usize) -> f64 {
+        if self.connections == 0 { 0.0 } else { self.kinds[kind] as f64 / self.connections as f64 }
+    }
+
+    /// The most frequent kind.
+    #[must_use]
+    pub fn usual(&self) -> Option<Kind> {
+        Kind::all()
+            .filter(|kind| self.kinds[kind.index()] > 0)
+            .max_by_key(|kind| self.kinds[kind.index()])
+    }
+
+    /// A connection of the most frequent kind.
+    #[must_use]
+    pub fn typical(&self) -> Option<&Typical> {
+        self.typical.get(&self.usual()?.index())
+    }
+
+    /// The median of the half-closed times.
+    #[must_use]
+    pub fn half_closed_ns(&self) -> Option<u64> {
+        let mut times = self.half_closed_ns.clone();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied()
+    }
+
+    /// How often `role` closed with each signal, whoever came first.
+    #[must_use]
+    pub fn signals(&self, role: Role) -> [u64; 4] {
+        let mut counts = [0; 4];
+        for kind in Kind::all() {
+            let signal = match kind.first {
+                Some(first) if first == role => kind.signal,
+                Some(_) => kind.answer,
+                None => None,
+            };
+            let place = match signal {
+                Some(Signal::Fin) => 0,
+                Some(Signal::RstAck) => 1,
+                Some(Signal::Rst) => 2,
+                Some(Signal::Timeout) | None => 3,
+            };
+            counts[place] += self.kinds[kind.index()];
+        }
+        counts
+    }
+
+    /// With whom TIME_WAIT stays: the client, the server, nobody.
+    #[must_use]
+    pub fn time_wait(&self) -> [u64; 3] {
+        let mut counts = [0; 3];
+        for kind in Kind::all() {
+            let clean = kind.signal == Some(Signal::Fin) && kind.answer == Some(Signal::Fin);
+            let place = match kind.first {
+                Some(Role::Orig) if clean => 0,
+                Some(Role::Resp) if clean => 1,
+                _ => 2,
+            };
+            counts[place] += self.kinds[kind.index()];
+        }
+        counts
+    }
+}
+
+/// The groups of one capture.
+pub type Tallies = BTreeMap<String, Tally>;
+
+/// A group in both captures, or in one.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// What it is called.
+    pub name: String,
+    /// In the old capture.
+    pub old: Tally,
+    /// In the new one.
+    pub new: Tally,
+}
+
+/// How a kind's share changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// The kind.
+    pub kind: Kind,
+    /// Connections of it before and after.
+    pub counts: [u64; 2],
+    /// Its share before and after.
+    pub shares: [f64; 2],
+}
+
+impl Change {
+    /// By how much the share changed.
+    #[must_use]
+    pub fn size(&self) -> f64 {
+        (self.shares[1] - self.shares[0]).abs()
+    }
+}
+
+impl Group {
+    /// Every kind that occurs, the largest change first.
+    #[must_use]
+    pub fn changes(&self) -> Vec<Change> {
+        let mut changes: Vec<Change> = Kind::all()
+            .map(|kind| {
+                let index = kind.index();
+                Change {
+                    kind,
+                    counts: [self.old.kinds[index], self.new.kinds[index]],
+                    shares: [self.old.share(index), self.new.share(index)],
+                }
+            })
+            .filter(|change| change.counts != [0, 0])
+            .collect();
+        changes.sort_by(|a, b| {
+            b.size().total_cmp(&a.size()).then(a.kind.index().cmp(&b.kind.index()))
+        });
+        changes
+    }
+
+    /// The largest change of a share, from 0 to 1.
+    #[must_use]
+    pub fn size(&self) -> f64 {
+        self.changes().first().map_or(0.0, Change::size)
+    }
+}
+
+/// Both captures.
+#[derive(Clone, Debug)]
+pub struct Diff {
+    /// All groups, the largest change first.
+    pub groups: Vec<Group>,
+    /// A share that changed by less than this did not change.
+    pub tolerance: f64,
+}
+
+impl Diff {
+    /// Compares them. A group that only one of them has is a change.
+    #[must_use]
+    pub fn new(mut old: Tallies, mut new: Tallies, tolerance: f64) -> Self {
+        let mut names: Vec<String> = old.keys().chain(new.keys()).cloned().collect();
+        names.sort();
+        names.dedup();
+        let mut groups: Vec<Group> = names
+            .into_iter()
+            .map(|name| {
+                let (old, new) = (old.remove(&name), new.remove(&name));
+                Group { name, old: old.unwrap_or_default(), new: new.unwrap_or_default() }
+            })
+            .collect();
+        groups.sort_by(|a, b| b.size().total_cmp(&a.size()).then(a.name.cmp(&b.name)));
+        Self { groups, tolerance }
+    }
+
+    /// Whether `group` changed.
+    #[must_use]
+    pub fn is_changed(&self, group: &Group) -> bool {
+        group.size() > self.tolerance
+    }
+
+    /// Whether anything changed.
+    #[must_use]
+    pub fn any_changed(&self) -> bool {
+        self.groups.iter().any(|group| self.is_changed(group))
+    }
+}
