@@ -48,8 +48,9 @@ pub trait Observer {
     /// A segment has moved a connection.
     fn moved(&mut self, connection: &mut Connection<Self::Kept>, seen: &Seen<'_>);
 
-    /// A connection is over, or the capture is; nothing more comes of it.
-    fn over(&mut self, connection: &Connection<Self::Kept>) -> ControlFlow<()>;
+    /// A connection is over, or the capture is; nothing more comes of it. `now_ns` is the
+    /// capture's time.
+    fn over(&mut self, connection: &Connection<Self::Kept>, now_ns: u64) -> ControlFlow<()>;
 }
 
 /// The table.
@@ -114,7 +115,7 @@ impl<O: Observer> Table<O> {
                 let another = begins_anew(&connection.flow, input)
                     || is_past(&connection.flow, self.patience, self.now_ns);
                 if another {
-                    let flow = self.observer.over(connection);
+                    let flow = self.observer.over(connection, self.now_ns);
                     let kept = O::Kept::default();
                     self.begun += 1;
                     connection.number = self.begun;
@@ -147,7 +148,7 @@ impl<O: Observer> Table<O> {
             if !connection.flow.has(CLOSED) {
                 connection.flow.marks |= UNFINISHED;
             }
-            self.observer.over(connection)?;
+            self.observer.over(connection, self.now_ns)?;
         }
         self.index.clear();
         self.pieces.clear();
@@ -209,7 +210,7 @@ impl<O: Observer> Table<O> {
             return ControlFlow::Continue(());
         }
         self.index.remove(&connection.key);
-        let flow = self.observer.over(connection);
+        let flow = self.observer.over(connection, self.now_ns);
         connection.kept = O::Kept::default();
         connection.generation = generation.wrapping_add(1);
         self.free.push(place);

@@ -2,7 +2,7 @@
 
 use crate::explain::collect::{Ended, Output};
 use crate::explain::names::Placeholders;
-use crate::report::diff::{Tallies, Tally, Typical};
+use crate::report::diff::{Tallies, Typical};
 use crate::report::put;
 use clap::ValueEnum;
 use proxy_common::key::Endpoint;
@@ -148,7 +148,7 @@ pub(super) fn joined(old: &Tallies, new: &Tallies) -> (Tallies, Tallies) {
 fn regrouped(groups: &Tallies, name: impl Fn(&str) -> String) -> Tallies {
     let mut joined = Tallies::new();
     for (old, tally) in groups {
-        joined.entry(name(old)).or_insert_with(Tally::default).merge(tally);
+        joined.entry(name(old)).or_default().merge(tally);
     }
     joined
 }

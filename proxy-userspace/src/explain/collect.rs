@@ -44,6 +44,8 @@ pub struct Ended<'a> {
     pub flow: &'a Flow,
     /// How it closed.
     pub close: &'a Close,
+    /// How long it has been half open at the end of the capture, where it still is.
+    pub half_open_ns: Option<u64>,
     /// What else is known.
     pub kept: &'a Kept,
 }
@@ -57,7 +59,7 @@ impl<'a> Ended<'a> {
             unix_ns: self.close.ended_ns.cast_signed(),
             label: Label::default(),
             rst_reason: None,
-            half_open_ns: None,
+            half_open_ns: self.half_open_ns,
         }
     }
 
@@ -143,14 +145,16 @@ impl<O: Output> Observer for Collector<O> {
         }
     }
 
-    fn over(&mut self, connection: &Connection<Kept>) -> ControlFlow<()> {
+    fn over(&mut self, connection: &Connection<Kept>, now_ns: u64) -> ControlFlow<()> {
         let Connection { number, key, flow, kept, .. } = connection;
         if kept.doubtful {
             self.doubtful += 1;
             return ControlFlow::Continue(());
         }
-        let close = verdict::close(key, flow);
-        let ended = Ended { number: *number, key, flow, close: &close, kept };
+        let mut close = verdict::close(key, flow);
+        let half_open_ns = half_open(flow, &close, now_ns);
+        close.half_closed_ns = half_open_ns.or(close.half_closed_ns);
+        let ended = Ended { number: *number, key, flow, close: &close, half_open_ns, kept };
         let chosen = self.only.is_none_or(|only| only == *number);
         if !chosen || !self.filter.passes(&ended.record()) {
             return ControlFlow::Continue(());
@@ -158,6 +162,15 @@ impl<O: Output> Observer for Collector<O> {
         self.shown += 1;
         self.output.close(&ended)
     }
+}
+
+/// How long a connection has been half open by `now_ns`; `None` where it is not.
+fn half_open(flow: &Flow, close: &Close, now_ns: u64) -> Option<u64> {
+    let first = close.first_closer.filter(|_| !close.is_over() && close.answer.is_none())?;
+    let closed_ns = close.end(first).fin_ns?;
+    // Who reset after its own FIN has left nothing open.
+    let is_reset = flow.ends.iter().any(|end| end.has_reset());
+    (!is_reset).then(|| now_ns.saturating_sub(closed_ns))
 }
 
 /// A capture's sink: the table, the names that stand for addresses, and the progress.

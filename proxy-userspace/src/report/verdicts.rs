@@ -351,7 +351,12 @@ fn is_promise_broken(case: &Case<'_>) -> bool {
     let sent = server.next.wrapping_sub(u32::from(server.fins != 0));
     let complete = !proxy_common::seq::before(sent, end);
     let last = case.facts.last_data_ns[flow.orig.other().index()];
-    let until = if server.fin_ns != 0 { server.fin_ns } else { close.ended_ns };
+    // What is still open at the end of the capture has been so until then.
+    let open_until = close.orig.fin_ns.zip(close.half_closed_ns).map(|(at, ns)| at + ns);
+    let until = match server.fin_ns {
+        0 => open_until.unwrap_or(close.ended_ns),
+        closed => closed,
+    };
     // A second is time enough: who resets at once has not waited for the promise.
     complete && last != 0 && until.saturating_sub(last) > HALF_CLOSED
 }

@@ -7,12 +7,14 @@ use crate::report::story::{sign, time};
 use proxy_common::verdict::{Role, Signal};
 
 /// A sentence about a difference, and the policy's words that bring the old behaviour back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Said {
     /// The sentence.
     pub text: String,
     /// The words, where there are any.
     pub rule: Option<&'static str>,
+    /// How much changed, from 0 to 1.
+    weight: f64,
 }
 
 /// The sentences for a group that changed, the most telling first.
@@ -22,115 +24,223 @@ pub fn say(group: &Group) -> Vec<Said> {
     if old.connections == 0 || new.connections == 0 {
         let which = if old.connections == 0 { "new" } else { "old" };
         let text = format!("only the {which} capture has connections to it");
-        return vec![Said { text, rule: None }];
+        return vec![Said { text, rule: None, weight: 1.0 }];
     }
-    let mut said = Vec::new();
-    if let (Some(was), Some(is)) = (old.usual(), new.usual())
-        && was != is
-    {
-        said.extend(usual(was, is, old, new));
-    }
+    let mut said: Vec<Said> = Situation::ALL
+        .into_iter()
+        .filter_map(|situation| situation.compare(old, new))
+        .chain(first_closer(old, new))
+        .collect();
+    said.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     said.extend(time_wait(old, new));
     said.extend(half_closed(old, new));
     if said.is_empty() {
-        let text = "the usual close is the same, but its share is not".into();
-        said.push(Said { text, rule: None });
+        let text = "the same closes, but not as often as before".into();
+        said.push(Said { text, rule: None, weight: 0.0 });
     }
     said
 }
 
-fn who(role: Role) -> &'static str {
-    match role {
-        Role::Orig => "the client",
-        Role::Resp => "the server",
+/// Shares that differ by less than this are not spoken of.
+const NOTABLE: f64 = 0.1;
+
+/// A choice that an end has when it closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Situation {
+    /// The client closes first: with what.
+    ClientFirst,
+    /// The server closes first: with what.
+    ServerFirst,
+    /// The server's FIN came first: what the client answers.
+    ClientAnswers,
+    /// The client's FIN came first: what the server answers.
+    ServerAnswers,
+}
+
+impl Situation {
+    const ALL: [Self; 4] =
+        [Self::ClientAnswers, Self::ClientFirst, Self::ServerAnswers, Self::ServerFirst];
+
+    /// What was chosen in a close, where it was this situation: a signal, or none.
+    fn choice(self, kind: Kind) -> Option<Option<Signal>> {
+        let by_fin = kind.signal == Some(Signal::Fin);
+        match (self, kind.first?) {
+            (Self::ClientFirst, Role::Orig) | (Self::ServerFirst, Role::Resp) => Some(kind.signal),
+            (Self::ClientAnswers, Role::Resp) | (Self::ServerAnswers, Role::Orig) if by_fin => {
+                Some(kind.answer)
+            }
+            _ => None,
+        }
+    }
+
+    /// How often each signal was chosen.
+    fn choices(self, tally: &Tally) -> Choices {
+        let mut choices = Choices::default();
+        for kind in Kind::all() {
+            let count = tally.kinds[kind.index()];
+            if let Some(signal) = self.choice(kind).filter(|_| count > 0) {
+                choices.add(signal, count);
+            }
+        }
+        choices
+    }
+
+    /// The sentence, where the choice is another than it was.
+    fn compare(self, old: &Tally, new: &Tally) -> Option<Said> {
+        let (was, is) = (self.choices(old), self.choices(new));
+        let ((usual_was, _), (usual_is, count)) = (was.usual()?, is.usual()?);
+        let change = is.share(usual_is) - was.share(usual_is);
+        if change < NOTABLE {
+            return None;
+        }
+        let counts =
+            format!("{count} of {} now, {} of {} before", is.all, was.count(usual_is), was.all);
+        let instead = if usual_was == usual_is {
+            String::from("more often than before")
+        } else {
+            format!("instead of {}", self.noun(usual_was))
+        };
+        let name = self.name(usual_was, usual_is);
+        let text = format!("{} {instead}{name} ({counts})", self.words(usual_is));
+        // What concerns few connections weighs little.
+        let weight = change * is.all as f64 / new.connections as f64;
+        Some(Said { text, rule: self.rule(usual_was, usual_is), weight })
+    }
+
+    /// The sentence's beginning.
+    fn words(self, signal: Option<Signal>) -> String {
+        let with = self.noun(signal);
+        match (self, signal) {
+            (Self::ClientFirst, _) => format!("the client, closing first, closes {with}"),
+            (Self::ServerFirst, _) => format!("the server, closing first, closes {with}"),
+            (Self::ClientAnswers, Some(_)) => {
+                format!("when the server closes first, the client answers {with}")
+            }
+            (Self::ClientAnswers, None) => {
+                "when the server closes first, the client leaves it half closed".into()
+            }
+            (Self::ServerAnswers, Some(_)) => {
+                format!("when the client closes first with FIN, the server answers {with}")
+            }
+            (Self::ServerAnswers, None) => {
+                "when the client closes first with FIN, the server leaves it half closed".into()
+            }
+        }
+    }
+
+    fn noun(self, signal: Option<Signal>) -> String {
+        match signal {
+            Some(signal) => format!("with {}", sign(signal)),
+            None => "not at all".into(),
+        }
+    }
+
+    /// What the field calls the change.
+    fn name(self, was: Option<Signal>, is: Option<Signal>) -> &'static str {
+        match (self, was, is) {
+            (Self::ClientAnswers, Some(Signal::RstAck), Some(Signal::Fin)) => {
+                ": the passive close changed as from HAProxy 1.4 to 1.5"
+            }
+            (Self::ClientAnswers, Some(Signal::Fin), Some(Signal::RstAck)) => {
+                ": the passive close of HAProxy 1.4"
+            }
+            _ => "",
+        }
+    }
+
+    /// The rule that brings the old way back, where there is one.
+    fn rule(self, was: Option<Signal>, is: Option<Signal>) -> Option<&'static str> {
+        let resets = |signal| matches!(signal, Some(Signal::Rst | Signal::RstAck));
+        match (self, was, is) {
+            (Self::ClientAnswers, was, Some(Signal::Fin)) if resets(was) => Some("passive rst"),
+            (Self::ClientAnswers, Some(Signal::Fin), is) if resets(is) => Some("passive fin"),
+            (Self::ClientFirst, was, Some(Signal::Fin)) if resets(was) => Some("active rst"),
+            (Self::ClientFirst, Some(Signal::Fin), is) if resets(is) => Some("abort fin"),
+            (Self::ServerAnswers, Some(_), None) => Some("half-close 5s"),
+            (Self::ClientAnswers, Some(_), None) => Some("close-wait 5s"),
+            _ => None,
+        }
     }
 }
 
-/// The usual close was another.
-fn usual(was: Kind, is: Kind, old: &Tally, new: &Tally) -> Option<Said> {
-    let counts = format!(
-        "{} of {} before, {} of {} now",
-        old.kinds[was.index()],
-        old.connections,
-        new.kinds[is.index()],
-        new.connections
-    );
-    let (first_was, first_is) = (was.first?, is.first?);
-    let (signal_was, signal_is) = (was.signal?, is.signal?);
-    if first_was != first_is {
-        let text = format!(
-            "{} used to close first, with {}; now {} does, with {} ({counts})",
-            who(first_was),
-            sign(signal_was),
-            who(first_is),
-            sign(signal_is)
-        );
-        return Some(Said { text, rule: None });
+/// How often each signal was chosen.
+#[derive(Default)]
+struct Choices {
+    counts: Vec<(Option<Signal>, u64)>,
+    all: u64,
+}
+
+impl Choices {
+    fn add(&mut self, signal: Option<Signal>, count: u64) {
+        self.all += count;
+        match self.counts.iter_mut().find(|(known, _)| *known == signal) {
+            Some((_, sum)) => *sum += count,
+            None => self.counts.push((signal, count)),
+        }
     }
-    if signal_was != signal_is {
-        let text = format!(
-            "{} closes first as before, but with {} instead of {} ({counts})",
-            who(first_is),
-            sign(signal_is),
-            sign(signal_was)
-        );
-        let rule = match (first_is, signal_was, signal_is) {
-            (Role::Orig, Signal::Fin, _) => Some("abort fin"),
-            (Role::Orig, Signal::Rst | Signal::RstAck, Signal::Fin) => Some("active rst"),
-            _ => None,
+
+    fn usual(&self) -> Option<(Option<Signal>, u64)> {
+        self.counts.iter().max_by_key(|(_, count)| *count).copied()
+    }
+
+    fn count(&self, signal: Option<Signal>) -> u64 {
+        self.counts.iter().find(|(known, _)| *known == signal).map_or(0, |(_, count)| *count)
+    }
+
+    fn share(&self, signal: Option<Signal>) -> f64 {
+        if self.all == 0 { 0.0 } else { self.count(signal) as f64 / self.all as f64 }
+    }
+}
+
+/// The other end comes first more often than it did.
+fn first_closer(old: &Tally, new: &Tally) -> Option<Said> {
+    let of = |tally: &Tally| {
+        let count = |role| {
+            let kinds = Kind::all().filter(|kind| kind.first == Some(role));
+            kinds.map(|kind| tally.kinds[kind.index()]).sum::<u64>()
         };
-        return Some(Said { text, rule });
-    }
-    let other = first_is.other();
-    let answer = |signal: Option<Signal>| match signal {
-        Some(signal) => format!("answers with {}", sign(signal)),
-        None => "does not answer".into(),
+        (count(Role::Orig), count(Role::Resp))
     };
-    let passive = first_is == Role::Resp && signal_is == Signal::Fin;
-    let (name, rule) = match (was.answer, is.answer) {
-        (Some(Signal::RstAck), Some(Signal::Fin)) if passive => {
-            (": the change from HAProxy 1.4 to 1.5 in the passive close", Some("passive rst"))
-        }
-        (Some(Signal::Fin), Some(Signal::RstAck)) if passive => {
-            (": the passive close of HAProxy 1.4", Some("passive fin"))
-        }
-        _ => ("", None),
+    let ((orig_was, resp_was), (orig_is, resp_is)) = (of(old), of(new));
+    let (all_was, all_is) = (orig_was + resp_was, orig_is + resp_is);
+    if all_was == 0 || all_is == 0 {
+        return None;
+    }
+    let change = orig_is as f64 / all_is as f64 - orig_was as f64 / all_was as f64;
+    if change.abs() < NOTABLE {
+        return None;
+    }
+    let (who, is, was) = if change > 0.0 {
+        ("the client", orig_is, orig_was)
+    } else {
+        ("the server", resp_is, resp_was)
     };
     let text = format!(
-        "when {} closes first, with {}, {other} {} instead of {}{name} ({counts})",
-        who(first_is),
-        sign(signal_is),
-        answer(is.answer),
-        match was.answer {
-            Some(signal) => format!("with {}", sign(signal)),
-            None => "leaving it half closed".into(),
-        },
-        other = who(other),
+        "{who} is more often the first to close ({is} of {all_is} now, {was} of {all_was} before)"
     );
-    Some(Said { text, rule })
+    Some(Said { text, rule: None, weight: change.abs() })
 }
 
 /// TIME_WAIT went to another side.
 fn time_wait(old: &Tally, new: &Tally) -> Option<Said> {
-    let most = |tally: &Tally| {
-        let counts = tally.time_wait();
-        (0..3).max_by_key(|&place| (counts[place], 3 - place)).unwrap_or(2)
+    const WHO: [&str; 3] = ["the client", "the server", "nobody"];
+    let share = |tally: &Tally, place: usize| {
+        tally.time_wait()[place] as f64 / tally.connections.max(1) as f64
     };
-    let (was, is) = (most(old), most(new));
-    if was == is {
+    let change = |place: usize| share(new, place) - share(old, place);
+    let place = (0..3).max_by(|&a, &b| change(a).total_cmp(&change(b)))?;
+    if change(place) < NOTABLE {
         return None;
     }
-    const WHO: [&str; 3] = ["the client", "the server", "nobody"];
     let text = format!(
-        "TIME_WAIT stays with {} now, {} of {} times; before, with {}, {} of {} times",
-        WHO[is],
-        new.time_wait()[is],
+        "TIME_WAIT stays with {} more often ({} of {} now, {} of {} before)",
+        WHO[place],
+        new.time_wait()[place],
         new.connections,
-        WHO[was],
-        old.time_wait()[was],
+        old.time_wait()[place],
         old.connections
     );
-    Some(Said { text, rule: None })
+    Some(Said { text, rule: None, weight: 0.0 })
 }
 
 /// Connections stay half closed for longer, or for less long.
@@ -141,5 +251,5 @@ fn half_closed(old: &Tally, new: &Tally) -> Option<Said> {
         return None;
     }
     let text = format!("half closed for {} now, for {} before (median)", time(is), time(was));
-    Some(Said { text, rule: (is > was).then_some("half-close 5s") })
+    Some(Said { text, rule: (is > was).then_some("half-close 5s"), weight: 0.0 })
 }
