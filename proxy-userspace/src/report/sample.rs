@@ -114,7 +114,7 @@ pub(crate) fn reset() -> Script {
     loopback[15] = 1;
     let mut script =
         Script::connected(Endpoint::v6(loopback, 50_000), Endpoint::v6(loopback, 8_080));
-    script.owned(End::Client, b"a\"b c\xff");
+    script.owned(End::Server, b"server").owned(End::Client, b"a\"b c\xff");
     script.after_us(200).send(End::Client, ACK, 10);
     script.after_us(50).send(End::Server, ACK, 4_096);
     script.after_us(2_000_000).send(End::Client, RST | ACK, 0);
