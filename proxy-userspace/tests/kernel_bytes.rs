@@ -15,6 +15,7 @@ use proxy_common::wire::{Link, Refusal, parse_slice};
 use std::collections::HashMap;
 use std::path::Path;
 use support::fixtures::captures;
+use support::frames::ethernet;
 use support::handmade::Words;
 use support::observed::value;
 use support::packets::{ACK, FIN, RST, SYN};
@@ -315,17 +316,6 @@ fn every_form() -> Vec<Vec<u8>> {
     frames.push([&[2; 12][..], &[8, 6], &[0; 46]].concat());
     frames.push([&[2; 12][..], &[8, 0], &[0x45; 12]].concat());
     frames
-}
-
-fn ethernet(tags: &[(u16, u16)], packet: &[u8]) -> Vec<u8> {
-    let mut frame = vec![2; 12];
-    for (kind, tag) in tags {
-        frame.extend(kind.to_be_bytes());
-        frame.extend(tag.to_be_bytes());
-    }
-    frame.extend(if packet[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] });
-    frame.extend(packet);
-    frame
 }
 
 /// Two connections on one tuple: one ends by FINs, the next by a RST; repeats and late ones.

@@ -62,8 +62,7 @@ impl Reaper {
         now: u64,
     ) -> Result<(), Error> {
         let half_full = in_use * 2 > self.capacity;
-        let nearly_full = in_use * 8 > self.capacity * 7;
-        let linger = match (nearly_full, half_full) {
+        let linger = match (is_nearly_full(in_use, self.capacity), half_full) {
             (true, _) => 0,
             (_, true) => SHORT_LINGER_NS,
             _ => LINGER_NS,
@@ -77,31 +76,38 @@ impl Reaper {
             batch.push(tools, ReapEntry { key, verb: REAP_RECLAIM, started_ns })?;
         }
         batch.flush(tools)?;
-        let unreported = in_use.saturating_sub(self.reported.len() as u64);
-        if unreported > 0 && (now >= self.next_sweep || nearly_full) {
-            self.sweep(tools, now, nearly_full)?;
+        let in_use = in_use.saturating_sub(batch.freed);
+        let nearly_full = is_nearly_full(in_use, self.capacity);
+        let unlisted = in_use.saturating_sub(self.reported.len() as u64);
+        if unlisted > 0 && (now >= self.next_sweep || nearly_full) {
+            self.sweep(tools, now, in_use)?;
         }
         Ok(())
     }
 
-    /// Looks at every entry: gives up the dead ones, and the oldest if there is no room.
-    fn sweep(&mut self, tools: &mut Tools<'_>, now: u64, evict: bool) -> Result<(), Error> {
+    /// Looks at every entry: gives up the dead ones, and the oldest if that makes no room.
+    fn sweep(&mut self, tools: &mut Tools<'_>, now: u64, in_use: u64) -> Result<(), Error> {
+        let nearly_full = is_nearly_full(in_use, self.capacity);
         let began = std::time::Instant::now();
         let mut live = Vec::new();
         let mut dead = Batch::default();
         for (key, slot) in batch::entries::<FlowKey, Slot>(tools.flows, self.capacity)? {
+            let entry = ReapEntry { key, verb: REAP_EXPIRE, started_ns: slot.flow.started_ns };
             if slot.reported != 0 {
+                // Not on the list if its record was lost, the ring being full.
+                if nearly_full || now.saturating_sub(slot.flow.last_ns) > 2 * LINGER_NS {
+                    dead.push(tools, ReapEntry { verb: REAP_RECLAIM, ..entry })?;
+                }
                 continue;
             }
-            let entry = ReapEntry { key, verb: REAP_EXPIRE, started_ns: slot.flow.started_ns };
             if is_dead(&slot.flow, now) {
                 dead.push(tools, entry)?;
-            } else if evict {
+            } else if nearly_full {
                 live.push((slot.flow.last_ns, ReapEntry { verb: REAP_EVICT, ..entry }));
             }
         }
         dead.flush(tools)?;
-        if evict {
+        if is_nearly_full(in_use.saturating_sub(dead.freed), self.capacity) {
             // An eighth of the table, the longest silent first.
             live.sort_unstable_by_key(|(last, _)| *last);
             let mut oldest = Batch::default();
@@ -117,6 +123,11 @@ impl Reaper {
     }
 }
 
+/// Whether the next second may bring more than there is room for.
+const fn is_nearly_full(in_use: u64, capacity: u64) -> bool {
+    in_use * 8 > capacity * 7
+}
+
 /// Whether nothing more can be expected of a flow that was not reported.
 fn is_dead(flow: &Flow, now: u64) -> bool {
     // An attempt: a SYN, and nothing from the other end.
@@ -127,25 +138,30 @@ fn is_dead(flow: &Flow, now: u64) -> bool {
 
 /// Entries on their way to the program.
 #[derive(Default)]
-struct Batch(Vec<ReapEntry>);
+struct Batch {
+    entries: Vec<ReapEntry>,
+    /// Entries of the table that it freed so far.
+    freed: u64,
+}
 
 impl Batch {
     fn push(&mut self, tools: &mut Tools<'_>, entry: ReapEntry) -> Result<(), Error> {
-        self.0.push(entry);
-        if self.0.len() == REAP_BATCH { self.flush(tools) } else { Ok(()) }
+        self.entries.push(entry);
+        if self.entries.len() == REAP_BATCH { self.flush(tools) } else { Ok(()) }
     }
 
     fn flush(&mut self, tools: &mut Tools<'_>) -> Result<(), Error> {
-        if self.0.is_empty() {
+        if self.entries.is_empty() {
             return Ok(());
         }
         let mut list = Raw(Reap::zeroed());
-        list.0.entries[..self.0.len()].copy_from_slice(&self.0);
-        self.0.clear();
+        list.0.entries[..self.entries.len()].copy_from_slice(&self.entries);
+        self.entries.clear();
         tools.list.set(0, list, 0).map_err(Error::map("REAP"))?;
         // The kernel wants a frame to run a classifier on, if only an Ethernet header.
         let options = TestRunOptions { data_in: Some(&[0; 64]), ..TestRunOptions::new() };
-        tools.program.test_run(options).map_err(Error::program("running td_reap"))?;
+        let ran = tools.program.test_run(options).map_err(Error::program("running td_reap"))?;
+        self.freed += u64::from(ran.return_value);
         Ok(())
     }
 }

@@ -7,6 +7,20 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// The tags before the packet, outermost first: each a protocol (0x8100, 0x88a8) and an id.
 pub(crate) type Tags<'a> = &'a [(u16, u16)];
 
+/// An IP packet in an Ethernet frame with these tags.
+pub(crate) fn ethernet(tags: Tags<'_>, packet: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, 1]);
+    for (protocol, id) in tags {
+        frame.extend(protocol.to_be_bytes());
+        frame.extend(id.to_be_bytes());
+    }
+    let protocol: u16 = if packet[0] >> 4 == 4 { 0x0800 } else { 0x86dd };
+    frame.extend(protocol.to_be_bytes());
+    frame.extend(packet);
+    frame
+}
+
 /// A packet socket (packet(7)) for one interface.
 pub(crate) struct Wire {
     socket: OwnedFd,
@@ -32,15 +46,7 @@ impl Wire {
 
     /// Sends an IP packet in a frame with these tags; it leaves through the interface.
     pub(crate) fn send(&self, tags: Tags<'_>, packet: &[u8]) {
-        let mut frame = vec![0xff; 6];
-        frame.extend([2, 0, 0, 0, 0, 1]);
-        for (protocol, id) in tags {
-            frame.extend(protocol.to_be_bytes());
-            frame.extend(id.to_be_bytes());
-        }
-        let protocol: u16 = if packet[0] >> 4 == 4 { 0x0800 } else { 0x86dd };
-        frame.extend(protocol.to_be_bytes());
-        frame.extend(packet);
+        let frame = ethernet(tags, packet);
         let mut address = [0_u8; size_of::<libc::sockaddr_ll>()];
         address[..2].copy_from_slice(&(libc::AF_PACKET as u16).to_ne_bytes());
         address[4..8].copy_from_slice(&self.index.to_ne_bytes());
