@@ -211,13 +211,20 @@ fn a_sockets_facts_are_carried() {
     // The counter has the upper bits, and counts the SYN; the numbers have the lower ones.
     assert_eq!(close.orig.bytes, Some((5 << 32) + 100));
     assert_eq!(close.resp.bytes, Some(200));
-    assert_eq!((close.orig.unread, close.orig.unacked), (Some(77), Some(88)));
+    // What it held unread was read later, as it sent no RST.
+    assert_eq!((close.orig.unread, close.orig.unacked), (Some(0), Some(88)));
     assert_eq!((close.orig.srtt_us, close.orig.retransmissions), (Some(1_234), Some(3)));
     let owner = close.orig.owner.expect("an owner");
     assert_eq!((owner.name(), owner.pid), ("haproxy", 4_321));
     assert!(!close.orig.is_local, "facts without a state track nothing");
     assert_eq!((close.resp.owner, close.resp.unread, close.resp.segments), (None, None, None));
     assert_eq!(close.resp.retransmissions, None);
+}
+
+#[test]
+fn only_who_resets_throws_unread_bytes_away() {
+    let close = with_facts(">S <SA >A >D100 <A <D200 >RA", 6);
+    assert_eq!((close.orig.unread, close.first_closer), (Some(77), Some(Role::Orig)));
 }
 
 #[test]
