@@ -9,6 +9,7 @@ mod half_open;
 pub mod labels;
 mod live;
 mod observe;
+mod policies;
 mod readers;
 mod recent;
 pub mod run;
@@ -24,8 +25,9 @@ pub use source::{Counter, Event, Source};
 pub use terminal::{Terminal, paint};
 
 use crate::admin::session::Request;
+use crate::policy::book::Book;
 use crate::report::label::Label;
-use crate::report::record::{Record, rst_reason_code};
+use crate::report::record::{Change, Record, rst_reason_code};
 use crate::report::summary::Summary;
 use clock::WallClock;
 use labels::Labels;
@@ -51,6 +53,7 @@ pub struct Daemon<S> {
     recent: Recent,
     readers: Readers,
     requests: mpsc::Receiver<Request>,
+    policies: Book,
     started: Instant,
 }
 
@@ -77,6 +80,7 @@ impl<S: Source> Daemon<S> {
             recent: Recent::default(),
             readers: Readers::default(),
             requests,
+            policies: Book::default(),
             started: Instant::now(),
         }
     }
@@ -131,9 +135,12 @@ impl<S: Source> Daemon<S> {
         self.clock.now();
         for event in events.drain(..) {
             match event {
-                Event::Close { key, flow, .. } => {
+                Event::Close { key, flow, acts, .. } => {
                     let close = verdict::close(&key, &flow);
-                    let record = record(&self.source, &self.labels, &self.clock, &close);
+                    let record = Record {
+                        change: Change::of(&acts, self.policies.name(acts.rule)),
+                        ..record(&self.source, &self.labels, &self.clock, &close)
+                    };
                     self.totals.add(&record);
                     self.readers.close(&record);
                     self.recent.push(&key, &flow);
@@ -203,6 +210,7 @@ fn record<'a>(
         unix_ns: clock.unix_ns(close.ended_ns),
         label: labels.of_close(close),
         rst_reason: rst_reason_code(close).and_then(|code| source.rst_reason(code)),
+        change: None,
         half_open_ns: None,
     }
 }

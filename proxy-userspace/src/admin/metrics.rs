@@ -160,6 +160,7 @@ mod tests {
                 unix_ns: 0,
                 label,
                 rst_reason: None,
+                change: None,
                 half_open_ns: None,
             });
         }

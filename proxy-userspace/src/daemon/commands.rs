@@ -19,6 +19,7 @@ use std::fmt::Write;
 /// What `help` answers, and what follows an unknown command.
 const HELP: &str = "\
 The following commands are valid:
+  del policy TARGET               closes to these peers go out as they are made again
   help                            this list
   prompt                          toggle interactive mode with a prompt
   quit                            end the session
@@ -29,6 +30,9 @@ The following commands are valid:
                                   connections that one end has closed and the other not yet
   show info                       what runs, since when, what is attached, every counter
   show metrics                    every counter as Prometheus reads it
+  show policy                     every rule, and what it did
+  set policy TARGET WORDS         changes how connections to TARGET close: SERVER,
+                                  BACKEND/SERVER or ADDR[/LEN][:PORT], then 'passive rst' ...
   tail [--json] [--half-open] [--half-open-after T] [--count N] [FILTERS]
                                   every close from now on; a line from you asks for the summary
 FILTERS are those of 'teardown tail --help'. Several commands stand in a line with ; between them.
@@ -48,13 +52,31 @@ struct Words {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(subcommand)]
+    Del(Del),
     Help,
+    #[command(subcommand)]
+    Set(Set),
     #[command(subcommand)]
     Show(Box<Show>),
 }
 
 #[derive(Debug, Subcommand)]
+enum Set {
+    Policy {
+        #[arg(required = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Del {
+    Policy { target: String },
+}
+
+#[derive(Debug, Subcommand)]
 enum Show {
+    Policy,
     Backends,
     Closes {
         #[arg(long, default_value_t = 20)]
@@ -116,12 +138,21 @@ impl<S: Source> Daemon<S> {
         };
         match command {
             Command::Help => HELP.to_owned(),
+            Command::Set(Set::Policy { words }) => match self.set_policy(&words.join(" ")) {
+                Ok(target) => format!("The rule for {target} is in force.\n"),
+                Err(error) => format!("{error}\n"),
+            },
+            Command::Del(Del::Policy { target }) => match self.del_policy(&target) {
+                Ok(()) => format!("The rule for {target} is gone.\n"),
+                Err(error) => format!("{error}\n"),
+            },
             Command::Show(what) => match *what {
                 Show::Backends => self.show_backends(),
                 Show::Closes { last, json, filter } => self.show_closes(last, json, &filter),
                 Show::HalfOpen { json, filter } => self.show_half_open(json, &filter),
                 Show::Info => self.show_info(),
                 Show::Metrics => self.metrics(),
+                Show::Policy => self.show_policies(),
             },
         }
     }

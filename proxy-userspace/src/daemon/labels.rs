@@ -1,6 +1,7 @@
 //! The configuration's names, by address.
 
 use crate::config;
+use crate::kernel::Covered;
 use crate::report::label::Label;
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::Close;
@@ -24,6 +25,20 @@ impl Labels {
     /// Calls `end` the server `server` of `backend`.
     pub fn add(&mut self, end: Endpoint, backend: &'static str, server: &'static str) {
         self.added.insert(end, (backend, server));
+    }
+
+    /// The addresses of a server by its name, and its backend's if that is given.
+    #[must_use]
+    pub fn addresses(&self, backend: Option<&str>, server: &str) -> Vec<Covered> {
+        let configured = self.configured.servers().filter(|(_, label)| {
+            label.server.as_deref() == Some(server)
+                && backend.is_none_or(|backend| label.backend.as_deref() == Some(backend))
+        });
+        let added = self.added.iter().filter(|(_, (its_backend, its_server))| {
+            *its_server == server && backend.is_none_or(|backend| *its_backend == backend)
+        });
+        let ends = configured.map(|(end, _)| end).chain(added.map(|(end, _)| end));
+        ends.map(Covered::one).collect()
     }
 
     /// The names of connections to `resp`.

@@ -43,6 +43,10 @@ impl Source for Observer {
         Self::attachments(self).map(shown).collect()
     }
 
+    fn rules(&mut self) -> Option<&mut kernel::Rules> {
+        Self::rules(self)
+    }
+
     fn rst_reason(&self, code: u32) -> Option<&str> {
         self.rst_reasons().name(code)
     }

@@ -39,7 +39,7 @@ impl Observe {
     ///
     /// # Errors
     /// Where it cannot be.
-    pub(super) fn start(&self, segments: bool) -> Result<Observer, kernel::Error> {
+    pub(super) fn start(&self, segments: bool, enforce: bool) -> Result<Observer, kernel::Error> {
         Observer::start(&kernel::Options {
             interfaces: self.interfaces.clone(),
             ingress: if self.ingress == "xdp" { Ingress::Xdp } else { Ingress::Tc },
@@ -48,7 +48,7 @@ impl Observe {
             segments,
             table_entries: self.table,
             ring_bytes: self.ring,
-            enforce: false,
+            enforce,
         })
     }
 }

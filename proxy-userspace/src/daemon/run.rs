@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ),
             None => None,
         };
-        let observer = args.observe.start(args.segments)?;
+        let observer = args.observe.start(args.segments, true)?;
         privilege::drop_unneeded()?;
         let stop = start::stop(None).context("cannot wait for signals")?;
         for missing in observer.missing() {

@@ -1,6 +1,7 @@
 //! Where closes come from, as the daemon sees it: the kernel live, a replay in the tests.
 
 pub use crate::kernel::Event;
+use crate::kernel::Rules;
 
 use super::clock::SourceClock;
 use proxy_common::flow::Flow;
@@ -48,6 +49,11 @@ pub trait Source {
 
     /// What it is attached to, one line each, for people.
     fn attachments(&self) -> Vec<String>;
+
+    /// The rules by which closes are changed, where they may be.
+    fn rules(&mut self) -> Option<&mut Rules> {
+        None
+    }
 
     /// The kernel's name for the reason of a RST.
     fn rst_reason(&self, code: u32) -> Option<&str>;

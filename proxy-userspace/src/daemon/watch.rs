@@ -3,7 +3,9 @@
 
 use super::observe::Observe;
 use super::{Daemon, Reader, Source, Terminal, paint, start};
+use crate::cli::Usage;
 use crate::kernel::Observer;
+use crate::policy::book;
 use crate::privilege;
 use crate::report::tail::{Look, Tail, time};
 use crate::traffic::Traffic;
@@ -29,10 +31,19 @@ pub struct Args {
     /// Show control segments too, one line each
     #[arg(long)]
     segments: bool,
+    /// Change how connections to these peers close, as '10.0.0.5:80 passive rst'; may be given
+    /// several times
+    #[arg(long = "policy", value_name = "'SERVER|ADDR[/LEN][:PORT] WORDS'", value_parser = policy)]
+    policies: Vec<String>,
     #[command(flatten)]
     look: Look,
     #[command(flatten)]
     observe: Observe,
+}
+
+/// A rule that can be read; that its server exists is seen later.
+fn policy(text: &str) -> Result<String, String> {
+    book::read(text).map(|_| text.to_owned())
 }
 
 /// Runs until it is told to stop.
@@ -43,7 +54,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let labels = start::labels(&args.files)?;
     start::runtime()?.block_on(async {
-        let observer = args.observe.start(args.segments)?;
+        let observer = args.observe.start(args.segments, !args.policies.is_empty())?;
         watch(observer, labels, args).await
     })
 }
@@ -60,7 +71,7 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     }
     let Defaults { args } = Defaults::parse_from(["teardown"]);
     start::runtime()?.block_on(async {
-        let observer = args.observe.start(args.segments)?;
+        let observer = args.observe.start(args.segments, !args.policies.is_empty())?;
         let traffic = Traffic::bind().context("the built-in traffic needs ports of 127.0.0.1")?;
         let mut labels = start::labels(&[])?;
         traffic.servers().for_each(|(end, scene)| labels.add(end, "demo", scene));
@@ -92,9 +103,18 @@ async fn watch(
     // Nobody asks a watch anything: the channel is closed from the start.
     let (_, requests) = mpsc::channel(1);
     let mut daemon = Daemon::new(observer, labels, requests);
+    for policy in &args.policies {
+        daemon
+            .set_policy(policy)
+            .map_err(|error| Usage(format!("--policy '{policy}': {error}")))?;
+    }
     daemon.add_reader(Reader::new(tail, outlet, args.look.json));
     daemon.run(stop, true).await?;
+    let rules = daemon.show_policies();
     drop(daemon);
     terminal.finish().context("stdout")?;
+    if !args.policies.is_empty() {
+        eprint!("{rules}");
+    }
     Ok(ExitCode::SUCCESS)
 }

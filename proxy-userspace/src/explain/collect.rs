@@ -59,6 +59,7 @@ impl<'a> Ended<'a> {
             unix_ns: self.close.ended_ns.cast_signed(),
             label: Label::default(),
             rst_reason: None,
+            change: None,
             half_open_ns: self.half_open_ns,
         }
     }

@@ -26,6 +26,13 @@ pub struct Covered {
 }
 
 impl Covered {
+    /// One peer.
+    #[must_use]
+    pub fn one(end: &Endpoint) -> Self {
+        let addr = IpAddr::from(end.addr).to_canonical();
+        Self { addr, prefix: if addr.is_ipv4() { 32 } else { 128 }, port: Some(end.port) }
+    }
+
     /// Bits of the 128 that an IPv4-mapped or IPv6 address has.
     fn bits(self) -> u32 {
         match self.addr {

@@ -66,7 +66,15 @@ pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp, paint: P
     out.push(b' ');
     let alarm = record.lost_anything().then_some(Hue::Alarm);
     paint.paint(out, alarm, |out| left(out, 13, |out| lost(out, record)));
-    left(out, 19, |out| out.extend_from_slice(record.why().unwrap_or("-").as_bytes()));
+    left(out, 19, |out| match record.change {
+        Some(change) => {
+            out.extend_from_slice(change.asked.as_str().as_bytes());
+            out.push(b'>');
+            out.extend_from_slice(change.sent.as_str().as_bytes());
+            out.extend_from_slice(b" by rule");
+        }
+        None => out.extend_from_slice(record.why().unwrap_or("-").as_bytes()),
+    });
     match record.owner() {
         Some(owner) => {
             put::name(out, comm(owner));
@@ -226,6 +234,7 @@ mod tests {
                 unix_ns: close.ended_ns.cast_signed(),
                 label,
                 rst_reason: close.orig.rst_reason.map(|_| "TCP_ABORT_ON_CLOSE"),
+                change: None,
                 half_open_ns,
             };
             super::close(&mut out, &record, &mut Stamp::in_zone(TimeZone::UTC), Paint { colour });

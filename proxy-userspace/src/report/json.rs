@@ -39,6 +39,12 @@ pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp) {
     text(out, "proxy", record.label.proxy);
     text(out, "backend", record.label.backend);
     text(out, "server", record.label.server);
+    if let Some(change) = record.change {
+        word(out, "actor", Some("rule"));
+        text(out, "rule", Some(change.rule));
+        word(out, "asked", Some(change.asked.as_str()));
+        word(out, "sent", Some(change.sent.as_str()));
+    }
     if record.is_half_open() {
         out.extend_from_slice(b",\"half_open\":true");
     }
@@ -96,6 +102,7 @@ mod tests {
             unix_ns: close.ended_ns.cast_signed(),
             label,
             rst_reason: close.orig.rst_reason.map(|_| "TCP_ABORT_ON_CLOSE"),
+            change: None,
             half_open_ns,
         };
         let mut out = Vec::new();

@@ -1,7 +1,9 @@
 //! A close with what the machine does not know of it: names, the wall's time, the kernel's words.
 
 use super::label::Label;
-use proxy_common::verdict::{Close, EndReport, Owner, Role};
+use proxy_common::acts::{Acts, CHANGED};
+use proxy_common::segment::{ACK, FIN, RST};
+use proxy_common::verdict::{Close, EndReport, Owner, Role, Signal};
 
 /// What is shown of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +16,34 @@ pub struct Record<'a> {
     pub label: Label<'a>,
     /// The kernel's name for the reason of the RST that ended it.
     pub rst_reason: Option<&'a str>,
+    /// What a rule of the operator's changed about it.
+    pub change: Option<Change<'a>>,
     /// How long it has been half open, in nanoseconds, where it still is: then `close` is not over.
     pub half_open_ns: Option<u64>,
+}
+
+/// A change that a rule made: what the application asked for is not what went over the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change<'a> {
+    /// Whom the rule is for, as the operator said it.
+    pub rule: &'a str,
+    /// What the application made.
+    pub asked: Signal,
+    /// What went over the wire in its place.
+    pub sent: Signal,
+}
+
+impl<'a> Change<'a> {
+    /// The change in a close's record, made by `rule`.
+    #[must_use]
+    pub fn of(acts: &Acts, rule: &'a str) -> Option<Self> {
+        let signal = |flags: u8| match flags & (FIN | RST | ACK) {
+            flags if flags & FIN != 0 => Signal::Fin,
+            flags if flags & ACK != 0 => Signal::RstAck,
+            _ => Signal::Rst,
+        };
+        acts.has(CHANGED).then(|| Self { rule, asked: signal(acts.asked), sent: signal(acts.sent) })
+    }
 }
 
 impl Record<'_> {
@@ -142,8 +170,14 @@ mod tests {
         let unread = |script: &sample::Script| {
             let close = verdict::close(&script.key, &script.flow);
             let label = Label::default();
-            let record =
-                Record { close: &close, unix_ns: 0, label, rst_reason: None, half_open_ns: None };
+            let record = Record {
+                close: &close,
+                unix_ns: 0,
+                label,
+                rst_reason: None,
+                change: None,
+                half_open_ns: None,
+            };
             record.unread_bytes()
         };
         assert_eq!(unread(&sample::reset()), Some(4_096));

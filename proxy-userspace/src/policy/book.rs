@@ -1,0 +1,160 @@
+//! The rules in force: what the operator said, and its number in the kernel.
+
+use super::target::Target;
+use super::words::{self, Wishes};
+use crate::kernel::{self, Covered, Rules};
+use proxy_common::abi::RuleCounts;
+use proxy_common::decide::Refusal;
+use std::fmt::Write as _;
+
+/// Finds the addresses of a server: backend, if one was named, and server.
+pub type Resolve<'a> = &'a dyn Fn(Option<&str>, &str) -> Vec<Covered>;
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number in the kernel.
+    pub id: u32,
+    /// Whom it is for.
+    pub target: Target,
+    /// The same as text.
+    pub name: String,
+    /// What it wants, as it was said.
+    pub words: String,
+}
+
+/// Every rule.
+#[derive(Debug, Default)]
+pub struct Book {
+    entries: Vec<Entry>,
+}
+
+/// Why a rule was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BookError {
+    /// Target or words are wrong.
+    #[error("{0}")]
+    Wrong(String),
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+    /// Too many.
+    #[error(transparent)]
+    Full(#[from] kernel::RulesFull),
+}
+
+/// Reads `TARGET WORDS`.
+///
+/// # Errors
+/// What is wrong, with its column.
+pub fn read(text: &str) -> Result<(Target, String, Wishes), String> {
+    let text = text.trim();
+    let (target, rest) = text.split_once(char::is_whitespace).ok_or_else(|| {
+        format!("'{text}' should be SERVER or ADDR[/LEN][:PORT], then words such as 'passive rst'")
+    })?;
+    let parsed = target.parse()?;
+    let column = text.len() - rest.len();
+    let wishes = words::parse(rest)
+        .map_err(|error| format!("column {}: {}", error.column + column, error.message))?;
+    Ok((parsed, rest.trim().to_owned(), wishes))
+}
+
+impl Book {
+    /// Takes a rule, or changes the one for the same target.
+    ///
+    /// # Errors
+    /// Where the text is wrong, the server is unknown, or the kernel refuses.
+    pub fn set(
+        &mut self,
+        rules: &mut Rules,
+        text: &str,
+        resolve: Resolve<'_>,
+    ) -> Result<&Entry, BookError> {
+        let (target, words, wishes) = read(text).map_err(BookError::Wrong)?;
+        let covered = match &target {
+            Target::Peers(covered) => vec![*covered],
+            Target::Server { backend, server } => resolve(backend.as_deref(), server),
+        };
+        if covered.is_empty() {
+            return Err(BookError::Wrong(format!(
+                "there is no server '{target}' in the configuration; it should be one of its \
+                 servers, or an address"
+            )));
+        }
+        let at = self.entries.iter().position(|entry| entry.target == target);
+        let id = match at {
+            Some(at) => self.entries[at].id,
+            None => rules.free_number()?,
+        };
+        rules.set(id, &covered, wishes.traffic)?;
+        let entry = Entry { id, name: target.to_string(), target, words };
+        let at = at.unwrap_or_else(|| {
+            self.entries.push(entry.clone());
+            self.entries.len() - 1
+        });
+        self.entries[at] = entry;
+        Ok(&self.entries[at])
+    }
+
+    /// Takes a rule away.
+    ///
+    /// # Errors
+    /// Where there is none for that target, or the kernel refuses.
+    pub fn remove(&mut self, rules: &mut Rules, target: &str) -> Result<(), BookError> {
+        let parsed: Target = target.parse().map_err(BookError::Wrong)?;
+        let at = self.entries.iter().position(|entry| entry.target == parsed);
+        let Some(at) = at else {
+            return Err(BookError::Wrong(format!("there is no rule for '{target}'")));
+        };
+        rules.remove(self.entries[at].id)?;
+        self.entries.remove(at);
+        Ok(())
+    }
+
+    /// Whom rule `id` is for, as it was said; `gone` where it was taken away since.
+    #[must_use]
+    pub fn name(&self, id: u32) -> &str {
+        self.entries.iter().find(|entry| entry.id == id).map_or("gone", |entry| &entry.name)
+    }
+
+    /// Every rule with its counters, for people.
+    ///
+    /// # Errors
+    /// Where the counters cannot be read.
+    pub fn show(&self, rules: &Rules) -> Result<String, kernel::Error> {
+        let mut out = String::new();
+        for entry in &self.entries {
+            // Writing to a String does not fail.
+            let _ = writeln!(out, "{} {}", entry.target, entry.words);
+            let _ = writeln!(out, "  {}", counts(&rules.counts(entry.id)?));
+        }
+        Ok(out)
+    }
+
+    /// Whether there is no rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+/// What a rule did, in one line.
+fn counts(counts: &RuleCounts) -> String {
+    let mut out = format!(
+        "matched {}, fin to rst {} (stripped {}, waited {})",
+        counts.matched, counts.fin_to_rst, counts.stripped, counts.waited
+    );
+    for (value, name) in [(counts.dry_run, "dry run"), (counts.failed, "failed")] {
+        if value > 0 {
+            let _ = write!(out, ", {name} {value}");
+        }
+    }
+    for (refusal, name, _) in Refusal::ALL {
+        let value = counts.refused[refusal.0 as usize];
+        if value > 0 {
+            let name = name.to_ascii_lowercase().replace('_', " ");
+            let _ = write!(out, ", refused ({name}) {value}");
+        }
+    }
+    out
+}
