@@ -51,6 +51,11 @@ impl Scene {
         Self { topology, front, haproxy, _server: server, folder }
     }
 
+    /// One run of clients.
+    pub(crate) fn load(&self, time: Duration, rate: Option<u32>) -> Load {
+        load::clients(&self.topology.client, self.front, CLIENTS, time, rate)
+    }
+
     /// One run of clients with one observer.
     fn run(&self, observer: Observer, time: Duration, rate: Option<u32>) -> Sample {
         let watching = observer.start(&self.topology.proxy, self.folder.path());
@@ -60,7 +65,7 @@ impl Scene {
             [haproxy, watching, cpu::own()]
         };
         let before = used();
-        let load = load::clients(&self.topology.client, self.front, CLIENTS, time, rate);
+        let load = self.load(time, rate);
         let after = used();
         assert_eq!(load.failed, 0, "connections failed with {}", observer.name());
         let [haproxy, watching, own] = std::array::from_fn(|index| after[index] - before[index]);

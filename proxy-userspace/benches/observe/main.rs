@@ -7,6 +7,7 @@ mod support;
 
 mod beside;
 mod cost;
+mod latency;
 mod live;
 mod observers;
 
@@ -48,7 +49,8 @@ fn main() {
         cost::measure();
     }
     if !cli.no_beside {
-        let time = Duration::from_secs(cli.seconds);
-        beside::measure(&Scene::new(), &cli.observers, cli.rounds, time, cli.rate);
+        let (scene, time) = (Scene::new(), Duration::from_secs(cli.seconds));
+        latency::measure(&scene, time, cli.rate);
+        beside::measure(&scene, &cli.observers, cli.rounds, time, cli.rate);
     }
 }

@@ -72,7 +72,8 @@ impl Observer {
     }
 }
 
-fn teardown(arguments: &[&str]) -> Vec<String> {
+/// `teardown` and its arguments.
+pub(crate) fn teardown(arguments: &[&str]) -> Vec<String> {
     [&[env!("CARGO_BIN_EXE_teardown")], arguments].concat().into_iter().map(str::to_owned).collect()
 }
 
