@@ -7,5 +7,6 @@ pub mod client;
 pub mod endpoint;
 pub mod metrics;
 pub mod outlet;
+pub mod proxy;
 pub mod session;
 pub mod socket;

@@ -29,12 +29,38 @@ pub struct Assembled {
     pub rises: Vec<Vec<u32>>,
     /// Each server's `close`, by backend and place.
     pub closes: HashMap<(usize, usize), Wishes>,
-    /// Each backend's number in the statistics (`id`), and each frontend's.
-    pub backend_ids: Vec<u32>,
-    /// See above.
-    pub frontend_ids: Vec<u32>,
-    /// Each server's number in the statistics, by backend and place.
-    pub server_ids: Vec<Vec<u32>>,
+    /// The numbers and names that statistics show.
+    pub numbers: Numbers,
+}
+
+/// The numbers and names of a configuration's proxies that statistics show.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    /// Each frontend's `id`.
+    pub frontends: Vec<u32>,
+    /// Each backend's `id`.
+    pub backends: Vec<u32>,
+    /// Each server's `id`, `rise` and `fall`, by backend and place.
+    pub servers: Vec<Vec<(u32, u32, u32)>>,
+    /// Each backend's `fullconn`: without one, a tenth of what its frontends let in.
+    pub fullconns: Vec<u32>,
+    /// Each backend's `balance`, by its name.
+    pub algorithms: Vec<&'static str>,
+}
+
+impl Numbers {
+    /// A server's `id`.
+    #[must_use]
+    pub fn server(&self, (backend, server): (usize, usize)) -> u32 {
+        self.servers.get(backend).and_then(|list| list.get(server)).map_or(0, |numbers| numbers.0)
+    }
+
+    /// A server's `rise` and `fall`.
+    #[must_use]
+    pub fn rise_and_fall(&self, (backend, server): (usize, usize)) -> (u32, u32) {
+        let numbers = self.servers.get(backend).and_then(|list| list.get(server));
+        numbers.map_or((2, 3), |numbers| (numbers.1, numbers.2))
+    }
 }
 
 /// Makes the pages that a proxy serves itself.
@@ -60,9 +86,13 @@ pub fn assemble(
         checks: Vec::new(),
         rises: Vec::new(),
         closes: HashMap::new(),
-        backend_ids: backends.iter().map(|proxy| proxy.id).collect(),
-        frontend_ids: fronts.iter().map(|proxy| proxy.id).collect(),
-        server_ids: Vec::new(),
+        numbers: Numbers {
+            frontends: fronts.iter().map(|proxy| proxy.id).collect(),
+            backends: backends.iter().map(|proxy| proxy.id).collect(),
+            servers: Vec::new(),
+            fullconns: backends.iter().map(|proxy| fullconn(config, &fronts, proxy)).collect(),
+            algorithms: backends.iter().map(|proxy| algorithm_name(proxy)).collect(),
+        },
     };
     for (place, proxy) in backends.iter().enumerate() {
         builder.backend(place, proxy, &mut assembled);
@@ -72,6 +102,29 @@ pub fn assemble(
         assembled.settings.frontends.push(frontend);
     }
     assembled
+}
+
+fn fullconn(config: &Config, fronts: &[&Proxy], backend: &Proxy) -> u32 {
+    let global = config.global.maxconn.unwrap_or(0);
+    let users = fronts.iter().filter(|front| {
+        front.backends().any(|name| name == backend.name)
+            || (front.name == backend.name && backend.kind == Kind::Listen)
+    });
+    let all: u32 = users.map(|front| front.settings.maxconn.unwrap_or(global)).sum();
+    backend.settings.fullconn.unwrap_or(all.div_ceil(10))
+}
+
+fn algorithm_name(backend: &Proxy) -> &'static str {
+    match backend.settings.balance {
+        Balance::RoundRobin => "roundrobin",
+        Balance::StaticRoundRobin => "static-rr",
+        Balance::LeastConn => "leastconn",
+        Balance::First => "first",
+        Balance::Source => "source",
+        Balance::Uri { .. } => "uri",
+        Balance::Header { .. } => "hdr",
+        Balance::Random { .. } => "random",
+    }
 }
 
 fn global(config: &Config) -> settings::Global {
@@ -233,7 +286,7 @@ impl Builder<'_> {
             let Some(told) = self.server(server) else { continue };
             let at = (place, backend.servers.len());
             backend.servers.push(told);
-            ids.push(server.id);
+            ids.push((server.id, server.settings.rise, server.settings.fall));
             rises.push(server.settings.rise);
             if server.settings.check {
                 to.checks.push(self.plan(at, proxy, server));
@@ -243,7 +296,7 @@ impl Builder<'_> {
             }
         }
         to.settings.backends.push(backend);
-        to.server_ids.push(ids);
+        to.numbers.servers.push(ids);
         to.rises.push(rises);
     }
 

@@ -458,7 +458,7 @@ fn text(out: &mut Vec<u8>, flags: Flags, text: &[u8]) {
 }
 
 /// `06/Feb/2009:12:14:14`, with `.655` if wanted.
-pub(super) fn date(out: &mut Vec<u8>, at: SystemTime, zone: &TimeZone, format: &str, millis: bool) {
+pub fn date(out: &mut Vec<u8>, at: SystemTime, zone: &TimeZone, format: &str, millis: bool) {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     let stamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);

@@ -1,0 +1,234 @@
+//! HAProxy's commands for the proxy: statistics, and what may be changed while it runs.
+
+mod columns;
+mod fields;
+mod info;
+mod rows;
+mod sessions;
+mod set;
+mod show;
+
+use crate::assemble::Numbers;
+use crate::config::model::AccessLevel;
+use crate::http::engine::Engine;
+use crate::http::health::board::Board;
+use crate::http::live::{Backend, Proxies, Server};
+use crate::http::syslog::Logger;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+/// What the commands act on.
+#[derive(Debug)]
+pub struct Control {
+    engine: Arc<Engine>,
+    logger: Arc<Logger>,
+    /// What a reload replaces.
+    of_config: Mutex<OfConfig>,
+    started: Instant,
+    started_at: SystemTime,
+}
+
+/// What belongs to one configuration.
+#[derive(Debug, Clone)]
+pub struct OfConfig {
+    /// Where the checks' results stand.
+    pub board: Arc<Board>,
+    /// The proxies' and servers' numbers.
+    pub numbers: Arc<Numbers>,
+}
+
+/// Everything at one moment.
+struct Scene {
+    proxies: Arc<Proxies>,
+    board: Arc<Board>,
+    numbers: Arc<Numbers>,
+}
+
+/// The commands, with who may say them and what `help` says of them.
+const COMMANDS: &[(&str, AccessLevel, &str)] = &[
+    (
+        "clear counters",
+        AccessLevel::Operator,
+        "clear counters [all]                    : clear max statistics counters (or all counters)",
+    ),
+    (
+        "disable frontend",
+        AccessLevel::Admin,
+        "disable frontend <frontend>             : temporarily disable specific frontend",
+    ),
+    (
+        "disable server",
+        AccessLevel::Admin,
+        "disable server <bk>/<srv>               : disable a server for maintenance",
+    ),
+    (
+        "enable frontend",
+        AccessLevel::Admin,
+        "enable frontend <frontend>              : re-enable specific frontend",
+    ),
+    (
+        "enable server",
+        AccessLevel::Admin,
+        "enable server <bk>/<srv>                : enable a disabled server",
+    ),
+    (
+        "get weight",
+        AccessLevel::User,
+        "get weight <bk>/<srv>                   : report a server's current weight",
+    ),
+    (
+        "set maxconn frontend",
+        AccessLevel::Admin,
+        "set maxconn frontend <frontend> <value> : change a frontend's maxconn setting",
+    ),
+    (
+        "set maxconn server",
+        AccessLevel::Admin,
+        "set maxconn server <bk>/<srv> <value>   : change a server's maxconn setting",
+    ),
+    ("set server", AccessLevel::Admin, "set server <bk>/<srv> addr|health|state|weight <value>"),
+    (
+        "set weight",
+        AccessLevel::Admin,
+        "set weight <bk>/<srv> <value>           : change a server's weight",
+    ),
+    (
+        "show backend",
+        AccessLevel::User,
+        "show backend                            : list backends in the current running config",
+    ),
+    (
+        "show errors",
+        AccessLevel::Operator,
+        "show errors [<px>] [request|response]   : report last request and/or response errors for each proxy",
+    ),
+    (
+        "show servers state",
+        AccessLevel::User,
+        "show servers state [<backend>]          : dump volatile server information (all or for a single backend)",
+    ),
+    (
+        "show sess",
+        AccessLevel::Operator,
+        "show sess                               : report the list of current sessions",
+    ),
+    (
+        "show stat",
+        AccessLevel::User,
+        "show stat [json|no-maint|typed|up]* [<px> <type> <sv>]: report counters for each proxy and server",
+    ),
+    (
+        "shutdown session",
+        AccessLevel::Admin,
+        "shutdown session <id>                   : kill a specific session",
+    ),
+    (
+        "shutdown sessions server",
+        AccessLevel::Admin,
+        "shutdown sessions server <bk>/<srv>     : kill sessions on a server",
+    ),
+];
+
+impl Control {
+    /// The commands of a running engine.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, logger: Arc<Logger>, of_config: OfConfig) -> Self {
+        Self {
+            engine,
+            logger,
+            of_config: Mutex::new(of_config),
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+        }
+    }
+
+    /// A reload has put another configuration in place.
+    pub fn reloaded(&self, of_config: OfConfig) {
+        *self.of_config.lock().unwrap_or_else(PoisonError::into_inner) = of_config;
+    }
+
+    fn scene(&self) -> Scene {
+        let of_config = self.of_config.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Scene { proxies: self.engine.proxies(), board: of_config.board, numbers: of_config.numbers }
+    }
+
+    /// The lines of `help`.
+    #[must_use]
+    pub fn help(level: AccessLevel) -> String {
+        let allowed = COMMANDS.iter().filter(|command| command.1 <= level);
+        allowed.map(|command| format!("  {}\n", command.2)).collect()
+    }
+
+    /// Carries a command out; `None` if it is none of the proxy's.
+    pub async fn command(&self, words: &[String], level: AccessLevel) -> Option<String> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let begins = |name: &str| {
+            let mut given = words.iter();
+            name.split(' ').all(|part| given.next().is_some_and(|word| *word == part))
+        };
+        // The longest name that fits: "shutdown sessions server" is no "shutdown session".
+        let found = COMMANDS.iter().filter(|command| begins(command.0));
+        let (name, least, _) = found.max_by_key(|command| command.0.len())?;
+        if level < *least {
+            return Some("Permission denied\n".to_owned());
+        }
+        let rest = &words[name.split(' ').count()..];
+        let scene = self.scene();
+        Some(match *name {
+            "show stat" => show::stat(&scene, rest),
+            "show backend" => show::backends(&scene),
+            "show servers state" => show::servers_state(&scene, rest),
+            "show errors" => sessions::errors(&scene, rest),
+            "show sess" => sessions::list(self.engine.sessions().await),
+            "shutdown session" => sessions::kill(&self.engine, rest).await,
+            "clear counters" => set::clear(&scene, rest),
+            "disable frontend" => set::frontend(&scene, rest, false),
+            "enable frontend" => set::frontend(&scene, rest, true),
+            "disable server" => set::server(&scene, rest.first(), &["state", "maint"]),
+            "enable server" => set::server(&scene, rest.first(), &["state", "ready"]),
+            "set server" => set::server(&scene, rest.first(), rest.get(1..).unwrap_or_default()),
+            "set weight" => {
+                let value = rest.get(1).copied().unwrap_or_default();
+                set::server(&scene, rest.first(), &["weight", value])
+            }
+            "get weight" => set::weight(&scene, rest),
+            "set maxconn frontend" => set::maxconn_frontend(&scene, rest),
+            "set maxconn server" => set::maxconn_server(&scene, rest),
+            _ => {
+                let text = set::shutdown_sessions(&scene, rest);
+                self.engine.look();
+                text
+            }
+        })
+    }
+
+    /// HAProxy's `show info`; in the plain form, to be followed by the observer's own lines.
+    #[must_use]
+    pub fn info(&self, words: &[&str]) -> String {
+        info::show(self, &self.scene(), words)
+    }
+
+    /// The statistics as the page shows them.
+    #[must_use]
+    pub fn table(&self, csv: bool) -> String {
+        if csv { show::stat(&self.scene(), &[]) } else { show::html(&self.scene()) }
+    }
+}
+
+impl Scene {
+    /// The backend and server that `BACKEND/SERVER` names.
+    fn server(&self, name: Option<&&str>) -> Result<(&Arc<Backend>, &Arc<Server>), String> {
+        let name = name.copied().unwrap_or_default();
+        let Some((backend, server)) = name.split_once('/') else {
+            return Err("Require 'backend/server'.\n".to_owned());
+        };
+        let Some(backend) = self.proxies.backend(backend) else {
+            return Err("No such backend.\n".to_owned());
+        };
+        let server = backend.server(server).ok_or("No such server.\n")?;
+        Ok((backend, server))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! HAProxy's `show info`.
+
+use super::fields::FIELDS;
+use super::rows::Value;
+use super::show::{tags_in_json, value_in_json};
+use super::{Control, Scene};
+use crate::http::counters::Count;
+use std::fmt::Write;
+use std::time::SystemTime;
+
+/// `show info [typed|json]`.
+pub(super) fn show(control: &Control, scene: &Scene, words: &[&str]) -> String {
+    let values: Vec<(&(u32, &str, &str, &str), Value)> =
+        FIELDS.iter().map(|field| (field, value(control, scene, field.1))).collect();
+    if words.contains(&"json") {
+        let list: Vec<serde_json::Value> = values
+            .iter()
+            .map(|((position, name, tags, kind), value)| {
+                serde_json::json!({
+                    "field": { "pos": position, "name": name },
+                    "processNum": 1,
+                    "tags": tags_in_json(tags),
+                    "value": { "type": kind, "value": value_in_json(value) },
+                })
+            })
+            .collect();
+        let mut text = serde_json::to_string(&list).unwrap_or_default();
+        text.push('\n');
+        return text;
+    }
+    let mut out = String::new();
+    for ((position, name, tags, kind), value) in values {
+        // Writing to a String does not fail.
+        let _ = if words.contains(&"typed") {
+            writeln!(out, "{position}.{name}.1:{tags}:{kind}:{value}")
+        } else {
+            writeln!(out, "{name}: {value}")
+        };
+    }
+    out
+}
+
+fn value(control: &Control, scene: &Scene, name: &str) -> Value {
+    let proxies = &scene.proxies;
+    let text = |text: String| Value::Text(text);
+    let over_frontends = |count: Count| -> u64 {
+        proxies.frontends.iter().map(|frontend| frontend.counters.total(count)).sum()
+    };
+    let uptime = control.started.elapsed().as_secs();
+    let number = match name {
+        "Name" => return text("teardown".to_owned()),
+        "Version" | "Build info" => return text(env!("CARGO_PKG_VERSION").to_owned()),
+        "Release_date" => return text("-".to_owned()),
+        "Uptime" => {
+            let (days, hours) = (uptime / 86_400, uptime / 3_600 % 24);
+            let (minutes, seconds) = (uptime / 60 % 60, uptime % 60);
+            return text(format!("{days}d {hours}h{minutes:02}m{seconds:02}s"));
+        }
+        "node" => {
+            return text(crate::http::logline::Surroundings::here().host);
+        }
+        "Nbproc" | "Process_num" => 1,
+        "Nbthread" => u64::try_from(proxies.shards - 1).unwrap_or_default(),
+        "Pid" => std::process::id().into(),
+        "Uptime_sec" => uptime,
+        "Ulimit-n" | "Maxsock" => {
+            rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(0)
+        }
+        "Maxconn" | "Hard_maxconn" => proxies.global.maxconn.unwrap_or(0).into(),
+        "CurrConns" => proxies.connections.now().into(),
+        "CumConns" => over_frontends(Count::Connections),
+        "CumReq" => over_frontends(Count::Requests),
+        "ConnRate" | "SessRate" => {
+            proxies.frontends.iter().map(|f| u64::from(f.session_rate.last())).sum()
+        }
+        "MaxConnRate" | "MaxSessRate" => {
+            proxies.frontends.iter().map(|f| u64::from(f.session_rate.max())).max().unwrap_or(0)
+        }
+        "Listeners" => {
+            let binds = proxies.frontends.iter().map(|frontend| frontend.settings.binds.len());
+            u64::try_from(binds.sum::<usize>()).unwrap_or_default()
+        }
+        "Jobs" => proxies.connections.now().into(),
+        "DroppedLogs" => control.logger.dropped(),
+        "TotalBytesOut" => over_frontends(Count::BytesOut),
+        "Start_time_sec" => control
+            .started_at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
+        // There is nothing of the kind here, so there is none of it.
+        _ => 0,
+    };
+    Value::Number(number)
+}

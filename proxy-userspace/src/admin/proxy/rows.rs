@@ -1,0 +1,342 @@
+//! One line of the statistics: a frontend's, a server's, a backend's.
+
+use super::Scene;
+use super::columns::COLUMNS;
+use crate::http::counters::{Count, Counters};
+use crate::http::health::attempt::Status;
+use crate::http::health::board::Standing;
+use crate::http::live::{Admin, Backend, Frontend, Server};
+use crate::http::settings::{Mode, ServerAddress};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A value of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Text(String),
+    Number(u64),
+    /// "Never" is -1.
+    Signed(i64),
+}
+
+/// What a line is about; HAProxy's letters and numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Object {
+    Frontend,
+    Backend,
+    Server,
+}
+
+/// A line: a value for each of [`COLUMNS`], or none.
+pub(super) struct Row {
+    pub(super) object: Object,
+    /// The proxy's number.
+    pub(super) proxy: u32,
+    /// The server's, 0 for others.
+    pub(super) server: u32,
+    pub(super) values: Vec<Option<Value>>,
+}
+
+impl Row {
+    fn new(object: Object, proxy: u32, server: u32) -> Self {
+        Self { object, proxy, server, values: vec![None; COLUMNS.len()] }
+    }
+
+    fn set(&mut self, name: &str, value: Value) {
+        if let Some(index) = COLUMNS.iter().position(|column| column.name == name) {
+            self.values[index] = Some(value);
+        }
+    }
+
+    fn text(&mut self, name: &str, text: impl Into<String>) {
+        self.set(name, Value::Text(text.into()));
+    }
+
+    fn number(&mut self, name: &str, number: impl Into<u64>) {
+        self.set(name, Value::Number(number.into()));
+    }
+
+    /// The value of a column, as text.
+    pub(super) fn get(&self, name: &str) -> String {
+        let index = COLUMNS.iter().position(|column| column.name == name);
+        let value = index.and_then(|index| self.values[index].as_ref());
+        value.map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn counts(&mut self, counters: &Counters, list: &[(&str, Count)]) {
+        for &(name, count) in list {
+            self.number(name, counters.total(count));
+        }
+    }
+
+    fn zeros(&mut self, names: &[&str]) {
+        for name in names {
+            self.number(name, 0_u32);
+        }
+    }
+
+    fn begin(&mut self, proxy: &str, name: &str, kind: u32, mode: Mode) {
+        self.text("pxname", proxy);
+        self.text("svname", name);
+        self.number("pid", 1_u32);
+        self.number("iid", self.proxy);
+        self.number("sid", self.server);
+        self.number("type", kind);
+        self.text("mode", if mode == Mode::Http { "http" } else { "tcp" });
+        // What HAProxy's own modules count; there is no such module here.
+        let has_no_module = |name: &str| match self.object {
+            Object::Server => name.starts_with("ssl_"),
+            _ => ["ssl_", "h1_", "h2_"].iter().any(|module| name.starts_with(module)),
+        };
+        let names: Vec<&str> =
+            COLUMNS.iter().map(|column| column.name).filter(|name| has_no_module(name)).collect();
+        self.zeros(&names);
+    }
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => out.write_str(text),
+            Self::Number(number) => number.fmt(out),
+            Self::Signed(number) => number.fmt(out),
+        }
+    }
+}
+
+const RESPONSES: [(&str, Count); 6] = [
+    ("hrsp_1xx", Count::Responses1),
+    ("hrsp_2xx", Count::Responses2),
+    ("hrsp_3xx", Count::Responses3),
+    ("hrsp_4xx", Count::Responses4),
+    ("hrsp_5xx", Count::Responses5),
+    ("hrsp_other", Count::Responses0),
+];
+
+pub(super) fn frontend(scene: &Scene, frontend: &Frontend) -> Row {
+    let settings = &frontend.settings;
+    let number = scene.numbers.frontends.get(frontend.index).copied().unwrap_or_default();
+    let mut row = Row::new(Object::Frontend, number, 0);
+    row.begin(&settings.name, "FRONTEND", 0, settings.mode);
+    row.number("scur", frontend.sessions.now());
+    row.number("smax", frontend.sessions.max());
+    let own = frontend.maxconn.load(Relaxed);
+    let limit = if own > 0 { own } else { scene.proxies.global.maxconn.unwrap_or(0) };
+    row.number("slim", limit);
+    row.counts(
+        &frontend.counters,
+        &[
+            ("stot", Count::Sessions),
+            ("bin", Count::BytesIn),
+            ("bout", Count::BytesOut),
+            ("dreq", Count::DeniedRequests),
+            ("dresp", Count::DeniedResponses),
+            ("ereq", Count::RequestErrors),
+            ("conn_tot", Count::Connections),
+            ("dcon", Count::DeniedConnections),
+            ("wrew", Count::RewriteErrors),
+            ("eint", Count::InternalErrors),
+            ("req_tot", Count::Requests),
+        ],
+    );
+    row.text("status", if frontend.enabled.load(Relaxed) { "OPEN" } else { "STOP" });
+    for name in ["rate", "conn_rate"] {
+        row.number(name, frontend.session_rate.last());
+    }
+    for name in ["rate_max", "conn_rate_max"] {
+        row.number(name, frontend.session_rate.max());
+    }
+    row.number("req_rate", frontend.request_rate.last());
+    row.number("req_rate_max", frontend.request_rate.max());
+    row.zeros(&["rate_lim", "comp_in", "comp_out", "comp_byp", "comp_rsp", "dses"]);
+    if settings.mode == Mode::Http {
+        row.counts(&frontend.counters, &RESPONSES);
+        row.counts(&frontend.counters, &[("intercepted", Count::Intercepted)]);
+        row.zeros(&["cache_lookups", "cache_hits"]);
+    }
+    row
+}
+
+/// What servers and backends have in common.
+const SERVED: [(&str, Count); 13] = [
+    ("stot", Count::Sessions),
+    ("bin", Count::BytesIn),
+    ("bout", Count::BytesOut),
+    ("dresp", Count::DeniedResponses),
+    ("econ", Count::ConnectErrors),
+    ("eresp", Count::ResponseErrors),
+    ("wretr", Count::Retries),
+    ("wredis", Count::Redispatches),
+    ("lbtot", Count::Selected),
+    ("cli_abrt", Count::ClientAborts),
+    ("srv_abrt", Count::ServerAborts),
+    ("wrew", Count::RewriteErrors),
+    ("eint", Count::InternalErrors),
+];
+
+fn served(row: &mut Row, counters: &Counters, mode: Mode, last_session: Option<u64>) {
+    row.counts(counters, &SERVED);
+    row.counts(counters, &[("connect", Count::Opened), ("reuse", Count::Reused)]);
+    if mode == Mode::Http {
+        row.counts(counters, &RESPONSES);
+        row.counts(counters, &[("req_tot", Count::Requests)]);
+    }
+    let timed = counters.total(Count::Timed).max(1);
+    for (name, count) in [
+        ("qtime", Count::QueueTime),
+        ("ctime", Count::ConnectTime),
+        ("rtime", Count::ResponseTime),
+        ("ttime", Count::TotalTime),
+    ] {
+        row.number(name, counters.total(count) / timed);
+    }
+    row.zeros(&["qtime_max", "ctime_max", "rtime_max", "ttime_max"]);
+    let last = last_session.map_or(-1, |seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
+    row.set("lastsess", Value::Signed(last));
+}
+
+/// Seconds since a server's last session.
+fn last_session(scene: &Scene, server: &Server) -> Option<u64> {
+    let at = server.last_session.load(Relaxed);
+    (at > 0).then(|| scene.proxies.since.elapsed().as_secs().saturating_sub(at))
+}
+
+pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
+    let at = (backend.index, server.index);
+    let settings = &server.settings;
+    let proxy = scene.numbers.backends.get(at.0).copied().unwrap_or_default();
+    let mut row = Row::new(Object::Server, proxy, scene.numbers.server(at));
+    row.begin(&backend.settings.name, &settings.name, 2, backend.settings.mode);
+    row.number("qcur", server.queue.len());
+    row.number("qmax", server.queue.max());
+    row.number("scur", server.sessions.now());
+    row.number("smax", server.sessions.max());
+    let limit = server.maxconn.load(Relaxed);
+    if limit > 0 {
+        row.number("slim", limit);
+    }
+    if settings.maxqueue > 0 {
+        row.number("qlimit", settings.maxqueue);
+    }
+    served(&mut row, &server.counters, backend.settings.mode, last_session(scene, server));
+    row.number("weight", server.weight());
+    row.number("uweight", server.weight());
+    row.number("act", u32::from(!settings.backup));
+    row.number("bck", u32::from(settings.backup));
+    row.number("rate", server.session_rate.last());
+    row.number("rate_max", server.session_rate.max());
+    row.text("addr", address(server));
+    row.number("srv_icur", server.idle.now());
+    if let Some(most) = settings.pool_max_conn {
+        row.number("src_ilim", most);
+    }
+    row.number("idle_conn_cur", server.idle.now());
+    row.number("used_conn_cur", server.sessions.now());
+    row.number("need_conn_est", server.sessions.max());
+    row.zeros(&["safe_conn_cur"]);
+    row.number("lastchg", server.changed().elapsed().as_secs());
+    let standing = scene.board.get(at).filter(|_| settings.checked);
+    row.text("status", status(scene, at, server, standing.as_ref()));
+    if let Some(standing) = standing.filter(|_| server.admin() != Admin::Maintenance) {
+        checked(&mut row, scene, at, &standing);
+    }
+    row
+}
+
+fn checked(row: &mut Row, scene: &Scene, at: (usize, usize), standing: &Standing) {
+    let (rise, fall) = scene.numbers.rise_and_fall(at);
+    row.number("chkfail", standing.failed);
+    row.number("chkdown", standing.ups.downs);
+    row.number("downtime", standing.ups.total_downtime().as_secs());
+    row.number("hanafail", 0_u32);
+    row.text("check_status", standing.status.as_str());
+    if standing.code > 0 {
+        row.number("check_code", standing.code);
+    }
+    if standing.status != Status::Unknown {
+        let took = u64::try_from(standing.took.as_millis()).unwrap_or(u64::MAX);
+        row.number("check_duration", took);
+    }
+    row.text("last_chk", standing.info.as_str());
+    row.text("check_desc", standing.status.description());
+    row.number("check_rise", rise);
+    row.number("check_fall", fall);
+    row.number("check_health", standing.health);
+}
+
+/// HAProxy's words: `UP`, `UP 1/3` on its way down, `DOWN 1/2` on its way up, and so on.
+pub(super) fn status(
+    scene: &Scene,
+    at: (usize, usize),
+    server: &Server,
+    standing: Option<&Standing>,
+) -> String {
+    match server.admin() {
+        Admin::Maintenance => return "MAINT".to_owned(),
+        Admin::Drain if server.is_up() => return "DRAIN".to_owned(),
+        _ => {}
+    }
+    let Some(standing) = standing else { return "no check".to_owned() };
+    let (rise, fall) = scene.numbers.rise_and_fall(at);
+    let health = standing.health;
+    if health == 0 {
+        "DOWN".to_owned()
+    } else if health < rise {
+        format!("DOWN {health}/{rise}")
+    } else if server.weight() == 0 {
+        "DRAIN".to_owned()
+    } else if standing.conditional {
+        "NOLB".to_owned()
+    } else if health + 1 < rise + fall {
+        format!("UP {}/{fall}", health + 1 - rise)
+    } else {
+        "UP".to_owned()
+    }
+}
+
+fn address(server: &Server) -> String {
+    match server.address() {
+        ServerAddress::Inet(address) => address.to_string(),
+        ServerAddress::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+pub(super) fn backend(scene: &Scene, backend: &Backend) -> Row {
+    let settings = &backend.settings;
+    let number = scene.numbers.backends.get(backend.index).copied().unwrap_or_default();
+    let mut row = Row::new(Object::Backend, number, 0);
+    row.begin(&settings.name, "BACKEND", 1, settings.mode);
+    row.number("qcur", backend.queue.len());
+    row.number("qmax", backend.queue.max());
+    row.number("scur", backend.sessions.now());
+    row.number("smax", backend.sessions.max());
+    row.number("slim", scene.numbers.fullconns.get(backend.index).copied().unwrap_or_default());
+    let last = backend.servers.iter().filter_map(|server| last_session(scene, server)).min();
+    served(&mut row, &backend.counters, settings.mode, last);
+    row.counts(&backend.counters, &[("dreq", Count::DeniedRequests)]);
+    row.number("rate", backend.session_rate.last());
+    row.number("rate_max", backend.session_rate.max());
+    row.zeros(&["comp_in", "comp_out", "comp_byp", "comp_rsp"]);
+    if settings.mode == Mode::Http {
+        row.zeros(&["cache_lookups", "cache_hits"]);
+    }
+    row.text("algo", scene.numbers.algorithms.get(backend.index).map_or("", |name| name));
+    let usable =
+        |backup| backend.servers.iter().filter(move |s| s.settings.backup == backup && s.usable());
+    let in_use: Vec<_> =
+        if backend.on_backups() { usable(true).take(1).collect() } else { usable(false).collect() };
+    let weight: u32 = in_use.iter().map(|server| server.weight()).sum();
+    row.number("weight", weight);
+    row.number("uweight", weight);
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    row.number("act", count(usable(false).count()));
+    row.number("bck", count(usable(true).count()));
+    let up = !in_use.is_empty() || backend.servers.is_empty();
+    row.text("status", if up { "UP" } else { "DOWN" });
+    if let Some(ups) = scene.board.backend(backend.index) {
+        row.number("chkdown", ups.downs);
+        row.number("lastchg", ups.since.elapsed().as_secs());
+        row.number("downtime", ups.total_downtime().as_secs());
+    }
+    row.zeros(&["agg_server_status", "agg_server_check_status", "agg_check_status"]);
+    row
+}

@@ -1,0 +1,229 @@
+//! What may be changed while the proxy runs.
+
+use super::Scene;
+use crate::http::counters::{Count, Counters};
+use crate::http::live::{Admin, Server};
+use crate::http::settings::ServerAddress;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// `set server <b>/<s> state|weight|addr|health ...`. An empty answer is a good one, as in HAProxy.
+pub(super) fn server(scene: &Scene, name: Option<&&str>, words: &[&str]) -> String {
+    const USAGE: &str = "usage: set server <backend>/<server> addr | health | state | weight\n";
+    let (backend, server) = match scene.server(name) {
+        Ok(found) => found,
+        Err(why) => return why,
+    };
+    let at = (backend.index, server.index);
+    let value = words.get(1).copied().unwrap_or_default();
+    match words.first().copied() {
+        Some("state") => {
+            let admin = match value {
+                "ready" => Admin::Ready,
+                "drain" => Admin::Drain,
+                "maint" => Admin::Maintenance,
+                _ => {
+                    return "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n"
+                        .to_owned();
+                }
+            };
+            server.set_admin(admin);
+            String::new()
+        }
+        Some("weight") => set_weight(server, value),
+        Some("addr") => address(server, words),
+        Some("health") => {
+            let (rise, fall) = scene.numbers.rise_and_fall(at);
+            match value {
+                "up" => {
+                    scene.board.set_health(at, rise + fall - 1);
+                    server.set_up(true);
+                    scene.board.went(at, true, backend);
+                }
+                "down" => {
+                    scene.board.set_health(at, 0);
+                    server.set_up(false);
+                    scene.board.went(at, false, backend);
+                }
+                "stopping" => server.set_admin(Admin::Drain),
+                _ => {
+                    return "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n"
+                        .to_owned();
+                }
+            }
+            String::new()
+        }
+        Some(
+            other @ ("agent" | "agent-addr" | "agent-port" | "agent-send" | "check-addr"
+            | "check-port" | "fqdn" | "ssl"),
+        ) => {
+            format!("'set server ... {other}' is HAProxy's; teardown has not got it.\n")
+        }
+        _ => USAGE.to_owned(),
+    }
+}
+
+fn set_weight(server: &Server, value: &str) -> String {
+    let weight = match value.strip_suffix('%') {
+        Some(percent) => match percent.parse::<u32>() {
+            Ok(percent @ 0..=256) => (server.settings.weight * percent).div_ceil(100),
+            _ => {
+                return "Relative weight must be positive, at most 256%.\n".to_owned();
+            }
+        },
+        None => match value.parse::<u32>() {
+            Ok(weight) => weight,
+            Err(_) => return "Require <weight> or <weight%>.\n".to_owned(),
+        },
+    };
+    if weight > 256 {
+        return "Absolute weight can only be between 0 and 256 inclusive.\n".to_owned();
+    }
+    server.set_weight(weight);
+    String::new()
+}
+
+fn address(server: &Server, words: &[&str]) -> String {
+    let Some(Ok(ip)) = words.get(1).map(|text| text.parse::<IpAddr>()) else {
+        return "set server <b>/<s> addr requires an address and optionally a port.\n".to_owned();
+    };
+    let ServerAddress::Inet(old) = server.address() else {
+        return "The server's address is a Unix socket's and stays.\n".to_owned();
+    };
+    let port = match words.get(2..) {
+        None | Some([]) => old.port(),
+        Some(["port", port]) => match port.parse() {
+            Ok(port) => port,
+            Err(_) => return format!("'{port}' is not a port.\n"),
+        },
+        Some(_) => {
+            return "set server <b>/<s> addr requires an address and optionally 'port' and a port.\n"
+                .to_owned();
+        }
+    };
+    let new = SocketAddr::new(ip, port);
+    let ip_part = if old.ip() == new.ip() {
+        "no need to change the addr".to_owned()
+    } else {
+        format!("IP changed from '{}' to '{}'", old.ip(), new.ip())
+    };
+    let port_part = match words.len() > 2 {
+        false => String::new(),
+        true if old.port() == port => ", no need to change the port".to_owned(),
+        true => format!(", port changed from '{}' to '{port}'", old.port()),
+    };
+    if new != old {
+        server.set_address(new.into());
+    }
+    format!("{ip_part}{port_part} by 'stats socket command'\n")
+}
+
+/// `get weight <b>/<s>`.
+pub(super) fn weight(scene: &Scene, words: &[&str]) -> String {
+    match scene.server(words.first()) {
+        Ok((_, server)) => format!("{} (initial {})\n", server.weight(), server.settings.weight),
+        Err(why) => why,
+    }
+}
+
+/// `enable frontend` and `disable frontend`.
+pub(super) fn frontend(scene: &Scene, words: &[&str], enable: bool) -> String {
+    let Some(name) = words.first() else { return "A frontend name is expected.\n".to_owned() };
+    let Some(frontend) = scene.proxies.frontend(name) else {
+        return "No such frontend.\n".to_owned();
+    };
+    if frontend.enabled.swap(enable, Relaxed) == enable {
+        let state = if enable { "enabled" } else { "disabled" };
+        return format!("Frontend is already {state}.\n");
+    }
+    String::new()
+}
+
+/// `set maxconn frontend <frontend> <value>`.
+pub(super) fn maxconn_frontend(scene: &Scene, words: &[&str]) -> String {
+    let Some(name) = words.first() else { return "A frontend name is expected.\n".to_owned() };
+    let Some(frontend) = scene.proxies.frontend(name) else {
+        return "No such frontend.\n".to_owned();
+    };
+    match words.get(1).map(|value| value.parse()) {
+        Some(Ok(most)) => {
+            frontend.maxconn.store(most, Relaxed);
+            String::new()
+        }
+        _ => "Integer value expected.\n".to_owned(),
+    }
+}
+
+/// `set maxconn server <b>/<s> <value>`.
+pub(super) fn maxconn_server(scene: &Scene, words: &[&str]) -> String {
+    let (_, server) = match scene.server(words.first()) {
+        Ok(found) => found,
+        Err(why) => return why,
+    };
+    match words.get(1).map(|value| value.parse()) {
+        Some(Ok(most)) => {
+            server.maxconn.store(most, Relaxed);
+            String::new()
+        }
+        _ => "Require <maxconn>.\n".to_owned(),
+    }
+}
+
+/// `shutdown sessions server <b>/<s>`.
+pub(super) fn shutdown_sessions(scene: &Scene, words: &[&str]) -> String {
+    match scene.server(words.first()) {
+        Ok((_, server)) => {
+            server.shutdown_sessions();
+            String::new()
+        }
+        Err(why) => why,
+    }
+}
+
+/// `clear counters [all]`: the highest values, or everything.
+pub(super) fn clear(scene: &Scene, words: &[&str]) -> String {
+    let everything = words.first() == Some(&"all");
+    let counters = |counters: &Counters| {
+        if everything {
+            counters.clear();
+        }
+    };
+    for frontend in &scene.proxies.frontends {
+        counters(&frontend.counters);
+        frontend.sessions.clear();
+        frontend.session_rate.clear();
+        frontend.request_rate.clear();
+        resample(everything, &frontend.counters, &frontend.session_rate, Count::Sessions);
+        resample(everything, &frontend.counters, &frontend.request_rate, Count::Requests);
+    }
+    for backend in &scene.proxies.backends {
+        counters(&backend.counters);
+        backend.sessions.clear();
+        backend.queue.clear_max();
+        backend.session_rate.clear();
+        resample(everything, &backend.counters, &backend.session_rate, Count::Sessions);
+        for server in &backend.servers {
+            counters(&server.counters);
+            server.sessions.clear();
+            server.queue.clear_max();
+            server.session_rate.clear();
+            resample(everything, &server.counters, &server.session_rate, Count::Sessions);
+        }
+    }
+    if everything {
+        scene.board.clear();
+    }
+    String::new()
+}
+
+/// A rate is a difference of totals: after zeroing one, it begins anew.
+fn resample(
+    everything: bool,
+    counters: &Counters,
+    rate: &crate::http::counters::Rate,
+    count: Count,
+) {
+    if everything {
+        rate.sample(counters.total(count));
+    }
+}

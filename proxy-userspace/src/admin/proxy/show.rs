@@ -1,0 +1,371 @@
+//! `show stat`, `show backend`, `show servers state`, and the statistics page.
+
+use super::Scene;
+use super::columns::{COLUMNS, FIRST_OF_MODULES};
+use super::rows::{self, Object, Row, Value};
+use crate::http::health::attempt::Status;
+use crate::http::live::{Admin, Backend, Server};
+use crate::http::settings::ServerAddress;
+use std::fmt::Write;
+
+/// Every line, in the order of the proxies' numbers: frontend, servers, backend.
+fn all(scene: &Scene) -> Vec<Row> {
+    let mut groups: Vec<(u32, u8, Vec<Row>)> = Vec::new();
+    for frontend in &scene.proxies.frontends {
+        let row = rows::frontend(scene, frontend);
+        groups.push((row.proxy, 0, vec![row]));
+    }
+    for backend in &scene.proxies.backends {
+        let mut list: Vec<Row> =
+            backend.servers.iter().map(|server| rows::server(scene, backend, server)).collect();
+        let last = rows::backend(scene, backend);
+        let number = last.proxy;
+        list.push(last);
+        groups.push((number, 1, list));
+    }
+    groups.sort_by_key(|group| (group.0, group.1));
+    groups.into_iter().flat_map(|group| group.2).collect()
+}
+
+/// `show stat [<proxy> <types> <server>] [json|typed|no-maint|up]*`.
+pub(super) fn stat(scene: &Scene, words: &[&str]) -> String {
+    let mut list = all(scene);
+    let mut words = words.iter().copied().peekable();
+    if words.peek().is_some_and(|word| !["json", "typed", "no-maint", "up", "desc"].contains(word))
+    {
+        let proxy = words.next().unwrap_or("-1");
+        let types = words.next().and_then(|word| word.parse::<i32>().ok()).unwrap_or(-1);
+        let server = words.next().and_then(|word| word.parse::<i64>().ok()).unwrap_or(-1);
+        list.retain(|row| {
+            let of_proxy = match proxy.parse::<i64>() {
+                Ok(-1) => true,
+                Ok(number) => i64::from(row.proxy) == number,
+                Err(_) => row.get("pxname") == proxy,
+            };
+            let bit = match row.object {
+                Object::Frontend => 1,
+                Object::Backend => 2,
+                Object::Server => 4,
+            };
+            let of_server =
+                server == -1 || row.object != Object::Server || i64::from(row.server) == server;
+            of_proxy && (types == -1 || types & bit != 0) && of_server
+        });
+    }
+    let flags: Vec<&str> = words.collect();
+    if flags.contains(&"no-maint") {
+        list.retain(|row| !row.get("status").starts_with("MAINT"));
+    }
+    if flags.contains(&"up") {
+        list.retain(|row| {
+            let status = row.get("status");
+            row.object != Object::Server || status.starts_with("UP") || status == "no check"
+        });
+    }
+    if flags.contains(&"json") {
+        json(&list)
+    } else if flags.contains(&"typed") {
+        typed(&list)
+    } else {
+        csv(&list)
+    }
+}
+
+fn csv(list: &[Row]) -> String {
+    let mut out = String::from("# ");
+    for column in COLUMNS {
+        if column.name == FIRST_OF_MODULES {
+            out.push_str("-,");
+        }
+        out.push_str(column.name);
+        out.push(',');
+    }
+    out.push('\n');
+    for row in list {
+        for (column, value) in COLUMNS.iter().zip(&row.values) {
+            if column.name == FIRST_OF_MODULES {
+                out.push_str("-,");
+            }
+            if let Some(value) = value {
+                quoted(&mut out, &value.to_string());
+            }
+            out.push(',');
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// A CSV field, quoted where it must be (RFC 4180).
+fn quoted(out: &mut String, text: &str) {
+    if text.contains([',', '"', '\n']) {
+        out.push('"');
+        out.push_str(&text.replace('"', "\"\""));
+        out.push('"');
+    } else {
+        out.push_str(text);
+    }
+}
+
+/// The type of a value, which for "never" is not the column's.
+fn kind(value: &Value, column: &'static str) -> &'static str {
+    match value {
+        Value::Signed(_) => "s32",
+        Value::Text(_) => "str",
+        Value::Number(_) if column == "str" => "u64",
+        Value::Number(_) => column,
+    }
+}
+
+fn tags(row: &Row, name: &str, tags: &'static str) -> &'static str {
+    match (row.object, name) {
+        (Object::Backend, "act" | "bck" | "rate" | "rate_max") => "MGP",
+        _ => tags,
+    }
+}
+
+fn typed(list: &[Row]) -> String {
+    let mut out = String::new();
+    for row in list {
+        let letter = match row.object {
+            Object::Frontend => 'F',
+            Object::Backend => 'B',
+            Object::Server => 'S',
+        };
+        for (position, (column, value)) in COLUMNS.iter().zip(&row.values).enumerate() {
+            let Some(value) = value else { continue };
+            // Writing to a String does not fail.
+            let _ = writeln!(
+                out,
+                "{letter}.{}.{}.{position}.{}.1:{}:{}:{value}",
+                row.proxy,
+                row.server,
+                column.name,
+                tags(row, column.name, column.tags),
+                kind(value, column.kind),
+            );
+        }
+        out.push('\n');
+    }
+    // An empty line stands between two; the last one is the session's own.
+    out.truncate(out.trim_end().len());
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out
+}
+
+/// The words for a tag's letters in JSON.
+pub(super) fn tags_in_json(tags: &str) -> serde_json::Value {
+    let mut letters = tags.chars();
+    let origin = match letters.next() {
+        Some('M') => "Metric",
+        Some('S') => "Status",
+        Some('K') => "Key",
+        Some('C') => "Config",
+        _ => "Product",
+    };
+    let nature = match letters.next() {
+        Some('A') => "Age",
+        Some('a') => "Avg",
+        Some('C') => "Counter",
+        Some('D') => "Duration",
+        Some('G') => "Gauge",
+        Some('L') => "Limit",
+        Some('M') => "Max",
+        Some('m') => "Min",
+        Some('N') => "Name",
+        Some('R') => "Rate",
+        _ => "Output",
+    };
+    let scope = match letters.next() {
+        Some('P') => "Process",
+        Some('C') => "Cluster",
+        _ => "Service",
+    };
+    serde_json::json!({ "origin": origin, "nature": nature, "scope": scope })
+}
+
+pub(super) fn value_in_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Text(text) => text.as_str().into(),
+        Value::Number(number) => (*number).into(),
+        Value::Signed(number) => (*number).into(),
+    }
+}
+
+fn json(list: &[Row]) -> String {
+    let rows: Vec<Vec<serde_json::Value>> = list
+        .iter()
+        .map(|row| {
+            let object = match row.object {
+                Object::Frontend => "Frontend",
+                Object::Backend => "Backend",
+                Object::Server => "Server",
+            };
+            let fields = COLUMNS.iter().zip(&row.values).enumerate();
+            fields
+                .filter_map(|(position, (column, value))| {
+                    let value = value.as_ref()?;
+                    Some(serde_json::json!({
+                        "objType": object,
+                        "proxyId": row.proxy,
+                        "id": row.server,
+                        "field": { "pos": position, "name": column.name },
+                        "processNum": 1,
+                        "tags": tags_in_json(tags(row, column.name, column.tags)),
+                        "value": {
+                            "type": kind(value, column.kind),
+                            "value": value_in_json(value),
+                        },
+                    }))
+                })
+                .collect()
+        })
+        .collect();
+    let mut text = serde_json::to_string(&rows).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// `show backend`.
+pub(super) fn backends(scene: &Scene) -> String {
+    let mut out = String::from("# name\n");
+    for backend in &scene.proxies.backends {
+        out.push_str(&backend.settings.name);
+        out.push('\n');
+    }
+    out
+}
+
+/// `show servers state [<backend>]`: version 1 of HAProxy's format.
+pub(super) fn servers_state(scene: &Scene, words: &[&str]) -> String {
+    let mut out = String::from(
+        "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight \
+         srv_iweight srv_time_since_last_change srv_check_status srv_check_result \
+         srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn \
+         srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr \
+         srv_agent_port\n",
+    );
+    if let Some(name) = words.first()
+        && scene.proxies.backend(name).is_none()
+    {
+        return "Can't find backend.\n".to_owned();
+    }
+    for backend in &scene.proxies.backends {
+        if words.first().is_some_and(|name| **name != backend.settings.name) {
+            continue;
+        }
+        for server in &backend.servers {
+            state(scene, backend, server, &mut out);
+        }
+    }
+    out
+}
+
+fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
+    let at = (backend.index, server.index);
+    let standing = scene.board.get(at).filter(|_| server.settings.checked);
+    let (ip, port) = match server.address() {
+        ServerAddress::Inet(address) => (address.ip().to_string(), address.port()),
+        ServerAddress::Unix(path) => (path.display().to_string(), 0),
+    };
+    // SRV_ST_STOPPED, SRV_ST_RUNNING, SRV_ST_STOPPING.
+    let operational = match server.admin() {
+        Admin::Maintenance => 0,
+        _ if !server.is_up() => 0,
+        Admin::Drain => 3,
+        Admin::Ready => 2,
+    };
+    // SRV_ADMF_FMAINT, SRV_ADMF_CMAINT with FMAINT for `disabled`, SRV_ADMF_FDRAIN.
+    let administrative = match server.admin() {
+        Admin::Ready => 0,
+        Admin::Drain => 8,
+        Admin::Maintenance if server.settings.disabled => 5,
+        Admin::Maintenance => 1,
+    };
+    // HCHK_STATUS_* and CHK_RES_*, by their numbers in 2.6.
+    let status = standing.as_ref().map_or(1, |standing| match standing.status {
+        Status::Unknown => 1,
+        Status::SocketError => 4,
+        Status::L4Ok => 6,
+        Status::L4Timeout => 7,
+        Status::L4Connection => 8,
+        Status::L7Timeout => 12,
+        Status::L7Response => 13,
+        Status::L7Ok => 15,
+        Status::L7OkConditional => 16,
+        Status::L7Status => 17,
+    });
+    let result = standing.as_ref().map_or(0, |standing| match standing.status {
+        Status::Unknown => 0,
+        Status::L7OkConditional => 4,
+        good if good.is_good() => 3,
+        _ => 2,
+    });
+    let (rise, _) = scene.numbers.rise_and_fall(at);
+    let health = standing.as_ref().map_or(rise, |standing| standing.health);
+    let health = if server.admin() == Admin::Maintenance { 0 } else { health };
+    // CHK_ST_CONFIGURED and CHK_ST_ENABLED; CHK_ST_PAUSED in maintenance.
+    let checks = match (server.settings.checked, server.admin()) {
+        (_, Admin::Maintenance) => 8 + if server.settings.checked { 6 } else { 0 },
+        (true, _) => 6,
+        (false, _) => 0,
+    };
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        out,
+        "{} {} {} {} {ip} {operational} {administrative} {} {} {} {status} {result} {health} \
+         {checks} 0 0 0 - {port} - 0 0 - - 0",
+        scene.numbers.backends.get(at.0).copied().unwrap_or_default(),
+        backend.settings.name,
+        scene.numbers.server(at),
+        server.settings.name,
+        server.weight(),
+        server.settings.weight,
+        server.changed().elapsed().as_secs(),
+    );
+}
+
+/// The statistics page: one table a proxy.
+pub(super) fn html(scene: &Scene) -> String {
+    const SHOWN: [&str; 22] = [
+        "svname", "qcur", "qmax", "scur", "smax", "slim", "stot", "bin", "bout", "dreq", "dresp",
+        "ereq", "econ", "eresp", "wretr", "wredis", "status", "last_chk", "weight", "chkfail",
+        "chkdown", "downtime",
+    ];
+    let escape = |text: &str| {
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    };
+    let mut out = String::from(
+        "<!DOCTYPE html><html><head><meta charset=\"utf-8\"><title>Statistics report for teardown\
+         </title><style>body{font:13px sans-serif}table{border-collapse:collapse;margin:0 0 1.5em}\
+         td,th{border:1px solid #bbb;padding:1px 6px;text-align:right}td:first-child{text-align:left}\
+         .FRONTEND td,.BACKEND td{background:#eee}</style></head><body><h1>teardown</h1>\n",
+    );
+    let mut proxy = String::new();
+    for row in all(scene) {
+        let name = row.get("pxname");
+        if name != proxy {
+            if !proxy.is_empty() {
+                out.push_str("</table>\n");
+            }
+            let _ = write!(out, "<h2>{}</h2>\n<table><tr>", escape(&name));
+            for column in SHOWN {
+                let _ = write!(out, "<th>{column}</th>");
+            }
+            out.push_str("</tr>\n");
+            proxy = name;
+        }
+        let _ = write!(out, "<tr class=\"{}\">", escape(&row.get("svname")));
+        for column in SHOWN {
+            let _ = write!(out, "<td>{}</td>", escape(&row.get(column)));
+        }
+        out.push_str("</tr>\n");
+    }
+    if !proxy.is_empty() {
+        out.push_str("</table>\n");
+    }
+    out.push_str("</body></html>\n");
+    out
+}
