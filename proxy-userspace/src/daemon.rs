@@ -10,6 +10,7 @@ pub mod labels;
 mod live;
 mod observe;
 mod policies;
+pub mod proxy;
 mod readers;
 mod recent;
 pub mod run;
@@ -31,11 +32,13 @@ use crate::report::record::{Change, Record, rst_reason_code};
 use crate::report::summary::Summary;
 use clock::WallClock;
 use labels::Labels;
+use proxy::Running;
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::{self, Close};
 use readers::Readers;
 use recent::Recent;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
@@ -52,6 +55,8 @@ pub struct Daemon<S> {
     totals: Summary,
     recent: Recent,
     readers: Readers,
+    /// The proxy, if one runs.
+    proxy: Option<Arc<Running>>,
     requests: mpsc::Receiver<Request>,
     policies: Book,
     started: Instant,
@@ -79,10 +84,16 @@ impl<S: Source> Daemon<S> {
             totals: Summary::default(),
             recent: Recent::default(),
             readers: Readers::default(),
+            proxy: None,
             requests,
             policies: Book::default(),
             started: Instant::now(),
         }
+    }
+
+    /// Lets the runtime socket speak to `proxy` too.
+    pub fn set_proxy(&mut self, proxy: Arc<Running>) {
+        self.proxy = Some(proxy);
     }
 
     /// Adds a reader; it sees what comes from now on.

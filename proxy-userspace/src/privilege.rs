@@ -1,7 +1,11 @@
 //! Giving up what is not needed any more.
 
 use caps::{CapSet, Capability, CapsHashSet};
-use rustix::thread::set_no_new_privs;
+use rustix::process::{Gid, Uid, getegid, geteuid};
+use rustix::thread::{
+    set_keep_capabilities, set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid,
+};
+use std::path::Path;
 
 /// What stays after attaching: interfaces that appear later are attached as well, and the maps are
 /// read. CAP_BPF and CAP_PERFMON to call bpf(2), CAP_NET_ADMIN for network programs.
@@ -17,6 +21,35 @@ pub enum PrivilegeError {
     /// prctl(2) refused.
     #[error("cannot give up the gaining of privileges by exec: {0}")]
     NoNewPrivs(#[from] rustix::io::Errno),
+}
+
+/// Makes `root` the root folder, and this process one of `group` and of `user`, its capabilities
+/// kept for [`drop_unneeded`] to choose from. To be called before other threads are started.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn become_user(
+    root: Option<&Path>,
+    user: Option<u32>,
+    group: Option<u32>,
+) -> Result<(), PrivilegeError> {
+    if let Some(root) = root {
+        rustix::process::chroot(root)?;
+        rustix::process::chdir("/")?;
+    }
+    let (own_user, own_group) = (geteuid().as_raw(), getegid().as_raw());
+    if let Some(group) = group.filter(|group| *group != own_group) {
+        set_thread_groups(&[])?;
+        set_thread_gid(Gid::from_raw(group))?;
+    }
+    if let Some(user) = user.filter(|user| *user != own_user) {
+        // Without this the capabilities would go with root, and the kernel side needs some.
+        set_keep_capabilities(true)?;
+        set_thread_uid(Uid::from_raw(user))?;
+        let permitted = caps::read(None, CapSet::Permitted)?;
+        caps::set(None, CapSet::Effective, &permitted)?;
+    }
+    Ok(())
 }
 
 /// Gives up every capability but [`KEPT`], in all sets of this thread and of those that it starts

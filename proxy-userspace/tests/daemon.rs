@@ -96,7 +96,7 @@ fn tails_come_and_go_and_end_with_the_daemon() {
     let port = listener.local_addr().expect("bound").port();
     let text = format!("backend web\n  some words\n  server w1 127.0.0.1:{port} check\n");
     std::fs::write(&config, text).expect("a file");
-    let mut daemon = host.run(&["-f", config.to_str().expect("UTF-8")]);
+    let mut daemon = host.run(&["--names", config.to_str().expect("UTF-8")]);
 
     let (mut columns, lines) = host.tail(&["--backend", "web/w1"], 1);
     let (mut other, none) = host.tail(&["--json", "--port", "1"], 2);

@@ -2,6 +2,7 @@
 
 use super::metrics::MEDIA_TYPE;
 use super::session::Request;
+use crate::config::model::AccessLevel;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
@@ -66,7 +67,7 @@ async fn answer(
     let (answer, answered) = oneshot::channel();
     let words = vec!["show".to_owned(), "metrics".to_owned()];
     let stopping = || plain(StatusCode::SERVICE_UNAVAILABLE, "teardown is stopping\n");
-    if daemon.send(Request::Command { words, answer }).await.is_err() {
+    if daemon.send(Request::Command { words, level: AccessLevel::User, answer }).await.is_err() {
         return Ok(stopping());
     }
     let Ok(text) = answered.await else { return Ok(stopping()) };

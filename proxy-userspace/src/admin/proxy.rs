@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 /// What the commands act on.
-#[derive(Debug)]
 pub struct Control {
     engine: Arc<Engine>,
     logger: Arc<Logger>,
@@ -42,6 +41,12 @@ struct Scene {
     proxies: Arc<Proxies>,
     board: Arc<Board>,
     numbers: Arc<Numbers>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Control").field("engine", &self.engine).finish_non_exhaustive()
+    }
 }
 
 /// The commands, with who may say them and what `help` says of them.
@@ -159,20 +164,23 @@ impl Control {
         allowed.map(|command| format!("  {}\n", command.2)).collect()
     }
 
+    /// Whether `words` are one of these commands.
+    #[must_use]
+    pub fn knows(words: &[String]) -> bool {
+        COMMANDS.iter().any(|command| begins(words, command.0))
+    }
+
     /// Carries a command out; `None` if it is none of the proxy's.
     pub async fn command(&self, words: &[String], level: AccessLevel) -> Option<String> {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let begins = |name: &str| {
-            let mut given = words.iter();
-            name.split(' ').all(|part| given.next().is_some_and(|word| *word == part))
-        };
-        // The longest name that fits: "shutdown sessions server" is no "shutdown session".
-        let found = COMMANDS.iter().filter(|command| begins(command.0));
+        // The longest name that fits.
+        let found = COMMANDS.iter().filter(|command| begins(words, command.0));
         let (name, least, _) = found.max_by_key(|command| command.0.len())?;
         if level < *least {
             return Some("Permission denied\n".to_owned());
         }
-        let rest = &words[name.split(' ').count()..];
+        let rest: Vec<&str> =
+            words.iter().skip(name.split(' ').count()).map(String::as_str).collect();
+        let rest = rest.as_slice();
         let scene = self.scene();
         Some(match *name {
             "show stat" => show::stat(&scene, rest),
@@ -215,6 +223,12 @@ impl Control {
     }
 }
 
+/// Whether `words` begin with those of `name`.
+fn begins(words: &[String], name: &str) -> bool {
+    let mut given = words.iter();
+    name.split(' ').all(|part| given.next().is_some_and(|word| word == part))
+}
+
 impl Scene {
     /// The backend and server that `BACKEND/SERVER` names.
     fn server(&self, name: Option<&&str>) -> Result<(&Arc<Backend>, &Arc<Server>), String> {
@@ -229,6 +243,3 @@ impl Scene {
         Ok((backend, server))
     }
 }
-
-#[cfg(test)]
-mod tests;

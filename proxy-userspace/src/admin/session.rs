@@ -5,6 +5,7 @@
 //! empty line follows each answer.
 
 use super::outlet::{self, Inlet, Outlet};
+use crate::config::model::AccessLevel;
 use std::io;
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
@@ -25,6 +26,8 @@ pub enum Request {
     Command {
         /// The command's words.
         words: Vec<String>,
+        /// What the session may do.
+        level: AccessLevel,
         /// Where the answer goes.
         answer: oneshot::Sender<String>,
     },
@@ -43,7 +46,7 @@ pub enum Request {
 
 /// Accepts sessions until the daemon takes no more requests, and waits then for those that are open.
 /// Dropped, it ends them all.
-pub async fn accept(listener: UnixListener, daemon: mpsc::Sender<Request>) {
+pub async fn accept(listener: UnixListener, level: AccessLevel, daemon: mpsc::Sender<Request>) {
     let mut sessions = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -55,7 +58,7 @@ pub async fn accept(listener: UnixListener, daemon: mpsc::Sender<Request>) {
                 let daemon = daemon.clone();
                 sessions.spawn(async move {
                     // A client that goes away in the middle of an answer is no news.
-                    let _ = serve(stream, &daemon).await;
+                    let _ = serve(stream, level, &daemon).await;
                 });
             }
             Err(error) => {
@@ -69,7 +72,11 @@ pub async fn accept(listener: UnixListener, daemon: mpsc::Sender<Request>) {
     sessions.join_all().await;
 }
 
-async fn serve(mut stream: UnixStream, daemon: &mpsc::Sender<Request>) -> io::Result<()> {
+async fn serve(
+    mut stream: UnixStream,
+    mut level: AccessLevel,
+    daemon: &mpsc::Sender<Request>,
+) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut lines = BufReader::new(read);
     let mut prompt = false;
@@ -90,12 +97,15 @@ async fn serve(mut stream: UnixStream, daemon: &mpsc::Sender<Request>) -> io::Re
                 [] => {}
                 ["prompt"] => prompt = !prompt,
                 ["quit"] => return Ok(()),
+                // A session may give up what it may do, as in HAProxy.
+                ["operator"] => level = level.min(AccessLevel::Operator),
+                ["user"] => level = AccessLevel::User,
                 ["tail", rest @ ..] => {
                     let words = rest.iter().map(|&word| word.to_owned()).collect();
                     return tail(words, &mut lines, &mut write, daemon).await;
                 }
                 _ => {
-                    let text = ask(words, daemon).await;
+                    let text = ask(words, level, daemon).await;
                     write.write_all(text.as_bytes()).await?;
                     write.write_all(b"\n").await?;
                 }
@@ -127,10 +137,10 @@ async fn next_line(lines: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Line> 
     })
 }
 
-async fn ask(words: Vec<String>, daemon: &mpsc::Sender<Request>) -> String {
+async fn ask(words: Vec<String>, level: AccessLevel, daemon: &mpsc::Sender<Request>) -> String {
     let (answer, answered) = oneshot::channel();
     let stopping = || "teardown is stopping.\n".to_owned();
-    if daemon.send(Request::Command { words, answer }).await.is_err() {
+    if daemon.send(Request::Command { words, level, answer }).await.is_err() {
         return stopping();
     }
     answered.await.unwrap_or_else(|_| stopping())
@@ -240,7 +250,7 @@ mod tests {
         let mut tails = Vec::new();
         while let Some(request) = requests.recv().await {
             match request {
-                Request::Command { words, answer } => {
+                Request::Command { words, answer, .. } => {
                     let _ = answer.send(format!("<{}>\n", words.join("|")));
                 }
                 Request::Tail { outlet, answer, words } if words.is_empty() => {
@@ -264,7 +274,8 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         let (requests, received) = mpsc::channel(1);
         let daemon = tokio::spawn(echo(received));
-        let session = tokio::spawn(async move { serve(theirs, &requests).await });
+        let session =
+            tokio::spawn(async move { serve(theirs, AccessLevel::Admin, &requests).await });
         let (mut read, mut write) = ours.into_split();
         write.write_all(input.as_bytes()).await.expect("it reads");
         let mut output = String::new();

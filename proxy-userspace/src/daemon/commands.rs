@@ -1,10 +1,13 @@
 //! The runtime socket's commands: what the daemon answers.
 
+use super::proxy::Running;
 use super::readers::Reader;
 use super::{Counter, Daemon, Source, half_open, losses, record};
 use crate::admin::metrics::{self, KernelCounter, Snapshot};
 use crate::admin::outlet::Outlet;
+use crate::admin::proxy::Control;
 use crate::admin::session::Request;
+use crate::config::model::AccessLevel;
 use crate::report::clock::Stamp;
 use crate::report::columns::{self, HEADER, Paint};
 use crate::report::filter::Filter;
@@ -110,9 +113,16 @@ impl<S: Source> Daemon<S> {
     /// Carries out what a session asked for.
     pub(super) fn answer(&mut self, request: Request) {
         match request {
-            Request::Command { words, answer } => {
+            Request::Command { words, level, answer } => {
+                if let Some(proxy) = self.proxy.clone().filter(|_| proxy_asked(&words)) {
+                    // The workers are asked, and may take their time: the loop goes on.
+                    tokio::spawn(async move {
+                        let _ = answer.send(ask_proxy(&proxy, &words, level).await);
+                    });
+                    return;
+                }
                 // A session that is gone wants no answer.
-                let _ = answer.send(self.command(&words));
+                let _ = answer.send(self.command(&words, level));
             }
             Request::Tail { words, outlet, answer } => {
                 let _ = answer.send(self.tail(&words, outlet));
@@ -131,7 +141,27 @@ impl<S: Source> Daemon<S> {
         Ok(self.readers.add(Reader::new(tail, outlet, false)))
     }
 
-    fn command(&mut self, words: &[String]) -> String {
+    fn command(&mut self, words: &[String], level: AccessLevel) -> String {
+        if let (Some(proxy), ["show", "info", rest @ ..]) = (&self.proxy, &*plain(words)) {
+            let mut text = proxy.control().info(rest);
+            if rest.is_empty() {
+                // HAProxy's names first; what only the observer knows stands behind them.
+                let theirs = text.lines().map(str::to_owned).collect::<Vec<_>>();
+                let is_new = |line: &&str| {
+                    let name = line.split(':').next().unwrap_or_default();
+                    !theirs.iter().any(|line| line.split(':').next() == Some(name))
+                };
+                let own = self.show_info();
+                for line in own.lines().filter(is_new) {
+                    text.push_str(line);
+                    text.push('\n');
+                }
+            }
+            return text;
+        }
+        if let (Some(_), ["help"]) = (&self.proxy, &*plain(words)) {
+            return format!("{HELP}Of the proxy:\n{}", Control::help(level));
+        }
         let command = match Words::try_parse_from(words) {
             Ok(words) => words.command,
             Err(error) => return format!("{error}\n{HELP}"),
@@ -239,6 +269,23 @@ impl<S: Source> Daemon<S> {
         }
         out
     }
+}
+
+fn plain(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+/// Whether a command is the proxy's.
+fn proxy_asked(words: &[String]) -> bool {
+    matches!(plain(words).as_slice(), ["reload"]) || Control::knows(words)
+}
+
+async fn ask_proxy(proxy: &Running, words: &[String], level: AccessLevel) -> String {
+    if plain(words) == ["reload"] {
+        let allowed = level == AccessLevel::Admin;
+        return if allowed { proxy.reload() } else { "Permission denied\n".to_owned() };
+    }
+    proxy.control().command(words, level).await.unwrap_or_default()
 }
 
 /// Closes as text for an answer.

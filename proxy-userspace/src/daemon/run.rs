@@ -1,17 +1,23 @@
 //! `teardown run`: the daemon, spoken to over its runtime socket.
 
+use super::labels::Labels;
 use super::observe::Observe;
+use super::proxy::{self, Prepared, Running};
 use super::{Daemon, Source, start};
 use crate::admin::socket::{DEFAULT_PATH, RuntimeSocket};
 use crate::admin::{endpoint, session};
+use crate::config::model::AccessLevel;
 use crate::privilege;
 use anyhow::Context;
 use sd_notify::NotifyState;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -25,9 +31,16 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// Arguments of `teardown run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The watched proxy's haproxy.cfg, or a folder of them: closes get its names
+    /// Be the proxy of this haproxy.cfg, or of a folder of them; several are read in turn
     #[arg(short = 'f', value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Only check the configuration of -f
+    #[arg(short = 'c', long = "check")]
+    check: bool,
+    /// Another proxy's haproxy.cfg: closes get its names, and what teardown does not know in it is
+    /// passed over
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
+    names: Vec<PathBuf>,
     /// The runtime socket
     #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
     socket: PathBuf,
@@ -47,10 +60,28 @@ pub struct Args {
 /// Where the configuration cannot be read, the socket or the metrics' port not be taken, or the
 /// kernel side not be started or read.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let labels = start::labels(&args.files)?;
+    if args.check {
+        return proxy::check(&args.files);
+    }
+    let prepared = match args.files.as_slice() {
+        [] => None,
+        files => Some(Prepared::new(files)?),
+    };
+    let labels = match &prepared {
+        Some(prepared) => Labels::of_config(prepared.labels()),
+        None => start::labels(&args.names)?,
+    };
     let socket = RuntimeSocket::bind(&args.socket)?;
+    let more_sockets = prepared.as_ref().map_or_else(|| Ok(Vec::new()), Prepared::sockets)?;
     start::runtime()?.block_on(async {
-        let listener = socket.listener().context("cannot wait on the runtime socket")?;
+        let mut listeners = Vec::new();
+        for (socket, level) in [(&socket, AccessLevel::Admin)]
+            .into_iter()
+            .chain(more_sockets.iter().map(|(socket, level)| (socket, *level)))
+        {
+            let listener = socket.listener().context("cannot wait on the runtime socket")?;
+            listeners.push((listener, level));
+        }
         let metrics = match args.metrics {
             Some(at) => Some(
                 TcpListener::bind(at)
@@ -60,6 +91,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             None => None,
         };
         let observer = args.observe.start(args.segments, true)?;
+        if let Some(prepared) = &prepared {
+            prepared.give_up_root()?;
+        }
         privilege::drop_unneeded()?;
         let stop = start::stop(None).context("cannot wait for signals")?;
         for missing in observer.missing() {
@@ -67,20 +101,53 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         let attached = Source::attachments(&observer).join(", ");
         eprintln!("teardown: watching {attached}; runtime socket {}", args.socket.display());
+        let running = prepared.map(Prepared::start).transpose()?.map(Arc::new);
         let (requests, received) = mpsc::channel(REQUESTS);
         let mut daemon = Daemon::new(observer, labels, received);
         let mut beside = JoinSet::new();
         if let Some(metrics) = metrics {
             beside.spawn(endpoint::serve(metrics, requests.clone()));
         }
-        beside.spawn(session::accept(listener, requests));
+        for (listener, level) in listeners {
+            beside.spawn(session::accept(listener, level, requests.clone()));
+        }
+        drop(requests);
+        if let Some(running) = &running {
+            daemon.set_proxy(Arc::clone(running));
+            tokio::spawn(reload_on_hangup(Arc::clone(running), hangups()?));
+        }
         // Started by hand there is no service manager to tell.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
-        daemon.run(stop, false).await?;
+        daemon.run(drained(stop, running), false).await?;
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         // Sessions end by themselves once the daemon takes no requests; tails get their summary.
         drop(daemon);
         let _ = timeout(GOODBYE, beside.join_all()).await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn hangups() -> anyhow::Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot wait for SIGHUP")
+}
+
+async fn reload_on_hangup(running: Arc<Running>, mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        eprint!("teardown: reload: {}", running.reload());
+    }
+}
+
+/// Done when `stop` is and the proxy's connections have ended. Asked a second time, it waits no
+/// longer for them.
+async fn drained(stop: impl Future<Output = ()>, running: Option<Arc<Running>>) {
+    stop.await;
+    let Some(running) = running else { return };
+    let Ok(again) = start::stop(None) else { return running.cut() };
+    tokio::select! {
+        () = running.drain() => {}
+        () = again => {
+            running.cut();
+            running.drain().await;
+        }
+    }
 }

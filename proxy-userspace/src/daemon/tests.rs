@@ -4,6 +4,7 @@ use super::*;
 use crate::admin::outlet;
 use crate::admin::session;
 use crate::admin::socket::RuntimeSocket;
+use crate::config::model::AccessLevel;
 use crate::report::columns::Paint;
 use crate::report::sample::{self, Script};
 use crate::report::tail::{Look, Tail};
@@ -100,7 +101,7 @@ impl Running {
         let socket = RuntimeSocket::bind(&path).expect("a free path");
         let (mut daemon, events, requests) = daemon(open);
         let listener = socket.listener().expect("it is registered");
-        let sessions = tokio::spawn(session::accept(listener, requests));
+        let sessions = tokio::spawn(session::accept(listener, AccessLevel::Admin, requests));
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(async move {
             let stop = async {

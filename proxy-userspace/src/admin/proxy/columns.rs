@@ -2,13 +2,13 @@
 
 /// A column: its name, its tags (origin, nature, scope) and its type.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
+pub(super) struct Column {
     /// As in the CSV's first line.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// Three letters, as `show stat typed` shows them.
-    pub tags: &'static str,
+    pub(super) tags: &'static str,
     /// `str`, `u32`, `s32` or `u64`.
-    pub kind: &'static str,
+    pub(super) kind: &'static str,
 }
 
 const fn column(name: &'static str, tags: &'static str, kind: &'static str) -> Column {
@@ -16,10 +16,10 @@ const fn column(name: &'static str, tags: &'static str, kind: &'static str) -> C
 }
 
 /// The first of the columns that HAProxy's own modules add; a column `-` stands before them in CSV.
-pub const FIRST_OF_MODULES: &str = "ssl_sess";
+pub(super) const FIRST_OF_MODULES: &str = "ssl_sess";
 
 /// All columns.
-pub const COLUMNS: &[Column] = &[
+pub(super) const COLUMNS: &[Column] = &[
     column("pxname", "KNS", "str"),
     column("svname", "KNS", "str"),
     column("qcur", "MGP", "u32"),

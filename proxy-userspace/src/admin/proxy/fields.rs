@@ -1,7 +1,7 @@
 //! The fields of HAProxy 2.6's `show info`, in its order, with its numbers, tags and types.
 
 /// Number, name, tags, type.
-pub const FIELDS: &[(u32, &str, &str, &str)] = &[
+pub(super) const FIELDS: &[(u32, &str, &str, &str)] = &[
     (0, "Name", "POS", "str"),
     (1, "Version", "POS", "str"),
     (2, "Release_date", "POS", "str"),
