@@ -162,6 +162,10 @@ impl<S: Source> Daemon<S> {
         if let (Some(_), ["help"]) = (&self.proxy, &*plain(words)) {
             return format!("{HELP}Of the proxy:\n{}", Control::help(level));
         }
+        let changes = matches!(&*plain(words), ["set" | "del" | "close", ..]);
+        if changes && level < AccessLevel::Admin {
+            return "Permission denied\n".to_owned();
+        }
         let command = match Words::try_parse_from(words) {
             Ok(words) => words.command,
             Err(error) => return format!("{error}\n{HELP}"),

@@ -121,6 +121,19 @@ impl Prepared {
         labels::Labels::new(&self.config, &labels::resolve)
     }
 
+    /// The `close` words of servers, as rules.
+    #[must_use]
+    pub fn policies(&self) -> Vec<String> {
+        let servers = self.config.proxies.iter().filter(|section| !section.settings.disabled);
+        let servers = servers.flat_map(|section| section.servers.iter().map(move |s| (section, s)));
+        servers
+            .filter_map(|(section, server)| {
+                let wishes = server.settings.close.as_ref()?;
+                Some(format!("{}/{} {wishes}", section.name, server.name))
+            })
+            .collect()
+    }
+
     /// Binds what `stats socket` lines ask for.
     ///
     /// # Errors

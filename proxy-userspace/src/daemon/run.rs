@@ -101,9 +101,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         let attached = Source::attachments(&observer).join(", ");
         eprintln!("teardown: watching {attached}; runtime socket {}", args.socket.display());
+        let policies = prepared.as_ref().map(Prepared::policies).unwrap_or_default();
         let running = prepared.map(Prepared::start).transpose()?.map(Arc::new);
         let (requests, received) = mpsc::channel(REQUESTS);
         let mut daemon = Daemon::new(observer, labels, received);
+        for policy in policies {
+            daemon.set_policy(&policy).with_context(|| format!("'close' of {policy}"))?;
+        }
         let mut beside = JoinSet::new();
         if let Some(metrics) = metrics {
             beside.spawn(endpoint::serve(metrics, requests.clone()));
