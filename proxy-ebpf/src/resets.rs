@@ -15,7 +15,7 @@ use bytemuck::Zeroable as _;
 use proxy_common::abi::{Counter, FactsRecord, RECORD_FACTS};
 use proxy_common::key::{Endpoint, FlowKey, Side};
 use proxy_common::socket::{
-    KNOWS_ERROR, KNOWS_RST_REASON, KNOWS_UNACKED, KNOWS_UNREAD, SocketEvent, phantom_bytes,
+    KNOWS_RST_REASON, KNOWS_UNACKED, KNOWS_UNREAD, SocketEvent, phantom_bytes,
 };
 use proxy_common::wire::{self, Bytes, Link, Packet};
 
@@ -34,7 +34,7 @@ fn argument(ctx: &RawTracePointContext, index: usize) -> u64 {
 #[inline(always)]
 pub fn sent(ctx: &RawTracePointContext) {
     let (sk, skb) = (argument(ctx, 0), argument(ctx, 1));
-    let found = if skb == 0 { of_socket(sk) } else { of_buffer(skb) };
+    let found = if skb == 0 { of_socket(sk) } else { of_buffer(skb, sk) };
     let Some((key, side)) = found else { return };
     let mut event = SocketEvent::zeroed();
     event.side = side;
@@ -43,7 +43,8 @@ pub fn sent(ctx: &RawTracePointContext) {
     tell(&key, &event);
 }
 
-/// `tcp_receive_reset(sk)`: called by `tcp_reset` before it clears the queues.
+/// `tcp_receive_reset(sk)`: called by `tcp_reset` before it clears the queues, and before it sets
+/// the socket's error.
 #[inline(always)]
 pub fn received(ctx: &RawTracePointContext) {
     let sk = argument(ctx, 0);
@@ -62,10 +63,6 @@ pub fn received(ctx: &RawTracePointContext) {
         event.unacked = written.wrapping_sub(acked).saturating_sub(phantom_bytes(state));
         event.known |= KNOWS_UNACKED;
     }
-    if let Some(err) = read(offset!(sk_err)) {
-        event.err = err as u16;
-        event.known |= KNOWS_ERROR;
-    }
     tell(&key, &event);
 }
 
@@ -82,10 +79,7 @@ fn tell(key: &FlowKey, event: &SocketEvent) {
 /// The connection of a socket of the watched namespace, and the side that the socket is.
 #[inline(always)]
 fn of_socket(sk: u64) -> Option<(FlowKey, Side)> {
-    let net = peek::<u64>(sk + offset!(skc_net)? as u64)?;
-    if peek::<u64>(net + offset!(net_cookie)? as u64)? != netns_cookie() {
-        return None;
-    }
+    is_watched(peek::<u64>(sk + offset!(skc_net)? as u64)?)?;
     let family = peek::<u16>(sk + offset!(skc_family)? as u64)?;
     let local_port = u16::from_be(peek::<u16>(sk + offset!(inet_sport)? as u64)?);
     let remote_port = u16::from_be(peek::<u16>(sk + offset!(skc_dport)? as u64)?);
@@ -120,14 +114,25 @@ impl Bytes for KernelBytes {
     }
 }
 
-/// The connection of a received segment, and the side that received it.
+/// Whether a `struct net` is the namespace that is watched.
 #[inline(always)]
-fn of_buffer(skb: u64) -> Option<(FlowKey, Side)> {
+fn is_watched(net: u64) -> Option<()> {
+    (peek::<u64>(net + offset!(net_cookie)? as u64)? == netns_cookie()).then_some(())
+}
+
+/// The connection of a received segment, and the side that received it.
+///
+/// The stack takes the device off a segment before it gives it to a socket (`tcp_v4_rcv`): then
+/// the socket tells the namespace, also one that is only a TIME_WAIT's.
+#[inline(always)]
+fn of_buffer(skb: u64, sk: u64) -> Option<(FlowKey, Side)> {
     let device = peek::<u64>(skb + offset!(skb_dev)? as u64)?;
-    let net = peek::<u64>(device + offset!(dev_net)? as u64)?;
-    if peek::<u64>(net + offset!(net_cookie)? as u64)? != netns_cookie() {
-        return None;
-    }
+    let net = if device == 0 {
+        peek::<u64>(sk + offset!(skc_net)? as u64)?
+    } else {
+        peek::<u64>(device + offset!(dev_net)? as u64)?
+    };
+    is_watched(net)?;
     let head = peek::<u64>(skb + offset!(skb_head)? as u64)?;
     let network = peek::<u16>(skb + offset!(skb_network_header)? as u64)?;
     let mut packet = Packet::zeroed();

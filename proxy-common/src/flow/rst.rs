@@ -118,9 +118,14 @@ pub(super) fn accept(flow: &mut Flow, sender: Side) {
 /// The doubted RST of the end at `sender` closed nothing.
 #[inline(always)]
 pub(super) fn disprove(flow: &mut Flow, sender: Side) {
+    let number = rst_at(flow, sender);
     let end = flow.end_mut(sender);
     if end.has(RST_DOUBTED) {
         end.bits = (end.bits & !RST_DOUBTED) | RST_REFUSED;
+        if end.next == number {
+            // It may have come from anywhere: nothing was sent up to its number.
+            end.next = if end.fins != 0 { end.fin_end() } else { end.acked };
+        }
         flow.challenges = flow.challenges.saturating_add(1);
     }
 }

@@ -37,7 +37,7 @@ impl Owners {
     #[must_use]
     pub(super) fn of_host() -> Self {
         let mut by_inode = HashMap::new();
-        for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
+        for table in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
             let text = fs::read_to_string(table).unwrap_or_default();
             by_inode.extend(text.lines().skip(1).filter_map(socket));
         }
