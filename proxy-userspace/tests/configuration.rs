@@ -1,0 +1,107 @@
+//! Real-world shapes of haproxy.cfg: Debian's HAProxy and teardown must agree on each, but where
+//! its first line says otherwise.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn shapes() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/configuration");
+    let files = std::fs::read_dir(folder).expect("the fixtures' folder");
+    let mut files: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
+    files.sort();
+    files
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn teardown(file: &Path) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_teardown"));
+    let output = command.args(["run", "-c", "-f"]).arg(file).output().expect("it starts");
+    let code = output.status.code().expect("no signal");
+    assert!(code <= 1, "exit code {code}: {}", said(&output));
+    (code == 0, said(&output))
+}
+
+/// Exit code 2 is "no error, but no listener either".
+fn haproxy(file: &Path) -> (bool, String) {
+    let mut command = Command::new("haproxy");
+    let output = command
+        .args(["-c", "-f"])
+        .arg(file)
+        .output()
+        .expect("haproxy is installed (cargo xtask test sees to it)");
+    (output.status.code() != Some(1), said(&output))
+}
+
+#[test]
+fn teardown_and_haproxy_agree_on_what_is_a_configuration() {
+    let shapes = shapes();
+    assert!(shapes.len() >= 30, "{} shapes", shapes.len());
+    let mut wrong = Vec::new();
+    for file in &shapes {
+        let text = std::fs::read_to_string(file).expect("UTF-8");
+        let first = text.lines().next().unwrap_or_default();
+        let (ours, our_words) = teardown(file);
+        let (theirs, their_words) = haproxy(file);
+        let good = if first == "# both the same" {
+            ours == theirs
+        } else if let Some(words) = first.strip_prefix("# teardown refuses: ") {
+            !ours && our_words.contains(words) && our_words.contains("teardown has not got it")
+        } else {
+            assert_eq!(first, "# teardown accepts, HAProxy 2.6 refuses", "{}", file.display());
+            ours && !theirs
+        };
+        if !good {
+            wrong.push(format!(
+                "{}: {first}\nteardown ({ours}): {our_words}\nhaproxy ({theirs}): {their_words}",
+                file.display()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// Both must name the same lines of a configuration with mistakes; teardown names all of them.
+#[test]
+fn mistakes_are_named_by_the_same_lines() {
+    let lines = |words: &str, mark: &dyn Fn(&str) -> Option<u32>| -> Vec<u32> {
+        let mut list: Vec<u32> =
+            words.lines().filter(|line| line.contains("[ALERT]")).filter_map(mark).collect();
+        list.dedup();
+        list
+    };
+    let ours = |line: &str| line.split(".cfg:").nth(1)?.split(':').next()?.parse().ok();
+    let theirs = |line: &str| line.split(".cfg:").nth(1)?.split(']').next()?.parse().ok();
+    for name in ["wrong-words", "wrong-acl", "wrong-quote", "wrong-times", "wrong-names-twice"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("tests/fixtures/configuration/{name}.cfg"));
+        let (our_words, their_words) = (teardown(&file).1, haproxy(&file).1);
+        let (ours, theirs) = (lines(&our_words, &ours), lines(&their_words, &theirs));
+        assert!(!ours.is_empty(), "{name}: {our_words}");
+        assert!(
+            theirs.iter().all(|line| ours.contains(line)),
+            "{name}: {ours:?} and {theirs:?}\n{our_words}\n{their_words}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_command_line_and_a_missing_file_are_told_apart() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_teardown"))
+            .args(arguments)
+            .output()
+            .expect("it starts");
+        (output.status.code(), said(&output))
+    };
+    let (code, words) = run(&["run", "-c"]);
+    assert_eq!((code, words.contains("say -f FILE")), (Some(2), true), "{words}");
+    let (code, words) = run(&["run", "-c", "-f", "/nonexistent/haproxy.cfg"]);
+    assert_eq!((code, words.contains("/nonexistent/haproxy.cfg")), (Some(1), true), "{words}");
+}
