@@ -75,6 +75,33 @@ async fn both_hooks_of_loopback_make_one_close() {
 }
 
 #[tokio::test]
+async fn every_packet_gives_zeeks_own_history() {
+    let options = Options {
+        interfaces: vec!["lo".to_owned()],
+        full_history: true,
+        ..Options::default()
+    };
+    let mut observer = Observer::start(&options).unwrap_or_else(|error| panic!("{error}"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (mut client, mut server) = pair(&listener);
+    server.write_all(b"first the server speaks").unwrap();
+    client.read_exact(&mut [0; 23]).unwrap();
+    client.write_all(b"then the client").unwrap();
+    server.read_exact(&mut [0; 15]).unwrap();
+    drop(client);
+    server.read_to_end(&mut Vec::new()).unwrap();
+    drop(server);
+    let found = closes(&mut observer, port, 1).await;
+    let close = verdict::close(&found[0].0, &found[0].1);
+    assert_eq!((found.len(), close.history.as_str()), (1, "ShAdDaFf"));
+    assert!(!close.is_inferred());
+    assert_eq!((close.orig.bytes, close.resp.bytes), (Some(15), Some(23)));
+    let segments = close.orig.segments.unwrap_or(0) + close.resp.segments.unwrap_or(0);
+    assert!((9..12).contains(&segments), "{close:?}");
+}
+
+#[tokio::test]
 async fn a_close_with_unread_data_is_a_reset_that_lost_it() {
     let mut observer = observer();
     let listener = TcpListener::bind("[::1]:0").unwrap();

@@ -1,40 +1,26 @@
 //! Who closed first, with what, and whether the connection is over.
 
-use super::rst::Judgement;
 use super::{
-    CLOSED, End, Flow, HAS_SIGNAL_ACK, Outcome, RST_DOUBTED, SOCKET_ENDED, TIMED_OUT, TRACKED, rst,
+    ANSWER_SAID, CLOSED, End, FIRST_CLOSE_SAID, Flow, HAS_SIGNAL_ACK, Outcome, RST_DOUBTED,
+    SOCKET_ENDED, TIMED_OUT, TRACKED,
 };
 use crate::key::Side;
 use crate::segment::{ACK, FIN, RST, Segment};
 use crate::seq::before;
 use crate::socket::tcp_state::CLOSE;
 
-/// What was closed before a step, to tell afterwards what the step closed.
-#[derive(Clone, Copy)]
-pub(super) struct Before {
-    closed: [bool; 2],
-}
-
-impl Before {
-    #[inline(always)]
-    pub(super) const fn of(flow: &Flow) -> Self {
-        Self { closed: [flow.ends[0].has_closed(), flow.ends[1].has_closed()] }
-    }
-}
-
-/// Notes the FIN or RST of a segment that [`super::zeek::process`] has taken in.
+/// Notes the FIN of a segment that [`super::zeek::process`] has taken in.
 #[inline(always)]
-pub(super) fn note(flow: &mut Flow, segment: &Segment, judgement: Judgement, now_ns: u64) {
-    if segment.has(RST) {
-        rst::note(flow, segment, judgement, now_ns);
-        if judgement == Judgement::REFUSED {
-            return;
-        }
-    } else if segment.has(FIN) {
+pub(super) fn note(flow: &mut Flow, segment: &Segment, now_ns: u64) {
+    if segment.has(FIN) && !segment.has(RST) {
         note_fin(flow.end_mut(segment.sender), now_ns);
-    } else {
-        return;
+        note_signal(flow, segment);
     }
+}
+
+/// Keeps what the sender of a FIN or RST had seen of the peer.
+#[inline(always)]
+pub(super) fn note_signal(flow: &mut Flow, segment: &Segment) {
     mark_first(flow, segment.sender);
     let end = flow.end_mut(segment.sender);
     if segment.has(ACK) && (!end.has(HAS_SIGNAL_ACK) || before(segment.ack, end.signal_ack)) {
@@ -64,15 +50,20 @@ pub(super) fn note_fin(end: &mut End, now_ns: u64) {
     }
 }
 
-/// Closes the books on a step: what it closed, and whether all is over now.
+/// Closes the books on a step: what is new since the last one, and whether all is over now.
+///
+/// What was said stands in the flow, not in a variable: the verifier follows every path with
+/// every value that is carried along.
 #[inline(always)]
-pub(super) fn conclude(flow: &mut Flow, before: Before, now_ns: u64) -> Outcome {
-    let after = Before::of(flow);
+pub(super) fn conclude(flow: &mut Flow, now_ns: u64) -> Outcome {
     let mut outcome = 0;
-    if !before.closed[0] && !before.closed[1] && (after.closed[0] || after.closed[1]) {
-        outcome |= Outcome::FIRST_CLOSE;
+    let [low, high] = [flow.ends[0].has_closed(), flow.ends[1].has_closed()];
+    if (low || high) && !flow.has(FIRST_CLOSE_SAID) {
+        flow.marks |= FIRST_CLOSE_SAID;
+        outcome = Outcome::FIRST_CLOSE;
     }
-    if !(before.closed[0] && before.closed[1]) && after.closed[0] && after.closed[1] {
+    if low && high && !flow.has(ANSWER_SAID) {
+        flow.marks |= ANSWER_SAID;
         outcome |= Outcome::ANSWERED;
     }
     if !flow.has(CLOSED) && is_over(flow) {

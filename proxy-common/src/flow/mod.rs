@@ -14,7 +14,6 @@ mod expiry;
 mod gap;
 mod history;
 mod input;
-mod paths;
 mod ports;
 mod rst;
 mod socket;
@@ -31,7 +30,7 @@ pub use ports::is_likely_server_port;
 pub use socket::learn;
 
 use crate::key::{FlowKey, Side};
-use crate::segment::{ACK, BAD_CHECKSUM, SYN, Segment};
+use crate::segment::{ACK, BAD_CHECKSUM, RST, SYN, Segment};
 use crate::socket::tcp_state::SYN_SENT;
 use bytemuck::{Pod, Zeroable};
 
@@ -56,6 +55,10 @@ pub const EXPIRED: u32 = 0x040;
 pub const UNFINISHED: u32 = 0x080;
 /// `Flow::marks`: Zeek's "partial": not begun by a SYN of the originator's.
 pub(crate) const PARTIAL: u32 = 0x100;
+/// `Flow::marks`: [`Outcome::FIRST_CLOSE`] was said.
+pub(crate) const FIRST_CLOSE_SAID: u32 = 0x200;
+/// `Flow::marks`: [`Outcome::ANSWERED`] was said.
+pub(crate) const ANSWER_SAID: u32 = 0x400;
 
 /// All that is known of one connection, 440 bytes. All zeros is a connection not begun.
 #[repr(C)]
@@ -168,21 +171,18 @@ fn step_segment(
         history::count_bad_checksum(flow, from);
         return Outcome(0);
     }
-    paths::forget();
-    let before = close::Before::of(flow);
-    let judgement = rst::judge(flow, segment, mode);
     if mode.is_full() {
         rst::learn(flow, segment);
     } else {
         flow.marks |= INFERRED;
         sparse::infer(flow, segment);
     }
-    paths::forget();
+    if segment.has(RST) {
+        rst::note(flow, segment, mode, now_ns);
+    }
     zeek::process(flow, segment, mode, now_ns);
-    paths::forget();
-    close::note(flow, segment, judgement, now_ns);
-    paths::forget();
-    close::conclude(flow, before, now_ns)
+    close::note(flow, segment, now_ns);
+    close::conclude(flow, now_ns)
 }
 
 /// Whether a SYN repeats none that its sender sent before.

@@ -6,73 +6,50 @@
 //! cannot know counts for the RST.
 
 use super::{
-    EndpointState, Flow, HAS_WINDOW, Mode, RST_DOUBTED, RST_REFUSED, RST_WITH_ACK, TRACKED,
+    End, EndpointState, Flow, HAS_WINDOW, Mode, RST_DOUBTED, RST_REFUSED, RST_WITH_ACK, TRACKED,
+    close,
 };
 use crate::key::Side;
 use crate::segment::{ACK, RST, SYN, Segment};
 use crate::seq::after;
 use crate::socket::tcp_state::CLOSE;
 
-/// What becomes of a RST.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Judgement(u8);
-
-impl Judgement {
-    /// It closes the connection.
-    const ACCEPTED: Self = Self(0);
-    /// The receiver decides: by its next word, or by silence.
-    const DOUBTED: Self = Self(1);
-    /// The receiver drops it.
-    pub(super) const REFUSED: Self = Self(2);
-}
-
-/// Judges the RST `segment`, before its numbers are taken into `flow`.
+/// Judges and notes the RST `segment`, before its numbers are taken into `flow`.
 #[inline(always)]
-pub(super) fn judge(flow: &Flow, segment: &Segment, mode: Mode) -> Judgement {
+pub(super) fn note(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u64) {
     let from = Side(segment.sender.0 & 1);
     let (sender, receiver) = (flow.end(from), flow.end(from.other()));
-    if receiver.has(TRACKED) && receiver.socket_state != CLOSE {
-        return Judgement::DOUBTED;
+    if sender.has_reset() && !sender.has(RST_DOUBTED) {
+        return;
     }
-    let numbers_known = sender.state.0 >= EndpointState::ESTABLISHED.0
-        && receiver.state.0 >= EndpointState::ESTABLISHED.0
-        && receiver.has(HAS_WINDOW);
-    if !mode.is_full() || !numbers_known || sender.has_reset() {
-        return Judgement::ACCEPTED;
+    let mut doubt = RST_DOUBTED;
+    let socket_decides = receiver.has(TRACKED) && receiver.socket_state != CLOSE;
+    if !socket_decides {
+        // The receiver expects something between what it acknowledged and what was sent to it.
+        let expected = segment.seq == sender.acked
+            || (after(segment.seq, sender.acked) && !after(segment.seq, sender.next));
+        // Linux takes the FIN's own number too (`tcp_reset_check`): it may be in flight.
+        let at_fin = sender.fin_ns != 0 && segment.seq.wrapping_add(1) == sender.acked;
+        if !mode.is_full() || !numbers_are_known(sender, receiver) || expected || at_fin {
+            doubt = 0;
+        } else if segment.seq.wrapping_sub(sender.acked) >= receiver.window {
+            flow.challenges = flow.challenges.saturating_add(1);
+            return;
+        }
     }
-    // The receiver expects something between what it acknowledged and what was sent to it.
-    let expected = segment.seq == sender.acked
-        || (after(segment.seq, sender.acked) && !after(segment.seq, sender.next));
-    // Linux takes the FIN's own number too (`tcp_reset_check`): it may be in flight.
-    let at_fin = sender.fin_ns != 0 && segment.seq.wrapping_add(1) == sender.acked;
-    if expected || at_fin {
-        return Judgement::ACCEPTED;
-    }
-    if segment.seq.wrapping_sub(sender.acked) < receiver.window {
-        return Judgement::DOUBTED;
-    }
-    Judgement::REFUSED
+    let with_ack = if segment.has(ACK) { RST_WITH_ACK } else { 0 };
+    let end = flow.end_mut(from);
+    end.rst_ns = if now_ns == 0 { 1 } else { now_ns };
+    end.bits = (end.bits & !(RST_DOUBTED | RST_REFUSED | RST_WITH_ACK)) | doubt | with_ack;
+    close::note_signal(flow, segment);
 }
 
-/// Notes the RST `segment` as judged.
+/// Whether the receiver's expectations can be told at all.
 #[inline(always)]
-pub(super) fn note(flow: &mut Flow, segment: &Segment, judgement: Judgement, now_ns: u64) {
-    if judgement == Judgement::REFUSED {
-        flow.challenges = flow.challenges.saturating_add(1);
-        return;
-    }
-    let end = flow.end_mut(segment.sender);
-    if end.has_reset() && !end.has(RST_DOUBTED) {
-        return;
-    }
-    end.rst_ns = if now_ns == 0 { 1 } else { now_ns };
-    end.bits &= !(RST_DOUBTED | RST_REFUSED | RST_WITH_ACK);
-    if judgement == Judgement::DOUBTED {
-        end.bits |= RST_DOUBTED;
-    }
-    if segment.has(ACK) {
-        end.bits |= RST_WITH_ACK;
-    }
+const fn numbers_are_known(sender: &End, receiver: &End) -> bool {
+    sender.state.0 >= EndpointState::ESTABLISHED.0
+        && receiver.state.0 >= EndpointState::ESTABLISHED.0
+        && receiver.has(HAS_WINDOW)
 }
 
 /// What a segment tells of a RST that was seen before it and did not stand where one was due.

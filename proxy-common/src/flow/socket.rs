@@ -3,7 +3,7 @@
 //! The socket is the better witness where the wire is silent or ambiguous: whether a RST was
 //! accepted, that a timer gave up, and that a FIN or RST came by a way that is not observed.
 
-use super::close::{self, Before};
+use super::close;
 use super::{
     CLOSED, DID_CLOSE, EndpointState, Flow, Outcome, RST_DOUBTED, SHUT_READ, SHUT_WRITE,
     SOCKET_ENDED, STARTED, TIMED_OUT, TRACKED, history, is_likely_server_port, rst, states,
@@ -37,7 +37,6 @@ pub(super) fn step(flow: &mut Flow, key: &FlowKey, event: &SocketEvent, now_ns: 
     if flow.started_ns == 0 {
         begin(flow, key, event, now_ns);
     }
-    let before = Before::of(flow);
     take_facts(flow, side, event);
     if event.knows(KNOWS_STATE) {
         let end = flow.end_mut(side);
@@ -56,7 +55,7 @@ pub(super) fn step(flow: &mut Flow, key: &FlowKey, event: &SocketEvent, now_ns: 
             }
         }
     }
-    close::conclude(flow, before, now_ns)
+    close::conclude(flow, now_ns)
 }
 
 /// Takes what is told of a socket beside its states, also after the connection's end: the reason

@@ -5,7 +5,7 @@
 
 use super::{
     DID_CLOSE, End, EndpointState, Flow, HAS_WINDOW, Mode, PARTIAL, SEEN, SYN_SEEN, gap, history,
-    paths, states,
+    states,
 };
 use crate::key::Side;
 use crate::segment::{ACK, FIN, NO_WINDOW_SCALE, PAYLOAD_CUT, RST, SYN, Segment};
@@ -25,14 +25,11 @@ pub(super) fn process(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u6
 
     note_partial(flow, from, segment, is_orig);
     start_numbers(flow.end_mut(from), segment);
-    let at = segment.seq.wrapping_sub(flow.end(from).isn);
-    let underflow = is_underflow(flow.end(from), segment.seq, flow.end(from).next, false);
-    let underflow = paths::blur(flow, underflow);
-    paths::forget();
-    write_letters(flow, from, segment, at);
-    paths::forget();
+    if mode.is_full() {
+        take_data(flow, from, segment);
+    }
+    write_letters(flow, from, segment);
     take_window(flow, from, segment);
-    paths::forget();
     if !(flow.end(from).has(DID_CLOSE) && flow.end(peer).has(DID_CLOSE)) {
         flow.last_ns = now_ns;
     }
@@ -50,30 +47,29 @@ pub(super) fn process(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u6
         let end = flow.end_mut(from);
         end.rsts = end.rsts.saturating_add(1);
     }
-    paths::forget();
-    let acked = take_ack(flow, from, segment);
-    let is_ack = paths::blur(flow, acked.is_some());
-    paths::forget();
+    take_ack(flow, from, segment);
     advance(flow, from, segment);
-    paths::forget();
-    let closes = states::move_state(flow, from, segment);
-    let closes = paths::blur(flow, closes);
-    paths::forget();
-    if mode.is_full() {
-        if is_ack {
-            gap::acknowledged(flow, peer, acked.unwrap_or(0));
-        }
-        paths::forget();
-        let cut = segment.marks & PAYLOAD_CUT != 0;
-        if segment.payload != 0 && !segment.has(RST) && !underflow && !cut {
-            let first = if segment.has(SYN) { at } else { at.wrapping_sub(1) };
-            gap::received(flow, from, first, segment.payload);
-        }
-    }
-    paths::forget();
-    flow.end_mut(from).bits |= SEEN;
-    if closes {
+    if states::move_state(flow, from, segment) {
         states::settle(flow, from, now_ns);
+    }
+    if mode.is_full() && segment.has(ACK) {
+        gap::acknowledged(flow, peer);
+    }
+    flow.end_mut(from).bits |= SEEN;
+}
+
+/// The segment's data, for the search for gaps. Numbers before the first are not believed.
+#[inline(always)]
+fn take_data(flow: &mut Flow, from: Side, segment: &Segment) {
+    let end = flow.end(from);
+    let at = segment.seq.wrapping_sub(end.isn);
+    if segment.payload != 0
+        && !segment.has(RST)
+        && segment.marks & PAYLOAD_CUT == 0
+        && !is_underflow(end, segment.seq, end.next, false)
+    {
+        let first = if segment.has(SYN) { at } else { at.wrapping_sub(1) };
+        gap::received(flow, from, first, segment.payload);
     }
 }
 
@@ -164,7 +160,8 @@ fn is_underflow(end: &End, number: u32, last: u32, of_acks: bool) -> bool {
 }
 
 #[inline(always)]
-fn write_letters(flow: &mut Flow, from: Side, segment: &Segment, at: u32) {
+fn write_letters(flow: &mut Flow, from: Side, segment: &Segment) {
+    let at = segment.seq.wrapping_sub(flow.end(from).isn);
     let control = segment.flags & (SYN | FIN | RST);
     if control == 0 {
         if segment.payload != 0 {
@@ -232,12 +229,11 @@ fn take_window_scale(flow: &mut Flow, from: Side, segment: &Segment) {
     flow.end_mut(from).bits |= HAS_WINDOW;
 }
 
-/// What the segment acknowledges: moves the peer's `acked`, and says how far into the peer's
-/// bytes the acknowledgment reaches (as a distance from its `isn`), if it can be believed.
+/// Moves what the peer has had acknowledged, where the number can be believed.
 #[inline(always)]
-fn take_ack(flow: &mut Flow, from: Side, segment: &Segment) -> Option<u32> {
+fn take_ack(flow: &mut Flow, from: Side, segment: &Segment) {
     if !segment.has(ACK) {
-        return None;
+        return;
     }
     let peer = flow.end_mut(from.other());
     if peer.state == EndpointState::INACTIVE {
@@ -245,22 +241,20 @@ fn take_ack(flow: &mut Flow, from: Side, segment: &Segment) -> Option<u32> {
         peer.isn = isn;
         peer.acked = isn;
         peer.next = isn;
-        return Some(1);
+        return;
     }
-    if is_underflow(peer, segment.ack, peer.acked, true) {
-        return None;
+    // A RST's number is not trusted.
+    if segment.has(RST) || is_underflow(peer, segment.ack, peer.acked, true) {
+        return;
     }
-    if !segment.has(RST) {
-        let delta = segment.ack.wrapping_sub(peer.acked) as i32;
-        // An acknowledgment of 0 from afar is rather a broken one.
-        if delta > 0 && !(segment.ack == 0 && delta > TOO_LARGE_JUMP) {
-            if segment.ack < peer.acked {
-                peer.ack_wraps = peer.ack_wraps.saturating_add(1);
-            }
-            peer.acked = segment.ack;
+    let delta = segment.ack.wrapping_sub(peer.acked) as i32;
+    // An acknowledgment of 0 from afar is rather a broken one.
+    if delta > 0 && !(segment.ack == 0 && delta > TOO_LARGE_JUMP) {
+        if segment.ack < peer.acked {
+            peer.ack_wraps = peer.ack_wraps.saturating_add(1);
         }
+        peer.acked = segment.ack;
     }
-    Some(segment.ack.wrapping_sub(peer.isn))
 }
 
 /// How far the end has sent; a segment with data that does not reach further is a retransmission.
