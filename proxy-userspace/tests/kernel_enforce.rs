@@ -1,6 +1,7 @@
 //! Closes are changed on the wire: on loopback, where both ends are seen.
 
 use proxy_common::acts::{Acts, FIN_TO_RST};
+use proxy_common::decide::Refusal;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use proxy_common::policy::{Policy, Wish};
@@ -76,4 +77,92 @@ async fn an_active_fin_becomes_a_reset_over_ipv4() {
 #[tokio::test]
 async fn an_active_fin_becomes_a_reset_over_ipv6() {
     an_active_fin_becomes_a_reset("[::1]:0", b"request").await;
+}
+
+/// The states of this host's sockets with `port`, as ss(8) shows them.
+fn sockets(port: u16) -> String {
+    let filter = format!("( sport = :{port} or dport = :{port} ) and state connected");
+    let ss = std::process::Command::new("ss").args(["-Htan", &filter]).output().expect("ss");
+    String::from_utf8_lossy(&ss.stdout).into_owned()
+}
+
+/// Waits until no socket has `port` any more; TIME_WAIT would stay for a minute.
+fn wait_until_none_is_left(port: u16) {
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while !sockets(port).is_empty() {
+        assert!(std::time::Instant::now() < end, "left over: {}", sockets(port));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[tokio::test]
+async fn data_in_the_fins_own_segment_arrives_before_the_reset() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let policy = Policy { active: Wish::RST, ..Policy::KEEP };
+    let mut observer = observer(policy, &listener);
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    let socket = socket2::Socket::from(client);
+    // Held back until the close: it leaves with the FIN.
+    socket.send_with_flags(b"last words", libc::MSG_MORE).unwrap();
+    drop(socket);
+    let mut read = Vec::new();
+    let error = server.read_to_end(&mut read).unwrap_err();
+    assert_eq!((read.as_slice(), error.kind()), (&b"last words"[..], ErrorKind::ConnectionReset));
+    let (key, flow, acts) = one_close(&mut observer, port).await;
+    let close = verdict::close(&key, &flow);
+    assert_eq!(close.conn_state, ConnState::Rsto, "{close:?}");
+    assert_eq!(close.orig.bytes, Some(10));
+    assert!(acts.has(FIN_TO_RST), "{acts:?}");
+    let counts = observer.rules().unwrap().counts(1).unwrap();
+    assert_eq!((counts.stripped, counts.fin_to_rst, counts.failed), (1, 1, 0), "{counts:?}");
+    drop(server);
+    wait_until_none_is_left(port);
+}
+
+#[tokio::test]
+async fn the_answer_to_the_peers_fin_becomes_a_reset() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let policy = Policy { passive: Wish::RST, ..Policy::KEEP };
+    let mut observer = observer(policy, &listener);
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.write_all(b"response").unwrap();
+    server.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut read = Vec::new();
+    client.read_to_end(&mut read).unwrap();
+    assert_eq!(read, b"response");
+    drop(client);
+    let error = server.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let (key, flow, _) = one_close(&mut observer, port).await;
+    let close = verdict::close(&key, &flow);
+    assert_eq!((close.first_closer, close.first_signal), (Some(Role::Resp), Some(Signal::Fin)));
+    assert_eq!(close.answer, Some(Signal::RstAck), "{close:?}");
+    drop(server);
+    // Without the rule the server's socket would stand in TIME_WAIT.
+    wait_until_none_is_left(port);
+}
+
+#[tokio::test]
+async fn a_shutdown_is_no_close_unless_the_rule_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let policy = Policy { active: Wish::RST, ..Policy::KEEP };
+    let mut observer = observer(policy, &listener);
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(server.read(&mut [0; 1]).unwrap(), 0, "a clean end of the stream");
+    server.write_all(b"answer").unwrap();
+    drop(server);
+    let mut read = Vec::new();
+    client.read_to_end(&mut read).unwrap();
+    assert_eq!(read, b"answer");
+    drop(client);
+    let (key, flow, acts) = one_close(&mut observer, port).await;
+    assert_eq!(verdict::close(&key, &flow).conn_state, ConnState::SF);
+    assert!(!acts.has(FIN_TO_RST) && acts.refusal == Refusal::HALF_CLOSE.0, "{acts:?}");
 }

@@ -91,8 +91,7 @@ fn apply(
         return strip(&frame, packet, slot, rule);
     }
     if decision.action == Action::FINISH {
-        // Stand-ins are built by `standin`; without room there is none.
-        decision.refusal = Refusal::NO_ROOM;
+        decision.refusal = Refusal::NO_STAND_IN;
     }
     refuse(slot, rule, decision.refusal)
 }

@@ -5,6 +5,7 @@ use super::words::{self, Wishes};
 use crate::kernel::{self, Covered, Rules};
 use proxy_common::abi::RuleCounts;
 use proxy_common::decide::Refusal;
+use proxy_common::policy::{Policy, Wish};
 use std::fmt::Write as _;
 
 /// Finds the addresses of a server: backend, if one was named, and server.
@@ -43,6 +44,17 @@ pub enum BookError {
     Full(#[from] kernel::RulesFull),
 }
 
+/// What a policy may say and this version cannot do: it is refused, and not silently left undone.
+fn not_built(policy: &Policy) -> Option<&'static str> {
+    [
+        (policy.abort == Wish::FIN, "abort fin"),
+        (policy.half_close_ms != 0, "half-close"),
+        (policy.close_wait_ms != 0, "close-wait"),
+    ]
+    .into_iter()
+    .find_map(|(asked, word)| asked.then_some(word))
+}
+
 /// Reads `TARGET WORDS`.
 ///
 /// # Errors
@@ -56,6 +68,12 @@ pub fn read(text: &str) -> Result<(Target, String, Wishes), String> {
     let column = text.len() - rest.len();
     let wishes = words::parse(rest)
         .map_err(|error| format!("column {}: {}", error.column + column, error.message))?;
+    if let Some(word) = not_built(&wishes.traffic) {
+        return Err(format!(
+            "'{word}' is not built yet: this version changes FINs to RSTs, by 'active rst' and \
+             'passive rst'"
+        ));
+    }
     Ok((parsed, rest.trim().to_owned(), wishes))
 }
 
@@ -157,4 +175,31 @@ fn counts(counts: &RuleCounts) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_a_target_and_words() {
+        let (target, words, wishes) = read("10.0.0.5:80 passive rst any-fin").unwrap();
+        assert_eq!(target.to_string(), "10.0.0.5:80");
+        assert_eq!(words, "passive rst any-fin");
+        assert_eq!(wishes.traffic.passive, Wish::RST);
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_said() {
+        for (text, what) in [
+            ("w1", "WORDS"),
+            ("w1 passive reset", "column 12"),
+            ("w1 abort fin", "abort fin"),
+            ("w1 half-close 2s", "half-close"),
+            ("10.0.0.0/40 passive rst", "40"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(what) || what == "WORDS" && error.contains("words"), "{error}");
+        }
+    }
 }
