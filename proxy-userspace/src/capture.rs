@@ -17,6 +17,7 @@ pub mod write;
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::Segment;
 use std::ops::ControlFlow;
+use write::stored::Stored;
 
 /// One TCP segment as a capture tells it.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +55,11 @@ pub trait Sink {
     fn doubt(&mut self, key: &FlowKey) -> bool {
         let _ = key;
         false
+    }
+
+    /// How a connection closed, as teardown itself has written it into the file.
+    fn stored(&mut self, stored: Stored) {
+        let _ = stored;
     }
 
     /// The section that follows holds control segments only, as teardown itself writes it.

@@ -13,6 +13,7 @@ mod policies;
 pub mod proxy;
 mod readers;
 mod recent;
+mod recording;
 pub mod run;
 mod source;
 mod start;
@@ -22,6 +23,7 @@ mod tests;
 pub mod watch;
 
 pub use readers::Reader;
+pub use recording::{Recording, Write};
 pub use source::{Counter, Event, Source};
 pub use terminal::{Terminal, paint};
 
@@ -60,6 +62,9 @@ pub struct Daemon<S> {
     requests: mpsc::Receiver<Request>,
     policies: Book,
     started: Instant,
+    recording: Option<Recording>,
+    /// Readers are told segments; a recording alone wants them for itself.
+    shows_segments: bool,
 }
 
 /// Why the loop ended.
@@ -88,12 +93,21 @@ impl<S: Source> Daemon<S> {
             requests,
             policies: Book::default(),
             started: Instant::now(),
+            recording: None,
+            shows_segments: true,
         }
     }
 
     /// Lets the runtime socket speak to `proxy` too.
     pub fn set_proxy(&mut self, proxy: Arc<Running>) {
         self.proxy = Some(proxy);
+    }
+
+    /// Writes segments and closes into a file too. Readers are shown segments only where they
+    /// asked for them.
+    pub fn record(&mut self, recording: Option<Recording>, shows_segments: bool) {
+        self.shows_segments = shows_segments || recording.is_none();
+        self.recording = recording;
     }
 
     /// Adds a reader; it sees what comes from now on.
@@ -123,7 +137,9 @@ impl<S: Source> Daemon<S> {
                 biased;
                 () = &mut stop => break Ended::Stopped,
                 Some(request) = self.requests.recv() => self.answer(request),
-                _ = tick.tick(), if !self.readers.is_empty() => self.tick()?,
+                _ = tick.tick(), if !self.readers.is_empty() || self.recording.is_some() => {
+                    self.tick()?;
+                }
                 batch = self.source.next(&mut events) => {
                     batch?;
                     if events.is_empty() {
@@ -154,10 +170,19 @@ impl<S: Source> Daemon<S> {
                     };
                     self.totals.add(&record);
                     self.readers.close(&record);
+                    if let Some(recording) = &mut self.recording {
+                        recording.close(&key, &flow, &record, &self.clock);
+                    }
                     self.recent.push(&key, &flow);
                 }
                 Event::Segment { key, segment, at_ns } => {
-                    self.readers.segment(&key, &segment, self.clock.unix_ns(at_ns));
+                    let unix_ns = self.clock.unix_ns(at_ns);
+                    if self.shows_segments {
+                        self.readers.segment(&key, &segment, unix_ns);
+                    }
+                    if let Some(recording) = &mut self.recording {
+                        recording.segment(&key, &segment, unix_ns);
+                    }
                 }
             }
         }
@@ -172,6 +197,9 @@ impl<S: Source> Daemon<S> {
 
     fn tick(&mut self) -> Result<(), S::Error> {
         let now_ns = self.clock.now();
+        if let Some(recording) = &mut self.recording {
+            recording.flush(self.clock.unix_ns(now_ns));
+        }
         if self.readers.want_half_open(now_ns) {
             let flows = self.source.flows()?;
             let open = half_open::among(&flows, now_ns);
@@ -205,6 +233,11 @@ impl<S: Source> Daemon<S> {
         self.flush();
         let names = |end: &Endpoint| self.labels.of(end);
         self.readers.end_all(&names, &losses(&self.source));
+        if let Some(recording) = self.recording.take()
+            && let Err(error) = recording.finish()
+        {
+            tracing::error!("the recording is incomplete: {error}");
+        }
         Ok(())
     }
 }

@@ -3,9 +3,10 @@
 use super::input::Input;
 use super::link::LinkType;
 use super::pcap::{Frame, WINDOW, grow, problem, unknown_link};
+use super::write::stored::Stored;
 use super::{Account, Damage, Error, Options, Sink};
 use pcap_parser::pcapng::{
-    EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, SectionHeaderBlock,
+    EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, PcapNGOption, SectionHeaderBlock,
     SimplePacketBlock,
 };
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
@@ -115,7 +116,13 @@ pub(super) fn read(
                     Block::EnhancedPacket(packet) => {
                         let frame = section.enhanced(&packet);
                         last_time_ns = frame.time_ns;
-                        frame.show(options, sink, account)
+                        let flow = frame.show(options, sink, account);
+                        section.show_stored(&packet.options, sink);
+                        flow
+                    }
+                    Block::InterfaceStatistics(statistics) => {
+                        section.show_stored(&statistics.options, sink);
+                        ControlFlow::Continue(())
                     }
                     // It has no time of its own.
                     Block::SimplePacket(packet) => {
@@ -159,6 +166,8 @@ struct Section {
     interfaces: Vec<Interface>,
     big_endian: bool,
     several: bool,
+    /// Written by teardown: closes stand with the packets.
+    ours: bool,
 }
 
 impl Section {
@@ -171,9 +180,20 @@ impl Section {
                 option.code == code && option.as_str().is_ok_and(|text| text.starts_with(wanted))
             })
         };
+        self.ours = false;
         if says(OptionCode::ShbUserAppl, WRITTEN_BY) && says(OptionCode::Comment, CONTROL_ONLY) {
             sink.sparse();
+            self.ours = true;
         }
+    }
+
+    fn show_stored(&self, options: &[PcapNGOption<'_>], sink: &mut impl Sink) {
+        if !self.ours {
+            return;
+        }
+        let custom = options.iter().filter(|option| option.code == OptionCode::Custom2989);
+        let stored = custom.filter_map(|option| Stored::from_bytes(option.as_bytes().ok()?));
+        stored.for_each(|stored| sink.stored(stored));
     }
 
     fn describe(&mut self, block: &InterfaceDescriptionBlock<'_>, account: &mut Account) {

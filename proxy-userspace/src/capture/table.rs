@@ -36,6 +36,8 @@ pub struct Connection<T> {
     pub flow: Flow,
     /// What its observer keeps.
     pub kept: T,
+    /// The flow was told, and moves no more.
+    told: bool,
     /// How often its place in the table was used before.
     generation: u32,
 }
@@ -113,7 +115,7 @@ impl<O: Observer> Table<O> {
             Some(&place) => {
                 let connection = get(&mut self.pieces, place);
                 let another = begins_anew(&connection.flow, input)
-                    || is_past(&connection.flow, self.patience, self.now_ns);
+                    || is_past(connection, self.patience, self.now_ns);
                 if another {
                     let flow = self.observer.over(connection, self.now_ns);
                     let kept = O::Kept::default();
@@ -121,6 +123,7 @@ impl<O: Observer> Table<O> {
                     connection.number = self.begun;
                     connection.flow = Flow::new();
                     connection.kept = kept;
+                    connection.told = false;
                     flow?;
                 }
                 place
@@ -128,9 +131,26 @@ impl<O: Observer> Table<O> {
             None => self.begin(&seen.key),
         };
         let connection = get(&mut self.pieces, place);
+        if connection.told {
+            return ControlFlow::Continue(());
+        }
         step(&mut connection.flow, &seen.key, input, self.mode, self.now_ns);
         self.observer.moved(connection, seen);
         ControlFlow::Continue(())
+    }
+
+    /// Takes what was known of a connection when it was over, by somebody who knew more than its
+    /// segments tell.
+    pub fn tell(&mut self, key: &FlowKey, flow: &Flow) -> &mut Connection<O::Kept> {
+        self.now_ns = self.now_ns.max(flow.last_ns).max(flow.closed_ns);
+        let place = match self.index.get(key) {
+            Some(&place) => place,
+            None => self.begin(key),
+        };
+        let connection = get(&mut self.pieces, place);
+        connection.flow = *flow;
+        connection.told = true;
+        connection
     }
 
     /// Whatever is known of a connection that is in the table.
@@ -145,7 +165,7 @@ impl<O: Observer> Table<O> {
         left.sort_by_key(|&place| get(&mut self.pieces, place).number);
         for place in left {
             let connection = get(&mut self.pieces, place);
-            if !connection.flow.has(CLOSED) {
+            if !connection.told && !connection.flow.has(CLOSED) {
                 connection.flow.marks |= UNFINISHED;
             }
             self.observer.over(connection, self.now_ns)?;
@@ -167,6 +187,7 @@ impl<O: Observer> Table<O> {
                 connection.number = number;
                 connection.key = *key;
                 connection.flow = flow;
+                connection.told = false;
                 place
             }
             None => {
@@ -176,7 +197,14 @@ impl<O: Observer> Table<O> {
                 let place = (self.pieces.len() - 1) * PIECE;
                 let piece = self.pieces.last_mut().expect("a piece was just pushed");
                 let kept = O::Kept::default();
-                piece.push(Connection { number, key: *key, flow, kept, generation: 0 });
+                piece.push(Connection {
+                    number,
+                    key: *key,
+                    flow,
+                    kept,
+                    told: false,
+                    generation: 0,
+                });
                 (place + piece.len() - 1) as u32
             }
         };
@@ -205,7 +233,7 @@ impl<O: Observer> Table<O> {
         if connection.generation != generation {
             return ControlFlow::Continue(());
         }
-        if !is_past(&connection.flow, self.patience, self.now_ns) {
+        if !is_past(connection, self.patience, self.now_ns) {
             self.checks.push_back((self.now_ns, place, generation));
             return ControlFlow::Continue(());
         }
@@ -223,7 +251,11 @@ fn get<T>(pieces: &mut [Vec<Connection<T>>], place: u32) -> &mut Connection<T> {
 }
 
 /// Whether a segment that comes now belongs to another connection.
-fn is_past(flow: &Flow, patience: Patience, now_ns: u64) -> bool {
+fn is_past<T>(connection: &Connection<T>, patience: Patience, now_ns: u64) -> bool {
+    let flow = &connection.flow;
+    if connection.told {
+        return now_ns.saturating_sub(flow.last_ns.max(flow.closed_ns)) > CHECK;
+    }
     match patience {
         Patience::Zeek => expired(flow, now_ns),
         Patience::Long => {

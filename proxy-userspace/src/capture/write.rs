@@ -2,4 +2,6 @@
 
 pub mod blocks;
 pub mod packet;
+pub mod recorder;
 pub mod rotate;
+pub mod stored;

@@ -51,6 +51,8 @@ pub struct Args {
     #[arg(long)]
     segments: bool,
     #[command(flatten)]
+    write: super::Write,
+    #[command(flatten)]
     observe: Observe,
 }
 
@@ -90,7 +92,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ),
             None => None,
         };
-        let observer = args.observe.start(args.segments, true)?;
+        let observer = args.observe.start(args.segments || args.write.is_wanted(), true)?;
+        let recording = args.write.start().context("cannot write the recording")?;
         if let Some(prepared) = &prepared {
             prepared.give_up_root()?;
         }
@@ -108,6 +111,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         for policy in policies {
             daemon.set_policy(&policy).with_context(|| format!("'close' of {policy}"))?;
         }
+        daemon.record(recording, args.segments);
         let mut beside = JoinSet::new();
         if let Some(metrics) = metrics {
             beside.spawn(endpoint::serve(metrics, requests.clone()));

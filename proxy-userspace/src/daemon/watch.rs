@@ -38,6 +38,8 @@ pub struct Args {
     #[command(flatten)]
     look: Look,
     #[command(flatten)]
+    write: super::Write,
+    #[command(flatten)]
     observe: Observe,
 }
 
@@ -54,7 +56,9 @@ fn policy(text: &str) -> Result<String, String> {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let labels = start::labels(&args.files)?;
     start::runtime()?.block_on(async {
-        let observer = args.observe.start(args.segments, !args.policies.is_empty())?;
+        let observer = args
+            .observe
+            .start(args.segments || args.write.is_wanted(), !args.policies.is_empty())?;
         watch(observer, labels, args).await
     })
 }
@@ -71,7 +75,9 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     }
     let Defaults { args } = Defaults::parse_from(["teardown"]);
     start::runtime()?.block_on(async {
-        let observer = args.observe.start(args.segments, !args.policies.is_empty())?;
+        let observer = args
+            .observe
+            .start(args.segments || args.write.is_wanted(), !args.policies.is_empty())?;
         let traffic = Traffic::bind().context("the built-in traffic needs ports of 127.0.0.1")?;
         let mut labels = start::labels(&[])?;
         traffic.servers().for_each(|(end, scene)| labels.add(end, "demo", scene));
@@ -91,6 +97,7 @@ async fn watch(
     labels: super::labels::Labels,
     args: &Args,
 ) -> anyhow::Result<ExitCode> {
+    let recording = args.write.start().context("cannot write the recording")?;
     privilege::drop_unneeded()?;
     let stop = start::stop(args.duration).context("cannot wait for signals")?;
     for missing in observer.missing() {
@@ -108,6 +115,7 @@ async fn watch(
             .set_policy(policy)
             .map_err(|error| Usage(format!("--policy '{policy}': {error}")))?;
     }
+    daemon.record(recording, args.segments);
     daemon.add_reader(Reader::new(tail, outlet, args.look.json));
     daemon.run(stop, true).await?;
     let rules = daemon.show_policies();

@@ -3,12 +3,13 @@
 use super::names::Placeholders;
 use crate::capture::heads::{self, Heads};
 use crate::capture::table::{Connection, Observer, Table};
+use crate::capture::write::stored::Stored;
 use crate::capture::{Seen, Sink};
 use crate::report::export::Traffic;
 use crate::report::filter::Filter;
 use crate::report::label::Label;
 use crate::report::ladder::Ladder;
-use crate::report::record::Record;
+use crate::report::record::{Change, Record};
 use crate::report::story::Facts;
 use proxy_common::flow::Flow;
 use proxy_common::key::{Endpoint, FlowKey};
@@ -31,6 +32,8 @@ pub struct Kept {
     pub ladder: Option<Box<Ladder>>,
     /// Segments of it may have been left out.
     pub doubtful: bool,
+    /// What a file of ours tells of it.
+    pub stored: Option<Box<Stored>>,
 }
 
 /// A connection of which nothing more comes.
@@ -54,12 +57,15 @@ impl<'a> Ended<'a> {
     /// The close as every tail shows it.
     #[must_use]
     pub fn record(&self) -> Record<'a> {
+        let stored = self.kept.stored.as_deref();
+        let word = |at: usize| stored.and_then(|stored| stored.words[at].as_deref());
+        let change = stored.and_then(|stored| stored.change);
         Record {
             close: self.close,
             unix_ns: self.close.ended_ns.cast_signed(),
-            label: Label::default(),
-            rst_reason: None,
-            change: None,
+            label: Label { proxy: word(0), backend: word(1), server: word(2) },
+            rst_reason: word(3),
+            change: change.zip(word(4)).map(|([asked, sent], rule)| Change { rule, asked, sent }),
             half_open_ns: self.half_open_ns,
         }
     }
@@ -212,6 +218,11 @@ impl<O: Output> Sink for Feed<'_, Collector<O>> {
     fn doubt(&mut self, key: &FlowKey) -> bool {
         let Some(connection) = self.table.find(key) else { return false };
         !std::mem::replace(&mut connection.kept.doubtful, true)
+    }
+
+    fn stored(&mut self, stored: Stored) {
+        let connection = self.table.tell(&stored.key, &stored.flow);
+        connection.kept.stored = Some(Box::new(stored));
     }
 
     fn sparse(&mut self) {

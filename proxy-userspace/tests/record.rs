@@ -1,0 +1,130 @@
+//! `teardown watch --write`: what it showed live, `teardown explain` reads back from the file, and
+//! others can open it too.
+
+use socket2::SockRef;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How a connection of this test ends.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    /// The server first, then the client, both with FIN.
+    ServerFirst,
+    /// The client first.
+    ClientFirst,
+    /// The client resets, with the answer unread.
+    Reset,
+}
+
+const ENDINGS: [Ending; 6] = [
+    Ending::ServerFirst,
+    Ending::ClientFirst,
+    Ending::Reset,
+    Ending::ServerFirst,
+    Ending::Reset,
+    Ending::ClientFirst,
+];
+
+#[test]
+fn a_recording_gives_the_same_closes_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("closes.pcapng");
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let listener = TcpListener::bind(address).expect("a port");
+        let server = listener.local_addr().expect("an address");
+        let live = watch(&file, server, || ENDINGS.iter().for_each(|way| play(&listener, *way)));
+        assert_eq!(live.len(), ENDINGS.len(), "{live:#?}");
+        assert_eq!(explain(&file, server), live, "{address}");
+        opens_elsewhere(&file, &live);
+    }
+}
+
+/// The closes that a recording watch shows while `traffic` runs, sorted.
+fn watch(file: &Path, server: SocketAddr, traffic: impl FnOnce()) -> Vec<String> {
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_teardown"))
+        .args(["watch", "--json", "--interface", "lo", "--port", &server.port().to_string()])
+        .args(["--count", &ENDINGS.len().to_string(), "--write"])
+        .arg(file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("teardown starts");
+    let mut said = BufReader::new(watch.stderr.take().expect("piped"));
+    let mut words = String::new();
+    while !words.contains("watching") {
+        let read = said.read_line(&mut words).expect("stderr");
+        assert!(read > 0, "it does not watch, this needs root: {words}");
+    }
+    traffic();
+    let mut shown = String::new();
+    watch.stdout.take().expect("piped").read_to_string(&mut shown).expect("stdout");
+    assert!(watch.wait().expect("it ends").success(), "{words}");
+    let mut closes: Vec<String> = shown.lines().map(str::to_owned).collect();
+    closes.sort();
+    closes
+}
+
+/// One connection: a question, an answer, an end.
+fn play(listener: &TcpListener, ending: Ending) {
+    let mut client =
+        TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+    let (mut server, _) = listener.accept().expect("accepted");
+    for stream in [&client, &server] {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    }
+    let mut buffer = [0; 64];
+    client.write_all(b"question").expect("sent");
+    server.read_exact(&mut buffer[..8]).expect("received");
+    server.write_all(b"answer").expect("sent");
+    match ending {
+        Ending::ServerFirst => {
+            server.shutdown(Shutdown::Write).expect("closed");
+            client.read_exact(&mut buffer[..6]).expect("received");
+            assert_eq!(client.read(&mut buffer).expect("the end"), 0);
+        }
+        Ending::ClientFirst => {
+            client.read_exact(&mut buffer[..6]).expect("received");
+            client.shutdown(Shutdown::Write).expect("closed");
+            assert_eq!(server.read(&mut buffer).expect("the end"), 0);
+        }
+        Ending::Reset => {
+            client.peek(&mut buffer).expect("received");
+            SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("no linger");
+            drop(client);
+            server.read(&mut buffer).expect_err("reset");
+        }
+    }
+}
+
+fn explain(file: &Path, server: SocketAddr) -> Vec<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_teardown"))
+        .args(["explain", "--json", "--port", &server.port().to_string()])
+        .arg(file)
+        .output()
+        .expect("teardown runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let mut closes: Vec<String> = text.lines().map(str::to_owned).collect();
+    closes.sort();
+    closes
+}
+
+/// tcpdump and tshark read the file; tshark finds a comment for each close.
+fn opens_elsewhere(file: &Path, live: &[String]) {
+    let tcpdump = Command::new("tcpdump").args(["-n", "-r"]).arg(file).output().expect("tcpdump");
+    assert!(tcpdump.status.success(), "{}", String::from_utf8_lossy(&tcpdump.stderr));
+    let resets = String::from_utf8_lossy(&tcpdump.stdout).matches("Flags [R").count();
+    assert!(resets >= 2, "{}", String::from_utf8_lossy(&tcpdump.stdout));
+    let tshark = Command::new("tshark")
+        .args(["-T", "fields", "-e", "frame.comment", "-Y", "frame.comment", "-r"])
+        .arg(file)
+        .output()
+        .expect("tshark");
+    assert!(tshark.status.success(), "{}", String::from_utf8_lossy(&tshark.stderr));
+    let comments = String::from_utf8_lossy(&tshark.stdout);
+    let told = comments.lines().filter(|line| line.starts_with("teardown: ")).count();
+    assert!(told >= live.len(), "{told} comments: {comments}");
+}
