@@ -120,7 +120,12 @@ impl Account {
     }
 
     /// Counts and logs.
-    pub(crate) fn finish(mut self, client: &Client, prepared: Option<&Prepared>) {
+    pub(crate) fn finish(mut self, client: &mut Client, prepared: Option<&Prepared>) {
+        client.last.termination = self.termination;
+        client.last.status = self.status;
+        client.last.method.clear();
+        client.last.method.push_str(prepared.map_or("", Prepared::method));
+        let client = &*client;
         let now = Instant::now();
         self.timers.active = now.duration_since(self.began);
         self.timers.total = now.duration_since(client.since);

@@ -19,6 +19,7 @@ use super::{
     rewrite::{self, Say},
     settings::Connection,
     upstream::{Fail, Upstream},
+    worker::FIRST_READ,
 };
 
 /// Heads of interim responses (1xx) before the final one.
@@ -55,7 +56,7 @@ impl Exchange<'_> {
         loop {
             let mut scratch = worker.scratch.borrow_mut();
             let fresh = self.rest.is_empty() && self.interim == 0;
-            let count = match ready!(upstream.conn.sock.poll_recv(cx, &mut scratch)) {
+            let count = match ready!(upstream.conn.sock.poll_recv(cx, &mut scratch[..FIRST_READ])) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(broken(fresh))),
                 Ok(count) => count,
             };

@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
+    os::fd::AsFd,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -13,7 +14,8 @@ use std::{
 use memchr::memchr;
 
 use super::{
-    closes::Doing,
+    closes::{Class, Doing},
+    event::Termination,
     exchange,
     live::{Frontend, Proxies},
     pool::Idle,
@@ -21,6 +23,7 @@ use super::{
     presence::{Place, Presence},
     refusal::Refusal,
     session::{Session, Stop},
+    settings::Mode,
     sock::Sock,
     worker::Worker,
 };
@@ -47,6 +50,16 @@ pub(crate) struct Client {
     pub(crate) begun: Instant,
     /// The same for logs.
     pub(crate) started: SystemTime,
+    /// What the last request was doing when it ended.
+    pub(crate) last: Last,
+}
+
+/// The end of a connection's last request, for those who hear of closes.
+#[derive(Debug, Default)]
+pub(crate) struct Last {
+    pub(crate) termination: Termination,
+    pub(crate) method: String,
+    pub(crate) status: u16,
 }
 
 /// What a wait for a request brought.
@@ -103,6 +116,7 @@ impl Client {
             since,
             begun: since,
             started: SystemTime::now(),
+            last: Last::default(),
         }
     }
 
@@ -152,10 +166,24 @@ impl Client {
         if let Some(idle) = self.own.take() {
             self.worker.close_idle(idle, None, Doing::NOTHING);
         }
-        if self.frontend().settings.nolinger {
+        self.part();
+        None
+    }
+
+    /// The connection is closed next.
+    pub(crate) fn part(&self) {
+        let reset = self.frontend().settings.nolinger;
+        if reset {
             self.sock.reset_on_close();
         }
-        None
+        let class = match self.frontend().settings.mode {
+            Mode::Tcp => Class::Tunnel,
+            Mode::Http if self.sock.peer_closed() => Class::Passive,
+            Mode::Http => Class::Active,
+        };
+        let Last { termination, method, status } = &self.last;
+        let doing = Doing { termination: *termination, method, status: *status };
+        self.worker.outside.closes.stated(self.sock.as_fd(), None, class, reset, doing);
     }
 
     /// After a reload the next request follows the new configuration, if its frontend is there.

@@ -14,7 +14,7 @@ use super::{
     refusal::Refusal,
     sock::Sock,
     splice::Pipe,
-    worker::{SCRATCH, Worker},
+    worker::{LARGE, Worker},
 };
 
 /// What is left of a body.
@@ -261,8 +261,8 @@ impl Pump {
     /// Whether a pipe pays.
     fn is_large(&self) -> bool {
         match self.body {
-            Body::Close => self.taken >= SCRATCH as u64,
-            _ => self.body.opaque() > SCRATCH as u64,
+            Body::Close => self.taken >= LARGE,
+            _ => self.body.opaque() > LARGE,
         }
     }
 

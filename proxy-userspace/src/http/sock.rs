@@ -213,10 +213,7 @@ impl Sock {
 
     /// Whether the peer reset the connection.
     pub(crate) fn is_reset(&self) -> bool {
-        match rustix::net::recv(&self.fd, &mut [0_u8; 1][..], RecvFlags::PEEK) {
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => false,
-            Err(_) => true,
-        }
+        !matches!(self.peek(), Ok(_) | Err(Errno::AGAIN | Errno::INTR))
     }
 
     /// Whether the peer has closed, as far as the runtime knows: no system call is made.
@@ -224,9 +221,9 @@ impl Sock {
         self.closed.get() || self.readiness().is_some_and(Ready::is_read_closed)
     }
 
-    /// Whether there is anything to read, as far as the runtime knows.
+    /// Whether the peer has closed, or sent anything, by now.
     pub(crate) fn stirred(&self) -> bool {
-        self.closed.get() || self.readiness().is_some()
+        self.poll_stirred(Waker::noop())
     }
 
     fn readiness(&self) -> Option<Ready> {
@@ -239,10 +236,24 @@ impl Sock {
         }
     }
 
-    /// Ready once the peer has closed or reset, for a waker that only watches.
+    /// As [`Sock::stirred`]; if not, the waker is woken when it does.
     pub(crate) fn poll_stirred(&self, waker: &Waker) -> bool {
         let mut cx = Context::from_waker(waker);
-        self.poll_readable(&mut cx, false).is_ready()
+        let mut blocked = false;
+        loop {
+            if self.poll_readable(&mut cx, blocked).is_pending() {
+                return false;
+            }
+            // Readiness may be left over from a body that went through a pipe.
+            if self.closed.get() || self.peek() != Err(Errno::AGAIN) {
+                return true;
+            }
+            blocked = true;
+        }
+    }
+
+    fn peek(&self) -> rustix::io::Result<usize> {
+        rustix::net::recv(&self.fd, &mut [0_u8; 1][..], RecvFlags::PEEK).map(|(_, count)| count)
     }
 
     /// Sends a FIN.

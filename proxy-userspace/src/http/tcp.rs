@@ -49,10 +49,9 @@ pub(crate) async fn serve(mut client: Client) {
         client.session.leave();
     }
     let empty = account.bytes_in == 0 && account.bytes_out == 0;
-    if frontend.settings.nolinger {
-        client.sock.reset_on_close();
-    }
+    client.last.termination = account.termination;
     if !(empty && frontend.settings.dontlognull) {
-        account.finish(&client, None);
+        account.finish(&mut client, None);
     }
+    client.part();
 }

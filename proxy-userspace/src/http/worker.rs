@@ -23,8 +23,15 @@ use super::{
     splice::Pipes,
 };
 
-/// Bodies up to this size are copied; larger ones go through pipes.
-pub(crate) const SCRATCH: usize = 128 * 1024;
+/// The receive buffer's size.
+const SCRATCH: usize = 128 * 1024;
+
+/// A server's head is read with so much of its body at most: more would be copied in vain where
+/// the rest goes through a pipe.
+pub(crate) const FIRST_READ: usize = 16 * 1024;
+
+/// Above this what is left of a body goes through a pipe; below it is copied.
+pub(crate) const LARGE: u64 = 64 * 1024;
 
 /// Buffers that are kept for the next who needs one.
 const SPARE: usize = 64;

@@ -10,7 +10,8 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length.div_ceil(8)).flat_map(word).take(length).collect()
 }
 
-const SIZES: [usize; 8] = [0, 1, 1000, 65_536, 131_071, 131_073, 1_000_000, 9_000_000];
+const SIZES: [usize; 10] =
+    [0, 1, 1000, 16_300, 65_536, 81_000, 131_071, 131_073, 1_000_000, 9_000_000];
 
 fn body(response: &[u8]) -> &[u8] {
     &response[find(response, b"\r\n\r\n").expect("a head") + 4..]
@@ -32,6 +33,25 @@ fn downloads_with_a_length() {
         assert!(body(&response) == pattern(size), "{size}");
         let line = &proxy.log(1)[0];
         assert_eq!((line.state.as_str(), line.bytes_out), ("----", response.len() as u64));
+    }
+}
+
+#[test]
+fn a_connection_is_kept_after_a_large_body() {
+    for size in [1000, 1_000_000] {
+        let origin = Origin::new(move |mut peer| {
+            while peer.request().is_some() {
+                peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n"));
+                peer.send(pattern(size));
+            }
+        });
+        let proxy = Proxy::start(settings(&[origin.address]));
+        let mut client = proxy.connect();
+        for _ in 0..4 {
+            client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+            client.response();
+        }
+        assert_eq!(origin.opened(), 1, "{size}");
     }
 }
 

@@ -70,7 +70,10 @@ pub struct Line {
 #[derive(Debug, Default)]
 pub struct Ears {
     pub lines: Mutex<Vec<Line>>,
+    /// Of connections to servers.
     pub closes: Mutex<Vec<(Class, bool, String)>>,
+    /// Of connections from clients: the class, the last request's method and status.
+    pub clients: Mutex<Vec<(Class, String, u16)>>,
 }
 
 impl Log for Ears {
@@ -93,11 +96,15 @@ impl Closes for Ears {
     fn stated(
         &self,
         _: std::os::fd::BorrowedFd<'_>,
-        _: Option<Upstream<'_>>,
+        upstream: Option<Upstream<'_>>,
         class: Class,
         reset: bool,
         doing: Doing<'_>,
     ) {
+        if upstream.is_none() {
+            let mut clients = self.clients.lock().expect("unpoisoned");
+            return clients.push((class, doing.method.into(), doing.status));
+        }
         let mut closes = self.closes.lock().expect("unpoisoned");
         closes.push((class, reset, doing.termination.to_string()));
     }
