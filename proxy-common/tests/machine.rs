@@ -228,6 +228,14 @@ fn only_who_resets_throws_unread_bytes_away() {
 }
 
 #[test]
+fn unread_bytes_are_lost_by_an_abort_alone() {
+    let close = with_facts(">S <SA >A <D200 >A >RA", 5);
+    assert_eq!(close.orig.unread, Some(77));
+    let close = with_facts(">S <SA >A <D200 >A <RA", 5);
+    assert_eq!(close.orig.unread, Some(0));
+}
+
+#[test]
 fn numbers_and_times_of_both_closes_are_kept() {
     let script = script(">S <SA >A >D100 <A >F <A 20ms <F >A");
     let close = script.play(Mode::FULL).closes[0];

@@ -15,6 +15,7 @@ use crate::flow::{
     TRACKED, UNFINISHED, first_closer,
 };
 use crate::key::{Endpoint, FlowKey, Side};
+use crate::socket::tcp_state::CLOSE;
 use crate::socket::{
     KNOWS_CGROUP, KNOWS_ERROR, KNOWS_OWNER, KNOWS_PATH, KNOWS_RST_REASON, KNOWS_UNACKED,
     KNOWS_UNREAD,
@@ -283,6 +284,13 @@ fn half_closed(flow: &Flow, first: Side, ended_ns: u64) -> Option<u64> {
         (answered, false) => answered,
     };
     Some(until.saturating_sub(end.fin_ns))
+}
+
+/// Whether the application gave the connection up. Only then is what it had not read lost: after
+/// a FIN, or the peer's RST, a socket can still be read.
+fn aborted(end: &End) -> bool {
+    let closed_silently = end.socket_state == CLOSE && end.fin_ns == 0 && end.err == 0;
+    end.has_reset() || closed_silently
 }
 
 fn report(key: &FlowKey, flow: &Flow, side: Side) -> EndReport {
