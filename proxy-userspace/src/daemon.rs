@@ -48,6 +48,9 @@ use tokio::time::{MissedTickBehavior, interval};
 /// How often half-open connections are looked for and slow readers told what they missed.
 const TICK: Duration = Duration::from_millis(200);
 
+/// A batch of so many events may be followed by the next one at once.
+const FLOOD: usize = 64;
+
 /// The daemon's state.
 #[derive(Debug)]
 pub struct Daemon<S> {
@@ -145,9 +148,12 @@ impl<S: Source> Daemon<S> {
                     if events.is_empty() {
                         break Ended::SourceDone;
                     }
+                    let is_flood = events.len() >= FLOOD;
                     self.take(&mut events);
-                    // A flood keeps the source ready for ever; sessions want their turn too.
-                    tokio::task::yield_now().await;
+                    if is_flood {
+                        // The source may be ready for ever; sessions want their turn too.
+                        tokio::task::yield_now().await;
+                    }
                 }
             }
         };

@@ -370,6 +370,25 @@ fn without_root_and_without_btf_it_says_what_it_needs() {
 }
 
 #[test]
+fn without_cgroup_v2_it_says_so_and_shows_what_the_wire_tells() {
+    let host = Host::new();
+    let listener = host.listener();
+    let mut command = Command::new("unshare");
+    let hide = "umount -lt cgroup2 -a && exec \"$0\" watch --json --count 1";
+    command.args(["-m", "sh", "-c", hide, env!("CARGO_BIN_EXE_teardown")]).stdout(Stdio::piped());
+    let mut watch = Process::start(&host.netns, &mut command);
+    let lines = Lines::read(watch.stdout());
+    watch.wait_for_words("watching");
+    host.connect(&listener, 1);
+    assert!(watch.wait().success());
+    let close = json(&lines.to_the_end()[0]);
+    assert_eq!((&close["conn_state"], &close["resp_bytes"]), (&"SF".into(), &5.into()));
+    assert_eq!(close["unread_bytes"], Value::Null);
+    let said = watch.errors.to_the_end().join("\n");
+    assert!(said.contains("closes carry no round-trip time"), "{said}");
+}
+
+#[test]
 fn the_doctor_finds_this_host_fit() {
     let healthy = output(teardown().arg("doctor"));
     let text = String::from_utf8_lossy(&healthy.stdout).into_owned();

@@ -76,11 +76,8 @@ async fn both_hooks_of_loopback_make_one_close() {
 
 #[tokio::test]
 async fn every_packet_gives_zeeks_own_history() {
-    let options = Options {
-        interfaces: vec!["lo".to_owned()],
-        full_history: true,
-        ..Options::default()
-    };
+    let options =
+        Options { interfaces: vec!["lo".to_owned()], full_history: true, ..Options::default() };
     let mut observer = Observer::start(&options).unwrap_or_else(|error| panic!("{error}"));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -91,8 +91,17 @@ impl Observer {
         let watch = Watch::start().map_err(Error::system("listening to rtnetlink"))?;
         let owners = Owners::of_host();
         // Sockets first: a connection's socket speaks before its first segment.
-        attach::sockets(&mut ebpf)?;
-        let missing = attach_tracepoints(&mut ebpf, &btf);
+        let sockets = attach::sockets(&mut ebpf);
+        let mut missing = attach_tracepoints(&mut ebpf, &btf);
+        match sockets {
+            Ok(()) => {}
+            // Nobody who lacks the privilege gets by with less.
+            Err(error) if super::is_not_permitted(&error) => return Err(error),
+            Err(error) => missing.push(format!(
+                "{error}: closes carry no round-trip time, no unread and no unacknowledged bytes, \
+                 and a process only where it listened before the start"
+            )),
+        }
         let there = links::list().map_err(Error::system("listing the interfaces"))?;
         check_names(&options.interfaces, &there)?;
         for interface in &there {
