@@ -148,6 +148,7 @@ fn advance(key: &FlowKey, slot: *mut Slot, input: Input<'_>, mode: Mode, now: u6
 /// A slot under its lock. No helper may be called before [`Guard::unlock`].
 pub struct Guard(*mut Slot);
 
+#[expect(clippy::mut_from_ref, reason = "the lock makes the reference the only one")]
 impl Guard {
     /// Takes the lock.
     #[inline(always)]

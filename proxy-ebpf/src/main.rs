@@ -5,6 +5,14 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![allow(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a field of the context or of a map's value, read through its pointer, counts as two"
+)]
+#![allow(
+    clippy::needless_borrows_for_generic_args,
+    reason = "a key handed over by value would be one more copy on a small stack"
+)]
 #![allow(missing_docs, unreachable_pub, reason = "aya's macros make public functions without docs")]
 
 mod counters;

@@ -36,10 +36,10 @@ pub fn current(ctx: &SockOpsContext, event: &mut SocketEvent) {
     }
     // The name of the process, not of the thread that happens to close.
     let mut named = task;
-    if let Some(leader) = offset!(task_leader) {
-        if let Some(found) = peek::<u64>(task + leader as u64) {
-            named = found;
-        }
+    if let Some(leader) = offset!(task_leader)
+        && let Some(found) = peek::<u64>(task + leader as u64)
+    {
+        named = found;
     }
     if let Some(name) = peek::<[u8; 16]>(named + comm as u64) {
         event.comm = name;

@@ -110,7 +110,7 @@ impl Bytes for KernelBytes {
 
     #[inline(always)]
     fn frame_len(&self) -> u32 {
-        u16::MAX as u32
+        u32::from(u16::MAX)
     }
 }
 

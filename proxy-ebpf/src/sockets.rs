@@ -85,7 +85,7 @@ impl Told {
 /// A socket connects or was accepted: from now on its changes are told.
 #[inline(always)]
 fn appeared(ctx: &SockOpsContext, connects: bool) {
-    let flags = ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG as u32;
+    let flags = ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
     if ctx.set_cb_flags(flags as i32).is_err() {
         return;
     }
