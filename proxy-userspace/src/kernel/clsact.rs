@@ -6,10 +6,12 @@
 use super::error::Error;
 use super::links::Interface;
 use aya::programs::TcAttachType;
-use aya::programs::tc::{self, TcError};
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use aya::programs::tc;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::tc::{TcHandle, TcMessage};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use std::io;
 
@@ -37,20 +39,12 @@ impl Qdisc {
                 left_behind |= tc::qdisc_detach_program(&interface.name, kind, program).is_ok();
             }
         }
-        let made = match tc::qdisc_add_clsact(&interface.name) {
+        let made = match add(interface.index) {
             Ok(()) => true,
-            Err(TcError::AlreadyAttached) => false,
-            Err(TcError::NetlinkError(error)) => {
-                let source = io::Error::other(error);
-                if source.to_string().contains("exists") {
-                    false
-                } else {
-                    return Err(Error::system(format!("clsact on {}", interface.name))(source));
-                }
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(error) => {
                 let action = format!("adding the clsact qdisc to {}", interface.name);
-                return Err(Error::system(action)(io::Error::other(error)));
+                return Err(Error::system(action)(error));
             }
         };
         Ok(Self { index: interface.index, ours: made || left_behind })
@@ -80,6 +74,16 @@ fn has_filters(index: u32) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Adds the qdisc; it must not be there yet.
+fn add(index: u32) -> io::Result<()> {
+    let mut message = TcMessage::with_index(index as i32);
+    message.header.parent = CLSACT;
+    message.header.handle = HANDLE;
+    message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
+    let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    ask(RouteNetlinkMessage::NewQueueDiscipline(message), flags, |_| {})
 }
 
 fn delete(index: u32) -> io::Result<()> {

@@ -31,6 +31,12 @@ impl Netns {
         netns
     }
 
+    /// The namespace that this process runs in.
+    pub(crate) fn current() -> Self {
+        let file = File::open("/proc/thread-self/ns/net").expect("our namespace's descriptor");
+        Self { file: Arc::new(file) }
+    }
+
     /// A path by which any process of the host opens this namespace while the test runs.
     pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
