@@ -314,8 +314,7 @@ fn report(key: &FlowKey, flow: &Flow, side: Side) -> EndReport {
         rst_ns: end.has_reset().then_some(end.rst_ns),
         rst_with_ack: end.has(RST_WITH_ACK),
         rst_seq: (end.rsts != 0).then(|| end.isn.wrapping_add(end.last_rst)),
-        // What lies in the queue of a socket that did not reset can still be read.
-        unread: knows(KNOWS_UNREAD).then(|| if end.has_reset() { end.unread } else { 0 }),
+        unread: knows(KNOWS_UNREAD).then_some(if aborted(end) { end.unread } else { 0 }),
         unacked: knows(KNOWS_UNACKED).then_some(end.unacked),
         srtt_us: knows(KNOWS_PATH).then_some(end.srtt_us),
         rst_reason: knows(KNOWS_RST_REASON).then_some(end.rst_reason),
