@@ -37,6 +37,13 @@ pub(super) fn note(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u64) 
             return;
         }
     }
+    // A closed socket answers what crosses its RST by another one with the same number: whatever
+    // becomes of the two, the first closed.
+    if flow.end(from).rst_ns != 0 && segment.seq == rst_at(flow, from) {
+        accept(flow, from);
+        flow.end_mut(from).bits |= doubt;
+        return;
+    }
     let with_ack = if segment.has(ACK) { RST_WITH_ACK } else { 0 };
     let end = flow.end_mut(from);
     end.rst_ns = if now_ns == 0 { 1 } else { now_ns };

@@ -5,12 +5,12 @@
 
 use super::close;
 use super::{
-    CLOSED, DID_CLOSE, EndpointState, Flow, Outcome, RST_DOUBTED, SHUT_READ, SHUT_WRITE,
+    CLOSED, DID_CLOSE, EndpointState, Flow, Outcome, RST_DOUBTED, SEEN, SHUT_READ, SHUT_WRITE,
     SOCKET_ENDED, STARTED, TIMED_OUT, TRACKED, history, is_likely_server_port, rst, states,
 };
 use crate::key::{FlowKey, Side};
 use crate::socket::tcp_state::{
-    CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, LAST_ACK, SYN_RECV, SYN_SENT,
+    CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, SYN_RECV, SYN_SENT,
 };
 use crate::socket::{
     KNOWS_BYTES, KNOWS_CGROUP, KNOWS_ERROR, KNOWS_OWNER, KNOWS_PATH, KNOWS_RST_REASON,
@@ -124,7 +124,9 @@ fn end_of_socket(flow: &mut Flow, side: Side, event: &SocketEvent, now_ns: u64) 
     let err = if event.knows(KNOWS_ERROR) { event.err } else { 0 };
     // Gone is gone: a RST that was waiting for the socket's word was believed.
     flow.end_mut(peer).bits &= !RST_DOUBTED;
-    if err == ECONNRESET || err == EPIPE || err == ECONNREFUSED {
+    if err == ECONNRESET && is_abort_on_data(flow, peer, event.old_state) {
+        // As below: the RST that answers the data comes next.
+    } else if err == ECONNRESET || err == EPIPE || err == ECONNREFUSED {
         witness_rst(flow, peer, now_ns);
         flow.end_mut(side).bits |= SOCKET_ENDED;
     } else if err == ETIMEDOUT || err == EHOSTUNREACH || err == ENETUNREACH {
@@ -142,6 +144,14 @@ fn end_of_socket(flow: &mut Flow, side: Side, event: &SocketEvent, now_ns: u64) 
     }
     // Else: FIN_WAIT2 has become a TIME_WAIT minisock and the peer may still send, or it is an
     // abort, and the kernel sends the RST only after it has left the state.
+}
+
+/// Whether a socket that has closed for reading got data and aborts. Linux gives it the error of
+/// a received RST (`tcp_rcv_state_process` calls `tcp_reset`), though it is about to send one.
+#[inline(always)]
+fn is_abort_on_data(flow: &Flow, peer: Side, old_state: u8) -> bool {
+    let end = flow.end(peer);
+    (old_state == FIN_WAIT1 || old_state == FIN_WAIT2) && end.has(SEEN) && end.rst_ns == 0
 }
 
 /// The socket proves a FIN that was not seen.

@@ -159,17 +159,62 @@ impl Connection {
         [reset, both].into_iter().flatten().map(|(_, _, packet)| packet.time).min()
     }
 
+    /// Every reading that another vantage may have had of the same packets.
+    ///
+    /// Packets of the two ends that crossed on the wire stand in another order at the other end:
+    /// neighbours change places here if neither end can have seen the other's packet first. And
+    /// an observer tells a close once it is over: what was still on its way may be in its answer
+    /// or not.
+    pub(crate) fn other_readings(&self) -> Vec<Self> {
+        let mut orders = vec![self.clone()];
+        let mut next = 0;
+        // A close has few packets; the limit is for a broken capture.
+        while next < orders.len() && orders.len() < 500 {
+            let known = &orders[next];
+            let swapped: Vec<Self> = (1..known.packets.len())
+                .filter(|at| may_have_crossed(&known.packets[at - 1], &known.packets[*at]))
+                .map(|at| {
+                    let mut order = known.clone();
+                    order.packets.swap(at - 1, at);
+                    order
+                })
+                .collect();
+            for order in swapped {
+                if !orders.iter().any(|known| known.packets == order.packets) {
+                    orders.push(order);
+                }
+            }
+            next += 1;
+        }
+        orders.iter().flat_map(Self::from_the_end).collect()
+    }
+
     /// The connection as it stood when it was over, and after each packet that still came.
-    pub(crate) fn readings_from_its_end(&self) -> Vec<Self> {
-        let Some(over) = self.over_at() else { return Vec::new() };
-        let end = self.packets.iter().position(|(_, packet)| packet.time >= over);
-        let lengths = end.map_or(0, |end| end + 1)..=self.packets.len();
-        lengths.map(|length| Self { packets: self.packets[..length].to_vec(), ..*self }).collect()
+    fn from_the_end(&self) -> Vec<Self> {
+        let over = (1..=self.packets.len()).find(|length| self.cut(*length).over_at().is_some());
+        over.map_or(Vec::new(), |over| {
+            (over..=self.packets.len()).map(|length| self.cut(length)).collect()
+        })
+    }
+
+    fn cut(&self, length: usize) -> Self {
+        Self { packets: self.packets[..length].to_vec(), ..*self }
     }
 
     /// Who closed first, and with what.
     pub(crate) fn first_close(&self) -> Option<(End, Sign)> {
         self.signs().first().map(|(end, sign, _)| (*end, *sign))
+    }
+
+    /// Whether `end` reset twice at one number, with ACK and without: on loopback the two may
+    /// pass each other, sent by two CPUs.
+    pub(crate) fn reset_both_ways(&self, end: End) -> bool {
+        let signs = self.signs();
+        let number = |wanted: Sign| {
+            let found = signs.iter().find(|(by, sign, _)| (*by, *sign) == (end, wanted));
+            found.map(|(_, _, packet)| packet.seq)
+        };
+        number(Sign::Rst).is_some() && number(Sign::Rst) == number(Sign::RstAck)
     }
 
     /// With what the other end answered the first FIN or RST, if it did.
@@ -190,31 +235,21 @@ impl Connection {
         Some(Duration::from_nanos(over.2.time.saturating_sub(first.time)))
     }
 
-    /// Whether the first two closing packets crossed on the wire, so that either end believes
-    /// that it was first and each vantage sees its own order.
-    pub(crate) fn crossed(&self) -> bool {
-        let signs = self.signs();
-        let Some((first_end, _, first)) = signs.first() else { return false };
-        let Some((_, _, second)) = signs.iter().find(|(end, _, _)| end != first_end) else {
-            return false;
-        };
-        // Whoever saw the first FIN acknowledges it from then on.
-        first.has(RST) || !second.has(ACK) || (second.ack.wrapping_sub(first.end()) as i32) < 0
-    }
-
     /// Bytes of data that `end` sent, by sequence numbers, as Zeek counts them.
     pub(crate) fn bytes(&self, end: End) -> u64 {
         zeek::replay(self).bytes(end)
     }
 
-    /// Bytes of data that `end` sent and the other one never acknowledged.
+    /// Bytes of data that `end` sent and the other one never acknowledged. What a RST carries
+    /// acknowledges nothing: its sender has thrown the data away.
     pub(crate) fn unacknowledged(&self, end: End) -> u64 {
         let ordered = |a: &u32, b: &u32| (a.wrapping_sub(*b) as i32).cmp(&0);
         let sent = self.packets.iter().filter(|(from, p)| *from == end && !p.has(RST));
         let Some(sent) = sent.map(|(_, p)| p.seq.wrapping_add(p.payload)).max_by(ordered) else {
             return 0;
         };
-        let acks = self.packets.iter().filter(|(from, p)| *from != end && p.has(ACK));
+        let acks =
+            self.packets.iter().filter(|(from, p)| *from != end && p.has(ACK) && !p.has(RST));
         match acks.map(|(_, p)| p.ack).max_by(ordered) {
             Some(ack) => u64::try_from(sent.wrapping_sub(ack) as i32).unwrap_or(0),
             None => 0,
@@ -236,6 +271,20 @@ impl Connection {
         let (first, last) = (&self.packets[0].1, &self.packets[self.packets.len() - 1].1);
         Duration::from_nanos(last.time.saturating_sub(first.time))
     }
+}
+
+/// Whether the second of two neighbours may have been sent before the first had arrived.
+fn may_have_crossed(first: &(End, Packet), second: &(End, Packet)) -> bool {
+    /// Longer than any packet is on its way between two namespaces.
+    const ON_ITS_WAY: u64 = 3_000_000;
+    let ((by, first), (then_by, second)) = (first, second);
+    let near = second.time.abs_diff(first.time) < ON_ITS_WAY;
+    let opening = first.has(SYN) || second.has(SYN);
+    // Whoever saw a segment with data or a FIN acknowledges it from then on.
+    let seen = second.has(ACK)
+        && first.end() != first.seq
+        && (second.ack.wrapping_sub(first.end()) as i32) >= 0;
+    by != then_by && near && !opening && !seen
 }
 
 impl fmt::Display for Connection {
