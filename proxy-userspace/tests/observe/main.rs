@@ -6,4 +6,11 @@ mod support;
 
 mod by_hand;
 mod compare;
+mod flood;
+mod killed;
+mod left_behind;
 mod machine;
+mod matrix;
+mod odd_wires;
+mod others;
+mod wrong_input;

@@ -118,9 +118,9 @@ impl Connection {
         self.first(end, SYN)
     }
 
-    /// Whether its beginning was seen.
+    /// Whether its SYN was seen.
     pub(crate) fn has_begun(&self) -> bool {
-        self.syn(End::Orig).is_some() || self.syn(End::Resp).is_some()
+        self.syn(End::Orig).is_some_and(|syn| !syn.has(ACK))
     }
 
     /// Every FIN and RST in order; a retransmitted FIN is not counted again, and a RST far from
@@ -186,7 +186,14 @@ impl Connection {
             }
             next += 1;
         }
-        orders.iter().flat_map(Self::from_the_end).collect()
+        let mut readings: Vec<Self> = orders.iter().flat_map(Self::from_the_end).collect();
+        // An application that gives up its SYN ends the connection there and then; its host
+        // answers the SYN+ACK that comes all the same by a RST without ACK.
+        if matches!(self.signs().first(), Some((End::Orig, Sign::Rst, _))) {
+            let opening = self.packets.iter().take_while(|(_, packet)| packet.has(SYN)).count();
+            readings.extend((1..=opening).map(|length| self.cut(length)));
+        }
+        readings
     }
 
     /// The connection as it stood when it was over, and after each packet that still came.
@@ -243,16 +250,33 @@ impl Connection {
     /// Bytes of data that `end` sent and the other one never acknowledged. What a RST carries
     /// acknowledges nothing: its sender has thrown the data away.
     pub(crate) fn unacknowledged(&self, end: End) -> u64 {
+        self.unacknowledged_but_for(end, |_| false)
+    }
+
+    /// The same, where each ACK sent just before a RST may have been overtaken by it: two CPUs
+    /// hand the packets of one sender to a socket in any order.
+    pub(crate) fn unacknowledged_at_most(&self, end: End) -> u64 {
+        const JUST_BEFORE: u64 = 1_000_000;
+        let resets: Vec<u64> =
+            self.packets.iter().filter(|(_, p)| p.has(RST)).map(|(_, p)| p.time).collect();
+        self.unacknowledged_but_for(end, |ack| {
+            resets.iter().any(|reset| reset.saturating_sub(ack.time) < JUST_BEFORE)
+        })
+    }
+
+    fn unacknowledged_but_for(&self, end: End, overtaken: impl Fn(&Packet) -> bool) -> u64 {
         let ordered = |a: &u32, b: &u32| (a.wrapping_sub(*b) as i32).cmp(&0);
         let sent = self.packets.iter().filter(|(from, p)| *from == end && !p.has(RST));
         let Some(sent) = sent.map(|(_, p)| p.seq.wrapping_add(p.payload)).max_by(ordered) else {
             return 0;
         };
-        let acks =
-            self.packets.iter().filter(|(from, p)| *from != end && p.has(ACK) && !p.has(RST));
+        let acks = self
+            .packets
+            .iter()
+            .filter(|(from, p)| *from != end && p.has(ACK) && !p.has(RST) && !overtaken(p));
         match acks.map(|(_, p)| p.ack).max_by(ordered) {
             Some(ack) => u64::try_from(sent.wrapping_sub(ack) as i32).unwrap_or(0),
-            None => 0,
+            None => self.bytes(end),
         }
     }
 

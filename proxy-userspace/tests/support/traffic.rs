@@ -40,6 +40,14 @@ pub(crate) enum Vantage {
     Proxy,
 }
 
+/// What is run, and how it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) vantage: Vantage,
+    /// HAProxy asks the servers for their health all the while.
+    pub(crate) checks: bool,
+}
+
 /// What happened, as the witnesses tell it.
 pub(crate) struct Traffic {
     /// Each case with what its client saw.
@@ -54,12 +62,13 @@ pub(crate) struct Traffic {
     pub(crate) files: Vec<String>,
 }
 
-/// Runs `cases` through both proxies, and waits until each connection is over on the wire.
-pub(crate) fn run(topology: &Topology, cases: &[Case], vantage: Vantage, name: &str) -> Traffic {
-    let captures = captures(topology, vantage);
+/// Runs every case through both proxies, and waits until each connection is over on the wire.
+pub(crate) fn run(topology: &Topology, plan: Plan, name: &str) -> Traffic {
+    let cases = every_case();
+    let captures = captures(topology, plan.vantage);
     let servers = Servers::start(topology);
-    let proxies = [haproxy(topology, true), nginx(topology)];
-    let asked = ask_all(topology, cases);
+    let proxies = [haproxy(topology, plan.checks), nginx(topology)];
+    let asked = ask_all(topology, &cases);
     // What the proxies keep, idle connections and those that wait, ends with them.
     for mut proxy in proxies {
         proxy.process.signal(rustix::process::Signal::TERM);

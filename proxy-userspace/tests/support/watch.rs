@@ -80,6 +80,15 @@ pub(crate) struct Stopped {
     pub(crate) status: ExitStatus,
 }
 
+impl Stopped {
+    /// The summary at the end: the last JSON object on standard error.
+    pub(crate) fn summary(&self) -> Value {
+        let last = self.words.iter().rev().find(|line| line.starts_with('{'));
+        let line = last.unwrap_or_else(|| panic!("no summary in {:#?}", self.words));
+        parse(line)["summary"].clone()
+    }
+}
+
 fn parse(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?} is no JSON: {error}"))
 }
