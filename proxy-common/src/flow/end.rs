@@ -78,7 +78,7 @@ pub struct End {
     pub bad_checksums: u32,
     /// Stretches of its bytes that the peer acknowledged and that were never seen.
     pub gaps: u32,
-    /// Where its segments were first seen: [`Segment::vantage`].
+    /// Where its segments were first seen: [`crate::segment::Segment::vantage`].
     pub vantage: u32,
     /// Bytes that the socket held unread when it last spoke.
     pub unread: u32,

@@ -14,7 +14,7 @@ impl Mode {
     pub const SPARSE: Self = Self(0);
     /// Every segment is stepped: the history is Zeek's to the letter.
     pub const FULL: Self = Self(1);
-    /// Every segment, and a flow that is over keeps stepping until [`expired`], as Zeek's does.
+    /// Every segment, and a flow that is over keeps stepping until [`super::expired`], as Zeek's does.
     pub const OFFLINE: Self = Self(3);
 
     /// Whether every segment is stepped.
@@ -55,7 +55,7 @@ impl Outcome {
     pub const ANSWERED: u8 = 0x04;
     /// Seen before at another vantage: nothing was counted.
     pub const IGNORED: u8 = 0x08;
-    /// It came after the end; only [`Flow::late`] counted it.
+    /// It came after the end; only [`super::Flow::late`] counted it.
     pub const LATE: u8 = 0x10;
 
     /// Whether any of `bits` is set.

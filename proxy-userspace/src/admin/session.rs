@@ -210,7 +210,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// `word` as [`commands`] reads it back.
+/// `word` as `commands` reads it back.
 #[must_use]
 pub fn quoted(word: &str) -> String {
     let special = |letter: char| letter.is_whitespace() || matches!(letter, ';' | '\\');

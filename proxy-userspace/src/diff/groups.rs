@@ -31,7 +31,7 @@ pub struct Map {
     new: (IpAddr, Option<u16>),
 }
 
-/// Why a text is no [`Map`].
+/// Why a text is no map of addresses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {
     /// There is no `=`.
