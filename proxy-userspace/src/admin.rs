@@ -8,5 +8,6 @@ pub mod endpoint;
 pub mod metrics;
 pub mod outlet;
 pub mod proxy;
+pub mod reload;
 pub mod session;
 pub mod socket;

@@ -4,7 +4,7 @@
 
 pub mod generate;
 
-use crate::admin::client;
+use crate::admin::{client, reload};
 use crate::daemon::{run, watch};
 use crate::{diff, doctor, explain};
 use clap::{Parser, Subcommand};
@@ -35,6 +35,8 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Show closes as the running daemon sees them
     Tail(Box<client::Args>),
+    /// Have the running daemon read its proxy's configuration anew
+    Reload(reload::Args),
     /// Check what this host offers, and say what teardown does without the rest
     Doctor(doctor::Args),
     /// Compare two captures: how closes changed, backend by backend
@@ -57,6 +59,7 @@ impl Cli {
             Command::Watch(args) => watch::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Tail(args) => client::run(&args),
+            Command::Reload(args) => reload::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Diff(args) => diff::run(&args),
             Command::Explain(args) => explain::run(&args),

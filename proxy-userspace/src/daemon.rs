@@ -34,7 +34,7 @@ use crate::report::record::{Change, Record, rst_reason_code};
 use crate::report::summary::Summary;
 use clock::WallClock;
 use labels::Labels;
-use proxy::Running;
+use proxy::{Running, ServerPolicy};
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::{self, Close};
 use readers::Readers;
@@ -64,6 +64,8 @@ pub struct Daemon<S> {
     proxy: Option<Arc<Running>>,
     requests: mpsc::Receiver<Request>,
     policies: Book,
+    /// The rules that the configuration asks for.
+    configured: Vec<ServerPolicy>,
     started: Instant,
     recording: Option<Recording>,
     /// Readers are told segments; a recording alone wants them for itself.
@@ -95,6 +97,7 @@ impl<S: Source> Daemon<S> {
             proxy: None,
             requests,
             policies: Book::default(),
+            configured: Vec::new(),
             started: Instant::now(),
             recording: None,
             shows_segments: true,

@@ -160,11 +160,16 @@ impl<S: Source> Daemon<S> {
             return text;
         }
         if let (Some(_), ["help"]) = (&self.proxy, &*plain(words)) {
-            return format!("{HELP}Of the proxy:\n{}", Control::help(level));
+            let reload =
+                "  reload                                  : read the configuration anew\n";
+            return format!("{HELP}Of the proxy:\n{reload}{}", Control::help(level));
         }
-        let changes = matches!(&*plain(words), ["set" | "del" | "close", ..]);
+        let changes = matches!(&*plain(words), ["set" | "del" | "close" | "reload", ..]);
         if changes && level < AccessLevel::Admin {
             return "Permission denied\n".to_owned();
+        }
+        if let (Some(_), ["reload"]) = (&self.proxy, &*plain(words)) {
+            return self.reload();
         }
         let command = match Words::try_parse_from(words) {
             Ok(words) => words.command,
@@ -281,14 +286,10 @@ fn plain(words: &[String]) -> Vec<&str> {
 
 /// Whether a command is the proxy's.
 fn proxy_asked(words: &[String]) -> bool {
-    matches!(plain(words).as_slice(), ["reload"]) || Control::knows(words)
+    Control::knows(words)
 }
 
 async fn ask_proxy(proxy: &Running, words: &[String], level: AccessLevel) -> String {
-    if plain(words) == ["reload"] {
-        let allowed = level == AccessLevel::Admin;
-        return if allowed { proxy.reload() } else { "Permission denied\n".to_owned() };
-    }
     proxy.control().command(words, level).await.unwrap_or_default()
 }
 

@@ -1,7 +1,11 @@
 //! The rules by which closes are changed: set, taken away and shown while the daemon runs.
 
+use super::labels::Labels;
+use super::proxy::{Reloaded, ServerPolicy};
 use super::{Daemon, Source};
+use crate::admin::reload::IN_PLACE;
 use crate::policy::book::BookError;
+use anyhow::Context;
 
 impl<S: Source> Daemon<S> {
     /// Takes the rule `TARGET WORDS`, or changes the one for the same target. Returns its target.
@@ -10,6 +14,37 @@ impl<S: Source> Daemon<S> {
         let labels = &self.labels;
         let resolve = |backend: Option<&str>, server: &str| labels.addresses(backend, server);
         self.policies.set(rules, text, &resolve).map(|entry| entry.target.to_string())
+    }
+
+    /// Puts the `close` words of a configuration in the place of those of the one before. Rules
+    /// that were set by hand for other targets stay.
+    pub(super) fn put_policies(&mut self, policies: Vec<ServerPolicy>) -> anyhow::Result<()> {
+        for old in std::mem::take(&mut self.configured) {
+            let stays = policies.iter().any(|new| new.target == old.target);
+            if !stays {
+                // An operator may have taken it away already.
+                let _ = self.del_policy(&old.target);
+            }
+        }
+        for ServerPolicy { target, words } in &policies {
+            self.set_policy(&format!("{target} {words}"))
+                .with_context(|| format!("'close' of server {target}"))?;
+        }
+        self.configured = policies;
+        Ok(())
+    }
+
+    /// Reads the proxy's configuration anew; the answer says what came of it.
+    pub(super) fn reload(&mut self) -> String {
+        let Some(proxy) = self.proxy.clone() else { return "There is no proxy.\n".to_owned() };
+        let reloaded = proxy.reload().and_then(|Reloaded { labels, policies }| {
+            self.labels = Labels::of_config(labels);
+            self.put_policies(policies)
+        });
+        match reloaded {
+            Ok(()) => format!("{IN_PLACE}\n"),
+            Err(error) => format!("{error:#}\nThe old configuration runs on.\n"),
+        }
     }
 
     /// Takes the rule of a target away.

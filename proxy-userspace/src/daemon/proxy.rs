@@ -121,17 +121,10 @@ impl Prepared {
         labels::Labels::new(&self.config, &labels::resolve)
     }
 
-    /// The `close` words of servers, as rules.
+    /// The `close` words of servers.
     #[must_use]
-    pub fn policies(&self) -> Vec<String> {
-        let servers = self.config.proxies.iter().filter(|section| !section.settings.disabled);
-        let servers = servers.flat_map(|section| section.servers.iter().map(move |s| (section, s)));
-        servers
-            .filter_map(|(section, server)| {
-                let wishes = server.settings.close.as_ref()?;
-                Some(format!("{}/{} {wishes}", section.name, server.name))
-            })
-            .collect()
+    pub fn policies(&self) -> Vec<ServerPolicy> {
+        policies(&self.config)
     }
 
     /// Binds what `stats socket` lines ask for.
@@ -195,6 +188,35 @@ impl Prepared {
         running.check(checks, &board);
         Ok(running)
     }
+}
+
+/// What a server's `close` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerPolicy {
+    /// `BACKEND/SERVER`.
+    pub target: String,
+    /// The words.
+    pub words: String,
+}
+
+fn policies(config: &Config) -> Vec<ServerPolicy> {
+    let running = config.proxies.iter().filter(|section| !section.settings.disabled);
+    let servers = running.flat_map(|section| section.servers.iter().map(move |s| (section, s)));
+    let policy = |(section, server): (&Section, &config::model::Server)| {
+        let wishes = server.settings.close.as_ref()?;
+        let target = format!("{}/{}", section.name, server.name);
+        Some(ServerPolicy { target, words: wishes.to_string() })
+    };
+    servers.filter_map(policy).collect()
+}
+
+/// What a reload changes outside of the proxy.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// The names of the new configuration's addresses.
+    pub labels: labels::Labels,
+    /// The `close` words of its servers.
+    pub policies: Vec<ServerPolicy>,
 }
 
 /// Room for two descriptors a connection, where the system lets us.
@@ -281,16 +303,11 @@ impl Running {
         }
     }
 
-    /// Reads the configuration anew and puts it in place; on an error the old one runs on, and the
-    /// answer says why.
-    pub fn reload(&self) -> String {
-        match self.try_reload() {
-            Ok(()) => "The configuration is in place.\n".to_owned(),
-            Err(error) => format!("{error:#}\nThe old configuration runs on.\n"),
-        }
-    }
-
-    fn try_reload(&self) -> anyhow::Result<()> {
+    /// Reads the configuration anew and puts it in place.
+    ///
+    /// # Errors
+    /// Why it was not: then the old one runs on.
+    pub fn reload(&self) -> anyhow::Result<Reloaded> {
         let Read { config, assembled, .. } = read(&self.files, &self.pages)?;
         let mut findings = Findings::default();
         let styles = assemble::logs(&config, &labels::resolve, &mut findings);
@@ -301,7 +318,8 @@ impl Running {
         let board = Arc::new(Board::new(&rises));
         self.control.reloaded(OfConfig { board: Arc::clone(&board), numbers: Arc::new(numbers) });
         self.check(checks, &board);
-        Ok(())
+        let labels = labels::Labels::new(&config, &labels::resolve);
+        Ok(Reloaded { labels, policies: policies(&config) })
     }
 
     /// Takes no more connections, and waits until those that are open have ended.

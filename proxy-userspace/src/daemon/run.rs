@@ -4,6 +4,7 @@ use super::labels::Labels;
 use super::observe::Observe;
 use super::proxy::{self, Prepared, Running};
 use super::{Daemon, Source, start};
+use crate::admin::session::Request;
 use crate::admin::socket::{DEFAULT_PATH, RuntimeSocket};
 use crate::admin::{endpoint, session};
 use crate::config::model::AccessLevel;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -108,9 +109,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let running = prepared.map(Prepared::start).transpose()?.map(Arc::new);
         let (requests, received) = mpsc::channel(REQUESTS);
         let mut daemon = Daemon::new(observer, labels, received);
-        for policy in policies {
-            daemon.set_policy(&policy).with_context(|| format!("'close' of {policy}"))?;
-        }
+        daemon.put_policies(policies)?;
         daemon.record(recording, args.segments);
         let mut beside = JoinSet::new();
         if let Some(metrics) = metrics {
@@ -119,11 +118,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         for (listener, level) in listeners {
             beside.spawn(session::accept(listener, level, requests.clone()));
         }
-        drop(requests);
         if let Some(running) = &running {
             daemon.set_proxy(Arc::clone(running));
-            tokio::spawn(reload_on_hangup(Arc::clone(running), hangups()?));
+            beside.spawn(reload_on_hangup(requests.clone(), hangups()?));
         }
+        drop(requests);
         // Started by hand there is no service manager to tell.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         daemon.run(drained(stop, running), false).await?;
@@ -139,9 +138,21 @@ fn hangups() -> anyhow::Result<Signal> {
     signal(SignalKind::hangup()).context("cannot wait for SIGHUP")
 }
 
-async fn reload_on_hangup(running: Arc<Running>, mut hangups: Signal) {
-    while hangups.recv().await.is_some() {
-        eprint!("teardown: reload: {}", running.reload());
+/// SIGHUP is `reload` on the runtime socket.
+async fn reload_on_hangup(daemon: mpsc::Sender<Request>, mut hangups: Signal) {
+    loop {
+        tokio::select! {
+            () = daemon.closed() => return,
+            hangup = hangups.recv() => if hangup.is_none() { return },
+        }
+        let (answer, answered) = oneshot::channel();
+        let (words, level) = (vec!["reload".to_owned()], AccessLevel::Admin);
+        if daemon.send(Request::Command { words, level, answer }).await.is_err() {
+            return;
+        }
+        if let Ok(text) = answered.await {
+            eprint!("teardown: reload: {text}");
+        }
     }
 }
 

@@ -10,17 +10,15 @@ use std::time::SystemTime;
 
 /// `show info [typed|json]`.
 pub(super) fn show(control: &Control, scene: &Scene, words: &[&str]) -> String {
-    let values: Vec<(&(u32, &str, &str, &str), Value)> =
-        FIELDS.iter().map(|field| (field, value(control, scene, field.1))).collect();
+    let values = FIELDS.iter().map(|field| (field, value(control, scene, field.1)));
     if words.contains(&"json") {
         let list: Vec<serde_json::Value> = values
-            .iter()
             .map(|((position, name, tags, kind), value)| {
                 serde_json::json!({
                     "field": { "pos": position, "name": name },
                     "processNum": 1,
                     "tags": tags_in_json(tags),
-                    "value": { "type": kind, "value": value_in_json(value) },
+                    "value": { "type": kind, "value": value_in_json(&value) },
                 })
             })
             .collect();
