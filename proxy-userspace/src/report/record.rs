@@ -156,33 +156,3 @@ fn errno(number: u8) -> Option<&'static str> {
         _ => return None,
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::sample::{self, End};
-    use proxy_common::verdict;
-
-    /// A socket tells of its queue when the peer's FIN or RST comes, before its application had
-    /// time to read.
-    #[test]
-    fn only_who_resets_throws_unread_bytes_away() {
-        let unread = |script: &sample::Script| {
-            let close = verdict::close(&script.key, &script.flow);
-            let label = Label::default();
-            let record = Record {
-                close: &close,
-                unix_ns: 0,
-                label,
-                rst_reason: None,
-                change: None,
-                half_open_ns: None,
-            };
-            record.unread_bytes()
-        };
-        assert_eq!(unread(&sample::reset()), Some(4_096));
-        let mut read_later = sample::reset();
-        read_later.gone(End::Server, 10);
-        assert_eq!(unread(&read_later), Some(4_096), "the server received the reset");
-    }
-}
