@@ -3,7 +3,7 @@
 //! Their descriptors are in an epoll of their own, which the worker's runtime watches as one.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     mem::MaybeUninit,
     net::SocketAddr,
@@ -35,12 +35,14 @@ pub(crate) struct Parked {
 pub(crate) struct Lot {
     epoll: OwnedFd,
     cars: RefCell<Slab<Parked>>,
+    /// Parked since memory was last given back.
+    lately: Cell<usize>,
 }
 
 impl Lot {
     pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll, cars: RefCell::default() })
+        Ok(Self { epoll, cars: RefCell::default(), lately: Cell::new(0) })
     }
 
     /// Parks a connection. If that fails it is closed, as after its timeout.
@@ -56,6 +58,7 @@ impl Lot {
         let Client { sock, presence, session, local, requests, since, .. } = client;
         let addresses = [session.client, local];
         let fd = sock.into_fd();
+        self.lately.set(self.lately.get() + 1);
         entry.insert(Parked { fd, presence, addresses, requests, since, deadline });
     }
 
@@ -71,6 +74,21 @@ impl Lot {
     /// Closes what was idle for too long.
     fn expire(&self, now: Instant) {
         self.cars.borrow_mut().retain(|_, parked| parked.deadline.is_none_or(|then| now < then));
+    }
+
+    /// After a crowd was parked, gives the memory of its tasks back to the system: the allocator
+    /// would keep it, as what is parked lies between.
+    fn give_back(&self) {
+        const CROWD: usize = 256;
+        if self.lately.get() < CROWD {
+            return;
+        }
+        self.lately.set(0);
+        #[cfg(target_env = "gnu")]
+        // SAFETY: it may be called at any time, by any thread.
+        unsafe {
+            libc::malloc_trim(0);
+        }
     }
 
     /// Takes out what stirred.
@@ -117,7 +135,10 @@ pub(crate) async fn attend(worker: Rc<Worker>) -> io::Result<()> {
                     super::accept::resume(&worker, parked);
                 }
             }
-            now = tick.tick() => worker.lot.expire(now.into()),
+            now = tick.tick() => {
+                worker.lot.expire(now.into());
+                worker.lot.give_back();
+            }
         }
     }
 }
