@@ -178,7 +178,8 @@ fn served(row: &mut Row, counters: &Counters, mode: Mode, last_session: Option<u
     row.counts(counters, &[("connect", Count::Opened), ("reuse", Count::Reused)]);
     if mode == Mode::Http {
         row.counts(counters, &RESPONSES);
-        row.counts(counters, &[("req_tot", Count::Requests)]);
+        // In HTTP a session of a server or a backend is a request.
+        row.counts(counters, &[("req_tot", Count::Sessions)]);
     }
     let timed = counters.total(Count::Timed).max(1);
     for (name, count) in [

@@ -66,7 +66,7 @@ pub(super) fn server(scene: &Scene, name: Option<&&str>, words: &[&str]) -> Stri
 fn set_weight(server: &Server, value: &str) -> String {
     let weight = match value.strip_suffix('%') {
         Some(percent) => match percent.parse::<u32>() {
-            Ok(percent @ 0..=256) => (server.settings.weight * percent).div_ceil(100),
+            Ok(percent @ 0..=256) => server.settings.weight * percent / 100,
             _ => {
                 return "Relative weight must be positive, at most 256%.\n".to_owned();
             }
