@@ -135,7 +135,8 @@ impl<O: Observer> Table<O> {
             return ControlFlow::Continue(());
         }
         step(&mut connection.flow, &seen.key, input, self.mode, self.now_ns);
-        self.observer.moved(connection, seen);
+        // The observer's clock does not go back either.
+        self.observer.moved(connection, &Seen { time_ns: self.now_ns, ..*seen });
         ControlFlow::Continue(())
     }
 

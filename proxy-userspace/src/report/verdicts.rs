@@ -352,7 +352,8 @@ fn is_promise_broken(case: &Case<'_>) -> bool {
     let complete = !proxy_common::seq::before(sent, end);
     let last = case.facts.last_data_ns[flow.orig.other().index()];
     // What is still open at the end of the capture has been so until then.
-    let open_until = close.orig.fin_ns.zip(close.half_closed_ns).map(|(at, ns)| at + ns);
+    let open_until =
+        close.orig.fin_ns.zip(close.half_closed_ns).map(|(at, ns)| at.saturating_add(ns));
     let until = match server.fin_ns {
         0 => open_until.unwrap_or(close.ended_ns),
         closed => closed,

@@ -31,6 +31,11 @@ pub fn all(ladder: &Ladder, flow: &Flow, names: &Names<'_>) -> Vec<String> {
         .collect()
 }
 
+/// How long after `earlier` a row was seen; clocks may go back.
+fn after(row: &Row, earlier: u64) -> String {
+    time(row.time_ns.saturating_sub(earlier))
+}
+
 impl Past {
     fn words(&self, row: &Row, flow: &Flow, names: &Names<'_>) -> String {
         let who = names.of(row.sender, flow);
@@ -58,7 +63,7 @@ impl Past {
             (false, false) => format!("{who} asks for a connection"),
             (true, true) => format!("{who} accepts again"),
             (true, false) => match self.syn_ns[peer] {
-                Some(asked) => format!("{who} accepts after {}", time(row.time_ns - asked)),
+                Some(asked) => format!("{who} accepts after {}", after(row, asked)),
                 None => format!("{who} accepts"),
             },
         }
@@ -73,12 +78,12 @@ impl Past {
             return format!("{who} closes with FIN, but the connection is already reset");
         }
         match self.fin_ns[peer] {
-            Some(closed) => format!("{who} closes too, {} later", time(row.time_ns - closed)),
+            Some(closed) => format!("{who} closes too, {} later", after(row, closed)),
             None if row.bytes > 0 => format!("{who} closes first, with FIN on its last data"),
             None => match self.data_ns[ours] {
                 Some(last) => format!(
                     "{who} closes first, with FIN, {} after its last data",
-                    time(row.time_ns - last)
+                    after(row, last)
                 ),
                 None => format!("{who} closes first, with FIN, having sent nothing"),
             },
@@ -97,7 +102,7 @@ impl Past {
                 format!("{who} has already forgotten the connection, and answers {sign}")
             }
             (Some(closed), None) => {
-                format!("{who} resets what it has closed, {} later", time(row.time_ns - closed))
+                format!("{who} resets what it has closed, {} later", after(row, closed))
             }
             (None, Some(closed)) => {
                 let like = if row.sender == flow.orig && row.flags & ACK != 0 {
@@ -105,7 +110,7 @@ impl Past {
                 } else {
                     ""
                 };
-                let later = time(row.time_ns - closed);
+                let later = after(row, closed);
                 format!("{who} answers the FIN with {sign}, {later} later{like}")
             }
             (None, None) if self.rst_ns[peer].is_some() => format!("{who} resets as well"),
@@ -120,7 +125,7 @@ impl Past {
         let amount = if row.segments == 1 {
             format!("{} bytes", row.bytes)
         } else {
-            let span = time(row.last_ns - row.time_ns);
+            let span = time(row.last_ns.saturating_sub(row.time_ns));
             format!("{} bytes in {} segments over {span}", row.bytes, row.segments)
         };
         if self.fin_ns[row.sender.other().index()].is_some() {
@@ -134,7 +139,7 @@ impl Past {
         let peer = row.sender.other().index();
         match self.fin_ns[peer] {
             Some(closed) if !self.fin_acked[peer] => {
-                format!("{who} has seen the FIN, {} later", time(row.time_ns - closed))
+                format!("{who} has seen the FIN, {} later", after(row, closed))
             }
             _ => "connected".into(),
         }
