@@ -76,6 +76,17 @@ pub fn drop_unneeded() -> Result<(), PrivilegeError> {
     Ok(())
 }
 
+/// Gives up every capability of this thread and of those that it starts.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn drop_all() -> Result<(), PrivilegeError> {
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

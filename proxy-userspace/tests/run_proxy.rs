@@ -154,6 +154,26 @@ fn it_serves_by_its_rules_and_says_so_in_its_log() {
 }
 
 #[test]
+fn its_workers_have_no_capability() {
+    let stage = Stage::new();
+    let (mut daemon, _) = start(&stage, 8080);
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("its threads");
+    let mut workers = 0;
+    for task in tasks {
+        let path = task.expect("a thread").path().join("status");
+        let status = std::fs::read_to_string(path).expect("its status");
+        if status.starts_with("Name:\thttp-") {
+            workers += 1;
+            assert!(status.contains("CapPrm:\t0000000000000000"), "{status}");
+            assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
+        }
+    }
+    assert!(workers > 0);
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+}
+
+#[test]
 fn its_runtime_socket_speaks_as_haproxys_does() {
     let stage = Stage::new();
     let (mut daemon, _) = start(&stage, 8080);

@@ -165,12 +165,21 @@ impl Prepared {
     /// # Errors
     /// Where a thread cannot be started.
     pub fn start(self) -> anyhow::Result<Running> {
-        let Self { files, config: _, assembled, styles, listeners, pages } = self;
+        let Self { files, config, assembled, styles, listeners, pages } = self;
+        let jail = config.global.chroot;
         let Assembled { settings, checks, rises, numbers, .. } = assembled;
         let logger = Arc::new(Logger::new(styles));
         let closes: Arc<dyn Closes> = Arc::new(Unheard);
         let log = Arc::clone(&logger);
-        let engine = Arc::new(Engine::start(settings, listeners, log, Arc::clone(&closes))?);
+        let heard = Arc::clone(&closes);
+        // What reads the network's bytes needs no capability: the workers get theirs from the
+        // thread that starts them.
+        let starting = std::thread::spawn(move || -> anyhow::Result<Engine> {
+            privilege::drop_all()?;
+            Ok(Engine::start(settings, listeners, log, heard)?)
+        });
+        let engine = starting.join().map_err(|_| anyhow::anyhow!("cannot start the workers"))??;
+        let engine = Arc::new(engine);
         let board = Arc::new(Board::new(&rises));
         let of_config = OfConfig { board: Arc::clone(&board), numbers: Arc::new(numbers) };
         let control = Arc::new(Control::new(Arc::clone(&engine), Arc::clone(&logger), of_config));
@@ -178,6 +187,7 @@ impl Prepared {
         let _ = pages.set(Arc::clone(&control));
         let running = Running {
             files,
+            jail,
             engine,
             logger,
             control,
@@ -262,6 +272,8 @@ fn permit(
 /// A running proxy.
 pub struct Running {
     files: Vec<PathBuf>,
+    /// The `chroot` that it lives in.
+    jail: Option<PathBuf>,
     engine: Arc<Engine>,
     logger: Arc<Logger>,
     control: Arc<Control>,
@@ -308,7 +320,14 @@ impl Running {
     /// # Errors
     /// Why it was not: then the old one runs on.
     pub fn reload(&self) -> anyhow::Result<Reloaded> {
-        let Read { config, assembled, .. } = read(&self.files, &self.pages)?;
+        let Read { config, assembled, .. } =
+            read(&self.files, &self.pages).map_err(|error| match &self.jail {
+                Some(jail) if !error.is::<Refused>() => {
+                    let jail = jail.display();
+                    error.context(format!("a reload looks for its files within the chroot {jail}"))
+                }
+                _ => error,
+            })?;
         let mut findings = Findings::default();
         let styles = assemble::logs(&config, &labels::resolve, &mut findings);
         say(&findings)?;

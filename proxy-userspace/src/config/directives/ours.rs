@@ -41,8 +41,18 @@ const fn word(
 
 /// Directives of `global`.
 pub const GLOBAL: &[Directive] = &[
-    global("chroot", "DIR", "none", "After binding and opening, `DIR` becomes the root."),
-    global("daemon", "", "off", "Go into the background once everything is bound."),
+    global(
+        "chroot",
+        "DIR",
+        "none",
+        "After binding and opening, `DIR` becomes the root. A reload looks for its files within it, as the `user`.",
+    ),
+    global(
+        "daemon",
+        "",
+        "off",
+        "Accepted: teardown stays in the foreground, for a service manager or `&` to keep.",
+    ),
     global("description", "TEXT", "none", "Shown by `show info`."),
     global("gid", "NUMBER", "unchanged", "The group to run as, by number."),
     global("group", "NAME", "unchanged", "The group to run as."),
