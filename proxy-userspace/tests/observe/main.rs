@@ -13,4 +13,5 @@ mod machine;
 mod matrix;
 mod odd_wires;
 mod others;
+mod surroundings;
 mod wrong_input;
