@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
 
 /// TUNSETIFF of linux/if_tun.h.
 const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
@@ -49,17 +50,24 @@ impl Tun {
 
     /// The next TCP packet that the host sends to `port`.
     pub(crate) fn receive(&self, port: u16) -> Packet {
-        until("a packet from the host", || {
-            let mut buffer = vec![0; 1 << 16];
+        until("a packet from the host", || self.received(port))
+    }
+
+    /// A TCP packet that the host has sent to `port`; all else that it sent is dropped.
+    fn received(&self, port: u16) -> Option<Packet> {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
             match (&self.file).read(&mut buffer) {
                 Ok(length) => {
-                    buffer.truncate(length);
-                    packets::of_ip(0, &buffer).filter(|packet| packet.target.port() == port)
+                    let packet = packets::of_ip(0, &buffer[..length]);
+                    if let Some(packet) = packet.filter(|packet| packet.target.port() == port) {
+                        return Some(packet);
+                    }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
                 Err(error) => panic!("tun0: {error}"),
             }
-        })
+        }
     }
 }
 
@@ -83,8 +91,17 @@ impl<'a> Peer<'a> {
 
     /// The three-way handshake, begun by us.
     pub(crate) fn connect(&mut self) {
+        let first = self.seq;
         self.say(SYN, b"");
-        let answer = self.hear();
+        let mut last = Instant::now();
+        let answer = until("the answer to a SYN", || {
+            // A device that has just come up may drop the first packet.
+            if last.elapsed() > Duration::from_millis(500) {
+                self.say_at(first, SYN, b"");
+                last = Instant::now();
+            }
+            self.tun.received(self.local.port())
+        });
         assert!(answer.has(SYN) && answer.has(ACK), "{answer:?}");
         self.ack = answer.end();
         self.say(ACK, b"");

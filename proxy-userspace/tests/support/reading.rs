@@ -186,7 +186,7 @@ impl Connection {
             }
             next += 1;
         }
-        let mut readings: Vec<Self> = orders.iter().flat_map(Self::from_the_end).collect();
+        let mut readings: Vec<Self> = orders.iter().flat_map(Self::ends).collect();
         // An application that gives up its SYN ends the connection there and then; its host
         // answers the SYN+ACK that comes all the same by a RST without ACK.
         if matches!(self.signs().first(), Some((End::Orig, Sign::Rst, _))) {
@@ -197,7 +197,7 @@ impl Connection {
     }
 
     /// The connection as it stood when it was over, and after each packet that still came.
-    fn from_the_end(&self) -> Vec<Self> {
+    fn ends(&self) -> Vec<Self> {
         let over = (1..=self.packets.len()).find(|length| self.cut(*length).over_at().is_some());
         over.map_or(Vec::new(), |over| {
             (over..=self.packets.len()).map(|length| self.cut(length)).collect()
