@@ -3,6 +3,10 @@
 //! Headers are fetched one by one through [`Bytes`], so that the same code reads a socket buffer
 //! in the kernel (`bpf_skb_load_bytes` checks the bounds) and a slice of a capture file.
 
+mod plain;
+
+pub use plain::{plain_v4, plain_v6};
+
 use crate::key::{Endpoint, FlowKey};
 use crate::segment::{ACK, HAS_TIMESTAMP, NO_WINDOW_SCALE, PAYLOAD_UNKNOWN, SYN, Segment};
 use bytemuck::{Pod, Zeroable};

@@ -83,7 +83,9 @@ pub fn classify(ctx: &TcContext, link: Link, direction: Direction) -> i32 {
     // copy, overwrites it; who sends copies does not look at it after that.
     let packet = unsafe { &mut *packet };
     let has_link = u32::from(link == Link::Ethernet);
-    if td_read_skb(ctx.skb.skb, has_link, packet) == 0 {
+    if !read_plain(ctx.data(), ctx.data_end(), link, packet)
+        && td_read_skb(ctx.skb.skb, has_link, packet) == 0
+    {
         return NEXT;
     }
     // SAFETY: a field of the context that the verifier knows.
@@ -114,7 +116,9 @@ pub fn express(ctx: &XdpContext, link: Link) {
     let Some(packet) = PACKET.get_ptr_mut(0) else { return };
     // SAFETY: this CPU's entry of the map, and nobody else's while this program runs.
     let packet = unsafe { &mut *packet };
-    if td_read_xdp(ctx.ctx, u32::from(link == Link::Ethernet), packet) == 0 {
+    if !read_plain(ctx.data(), ctx.data_end(), link, packet)
+        && td_read_xdp(ctx.ctx, u32::from(link == Link::Ethernet), packet) == 0
+    {
         return;
     }
     packet.segment.vantage = vantage(ctx.ingress_ifindex() as u32, Direction::INGRESS);
@@ -169,6 +173,36 @@ fn is_plain_data(data: usize, end: usize, link: Link) -> bool {
         return at(6) == PROTOCOL_TCP && at(53) & CONTROL == 0;
     }
     false
+}
+
+/// Reads usual headers from packet memory; false where [`read`] has to look.
+#[inline(always)]
+fn read_plain(data: usize, end: usize, link: Link, packet: &mut Packet) -> bool {
+    let offset = match link {
+        Link::Ethernet => 14,
+        Link::Ip => 0,
+    };
+    let ip = data + offset;
+    if ip + 40 > end {
+        return false;
+    }
+    if link == Link::Ethernet {
+        // SAFETY: within `data..end`, as compared above.
+        let kind = u16::from_be(unsafe { *((data + 12) as *const u16) });
+        if kind != ETHERTYPE_IPV4 && kind != ETHERTYPE_IPV6 {
+            return false;
+        }
+    }
+    // SAFETY: as above, 40 bytes; nothing writes to the packet while this program runs.
+    let header = unsafe { &*(ip as *const [u8; 40]) };
+    if header[0] >> 4 == 4 {
+        return wire::plain_v4(header, offset as u16, packet);
+    }
+    if ip + 60 > end {
+        return false;
+    }
+    // SAFETY: as above, 60 bytes.
+    wire::plain_v6(unsafe { &*(ip as *const [u8; 60]) }, offset as u16, packet)
 }
 
 /// [`read`] of a socket buffer. The verifier looks at a global function once, and not again for
