@@ -148,6 +148,61 @@ fn labels_know_servers_listeners_and_checks() {
     assert_eq!(of("10.0.0.1:1"), None);
 }
 
+/// Every directive of the tables is read, wherever the tables let it stand; without its arguments
+/// it may complain about those, and about nothing else.
+#[test]
+fn every_directive_of_the_tables_is_read() {
+    use super::directives::{BIND, GLOBAL, PROXY, Places, SERVER};
+    let unread = |text: &str| {
+        let (_, findings) = read(text, Strictness::Strict);
+        let mut said = findings.list.iter().map(|finding| finding.message.clone());
+        said.find(|message| {
+            ["please report", "unknown", "cannot stand", "without effect", "teardown has not"]
+                .iter()
+                .any(|words| message.contains(words))
+        })
+    };
+    for directive in GLOBAL {
+        assert_eq!(unread(&format!("global\n {}\n", directive.name)), None, "{}", directive.name);
+    }
+    let sections = [
+        (Places::DEFAULTS, "defaults"),
+        (Places::FRONTEND, "frontend a"),
+        (Places::LISTEN, "listen a"),
+        (Places::BACKEND, "backend a"),
+    ];
+    for directive in PROXY {
+        for (_, section) in sections.iter().filter(|section| directive.places.has(section.0)) {
+            let text = format!("{section}\n {}\n", directive.name);
+            assert_eq!(unread(&text), None, "{text}");
+        }
+    }
+    for keyword in BIND {
+        let text = format!("listen a\n bind :80 {}\n", keyword.name);
+        assert_eq!(unread(&text), None, "{text}");
+    }
+    for keyword in SERVER {
+        let text = format!("listen a\n server s 127.0.0.1:80 {}\n", keyword.name);
+        assert_eq!(unread(&text), None, "{text}");
+    }
+}
+
+#[test]
+fn wrong_close_words_give_their_place_and_what_would_be_right() {
+    let (_, findings) = read(
+        "backend a\n server s 127.0.0.1:80 check close pasive rst weight 3\n \
+         server t 127.0.0.1:80 close passive ret\n",
+        Strictness::Strict,
+    );
+    let said = findings.to_string();
+    assert!(said.contains("test.cfg:2:36: 'close': unknown policy word 'pasive'"), "{said}");
+    assert!(said.contains("did you mean 'passive'?"), "{said}");
+    assert!(
+        said.contains("test.cfg:3:38: 'close': 'passive' expects one of keep, fin, rst"),
+        "{said}"
+    );
+}
+
 proptest::proptest! {
     #[test]
     fn no_text_panics(text in "([a-z_-]{1,9}|[ \n\"'\\\\#$]|\\{|\\}|server|bind|:80|listen a\n|global\n){0,60}") {
