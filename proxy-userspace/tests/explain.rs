@@ -188,6 +188,8 @@ fn the_ladder_says_what_it_means() {
     );
     assert!(said.contains("HAProxy 1.4's passive close"), "{said}");
     assert!(said.contains("GET / HTTP/1.0"), "{said}");
+    // The RST+ACK itself acknowledges the data.
+    assert!(said.contains("later; nothing lost.") && !said.contains("throws away"), "{said}");
     assert!(said.contains("10.9.2.1:10003 passive fin") || said.contains("passive fin'"), "{said}");
     let folder = tempfile::tempdir().expect("a folder");
     let svg = folder.path().join("ladder.svg").display().to_string();
@@ -323,4 +325,22 @@ fn folders_are_compared_file_by_file() {
     let connections = |backend: &Value| backend["old"]["connections"].as_u64().expect("a count");
     let sum: u64 = json["backends"].as_array().expect("a list").iter().map(connections).sum();
     assert_eq!(sum, 20);
+}
+
+#[test]
+fn lost_data_is_found() {
+    let text = "\
+10:00:00.000000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [S], seq 100, win 500, length 0
+10:00:00.001000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [S.], seq 900, ack 101, win 500, length 0
+10:00:00.002000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [P.], seq 1:11, ack 1, win 500, length 10
+10:00:00.003000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [P.], seq 1:1001, ack 11, win 500, length 1000
+10:00:00.004000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [P.], seq 1001:1501, ack 11, win 500, length 500
+10:00:00.005000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [R.], seq 11, ack 1001, win 500, length 0
+";
+    let said = self::text(&teardown(&["explain", "-"], text.as_bytes()));
+    assert!(said.contains("500 bytes of the server's were never acknowledged"), "{said}");
+    assert!(
+        said.contains("the client resets and throws away 500 bytes that the server sent"),
+        "{said}"
+    );
 }

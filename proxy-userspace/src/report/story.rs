@@ -1,7 +1,8 @@
 //! How a connection closed, as a sentence.
 
-use proxy_common::flow::{End, Flow};
+use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK};
 use proxy_common::key::Side;
+use proxy_common::seq::after as after_number;
 use proxy_common::verdict::{Close, ConnState, Role, Signal};
 
 /// What the two ends are called.
@@ -47,7 +48,10 @@ pub fn never_acknowledged(end: &End, peer: &End) -> u32 {
         return 0;
     }
     let sent = end.next.wrapping_sub(u32::from(end.fins != 0));
-    let missing = sent.wrapping_sub(end.acked);
+    // A RST acknowledges too, although it moves no window.
+    let by_signal = peer.has(HAS_SIGNAL_ACK) && after_number(peer.signal_ack, end.acked);
+    let acked = if by_signal { peer.signal_ack } else { end.acked };
+    let missing = sent.wrapping_sub(acked);
     if missing > u32::MAX / 2 { 0 } else { missing }
 }
 

@@ -98,11 +98,11 @@ impl Addresses {
         let (host, port) = match text.rsplit_once('.') {
             // An IPv4 address without a port has three dots of its own.
             Some(_) if text.parse::<std::net::Ipv4Addr>().is_ok() => (text, 0),
-            Some((host, port)) => match self.port(port) {
+            Some((host, port)) if !host.is_empty() => match self.port(port) {
                 Some(port) => (host, port),
                 None => (text, 0),
             },
-            None => (text, 0),
+            _ => (text, 0),
         };
         if let Ok(address) = host.parse::<std::net::Ipv4Addr>() {
             return Endpoint::v4(address.octets(), port);
@@ -232,7 +232,8 @@ mod tests {
         assert_eq!(read("x.x.x.x.4000").port, 4000);
         assert_ne!(read("x.x.x.x.4000").addr, web.addr);
         assert_eq!(read("proxy").port, 0);
-        assert_eq!(names.0, ["web1.example.com", "x.x.x.x", "proxy"]);
+        assert_eq!(read(".80").port, 0);
+        assert_eq!(names.0, ["web1.example.com", "x.x.x.x", "proxy", ".80"]);
     }
 
     #[test]
