@@ -1,17 +1,18 @@
 //! From a checked configuration to what the proxy's engine, its checks and its logs are told.
 
+mod logs;
+
+pub use logs::logs;
+
 use crate::config::address::{Address, Host, Port};
 use crate::config::labels::Resolver;
-use crate::config::log::{Format, LogTarget};
 use crate::config::model::{self, Balance, Config, HashFunction, Kind, Proxy, Settings as Said};
 use crate::config::options::{CloseMode, Switch};
 use crate::config::{Findings, model::Mode};
 use crate::http::balance::{self, Algorithm, Function, Hashing};
 use crate::http::health::Plan;
-use crate::http::logline::{self, LogFormat};
 use crate::http::rules::{Page, Routes, RuleSet};
 use crate::http::settings::{self, Connection, Settings};
-use crate::http::syslog::{Header, Place, Style, Target};
 use crate::policy::words::Wishes;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -361,97 +362,6 @@ impl Builder<'_> {
     }
 }
 
-/// Each proxy's way of logging, its targets opened.
-pub fn logs(
-    config: &Config,
-    resolver: Resolver<'_>,
-    findings: &mut Findings,
-) -> HashMap<String, Style> {
-    let global = &config.global;
-    let mut opened: Vec<(LogTarget, Target)> = Vec::new();
-    let mut styles: HashMap<String, Style> = HashMap::new();
-    for proxy in config.proxies.iter().filter(|proxy| !proxy.settings.disabled) {
-        let said = &proxy.settings;
-        let globals = global.logs.iter().filter(|_| said.log_global);
-        let mut targets = Vec::new();
-        for log in globals.chain(&said.logs) {
-            let known = opened.iter().find(|entry| entry.0 == *log).map(|entry| entry.1.clone());
-            let target = known.or_else(|| match target(log, resolver) {
-                Ok(target) => {
-                    opened.push((log.clone(), target.clone()));
-                    Some(target)
-                }
-                Err(why) => {
-                    let message = format!("cannot log to '{}': {why}", log.address);
-                    findings.alert(proxy.at.clone(), message);
-                    None
-                }
-            });
-            targets.extend(target);
-        }
-        let format = match &said.log_format {
-            model::LogFormat::Default => logline::DEFAULT,
-            model::LogFormat::Tcp => logline::TCP,
-            model::LogFormat::Http => logline::HTTP,
-            model::LogFormat::Clf => logline::CLF,
-            model::LogFormat::Custom(format) => format,
-        };
-        let format = LogFormat::parse(format).or_else(|_| LogFormat::parse(logline::DEFAULT));
-        let Ok(format) = format else { continue };
-        let own_name = || logline::Surroundings::here().host;
-        let style = Style {
-            targets,
-            format,
-            tag: said.log_tag.as_ref().or(global.log_tag.as_ref()).map_or("teardown", |t| t).into(),
-            hostname: global
-                .log_send_hostname
-                .as_ref()
-                .map(|name| if name.is_empty() { own_name() } else { name.clone() }),
-            dont_log_normal: said.switches.has(Switch::DontLogNormal),
-            separate_errors: said.switches.has(Switch::LogSeparateErrors),
-        };
-        // A frontend and a backend may share a name: the frontend's style is for its sessions.
-        if proxy.kind.is_frontend() || !styles.contains_key(&proxy.name) {
-            styles.insert(proxy.name.clone(), style);
-        }
-    }
-    styles
-}
-
-fn target(log: &LogTarget, resolver: Resolver<'_>) -> std::io::Result<Target> {
-    let place = match &log.address {
-        Address::Tcp { host, port: Port::Fixed(port) } => {
-            let ip = match host {
-                Host::Ip(ip) if ip.is_unspecified() => Some(std::net::Ipv4Addr::LOCALHOST.into()),
-                Host::Ip(ip) => Some(*ip),
-                Host::Name(name) => resolver(name).first().copied(),
-            };
-            let unknown = || std::io::Error::other("the host name is not known");
-            Place::Udp(SocketAddr::new(ip.ok_or_else(unknown)?, *port))
-        }
-        Address::Unix(path) => Place::Unix(path.clone()),
-        Address::Fd(fd) => Place::Fd(*fd),
-        _ => return Err(std::io::Error::other("this kind of address takes no log lines")),
-    };
-    let header = match log.format {
-        Format::Local => Header::Local,
-        Format::Rfc3164 => Header::Rfc3164,
-        Format::Rfc5424 => Header::Rfc5424,
-        Format::Priority => Header::Priority,
-        Format::Short => Header::Short,
-        Format::Timed => Header::Timed,
-        Format::Iso => Header::Iso,
-        Format::Raw => Header::Raw,
-    };
-    let mut target = Target::open(place)?;
-    target.header = header;
-    target.facility = log.facility;
-    target.level = log.level;
-    target.min_level = log.min_level;
-    target.length = usize::try_from(log.length).unwrap_or(usize::MAX);
-    Ok(target)
-}
-
 fn millis(ms: u32) -> Duration {
     Duration::from_millis(ms.into())
 }
@@ -535,102 +445,4 @@ fn hashing(said: &Said) -> Hashing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Strictness, parse, source::Source};
-    use crate::http::hooks::Request;
-
-    fn put_together(text: &str) -> (Assembled, Findings) {
-        let source = Source { name: "t.cfg".into(), text: text.as_bytes().to_vec() };
-        let (config, mut findings) = parse(&[source], Strictness::Strict, &|_| None);
-        assert!(!findings.is_fatal(), "{findings}");
-        let resolver =
-            |name: &str| if name == "web" { vec![[10, 0, 0, 9].into()] } else { Vec::new() };
-        let assembled = assemble(&config, &resolver, &|_| Vec::new(), &mut findings);
-        (assembled, findings)
-    }
-
-    const TEXT: &str = "\
-defaults
- mode http
- timeout client 1m
- timeout server 0
- timeout connect 5s
- option http-server-close
-frontend in
- bind 127.0.0.1:80-81
- acl api path_beg -i /API/
- use_backend api if api
- http-request deny if { hdr(x-bad) -m found } !api
- http-request set-header X-Who %[src]:%cp
- default_backend web
-backend web
- balance source
- server w1 web:8080 check rise 4 close passive rst
- server w2 10.0.0.2:8080 backup
-backend api
- server a1 127.0.0.1:9000
-listen both
- bind :90
- mode tcp
- server x /run/x.sock
-";
-
-    #[test]
-    fn sections_become_frontends_and_backends() {
-        let (assembled, findings) = put_together(TEXT);
-        assert!(!findings.is_fatal(), "{findings}");
-        let settings = &assembled.settings;
-        let names = |list: &mut dyn Iterator<Item = &String>| list.cloned().collect::<Vec<_>>();
-        assert_eq!(names(&mut settings.frontends.iter().map(|f| &f.name)), ["in", "both"]);
-        assert_eq!(names(&mut settings.backends.iter().map(|b| &b.name)), ["web", "api", "both"]);
-        let front = &settings.frontends[0];
-        assert_eq!((front.binds.len(), front.default_backend), (2, Some(0)));
-        assert_eq!(front.connection, Connection::ServerClose);
-        let web = &settings.backends[0];
-        assert_eq!((web.timeouts.server, web.timeouts.connect), (None, Some(millis(5_000))));
-        assert_eq!(web.servers[0].address, SocketAddr::from(([10, 0, 0, 9], 8080)).into());
-        assert!(web.servers[0].checked && web.servers[1].backup);
-        assert_eq!(settings.frontends[1].default_backend, Some(2));
-        assert_eq!((assembled.checks.len(), &assembled.rises[0]), (1, &vec![4, 2]));
-        assert!(assembled.closes.contains_key(&(0, 0)));
-    }
-
-    #[test]
-    fn rules_and_routes_do_what_they_say() {
-        let (assembled, _) = put_together(TEXT);
-        let front = &assembled.settings.frontends[0];
-        let bad = [httparse::Header { name: "X-Bad", value: b"1" }];
-        let client: Option<SocketAddr> = "192.0.2.7:4000".parse().ok();
-        let request = |target, fields| Request {
-            method: "GET",
-            target,
-            minor: 1,
-            fields,
-            client,
-            local: None,
-        };
-        let route = front.route.as_ref().unwrap();
-        assert_eq!(route.backend(Some(&request("/api/x", &[])), client), Some(1));
-        assert_eq!(route.backend(Some(&request("/apix", &[])), client), None);
-        let rules = front.rules.as_ref().unwrap();
-        let mut edits = Vec::new();
-        let decision = rules.request(&request("/", &bad), &mut edits);
-        assert_eq!(decision, crate::http::hooks::Decision::Deny(403));
-        let decision = rules.request(&request("/api/", &bad), &mut edits);
-        assert_eq!(decision, crate::http::hooks::Decision::Pass);
-        let set = crate::http::hooks::Edit::Set("X-Who".into(), b"192.0.2.7:4000".to_vec());
-        assert_eq!(edits, [set]);
-    }
-
-    #[test]
-    fn names_that_nobody_knows_are_found() {
-        let (_, findings) = put_together(
-            "listen a\n bind :1\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n \
-             server s nowhere:80\n server t 10.0.0.1\n",
-        );
-        let said = findings.to_string();
-        assert!(said.contains("t.cfg:6:9: the host name 'nowhere' is not known"), "{said}");
-        assert!(said.contains("server 't' at '10.0.0.1'"), "{said}");
-    }
-}
+mod tests;

@@ -1,0 +1,103 @@
+//! Where and how each proxy logs, by the configuration.
+
+use crate::config::Findings;
+use crate::config::address::{Address, Host, Port};
+use crate::config::labels::Resolver;
+use crate::config::log::{Format, LogTarget};
+use crate::config::model::{self, Config};
+use crate::config::options::Switch;
+use crate::http::logline::{self, LogFormat};
+use crate::http::syslog::{Header, Place, Style, Target};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// Each proxy's way of logging, its targets opened.
+pub fn logs(
+    config: &Config,
+    resolver: Resolver<'_>,
+    findings: &mut Findings,
+) -> HashMap<String, Style> {
+    let global = &config.global;
+    let mut opened: Vec<(LogTarget, Target)> = Vec::new();
+    let mut styles: HashMap<String, Style> = HashMap::new();
+    for proxy in config.proxies.iter().filter(|proxy| !proxy.settings.disabled) {
+        let said = &proxy.settings;
+        let globals = global.logs.iter().filter(|_| said.log_global);
+        let mut targets = Vec::new();
+        for log in globals.chain(&said.logs) {
+            let known = opened.iter().find(|entry| entry.0 == *log).map(|entry| entry.1.clone());
+            let target = known.or_else(|| match target(log, resolver) {
+                Ok(target) => {
+                    opened.push((log.clone(), target.clone()));
+                    Some(target)
+                }
+                Err(why) => {
+                    let message = format!("cannot log to '{}': {why}", log.address);
+                    findings.alert(proxy.at.clone(), message);
+                    None
+                }
+            });
+            targets.extend(target);
+        }
+        let format = match &said.log_format {
+            model::LogFormat::Default => logline::DEFAULT,
+            model::LogFormat::Tcp => logline::TCP,
+            model::LogFormat::Http => logline::HTTP,
+            model::LogFormat::Clf => logline::CLF,
+            model::LogFormat::Custom(format) => format,
+        };
+        let format = LogFormat::parse(format).or_else(|_| LogFormat::parse(logline::DEFAULT));
+        let Ok(format) = format else { continue };
+        let own_name = || logline::Surroundings::here().host;
+        let style = Style {
+            targets,
+            format,
+            tag: said.log_tag.as_ref().or(global.log_tag.as_ref()).map_or("teardown", |t| t).into(),
+            hostname: global
+                .log_send_hostname
+                .as_ref()
+                .map(|name| if name.is_empty() { own_name() } else { name.clone() }),
+            dont_log_normal: said.switches.has(Switch::DontLogNormal),
+            separate_errors: said.switches.has(Switch::LogSeparateErrors),
+        };
+        // A frontend and a backend may share a name: the frontend's style is for its sessions.
+        if proxy.kind.is_frontend() || !styles.contains_key(&proxy.name) {
+            styles.insert(proxy.name.clone(), style);
+        }
+    }
+    styles
+}
+
+fn target(log: &LogTarget, resolver: Resolver<'_>) -> std::io::Result<Target> {
+    let place = match &log.address {
+        Address::Tcp { host, port: Port::Fixed(port) } => {
+            let ip = match host {
+                Host::Ip(ip) if ip.is_unspecified() => Some(std::net::Ipv4Addr::LOCALHOST.into()),
+                Host::Ip(ip) => Some(*ip),
+                Host::Name(name) => resolver(name).first().copied(),
+            };
+            let unknown = || std::io::Error::other("the host name is not known");
+            Place::Udp(SocketAddr::new(ip.ok_or_else(unknown)?, *port))
+        }
+        Address::Unix(path) => Place::Unix(path.clone()),
+        Address::Fd(fd) => Place::Fd(*fd),
+        _ => return Err(std::io::Error::other("this kind of address takes no log lines")),
+    };
+    let header = match log.format {
+        Format::Local => Header::Local,
+        Format::Rfc3164 => Header::Rfc3164,
+        Format::Rfc5424 => Header::Rfc5424,
+        Format::Priority => Header::Priority,
+        Format::Short => Header::Short,
+        Format::Timed => Header::Timed,
+        Format::Iso => Header::Iso,
+        Format::Raw => Header::Raw,
+    };
+    let mut target = Target::open(place)?;
+    target.header = header;
+    target.facility = log.facility;
+    target.level = log.level;
+    target.min_level = log.min_level;
+    target.length = usize::try_from(log.length).unwrap_or(usize::MAX);
+    Ok(target)
+}

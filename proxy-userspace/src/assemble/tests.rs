@@ -1,0 +1,90 @@
+use super::*;
+use crate::config::{Strictness, parse, source::Source};
+use crate::http::hooks::Request;
+
+fn put_together(text: &str) -> (Assembled, Findings) {
+    let source = Source { name: "t.cfg".into(), text: text.as_bytes().to_vec() };
+    let (config, mut findings) = parse(&[source], Strictness::Strict, &|_| None);
+    assert!(!findings.is_fatal(), "{findings}");
+    let resolver = |name: &str| if name == "web" { vec![[10, 0, 0, 9].into()] } else { Vec::new() };
+    let assembled = assemble(&config, &resolver, &|_| Vec::new(), &mut findings);
+    (assembled, findings)
+}
+
+const TEXT: &str = "\
+defaults
+ mode http
+ timeout client 1m
+ timeout server 0
+ timeout connect 5s
+ option http-server-close
+frontend in
+ bind 127.0.0.1:80-81
+ acl api path_beg -i /API/
+ use_backend api if api
+ http-request deny if { hdr(x-bad) -m found } !api
+ http-request set-header X-Who %[src]:%cp
+ default_backend web
+backend web
+ balance source
+ server w1 web:8080 check rise 4 close passive rst
+ server w2 10.0.0.2:8080 backup
+backend api
+ server a1 127.0.0.1:9000
+listen both
+ bind :90
+ mode tcp
+ server x /run/x.sock
+";
+
+#[test]
+fn sections_become_frontends_and_backends() {
+    let (assembled, findings) = put_together(TEXT);
+    assert!(!findings.is_fatal(), "{findings}");
+    let settings = &assembled.settings;
+    let names = |list: &mut dyn Iterator<Item = &String>| list.cloned().collect::<Vec<_>>();
+    assert_eq!(names(&mut settings.frontends.iter().map(|f| &f.name)), ["in", "both"]);
+    assert_eq!(names(&mut settings.backends.iter().map(|b| &b.name)), ["web", "api", "both"]);
+    let front = &settings.frontends[0];
+    assert_eq!((front.binds.len(), front.default_backend), (2, Some(0)));
+    assert_eq!(front.connection, Connection::ServerClose);
+    let web = &settings.backends[0];
+    assert_eq!((web.timeouts.server, web.timeouts.connect), (None, Some(millis(5_000))));
+    assert_eq!(web.servers[0].address, SocketAddr::from(([10, 0, 0, 9], 8080)).into());
+    assert!(web.servers[0].checked && web.servers[1].backup);
+    assert_eq!(settings.frontends[1].default_backend, Some(2));
+    assert_eq!((assembled.checks.len(), &assembled.rises[0]), (1, &vec![4, 2]));
+    assert!(assembled.closes.contains_key(&(0, 0)));
+}
+
+#[test]
+fn rules_and_routes_do_what_they_say() {
+    let (assembled, _) = put_together(TEXT);
+    let front = &assembled.settings.frontends[0];
+    let bad = [httparse::Header { name: "X-Bad", value: b"1" }];
+    let client: Option<SocketAddr> = "192.0.2.7:4000".parse().ok();
+    let request =
+        |target, fields| Request { method: "GET", target, minor: 1, fields, client, local: None };
+    let route = front.route.as_ref().unwrap();
+    assert_eq!(route.backend(Some(&request("/api/x", &[])), client), Some(1));
+    assert_eq!(route.backend(Some(&request("/apix", &[])), client), None);
+    let rules = front.rules.as_ref().unwrap();
+    let mut edits = Vec::new();
+    let decision = rules.request(&request("/", &bad), &mut edits);
+    assert_eq!(decision, crate::http::hooks::Decision::Deny(403));
+    let decision = rules.request(&request("/api/", &bad), &mut edits);
+    assert_eq!(decision, crate::http::hooks::Decision::Pass);
+    let set = crate::http::hooks::Edit::Set("X-Who".into(), b"192.0.2.7:4000".to_vec());
+    assert_eq!(edits, [set]);
+}
+
+#[test]
+fn names_that_nobody_knows_are_found() {
+    let (_, findings) = put_together(
+        "listen a\n bind :1\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n \
+         server s nowhere:80\n server t 10.0.0.1\n",
+    );
+    let said = findings.to_string();
+    assert!(said.contains("t.cfg:6:9: the host name 'nowhere' is not known"), "{said}");
+    assert!(said.contains("server 't' at '10.0.0.1'"), "{said}");
+}
