@@ -41,15 +41,26 @@ fn what_a_small_ring_buffer_loses_is_counted() {
     watch.process.signal(Signal::STOP);
     connect(&topology, 2_000);
     watch.process.signal(Signal::CONT);
-    // Once the ring is empty again a close comes through, and nothing is under way before it.
+    // Once the ring is empty again, closes come through, and in order: the last comes last.
     let listener = topology.proxy.run(|| TcpListener::bind("127.0.0.1:0")).expect("a listener");
     let end = listener.local_addr().expect("its address");
-    until("a close after the ring was full", || {
-        drop(topology.client.run(|| TcpStream::connect(end)).expect("a connection"));
+    let open_and_close = || {
+        let client = topology.client.run(|| TcpStream::connect(end)).expect("a connection");
+        let ours = client.local_addr().expect("its address").to_string();
+        drop(client);
         drop(listener.accept().expect("a connection"));
+        ours
+    };
+    until("a close after the ring was full", || {
+        open_and_close();
         std::thread::sleep(Duration::from_millis(20));
         let is_late = |close: &Value| close["resp"].as_str() == Some(&end.to_string());
         watch.closes().iter().any(is_late).then_some(())
+    });
+    let last = open_and_close();
+    until("the last close", || {
+        let is_last = |close: &Value| close["orig"].as_str() == Some(&last);
+        watch.closes().iter().any(is_last).then_some(())
     });
     let made = active_opens(&topology);
     let stopped = watch.stop();

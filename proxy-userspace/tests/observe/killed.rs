@@ -2,7 +2,7 @@
 
 use crate::compare::{History, differences};
 use crate::support::clients::{Way, ask};
-use crate::support::proxies::{Mode, haproxy};
+use crate::support::proxies::{Mode, haproxy_that_waits};
 use crate::support::reading::connections;
 use crate::support::servers::{BODY, Ended, Manner, Servers};
 use crate::support::tcpdump::Tcpdump;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 fn a_kill_in_mid_traffic_disturbs_no_connection() {
     let topology = Topology::veth(Family::V4);
     let servers = Servers::start(&topology);
-    let proxy = haproxy(&topology, false);
+    let proxy = haproxy_that_waits(&topology, false, "30s");
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
     let peer = SocketAddr::new(topology.front_addr, Mode::ServerClose.port(Manner::FinWithData));
     std::thread::scope(|scope| {

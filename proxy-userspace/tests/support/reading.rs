@@ -7,6 +7,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// Longer than any packet is on its way between two namespaces, in nanoseconds.
+const ON_ITS_WAY: u64 = 3_000_000;
+
 /// An end of a connection: who sent the SYN, or who answered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -167,6 +170,7 @@ impl Connection {
     /// or not.
     pub(crate) fn other_readings(&self) -> Vec<Self> {
         let mut orders = vec![self.clone()];
+        orders.extend(self.without_a_refused_reset());
         let mut next = 0;
         // A close has few packets; the limit is for a broken capture.
         while next < orders.len() && orders.len() < 500 {
@@ -194,6 +198,21 @@ impl Connection {
             readings.extend((1..=opening).map(|length| self.cut(length)));
         }
         readings
+    }
+
+    /// The connection without its first RST, where the other end lived on: the RST was refused
+    /// there, or lost behind the capture, and closed nothing.
+    fn without_a_refused_reset(&self) -> Option<Self> {
+        let at = self.packets.iter().position(|(_, packet)| packet.has(RST))?;
+        let (by, reset) = &self.packets[at];
+        let lived_on = self.packets[at..].iter().any(|(end, packet)| {
+            end != by && !packet.has(RST) && packet.time > reset.time + ON_ITS_WAY
+        });
+        lived_on.then(|| {
+            let mut rest = self.clone();
+            rest.packets.remove(at);
+            rest
+        })
     }
 
     /// The connection as it stood when it was over, and after each packet that still came.
@@ -297,10 +316,9 @@ impl Connection {
     }
 }
 
-/// Whether the second of two neighbours may have been sent before the first had arrived.
+/// Whether the second of two neighbours may have been sent before the first had arrived, or
+/// before it was sent.
 fn may_have_crossed(first: &(End, Packet), second: &(End, Packet)) -> bool {
-    /// Longer than any packet is on its way between two namespaces.
-    const ON_ITS_WAY: u64 = 3_000_000;
     let ((by, first), (then_by, second)) = (first, second);
     let near = second.time.abs_diff(first.time) < ON_ITS_WAY;
     let opening = first.has(SYN) || second.has(SYN);
@@ -308,7 +326,9 @@ fn may_have_crossed(first: &(End, Packet), second: &(End, Packet)) -> bool {
     let seen = second.has(ACK)
         && first.end() != first.seq
         && (second.ack.wrapping_sub(first.end()) as i32) >= 0;
-    by != then_by && near && !opening && !seen
+    // On loopback two CPUs carry the packets of one end: a lower number was sent before.
+    let overtaken = (second.seq.wrapping_sub(first.seq) as i32) < 0;
+    near && !opening && if by == then_by { overtaken } else { !seen }
 }
 
 impl fmt::Display for Connection {
