@@ -7,7 +7,7 @@ mod ingress;
 mod rules;
 mod socket;
 
-pub use egress::td_leaving;
+pub use egress::{no_longer_pending, td_leaving};
 pub use ingress::{is_awaited, is_ours, td_arriving};
 
 /// What becomes of a packet. A number, as it is what a global function returns.

@@ -2,6 +2,7 @@
 //! lock, and the end of a connection goes to the daemon.
 
 use crate::counters::count;
+use crate::enforce::no_longer_pending;
 use crate::maps::{ASLEEP, EMPTY, EVENTS, FLOWS, Slot};
 use crate::settings;
 use aya_ebpf::bindings::{BPF_NOEXIST, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
@@ -121,6 +122,7 @@ fn advance(key: &FlowKey, slot: *mut Slot, input: Input<'_>, mode: Mode, now: u6
         let guard = Guard::lock(slot);
         let (flow, reported) = guard.parts();
         let anew = flow::begins_anew(flow, input);
+        let mut before = Acts::zeroed();
         let owed = anew && *reported == 0;
         let mut outcome = Outcome(0);
         if !owed {
@@ -128,11 +130,13 @@ fn advance(key: &FlowKey, slot: *mut Slot, input: Input<'_>, mode: Mode, now: u6
                 *reported = 0;
                 // All zeros is a flow not begun.
                 *flow = Flow::zeroed();
+                before = *guard.acts();
                 *guard.acts() = Acts::zeroed();
             }
             outcome = flow::step(flow, key, input, mode, now);
         }
         guard.unlock();
+        no_longer_pending(&before);
         if outcome.has(Outcome::LATE) {
             count(Counter::LATE);
         }

@@ -2,6 +2,7 @@
 //! the lock, as the tuple may be in use by another connection by now.
 
 use crate::counters::count;
+use crate::enforce::no_longer_pending;
 use crate::flows::{Guard, tell_close};
 use crate::maps::{FLOWS, REAP, Slot};
 use proxy_common::abi::{
@@ -26,7 +27,10 @@ pub fn sweep() -> i32 {
             if entry.verb != REAP_RECLAIM {
                 tell_close(&entry.key, slot);
             }
+            // SAFETY: a pointer to a value of the map; a copy of what stands there.
+            let acts = unsafe { (*slot).acts };
             if FLOWS.remove(&entry.key).is_ok() {
+                no_longer_pending(&acts);
                 freed += 1;
                 count(match entry.verb {
                     REAP_EXPIRE => Counter::EXPIRED,

@@ -9,7 +9,7 @@ use crate::maps::{PENDING, Slot};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use proxy_common::abi::Rule;
-use proxy_common::acts::{DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, TOLD_LOCAL};
+use proxy_common::acts::{Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, TOLD_LOCAL};
 use proxy_common::decide::{Action, Refusal, decide};
 use proxy_common::policy::DRY_RUN;
 use proxy_common::segment::{ACK, FIN, PSH, RST};
@@ -187,6 +187,14 @@ fn strip(frame: &Frame<'_>, packet: &mut Packet, slot: *mut Slot, rule: &Rule) -
     }
     packet.segment.flags = flags;
     Fate::STEP
+}
+
+/// The connection's entry goes, or is used anew: what it waited for will not come.
+#[inline(always)]
+pub fn no_longer_pending(acts: &Acts) {
+    if acts.bits & HOLDS_FIN != 0 {
+        pending(-1);
+    }
 }
 
 /// One connection more, or less, for which incoming data must be looked at.

@@ -59,6 +59,10 @@ impl Reader {
     }
 
     /// Reads the capture once.
+    #[expect(
+        clippy::zombie_processes,
+        reason = "wait4 waits for it, and tells what it used, which wait does not"
+    )]
     pub(crate) fn read(self, files: &Files) -> Turn {
         let started = Instant::now();
         let child = self
