@@ -201,14 +201,24 @@ impl Connection {
     }
 
     /// The connection without its first RST, where the other end lived on: the RST was refused
-    /// there, or lost behind the capture, and closed nothing.
+    /// there, or lost behind the capture, and closed nothing. Or where it was challenged: the other
+    /// end still expected another number, said so, and got a RST with that one (RFC 5961, 3.2).
     fn without_a_refused_reset(&self) -> Option<Self> {
         let at = self.packets.iter().position(|(_, packet)| packet.has(RST))?;
         let (by, reset) = &self.packets[at];
         let lived_on = self.packets[at..].iter().any(|(end, packet)| {
             end != by && !packet.has(RST) && packet.time > reset.time + ON_ITS_WAY
         });
-        lived_on.then(|| {
+        let challenged = self.packets[at..].iter().any(|(end, again)| {
+            let expected = |(end, packet): &(End, Packet)| {
+                end != by && !packet.has(RST) && packet.ack == again.seq
+            };
+            end == by
+                && again.has(RST)
+                && again.seq != reset.seq
+                && self.packets[at..].iter().any(expected)
+        });
+        (lived_on || challenged).then(|| {
             let mut rest = self.clone();
             rest.packets.remove(at);
             rest
