@@ -161,6 +161,7 @@ pub fn read<O: collect::Output>(
     for path in files {
         let input = Input::open(path, how.options.kind)?;
         let name = input.name.clone();
+        table.observer.output.begins(input.kind);
         let progress = Rc::clone(&input.progress);
         let meter = how.progress && progress.total > LARGE;
         let mut feed = Feed {

@@ -328,6 +328,21 @@ fn folders_are_compared_file_by_file() {
 }
 
 #[test]
+fn times_of_a_text_stand_as_they_are() {
+    let mut explain = Command::new(env!("CARGO_BIN_EXE_teardown"));
+    let mut child = explain
+        .args(["explain", "-"])
+        .env("TZ", "Asia/Tokyo")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    child.stdin.take().expect("piped").write_all(THREAD.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(text_of(&output).contains(" 11:17:45.314017 "), "{}", text_of(&output));
+}
+
+#[test]
 fn lost_data_is_found() {
     let text = "\
 10:00:00.000000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [S], seq 100, win 500, length 0

@@ -1,6 +1,7 @@
 //! Between the table of connections and what is shown of them.
 
 use super::names::Placeholders;
+use crate::capture::detect::Kind;
 use crate::capture::heads::{self, Heads};
 use crate::capture::table::{Connection, Observer, Table};
 use crate::capture::write::stored::Stored;
@@ -87,6 +88,11 @@ impl<'a> Ended<'a> {
 
 /// Takes connections one by one.
 pub trait Output {
+    /// A file of this kind comes next.
+    fn begins(&mut self, kind: Kind) {
+        let _ = kind;
+    }
+
     /// How many connections' ladders it can show, the first ones.
     fn ladders(&self) -> u64;
 

@@ -4,6 +4,7 @@ use super::collect::{Ended, Output};
 use super::names::Placeholders;
 use super::output::notes;
 use super::{Args, Reading};
+use crate::capture::detect::Kind;
 use crate::report::clock::Stamp;
 use crate::report::columns::{self, HEADER, Paint};
 use crate::report::label::Label;
@@ -54,13 +55,7 @@ impl Columns {
             svg: args.svg.clone(),
             paint: Paint { colour: columns_colour() },
             strokes: text::Strokes::of_terminal(io::stdout().is_terminal()),
-            // Times of captures are shown in this host's zone, as tcpdump shows them; those of
-            // texts as they stand there.
-            stamp: if args.format == Some(crate::capture::detect::Kind::Text) {
-                Stamp::in_zone(TimeZone::UTC)
-            } else {
-                Stamp::local()
-            },
+            stamp: Stamp::local(),
             kept: Vec::new(),
             picture: None,
             summary: Summary::default(),
@@ -70,9 +65,11 @@ impl Columns {
         }
     }
 
-    /// Times are shown as the text has them.
-    pub fn show_times_as_they_stand(&mut self) {
-        self.stamp = Stamp::in_zone(TimeZone::UTC);
+    /// Times of captures are shown in this host's zone, as tcpdump shows them; those of texts as
+    /// they stand there.
+    pub fn begins(&mut self, kind: Kind) {
+        self.stamp =
+            if kind == Kind::Text { Stamp::in_zone(TimeZone::UTC) } else { Stamp::local() };
     }
 
     /// Connections shown.
@@ -236,7 +233,10 @@ impl Columns {
         }
         if count as usize > SCREEN {
             writeln!(out, "\n{} connections, {count} shown\n", reading.connections)?;
-            self.summary.print(out, &|_| Label::default());
+            let mut tables = Vec::new();
+            self.summary.print(&mut tables, &|_| Label::default());
+            self.names.restore_all(&mut tables);
+            out.extend(tables);
             if !self.all && !self.ladder {
                 writeln!(
                     out,

@@ -53,7 +53,9 @@ impl Placeholders {
             let mut shown = Vec::new();
             put::endpoint(&mut shown, end);
             let name = self.endpoint(end);
-            while let Some(at) = memchr::memmem::find(line, &shown) {
+            let mut from = 0;
+            while let Some(found) = memchr::memmem::find(&line[from..], &shown) {
+                let at = from + found;
                 let after = at + shown.len();
                 let blanks = line[after..].iter().take_while(|&&byte| byte == b' ').count();
                 let mut with = name.clone().into_bytes();
@@ -61,7 +63,22 @@ impl Placeholders {
                     // A cell of 21 columns and the blank behind it.
                     with.resize(with.len().max(21) + 1, b' ');
                 }
+                from = at + with.len();
                 line.splice(at..after + blanks, with);
+            }
+        }
+    }
+
+    /// Puts every name into a text where its placeholder stands, whatever the port.
+    pub fn restore_all(&self, text: &mut Vec<u8>) {
+        for (addr, name) in self.names.borrow().iter() {
+            let shown = format!("[{}]", std::net::Ipv6Addr::from(*addr));
+            // From behind the last name on: a name may look like a placeholder itself.
+            let mut from = 0;
+            while let Some(found) = memchr::memmem::find(&text[from..], shown.as_bytes()) {
+                let at = from + found;
+                text.splice(at..at + shown.len(), name.bytes());
+                from = at + name.len();
             }
         }
     }

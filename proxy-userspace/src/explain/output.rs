@@ -4,6 +4,7 @@ use super::collect::{Ended, Output};
 use super::columns::Columns;
 use super::names::Placeholders;
 use super::{Args, Foreign, Reading};
+use crate::capture::detect::Kind;
 use crate::report::clock::Stamp;
 use crate::report::export::{eve, ipfix, zeek};
 use crate::report::json;
@@ -59,6 +60,12 @@ impl Shown {
 }
 
 impl Output for Shown {
+    fn begins(&mut self, kind: Kind) {
+        if let Self::Columns(columns) = self {
+            columns.begins(kind);
+        }
+    }
+
     fn ladders(&self) -> u64 {
         match self {
             Self::Columns(columns) => columns.ladders(),
