@@ -174,7 +174,8 @@ fn ipv4_with_port(token: &[u8]) -> Option<Endpoint> {
         let mut value = 0_u32;
         let start = at;
         while let Some(digit @ b'0'..=b'9') = token.get(at) {
-            value = value * 10 + u32::from(digit - b'0');
+            // More than three digits are refused below, whatever they come to.
+            value = value.wrapping_mul(10).wrapping_add(u32::from(digit - b'0'));
             at += 1;
         }
         if !(1..=3).contains(&(at - start)) || value > 255 || token.get(at) != Some(&b'.') {
@@ -241,5 +242,6 @@ mod tests {
         assert_eq!(ipv4_with_port(b"192.0.2.1.70000"), None);
         assert_eq!(ipv4_with_port(b"192.0.2.256.80"), None);
         assert_eq!(ipv4_with_port(b"192.0.2.1."), None);
+        assert_eq!(ipv4_with_port(b"99999999999999999999.0.2.1.80"), None);
     }
 }
