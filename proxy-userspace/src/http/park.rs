@@ -16,7 +16,11 @@ use rustix::event::epoll;
 use slab::Slab;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{client::Client, presence::Presence, worker::Worker};
+use super::{
+    client::Client,
+    presence::Presence,
+    worker::{CROWD, Worker, trim},
+};
 
 /// A parked connection.
 #[derive(Debug)]
@@ -76,18 +80,11 @@ impl Lot {
         self.cars.borrow_mut().retain(|_, parked| parked.deadline.is_none_or(|then| now < then));
     }
 
-    /// After a crowd was parked, gives the memory of its tasks back to the system: the allocator
-    /// would keep it, as what is parked lies between.
+    /// After a crowd was parked, gives the memory of its tasks back.
     fn give_back(&self) {
-        const CROWD: usize = 256;
-        if self.lately.get() < CROWD {
-            return;
-        }
-        self.lately.set(0);
-        #[cfg(target_env = "gnu")]
-        // SAFETY: it may be called at any time, by any thread.
-        unsafe {
-            libc::malloc_trim(0);
+        if self.lately.get() >= CROWD {
+            self.lately.set(0);
+            trim();
         }
     }
 

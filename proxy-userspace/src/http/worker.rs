@@ -36,6 +36,19 @@ pub(crate) const LARGE: u64 = 64 * 1024;
 /// Buffers that are kept for the next who needs one.
 const SPARE: usize = 64;
 
+/// So many connections that went at once leave memory behind that is worth giving back.
+pub(crate) const CROWD: usize = 256;
+
+/// Gives free memory back to the system: the allocator would keep it, as what is still in use
+/// lies between.
+pub(crate) fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time, by any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// What all workers share with the outside.
 pub(crate) struct Outside {
     pub(crate) log: Arc<dyn Log>,
@@ -148,8 +161,13 @@ impl Worker {
             tick.tick().await;
             let delay = self.proxies.borrow().global.pool_purge_delay;
             let now = Instant::now();
-            for idle in self.pool.purge(|idle| now.duration_since(idle.since) < delay) {
+            let gone = self.pool.purge(|idle| now.duration_since(idle.since) < delay);
+            let crowd = gone.len() >= CROWD;
+            for idle in gone {
                 self.close_idle(idle, None, Doing::NOTHING);
+            }
+            if crowd {
+                trim();
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -187,6 +190,42 @@ fn a_reload_keeps_sockets_and_connections() {
         client.response();
     }
     assert_eq!(proxy.engine.addresses()[0].1, proxy.address);
+}
+
+#[test]
+fn fifty_reloads_under_load_lose_no_request() {
+    let origin = Origin::answering(OK);
+    let mut settings = settings(&[origin.address]);
+    settings.global.threads = 2;
+    let proxy = Proxy::start(settings.clone());
+    let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for keeps in [false, false, true, true] {
+            let (proxy, over, served) = (&proxy, &over, &served);
+            scope.spawn(move || {
+                let mut kept = keeps.then(|| proxy.connect());
+                while !over.load(Relaxed) {
+                    match &mut kept {
+                        Some(client) => get(client),
+                        None => assert!(proxy.exchange(CLOSE).ends_with("\r\n\r\nok")),
+                    }
+                    served.fetch_add(1, Relaxed);
+                }
+            });
+        }
+        for _ in 0..50 {
+            let before = served.load(Relaxed);
+            proxy.engine.reload(settings.clone()).expect("reloads");
+            eventually(|| (served.load(Relaxed) >= before + 20).then_some(()));
+        }
+        over.store(true, Relaxed);
+    });
+    let served = served.load(Relaxed);
+    assert!(served >= 1000, "{served}");
+    let lines = proxy.log(served);
+    assert_eq!(lines.len(), served);
+    let odd: Vec<_> = lines.iter().filter(|l| l.status != 200 || l.state != "----").collect();
+    assert!(odd.is_empty(), "{odd:?}");
 }
 
 #[test]
