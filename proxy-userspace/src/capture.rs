@@ -4,6 +4,7 @@
 //! prints), [`read`] streams it once and hands each TCP segment to a [`Sink`]. Memory does not
 //! grow with the length of the input.
 
+mod blocks;
 pub mod detect;
 pub mod heads;
 pub mod input;

@@ -1,18 +1,13 @@
 //! pcap files: one link type, packets one after another.
 
+use super::blocks::{self, WINDOW};
 use super::input::Input;
 use super::link::{self, LinkType};
-use super::{Account, Damage, Error, Options, Seen, Sink};
-use pcap_parser::traits::PcapReaderIterator;
-use pcap_parser::{LegacyPcapReader, PcapBlockOwned, PcapError};
+use super::{Account, Error, Options, Seen, Sink};
+use pcap_parser::{LegacyPcapReader, PcapBlockOwned};
 use proxy_common::segment::{BAD_CHECKSUM, PAYLOAD_CUT};
 use proxy_common::wire::Refusal;
 use std::ops::ControlFlow;
-
-/// Bytes held of the file at a time.
-pub(super) const WINDOW: usize = 1 << 20;
-/// The longest packet or block that is believed; longer ones are damage.
-const LONGEST: usize = 16 << 20;
 
 /// Reads a pcap file; see [`super::read`].
 pub(super) fn read(
@@ -29,81 +24,32 @@ pub(super) fn read(
     })?;
     let mut link = None;
     let mut nanoseconds = 1000;
-    loop {
-        let consumed = match reader.next() {
-            Ok((len, PcapBlockOwned::LegacyHeader(header))) => {
-                link = LinkType::of(header.network.0);
-                if header.is_nanosecond_precision() {
-                    nanoseconds = 1;
-                }
-                if link.is_none() {
-                    account.notes.push(unknown_link(header.network.0));
-                }
-                len
+    blocks::each(&mut reader, &failure, "packet", account, |block, account| match block {
+        PcapBlockOwned::LegacyHeader(header) => {
+            link = LinkType::of(header.network.0);
+            if header.is_nanosecond_precision() {
+                nanoseconds = 1;
             }
-            Ok((len, PcapBlockOwned::Legacy(block))) => {
-                let time_ns = u64::from(block.ts_sec) * 1_000_000_000
-                    + u64::from(block.ts_usec) * nanoseconds;
-                let frame = Frame {
-                    time_ns,
-                    link,
-                    bytes: block.data,
-                    len: block.origlen,
-                    vantage: 0,
-                    comment: None,
-                };
-                if frame.show(options, sink, account).is_break() {
-                    return Ok(());
-                }
-                len
+            if link.is_none() {
+                account.notes.push(unknown_link(header.network.0));
             }
-            Ok((len, PcapBlockOwned::NG(_))) => len,
-            Err(PcapError::Eof) => break,
-            Err(PcapError::Incomplete(_)) => {
-                // A failed read is taken for the end and kept in `failure`.
-                let _ = reader.refill();
-                continue;
-            }
-            Err(error) => {
-                let what = problem(&error, "packet");
-                if matches!(error, PcapError::BufferTooSmall) && grow(&mut reader) {
-                    continue;
-                }
-                account.damage = Some(Damage { offset: reader.consumed() as u64, what });
-                break;
-            }
-        };
-        reader.consume(consumed);
-    }
-    let end = reader.consumed() as u64;
-    if let Some(error) = failure.take() {
-        account.damage = Some(Damage { offset: end, what: error.to_string() });
-    }
+            ControlFlow::Continue(())
+        }
+        PcapBlockOwned::Legacy(block) => {
+            let seconds = u64::from(block.ts_sec) * 1_000_000_000;
+            let frame = Frame {
+                time_ns: seconds + u64::from(block.ts_usec) * nanoseconds,
+                link,
+                bytes: block.data,
+                len: block.origlen,
+                vantage: 0,
+                comment: None,
+            };
+            frame.show(options, sink, account)
+        }
+        PcapBlockOwned::NG(_) => ControlFlow::Continue(()),
+    });
     Ok(())
-}
-
-/// Makes room for a block that is longer than the window; false where none is that long.
-pub(super) fn grow(reader: &mut impl PcapReaderIterator) -> bool {
-    let (window, held) = (reader.data().len() + reader.position(), reader.data().len());
-    let wanted = window.max(held).max(WINDOW) * 2;
-    let grown = wanted <= LONGEST && reader.grow(wanted);
-    if grown {
-        let _ = reader.refill();
-    }
-    grown
-}
-
-/// What is wrong where the parser stopped; `unit` is what it was reading.
-pub(super) fn problem<I>(error: &PcapError<I>, unit: &str) -> String {
-    match error {
-        PcapError::UnexpectedEof | PcapError::Incomplete(_) => {
-            format!("the file ends within a {unit}")
-        }
-        PcapError::BufferTooSmall => {
-            format!("a {unit} claims more than {} MiB", LONGEST >> 20)
-        }
-        _ => format!("no {unit} begins here"),
-    }
 }
 
 /// The note on packets of a link type that is not known.

@@ -1,16 +1,17 @@
 //! pcapng files: sections, each with its interfaces, each of those with a link type and a clock.
 
+use super::blocks::{self, WINDOW};
 use super::input::Input;
 use super::link::LinkType;
-use super::pcap::{Frame, WINDOW, grow, problem, unknown_link};
+use super::pcap::{Frame, unknown_link};
 use super::write::stored::Stored;
-use super::{Account, Damage, Error, Options, Sink};
+use super::{Account, Error, Options, Sink};
 use pcap_parser::pcapng::{
     EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, PcapNGOption, SectionHeaderBlock,
     SimplePacketBlock,
 };
-use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
-use pcap_parser::{Block, PcapBlockOwned, PcapError, PcapNGReader};
+use pcap_parser::traits::PcapNGPacketBlock;
+use pcap_parser::{Block, PcapBlockOwned, PcapNGReader};
 use std::ops::ControlFlow;
 
 /// `shb_userappl` of the files that teardown writes; the version follows.
@@ -101,62 +102,28 @@ pub(super) fn read(
     })?;
     let mut section = Section::default();
     let mut last_time_ns = 0;
-    loop {
-        let consumed = match reader.next() {
-            Ok((len, PcapBlockOwned::NG(block))) => {
-                let flow = match block {
-                    Block::SectionHeader(header) => {
-                        section.begin(&header, sink);
-                        ControlFlow::Continue(())
-                    }
-                    Block::InterfaceDescription(description) => {
-                        section.describe(&description, account);
-                        ControlFlow::Continue(())
-                    }
-                    Block::EnhancedPacket(packet) => {
-                        let frame = section.enhanced(&packet);
-                        last_time_ns = frame.time_ns;
-                        let flow = frame.show(options, sink, account);
-                        section.show_stored(&packet.options, sink);
-                        flow
-                    }
-                    Block::InterfaceStatistics(statistics) => {
-                        section.show_stored(&statistics.options, sink);
-                        ControlFlow::Continue(())
-                    }
-                    // It has no time of its own.
-                    Block::SimplePacket(packet) => {
-                        section.simple(&packet, last_time_ns).show(options, sink, account)
-                    }
-                    _ => ControlFlow::Continue(()),
-                };
-                if flow.is_break() {
-                    return Ok(());
-                }
-                len
+    blocks::each(&mut reader, &failure, "block", account, |block, account| {
+        let PcapBlockOwned::NG(block) = block else { return ControlFlow::Continue(()) };
+        match block {
+            Block::SectionHeader(header) => section.begin(&header, sink),
+            Block::InterfaceDescription(description) => section.describe(&description, account),
+            Block::EnhancedPacket(packet) => {
+                let frame = section.enhanced(&packet);
+                last_time_ns = frame.time_ns;
+                frame.show(options, sink, account)?;
+                section.show_stored(&packet.options, sink);
             }
-            Ok((len, _)) => len,
-            Err(PcapError::Eof) => break,
-            Err(PcapError::Incomplete(_)) => {
-                // A failed read is taken for the end and kept in `failure`.
-                let _ = reader.refill();
-                continue;
+            Block::InterfaceStatistics(statistics) => {
+                section.show_stored(&statistics.options, sink);
             }
-            Err(error) => {
-                let what = problem(&error, "block");
-                if matches!(error, PcapError::BufferTooSmall) && grow(&mut reader) {
-                    continue;
-                }
-                account.damage = Some(Damage { offset: reader.consumed() as u64, what });
-                break;
+            // It has no time of its own.
+            Block::SimplePacket(packet) => {
+                section.simple(&packet, last_time_ns).show(options, sink, account)?;
             }
-        };
-        reader.consume(consumed);
-    }
-    let end = reader.consumed() as u64;
-    if let Some(error) = failure.take() {
-        account.damage = Some(Damage { offset: end, what: error.to_string() });
-    }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
     Ok(())
 }
 
