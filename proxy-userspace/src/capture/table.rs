@@ -12,6 +12,12 @@ const SECOND: u64 = 1_000_000_000;
 const CHECK: u64 = 5 * SECOND;
 /// How long a SYN is taken to be waiting for its answer; Linux gives up after about two minutes.
 const ATTEMPT: u64 = 130 * SECOND;
+/// How long a connection that is over stays in the table, as its ends may say more: Zeek's
+/// `tcp_close_delay`.
+const LINGER: u64 = 5 * SECOND;
+/// Connections at most that are over and stay; of more, those that have been over for longest go.
+/// Thus memory does not grow with how many close in a second.
+const LINGERING: usize = 1 << 15;
 /// Connections in a piece of the table's memory.
 const PIECE: usize = 256;
 
@@ -67,6 +73,8 @@ pub struct Table<O: Observer> {
     free: Vec<u32>,
     /// Every connection once, in the order in which they are to be looked at.
     checks: VecDeque<(u64, u32, u32)>,
+    /// Those that are over, in the order in which they closed: when, their places and numbers.
+    lingering: VecDeque<(u64, u32, u64)>,
     now_ns: u64,
     begun: u64,
 }
@@ -82,6 +90,7 @@ impl<O: Observer> Table<O> {
             pieces: Vec::new(),
             free: Vec::new(),
             checks: VecDeque::new(),
+            lingering: VecDeque::new(),
             now_ns: 0,
             begun: 0,
         }
@@ -134,7 +143,11 @@ impl<O: Observer> Table<O> {
         if connection.told {
             return ControlFlow::Continue(());
         }
+        let was_over = connection.flow.has(CLOSED);
         step(&mut connection.flow, &seen.key, input, self.mode, self.now_ns);
+        if !was_over && connection.flow.has(CLOSED) {
+            self.lingering.push_back((self.now_ns, place, connection.number));
+        }
         // The observer's clock does not go back either.
         self.observer.moved(connection, &Seen { time_ns: self.now_ns, ..*seen });
         ControlFlow::Continue(())
@@ -175,6 +188,7 @@ impl<O: Observer> Table<O> {
         self.pieces.clear();
         self.free.clear();
         self.checks.clear();
+        self.lingering.clear();
         ControlFlow::Continue(())
     }
 
@@ -218,11 +232,30 @@ impl<O: Observer> Table<O> {
     /// Gives out connections that nothing more will come of.
     #[inline]
     fn check(&mut self) -> ControlFlow<()> {
+        while let Some(&(since, ..)) = self.lingering.front()
+            && (self.now_ns - since > LINGER || self.lingering.len() > LINGERING)
+        {
+            self.release_first()?;
+        }
         while let Some(&(since, ..)) = self.checks.front()
             && self.now_ns - since > CHECK
         {
             self.check_first()?;
         }
+        ControlFlow::Continue(())
+    }
+
+    fn release_first(&mut self) -> ControlFlow<()> {
+        let crowded = self.lingering.len() > LINGERING;
+        let Some((_, place, number)) = self.lingering.pop_front() else {
+            return ControlFlow::Continue(());
+        };
+        let connection = get(&mut self.pieces, place);
+        let same = connection.number == number && !connection.told;
+        if same && (crowded || is_past(connection, self.patience, self.now_ns)) {
+            return self.release(place);
+        }
+        // What closed again since is in the queue again, or is found by the checks.
         ControlFlow::Continue(())
     }
 
@@ -238,11 +271,24 @@ impl<O: Observer> Table<O> {
             self.checks.push_back((self.now_ns, place, generation));
             return ControlFlow::Continue(());
         }
+        self.release(place)
+    }
+
+    /// Gives a connection out, and its place to another.
+    fn release(&mut self, place: u32) -> ControlFlow<()> {
+        let connection = get(&mut self.pieces, place);
         self.index.remove(&connection.key);
         let flow = self.observer.over(connection, self.now_ns);
         connection.kept = O::Kept::default();
-        connection.generation = generation.wrapping_add(1);
+        connection.generation = connection.generation.wrapping_add(1);
+        // No entry of the place's former connection is taken for it.
+        connection.number = 0;
         self.free.push(place);
+        if self.checks.len() > 4 * self.index.len().max(PIECE) {
+            let pieces = &mut self.pieces;
+            self.checks
+                .retain(|&(_, place, generation)| get(pieces, place).generation == generation);
+        }
         flow
     }
 }
