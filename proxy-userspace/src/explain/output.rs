@@ -8,6 +8,8 @@ use crate::capture::detect::Kind;
 use crate::report::clock::Stamp;
 use crate::report::export::{eve, ipfix, zeek};
 use crate::report::json;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -103,7 +105,7 @@ impl Lines {
     fn new(form: Form, names: Rc<Placeholders>) -> Self {
         let mut line = Vec::new();
         if matches!(form, Form::Zeek) {
-            zeek::header(&mut line);
+            zeek::header(&mut line, &now());
         }
         let out = BufWriter::with_capacity(BATCH, io::stdout());
         let mut lines = Self { form, names, line, out, failed: None, count: 0 };
@@ -140,7 +142,7 @@ impl Lines {
 
     fn finish(&mut self, reading: &Reading) -> anyhow::Result<()> {
         if matches!(self.form, Form::Zeek) {
-            zeek::footer(&mut self.line);
+            zeek::footer(&mut self.line, &now());
             self.write();
         }
         if let Some(error) = self.failed.take() {
@@ -153,6 +155,14 @@ impl Lines {
         }
         Ok(())
     }
+}
+
+/// The time that a log says it was written at: now, or what `SOURCE_DATE_EPOCH` says, so that the
+/// same capture gives the same bytes (reproducible-builds.org).
+fn now() -> Zoned {
+    let told = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let told = told.and_then(|seconds| Timestamp::from_second(seconds.trim().parse().ok()?).ok());
+    told.map_or_else(Zoned::now, |at| at.to_zoned(TimeZone::UTC))
 }
 
 /// What has to be said whatever the form: damage, and what was inferred.

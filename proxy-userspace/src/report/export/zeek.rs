@@ -1,6 +1,7 @@
 //! Zeek's conn.log (`scripts/base/protocols/conn/main.zeek`), as its ASCII writer writes it.
 
 use super::{Traffic, address, ends, identity};
+use jiff::Zoned;
 use proxy_common::verdict::Close;
 use std::io::Write;
 
@@ -28,12 +29,14 @@ const FIELDS: [(&str, &str); 21] = [
     ("tunnel_parents", "set[string]"),
 ];
 
-/// The lines above the first connection.
-pub fn header(out: &mut Vec<u8>) {
+/// The lines above the first connection; the log is opened at `now`.
+pub fn header(out: &mut Vec<u8>, now: &Zoned) {
     out.extend_from_slice(
         b"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n\
-          #path\tconn\n#open\t1970-01-01-00-00-00\n#fields",
+          #path\tconn\n#open\t",
     );
+    date(out, now);
+    out.extend_from_slice(b"\n#fields");
     for (name, _) in FIELDS {
         out.push(b'\t');
         out.extend_from_slice(name.as_bytes());
@@ -46,9 +49,16 @@ pub fn header(out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// The line below the last.
-pub fn footer(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"#close\t1970-01-01-00-00-00\n");
+/// The line below the last; the log is closed at `now`.
+pub fn footer(out: &mut Vec<u8>, now: &Zoned) {
+    out.extend_from_slice(b"#close\t");
+    date(out, now);
+    out.push(b'\n');
+}
+
+/// When Zeek opens and closes a log: the host's clock and zone, whatever the capture's are.
+fn date(out: &mut Vec<u8>, at: &Zoned) {
+    out.extend_from_slice(at.strftime("%Y-%m-%d-%H-%M-%S").to_string().as_bytes());
 }
 
 /// The line of one connection.
