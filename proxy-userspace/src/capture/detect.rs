@@ -1,5 +1,6 @@
 //! What kind of capture a stream is, by its first bytes.
 
+use super::text::packet;
 use clap::ValueEnum;
 
 /// The kinds that can be read.
@@ -78,10 +79,16 @@ fn foreign_binary(head: &[u8]) -> Option<&'static str> {
     MAGICS.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, name)| *name)
 }
 
+/// Whether a line of tcpdump's with a TCP packet is among those of `text`.
+pub(super) fn tells_packet(text: &[u8]) -> bool {
+    memchr::memmem::find(text, b"Flags [").is_some()
+        || text.split(|&byte| byte == b'\n').any(|line| packet::parse(line).is_some())
+}
+
 /// Texts of other tools, known by their first lines.
 fn foreign_text(head: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(head);
-    if text.contains("Flags [") {
+    if tells_packet(head) {
         return None;
     }
     text.lines().take(40).find_map(|line| {

@@ -75,13 +75,12 @@ impl Input {
         let mut raw: Box<dyn Read> =
             Box::new(Counted { inner: stream, progress: Rc::clone(&progress) });
         let read = |source| Error::Read { name: name.clone(), source };
-        let mut head = look(&mut raw, 4).map_err(read)?;
+        let mut head = look(&mut raw, Vec::new(), 4).map_err(read)?;
         if let Some(compression) = detect::compression(&head) {
             raw = decompressed(compression, io::Cursor::new(head).chain(raw));
-            head = look(&mut raw, LOOK).map_err(read)?;
-        } else {
-            head.extend(look(&mut raw, LOOK - head.len()).map_err(read)?);
+            head = Vec::new();
         }
+        head = look(&mut raw, head, LOOK).map_err(read)?;
         let kind = match forced {
             Some(kind) => kind,
             None => {
@@ -128,11 +127,11 @@ impl Read for Input {
     }
 }
 
-/// The first bytes of a stream, at most `wanted`. A slow pipe is not waited for longer than it
-/// takes to tell the kind.
-fn look(stream: &mut dyn Read, wanted: usize) -> io::Result<Vec<u8>> {
-    let mut head = vec![0; wanted];
-    let mut filled = 0;
+/// The first bytes of a stream, at most `wanted`, of which `head` was read before. A slow pipe is
+/// not waited for longer than it takes to tell the kind.
+fn look(stream: &mut dyn Read, mut head: Vec<u8>, wanted: usize) -> io::Result<Vec<u8>> {
+    let mut filled = head.len();
+    head.resize(wanted, 0);
     while filled < wanted && !tells(&head[..filled]) {
         match stream.read(&mut head[filled..]) {
             Ok(0) => break,
@@ -158,7 +157,11 @@ fn tells(head: &[u8]) -> bool {
             head.len() >= length as usize
         }
         [0xa1 | 0xd4 | 0x4d | 0x34, ..] => head.len() >= 24,
-        _ => memchr::memmem::find(head, b"Flags [").is_some_and(|at| head[at..].contains(&b'\n')),
+        // Whole lines of text, of which one tells a packet.
+        _ => {
+            let lines = memchr::memrchr(b'\n', head).map_or(0, |end| end);
+            detect::tells_packet(&head[..lines])
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! What a line says is parsed in [`packet`]; its sequence numbers are made absolute again in
 //! [`numbers`]; lines without addresses are told apart in [`nameless`].
 
+mod classic;
 pub mod clock;
 pub mod lines;
 pub mod nameless;

@@ -1,5 +1,6 @@
 //! What one line of tcpdump's says, as it says it.
 
+use super::classic;
 use super::clock::Stamp;
 use memchr::memmem::Finder;
 use proxy_common::segment::{ACK, FIN, NO_WINDOW_SCALE, PSH, RST, SYN, URG};
@@ -38,21 +39,14 @@ pub struct Line<'a> {
     pub tail: &'a [u8],
 }
 
-/// Every TCP packet's line has it, since tcpdump 4.0.
-static FLAGS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Flags ["));
-
-/// Reads a line; `None` where it tells no TCP packet.
-#[must_use]
-pub fn parse(line: &[u8]) -> Option<Line<'_>> {
-    let at = FLAGS.find(line)?;
-    let (head, rest) = (&line[..at], &line[at + 7..]);
-    let bracket = rest.iter().take(10).position(|&byte| byte == b']')?;
-    let mut parsed = Line {
+impl Line<'_> {
+    /// Nothing yet.
+    const EMPTY: Self = Self {
         stamp: Stamp::None,
         interface: &[],
         source: None,
         destination: None,
-        flags: flags(&rest[..bracket])?,
+        flags: 0,
         seq: None,
         seq_end: None,
         ack: None,
@@ -63,9 +57,31 @@ pub fn parse(line: &[u8]) -> Option<Line<'_>> {
         bad_checksum: false,
         tail: &[],
     };
+}
+
+/// Every TCP packet's line has it, since tcpdump 4.0.
+static FLAGS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Flags ["));
+
+/// Reads a line; `None` where it tells no TCP packet.
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<Line<'_>> {
+    let mut parsed = Line::EMPTY;
+    let head = match FLAGS.find(line) {
+        Some(at) => {
+            let rest = &line[at + 7..];
+            let bracket = rest.iter().take(10).position(|&byte| byte == b']')?;
+            parsed.flags = flags(&rest[..bracket])?;
+            fields(&rest[bracket + 1..], &mut parsed);
+            &line[..at]
+        }
+        None => {
+            let at = classic::flags_at(line)?;
+            classic::fields(&line[at..], &mut parsed)?;
+            &line[..at]
+        }
+    };
     let head = addresses(head, &mut parsed)?;
     prefix(head, &mut parsed);
-    fields(&rest[bracket + 1..], &mut parsed);
     if parsed.flags & SYN != 0 && parsed.seq.is_none() {
         return None;
     }
@@ -74,9 +90,10 @@ pub fn parse(line: &[u8]) -> Option<Line<'_>> {
 
 /// Whether a line holds a TCP packet's text from its flags to its length.
 pub(super) fn is_complete(line: &[u8]) -> bool {
-    let Some(at) = FLAGS.find(line) else { return false };
-    let fields = &line[at..];
-    length_field(fields).is_some()
+    match FLAGS.find(line) {
+        Some(at) => length_field(&line[at..]).is_some(),
+        None => classic::flags_at(line).is_some_and(|at| classic::is_complete(&line[at..])),
+    }
 }
 
 /// Where the number after `length` begins, behind the flags.
@@ -166,8 +183,10 @@ fn prefix<'a>(head: &'a [u8], parsed: &mut Line<'a>) {
     // `eth0  Out IP …`, and with `-e` `eth0  Out ifindex 2 …`.
     let mut words = rest.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
     let (name, direction) = (words.next(), words.next());
-    if let (Some(name), Some(b"In" | b"Out" | b"B" | b"M" | b"P")) = (name, direction)
+    // Before tcpdump 4.0 it is `eth0 < …`; with `-e` a station's address stands there.
+    if let (Some(name), Some(b"In" | b"Out" | b"B" | b"M" | b"P" | b"<" | b">")) = (name, direction)
         && name.len() < rest.len()
+        && !name.contains(&b':')
     {
         let direction = direction.map_or(0, <[u8]>::len);
         let end = rest[name.len()..].iter().position(|&byte| byte != b' ').unwrap_or_default();
@@ -259,7 +278,7 @@ fn options(mut list: &[u8], parsed: &mut Line<'_>) {
 }
 
 /// A decimal number of at most 32 bits, and what follows; larger ones are no numbers.
-fn decimal(text: &[u8]) -> (Option<u32>, &[u8]) {
+pub(super) fn decimal(text: &[u8]) -> (Option<u32>, &[u8]) {
     let mut value = 0_u64;
     let mut len = 0;
     while let Some(digit @ b'0'..=b'9') = text.get(len) {
