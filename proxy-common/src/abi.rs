@@ -11,10 +11,11 @@ use crate::key::{Endpoint, FlowKey};
 use crate::policy::Policy;
 use crate::segment::Segment;
 use crate::socket::SocketEvent;
+use crate::stand_in::StandIn;
 use bytemuck::{Pod, Zeroable};
 
 /// Changes with every change of a type in this file, of [`Flow`] or of [`Segment`].
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// `Record::kind`: another CPU told it first.
 pub const RECORD_NOTHING: u32 = 0;
@@ -120,6 +121,8 @@ pub const SWITCH_FULL_HISTORY: u32 = 1;
 pub const SWITCH_SEGMENTS: u32 = 2;
 /// `Switches`: closes may be changed. Without it no program contains the code.
 pub const SWITCH_ENFORCE: u32 = 4;
+/// `Switches`: packets come in by XDP, where none can be answered.
+pub const SWITCH_XDP: u32 = 8;
 
 /// An entry of [`Offsets`] that the running kernel does not have.
 pub const NO_OFFSET: u32 = u32::MAX;
@@ -232,6 +235,22 @@ pub struct Slot {
     pub acts: Acts,
 }
 
+/// An entry of the table of stand-ins, as the daemon reads it. The kernel side has a type of its
+/// own, as for [`Slot`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct StandInSlot {
+    /// The kernel shows it as 0.
+    pub lock: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// What stands in.
+    pub stand_in: StandIn,
+}
+
+/// How many sockets can be stood in for at once.
+pub const STAND_INS: usize = 65_536;
+
 /// A rule of the operator's: which policy holds for which peers. The value of the tries.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -323,6 +342,10 @@ counters! {
     11 LOST_LISTEN_RECORDS "listening sockets not reported because the ring buffer was full";
     12 LOST_FACTS "reasons of RSTs lost because the ring buffer was full";
     13 RECLAIMED "reported connections whose table entry was freed";
+    14 STAND_INS_MADE "sockets that a stand-in took the place of";
+    15 STAND_IN_ANSWERS "segments that stand-ins sent";
+    16 STAND_IN_RESETS "connections that a stand-in reset, as the peer did not close or sent too much";
+    17 STAND_INS_GIVEN_UP "stand-ins removed as a segment was not understood or could not be answered";
 }
 
 /// How many counters there are.

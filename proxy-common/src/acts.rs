@@ -24,6 +24,8 @@ pub const HOLDS_FIN: u32 = 0x100;
 pub const TOLD_LOCAL: u32 = 0x200;
 /// `Acts::bits`: `link`, `interface` and `local` are filled in.
 pub const HAS_LINK: u32 = 0x400;
+/// `Acts::bits`: a stand-in took the place of the local socket.
+pub const STOOD_IN: u32 = 0x800;
 
 /// Any change that was made.
 pub const CHANGED: u32 = FIN_TO_RST | RST_TO_FIN | HALF_CLOSE_OVER | CLOSE_WAIT_OVER | CLOSED_NOW;

@@ -68,7 +68,7 @@ refusals! {
     5 UNREAD "data was never read: a FIN in the RST's place would hide its loss";
     6 NO_ACK "the RST answers a stray segment";
     7 NO_ROOM "the flow table or the table of stand-ins is full";
-    8 NO_STAND_IN "a RST can become a FIN only with a stand-in for its socket, which is not built yet";
+    8 NO_STAND_IN "packets come in by XDP, where a stand-in for the socket could not answer them";
     9 UNKNOWN_HEADER "the packet has a header or an option that is not understood";
 }
 

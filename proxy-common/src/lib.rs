@@ -13,5 +13,6 @@ pub mod policy;
 pub mod segment;
 pub mod seq;
 pub mod socket;
+pub mod stand_in;
 pub mod verdict;
 pub mod wire;

@@ -6,9 +6,11 @@ mod frame;
 mod ingress;
 mod rules;
 mod socket;
+mod stand_in;
 
 pub use egress::{no_longer_pending, td_leaving};
 pub use ingress::{is_awaited, is_ours, td_arriving};
+pub use stand_in::{any as any_stand_in, any_waits, td_answer, td_step_aside, td_stood_in, tend};
 
 /// What becomes of a packet. A number, as it is what a global function returns.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,4 +26,10 @@ impl Fate {
     pub const PASS: Self = Self(2);
     /// It is dropped.
     pub const DROP: Self = Self(3);
+    /// The machine steps it, and it is dropped: it is for a stand-in.
+    pub const STEP_AND_DROP: Self = Self(4);
+    /// The same, and it is answered.
+    pub const STEP_AND_ANSWER: Self = Self(5);
+    /// It is answered and dropped.
+    pub const ANSWER: Self = Self(6);
 }

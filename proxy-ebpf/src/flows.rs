@@ -236,6 +236,18 @@ fn tell_segment(key: &FlowKey, segment: &Segment, now: u64) {
     record.submit(wake_flags());
 }
 
+/// Wakes the daemon, if it sleeps, without telling it anything.
+#[inline(always)]
+pub fn wake_up() {
+    let flags = wake_flags();
+    if flags == u64::from(BPF_RB_FORCE_WAKEUP)
+        && let Some(mut record) = EVENTS.reserve(0)
+    {
+        record.write(u64::from(RECORD_NOTHING));
+        record.submit(flags);
+    }
+}
+
 /// Whether submitting wakes the daemon. Awake, it looks by itself every few milliseconds, and a
 /// wake-up costs more than all else that is done for a close.
 #[inline(always)]

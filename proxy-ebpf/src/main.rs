@@ -97,6 +97,12 @@ pub fn td_reap(_ctx: TcContext) -> i32 {
     reaper::sweep()
 }
 
+/// Run by the daemon, attached nowhere: does for a stand-in what time asks for.
+#[classifier]
+pub fn td_tend(ctx: TcContext) -> i32 {
+    packets::tend(&ctx)
+}
+
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -1,12 +1,16 @@
 //! Every map, and the size of each. The daemon overrides sizes at load time.
 
-use aya_ebpf::bindings::bpf_spin_lock;
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, bpf_spin_lock};
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
-use proxy_common::abi::{COUNTERS, Peer, RULES as RULE_COUNT, Reap, Rule, RuleCounts};
+use proxy_common::abi::{
+    COUNTERS, Peer, RULES as RULE_COUNT, Reap, Rule, RuleCounts, STAND_INS as STAND_IN_COUNT,
+    StandInSlot,
+};
 use proxy_common::acts::Acts;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
+use proxy_common::stand_in::StandIn;
 use proxy_common::wire::Packet;
 
 /// A flow and the lock under which it is stepped: two CPUs may hold packets of one connection.
@@ -71,3 +75,31 @@ pub static RULE_COUNTS: PerCpuArray<RuleCounts, RULE_COUNT> = PerCpuArray::new()
 /// tells: while there is none, data is not looked at.
 #[btf_map]
 pub static PENDING: Array<u64, 1> = Array::new();
+
+/// A stand-in and its lock: the peer's segments and the daemon's deadlines meet here.
+#[repr(C)]
+pub struct Substitute {
+    /// As in [`Slot`].
+    pub lock: bpf_spin_lock,
+    /// Always 0.
+    pub reserved: u32,
+    /// What stands in.
+    pub stand_in: StandIn,
+}
+
+const _: () = assert!(size_of::<Substitute>() == size_of::<StandInSlot>());
+
+/// Those that stand in for sockets that aborted.
+#[btf_map]
+pub static STAND_INS: HashMap<FlowKey, Substitute, STAND_IN_COUNT, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// How many stand-ins there are, and for how many of them segments without a control flag matter:
+/// while there is none, nothing is looked up.
+#[btf_map]
+pub static STANDING: Array<[u64; 2], 1> = Array::new();
+
+/// The stand-in at hand, one for each CPU, as [`PACKET`] is: to insert it, and to write what it
+/// sends. Without a lock, as helpers may not read one.
+#[btf_map]
+pub static DRAFT: PerCpuArray<StandInSlot, 1> = PerCpuArray::new();

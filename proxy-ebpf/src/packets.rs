@@ -9,7 +9,7 @@ use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use proxy_common::abi::{Counter, SWITCH_ENFORCE, SWITCH_FULL_HISTORY};
-use proxy_common::segment::{CONTROL, FIN, RST};
+use proxy_common::segment::{ACK, CONTROL, FIN, RST, SYN};
 use proxy_common::wire::{
     self, Bytes, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, PROTOCOL_TCP, Packet, Refusal,
 };
@@ -26,7 +26,7 @@ impl Direction {
 }
 
 /// A socket buffer's bytes.
-struct SkbBytes<'a>(&'a TcContext);
+pub struct SkbBytes<'a>(pub &'a TcContext);
 
 impl Bytes for SkbBytes<'_> {
     #[inline(always)]
@@ -75,7 +75,8 @@ pub fn classify(ctx: &TcContext, link: Link, direction: Direction) -> i32 {
     let enforces = settings::has(SWITCH_ENFORCE);
     let comes_in = direction == Direction::INGRESS;
     let awaited = enforces && comes_in && enforce::is_awaited();
-    if !awaited && is_plain_data(ctx.data(), ctx.data_end(), link) {
+    let stood_in = enforces && comes_in && enforce::any_waits();
+    if !awaited && !stood_in && is_plain_data(ctx.data(), ctx.data_end(), link) {
         return NEXT;
     }
     let Some(packet) = PACKET.get_ptr_mut(0) else { return NEXT };
@@ -92,7 +93,16 @@ pub fn classify(ctx: &TcContext, link: Link, direction: Direction) -> i32 {
     let interface = unsafe { (*ctx.skb.skb).ifindex };
     packet.segment.vantage = vantage(interface, direction);
     let mut fate = Fate::STEP;
-    if enforces && comes_in && (awaited || packet.segment.has(RST)) {
+    if enforces && packet.segment.has(CONTROL) | stood_in && enforce::any_stand_in() {
+        if comes_in {
+            fate = Fate(enforce::td_stood_in(ctx.skb.skb, packet));
+        } else if packet.segment.flags & (SYN | ACK) == SYN {
+            enforce::td_step_aside(packet);
+        }
+    }
+    if fate != Fate::STEP {
+        // It is a stand-in's.
+    } else if enforces && comes_in && (awaited || packet.segment.has(RST)) {
         fate = Fate(enforce::td_arriving(ctx.skb.skb, packet, interface));
     } else if enforces && !comes_in && packet.segment.has(FIN | RST) {
         fate = Fate(enforce::td_leaving(ctx.skb.skb, packet, interface));
@@ -101,10 +111,23 @@ pub fn classify(ctx: &TcContext, link: Link, direction: Direction) -> i32 {
         packet.segment.vantage = vantage(interface, direction);
         fate = Fate::STEP;
     }
-    if fate == Fate::STEP {
+    if fate == Fate::STEP || fate == Fate::STEP_AND_DROP || fate == Fate::STEP_AND_ANSWER {
         step(packet);
     }
-    if fate == Fate::DROP { DROP } else { NEXT }
+    if fate == Fate::ANSWER || fate == Fate::STEP_AND_ANSWER {
+        enforce::td_answer(ctx.skb.skb, packet, interface);
+        return DROP;
+    }
+    if fate == Fate::DROP || fate == Fate::STEP_AND_DROP { DROP } else { NEXT }
+}
+
+/// A frame of the daemon's, for the stand-in that it names.
+#[inline(always)]
+pub fn tend(ctx: &TcContext) -> i32 {
+    let Some(packet) = PACKET.get_ptr_mut(0) else { return 0 };
+    // SAFETY: as in `classify`.
+    let packet = unsafe { &mut *packet };
+    if td_read_skb(ctx.skb.skb, 1, packet) == 0 { 0 } else { enforce::tend(ctx, packet) }
 }
 
 /// A packet at XDP.

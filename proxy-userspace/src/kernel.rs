@@ -22,6 +22,7 @@ mod reap;
 mod reasons;
 mod ring;
 mod rules;
+mod stand_ins;
 mod table;
 
 pub use attach::{Attachment, How};

@@ -4,12 +4,15 @@ use super::Fate;
 use super::frame::Frame;
 use super::rules::{self, counted};
 use super::socket;
+use super::stand_in;
 use crate::flows::{Guard, find_or_make};
 use crate::maps::{PENDING, Slot};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use proxy_common::abi::Rule;
-use proxy_common::acts::{Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, TOLD_LOCAL};
+use proxy_common::acts::{
+    Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, RST_TO_FIN, STOOD_IN, TOLD_LOCAL,
+};
 use proxy_common::decide::{Action, Refusal, decide};
 use proxy_common::policy::DRY_RUN;
 use proxy_common::segment::{ACK, FIN, PSH, RST};
@@ -27,11 +30,15 @@ pub extern "C" fn td_leaving(ctx: *mut __sk_buff, packet: *mut Packet, interface
 
 #[inline(always)]
 fn leaving(ctx: &TcContext, packet: &mut Packet, interface: u32) -> Fate {
+    if stand_in::speaks_for(packet) {
+        // What it sends itself goes on; the stack, which has no socket there, is not heard.
+        return if packet.segment.has(RST) { Fate::DROP } else { Fate::STEP };
+    }
     let Some(slot) = find_or_make(&packet.key) else { return Fate::STEP };
     if is_for_local_stack(packet, slot) {
         return Fate::PASS;
     }
-    if !rules::any() {
+    if !rules::any() || was_stood_in(slot) {
         return Fate::STEP;
     }
     let peer = packet.key.end(packet.segment.sender.other());
@@ -55,6 +62,13 @@ pub fn is_for_local_stack(packet: &Packet, slot: *mut Slot) -> bool {
         && packet.segment.sender.0 != local
 }
 
+/// Whether the socket is gone, and this is the last word of a stand-in that is gone too.
+#[inline(always)]
+fn was_stood_in(slot: *mut Slot) -> bool {
+    // SAFETY: a pointer to a value of the map; a bit that is set once.
+    unsafe { (*slot).acts.bits & STOOD_IN != 0 }
+}
+
 #[inline(always)]
 fn apply(
     ctx: &TcContext,
@@ -63,8 +77,9 @@ fn apply(
     rule: &Rule,
     interface: u32,
 ) -> Fate {
-    let facts = socket::facts(ctx, &packet.segment);
-    let mut decision = decide(&rule.policy, facts);
+    let own_fin = fin_before(packet, slot);
+    let facts = socket::facts(ctx, &packet.segment, own_fin);
+    let decision = decide(&rule.policy, facts);
     if note_match(slot, rule, packet) {
         counted!(rule.id, matched);
     }
@@ -91,9 +106,20 @@ fn apply(
         return strip(&frame, packet, slot, rule);
     }
     if decision.action == Action::FINISH {
-        decision.refusal = Refusal::NO_STAND_IN;
+        return finish(&frame, packet, slot, rule, interface, own_fin);
     }
     refuse(slot, rule, decision.refusal)
+}
+
+/// 1 where this RST comes after a FIN of the same end, else 0.
+#[inline(always)]
+fn fin_before(packet: &Packet, slot: *mut Slot) -> u32 {
+    let guard = Guard::lock(slot);
+    let (flow, _) = guard.parts();
+    let end = flow.end(packet.segment.sender);
+    let is_before = end.fin_ns != 0 && end.fin_end() == packet.segment.seq;
+    guard.unlock();
+    u32::from(packet.segment.has(RST) && is_before)
 }
 
 /// Remembers the rule; says whether it is the first time for this connection.
@@ -165,6 +191,40 @@ pub fn note_reset(slot: *mut Slot, local_rst: u32, asked: u8) {
     if held {
         pending(-1);
     }
+}
+
+/// The RST becomes a FIN, and a stand-in takes the place of the socket. Where a FIN was sent
+/// before, this is the same one again.
+#[inline(always)]
+fn finish(
+    frame: &Frame<'_>,
+    packet: &mut Packet,
+    slot: *mut Slot,
+    rule: &Rule,
+    interface: u32,
+    own_fin: u32,
+) -> Fate {
+    packet.segment.seq = packet.segment.seq.wrapping_sub(own_fin);
+    let refusal = stand_in::appoint(frame, packet, rule, interface);
+    if refusal != Refusal::NONE {
+        packet.segment.seq = packet.segment.seq.wrapping_add(own_fin);
+        return refuse(slot, rule, refusal);
+    }
+    let renumbered = own_fin == 0 || frame.set_seq(packet.segment.seq).is_some();
+    if !renumbered || frame.set_flags(FIN | ACK).is_none() {
+        stand_in::dismiss(&packet.key);
+        counted!(rule.id, failed);
+        return Fate::STEP;
+    }
+    packet.segment.flags = FIN | ACK;
+    let guard = Guard::lock(slot);
+    let acts = guard.acts();
+    acts.bits |= RST_TO_FIN | STOOD_IN;
+    acts.asked = RST | ACK;
+    acts.sent = FIN | ACK;
+    guard.unlock();
+    counted!(rule.id, rst_to_fin);
+    Fate::STEP
 }
 
 /// The data goes out without its FIN, whose number is remembered.

@@ -21,14 +21,14 @@ const MAX_OPTIONS: usize = 12;
 
 /// Where the headers of a frame stand.
 pub struct Frame<'a> {
-    ctx: &'a TcContext,
+    pub(super) ctx: &'a TcContext,
     /// Offset of the IP header.
-    ip: u32,
+    pub(super) ip: u32,
     /// Offset of the TCP header.
-    tcp: u32,
+    pub(super) tcp: u32,
     /// Offset of TSval; 0 without timestamps.
-    timestamps: u32,
-    is_ipv6: u32,
+    pub(super) timestamps: u32,
+    pub(super) is_ipv6: u32,
 }
 
 /// What [`td_options`] says where it does not understand an option.
@@ -116,7 +116,7 @@ impl<'a> Frame<'a> {
     }
 
     #[inline(always)]
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+    pub(super) fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         let mut bytes = MaybeUninit::<[u8; N]>::uninit();
         // SAFETY: the helper fills all N bytes, or says that it could not.
         let failed = unsafe {
@@ -132,7 +132,7 @@ impl<'a> Frame<'a> {
     }
 
     #[inline(always)]
-    fn store<const N: usize>(&self, offset: u32, bytes: &[u8; N]) -> Option<()> {
+    pub(super) fn store<const N: usize>(&self, offset: u32, bytes: &[u8; N]) -> Option<()> {
         // SAFETY: N bytes are there to be read.
         let failed = unsafe {
             bpf_skb_store_bytes(self.ctx.skb.skb, offset, bytes.as_ptr().cast(), N as u32, 0)
@@ -190,6 +190,16 @@ impl<'a> Frame<'a> {
         let new = [old[0], flags];
         self.fix_checksum(old, new)?;
         self.store(self.tcp + 12, &new)
+    }
+
+    /// Replaces the sequence number.
+    #[inline(always)]
+    pub fn set_seq(&self, seq: u32) -> Option<()> {
+        let new = seq.to_be_bytes();
+        let old: [u8; 4] = self.load(self.tcp + 4)?;
+        self.fix_checksum([old[0], old[1]], [new[0], new[1]])?;
+        self.fix_checksum([old[2], old[3]], [new[2], new[3]])?;
+        self.store(self.tcp + 4, &new)
     }
 
     /// Swaps what stands at two offsets: a sum does not change by it.

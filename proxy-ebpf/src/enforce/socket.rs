@@ -1,6 +1,7 @@
 //! What the local socket behind an outgoing segment says.
 
 use crate::settings::offset;
+use crate::sockets::SOCK_DONE;
 use aya_ebpf::helpers::generated::{bpf_sk_fullsock, bpf_skc_to_tcp_sock, bpf_tcp_sock};
 use aya_ebpf::programs::TcContext;
 use core::ptr::read_volatile;
@@ -16,9 +17,10 @@ const TCP: u32 = 6;
 /// SHUTDOWN_MASK: both directions.
 const SHUT_BOTH: u32 = 3;
 
-/// The facts for `proxy_common::decide`.
+/// The facts for `proxy_common::decide`. `own_fin` is 1 where a FIN of this end was sent before a
+/// RST: it has a sequence number, and is no data.
 #[inline(never)]
-pub fn facts(ctx: &TcContext, segment: &Segment) -> u32 {
+pub fn facts(ctx: &TcContext, segment: &Segment, own_fin: u32) -> u32 {
     let mut facts = 0;
     if segment.has(RST) {
         facts |= IS_RST;
@@ -55,8 +57,8 @@ pub fn facts(ctx: &TcContext, segment: &Segment) -> u32 {
     if full.is_null() {
         return facts;
     }
-    let (Some(write_seq), Some(copied_seq), Some(shutdown)) =
-        (offset!(write_seq), offset!(copied_seq), offset!(sk_shutdown))
+    let (Some(write_seq), Some(copied_seq), Some(shutdown), Some(flags)) =
+        (offset!(write_seq), offset!(copied_seq), offset!(sk_shutdown), offset!(sk_flags))
     else {
         return facts;
     };
@@ -74,16 +76,24 @@ pub fn facts(ctx: &TcContext, segment: &Segment) -> u32 {
     if u32::from(shutdown) & SHUT_BOTH == SHUT_BOTH {
         facts |= FULL_CLOSE;
     }
-    if snd_una != segment.seq {
-        facts |= UNACKED;
-    }
     if segment.has(RST) {
+        // It has left its state: that the peer's FIN came shows in a flag alone. The FIN has a
+        // sequence number too, which nobody reads who does not ask for the end.
+        let peer_fin = word(flags) >> SOCK_DONE & 1;
+        if peer_fin != 0 {
+            facts |= PASSIVE;
+        }
+        if segment.seq.wrapping_sub(snd_una) > own_fin {
+            facts |= UNACKED;
+        }
         if snd_nxt != segment.seq || word(write_seq) != segment.seq {
             facts |= UNSENT;
         }
-        if word(copied_seq) != rcv_nxt {
+        if rcv_nxt.wrapping_sub(word(copied_seq)) > peer_fin {
             facts |= UNREAD;
         }
+    } else if snd_una != segment.seq {
+        facts |= UNACKED;
     }
     facts
 }

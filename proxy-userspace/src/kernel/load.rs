@@ -4,10 +4,12 @@ use super::btf::Btf;
 use super::error::Error;
 use super::object::OBJECT;
 use super::offsets;
-use super::options::Options;
+use super::options::{Ingress, Options};
 use aya::{Ebpf, EbpfLoader};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
-use proxy_common::abi::{ABI_VERSION, SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS};
+use proxy_common::abi::{
+    ABI_VERSION, SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS, SWITCH_XDP,
+};
 use std::os::fd::AsRawFd as _;
 
 /// Creates the maps and prepares the programs; nothing is attached yet.
@@ -26,6 +28,9 @@ pub(super) fn load(options: &Options, btf: &Btf) -> Result<Ebpf, Error> {
     }
     if options.enforce {
         switches |= SWITCH_ENFORCE;
+    }
+    if options.ingress == Ingress::Xdp {
+        switches |= SWITCH_XDP;
     }
     let netns = netns_cookie().map_err(Error::system("reading the network namespace's cookie"))?;
     EbpfLoader::new()

@@ -13,6 +13,7 @@ use super::pod::Raw;
 use super::reasons::RstReasons;
 use super::ring::{Record, Ring};
 use super::rules::Rules;
+use super::stand_ins::StandIns;
 use super::table::{Count, Table};
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
@@ -68,6 +69,7 @@ pub struct Observer {
     hold: Hold,
     owners: Owners,
     rules: Option<Rules>,
+    stand_ins: Option<StandIns>,
     reasons: RstReasons,
     missing: Vec<String>,
     wanted: Vec<String>,
@@ -119,6 +121,7 @@ impl Observer {
             hold: Hold::default(),
             owners,
             rules: if options.enforce { Some(Rules::take(&mut ebpf)?) } else { None },
+            stand_ins: if options.enforce { Some(StandIns::take(&mut ebpf)?) } else { None },
             reasons: RstReasons::of(&btf),
             missing,
             wanted: options.interfaces.clone(),
@@ -141,10 +144,14 @@ impl Observer {
                 self.next_tidy = Instant::now() + TIDY;
                 self.table.tidy(&self.ebpf, now_ns())?;
             }
+            if let Some(stand_ins) = &mut self.stand_ins {
+                stand_ins.tend(&self.ebpf, now_ns())?;
+            }
             if !out.is_empty() {
                 return Ok(());
             }
-            if self.last_event.elapsed() < DROWSY || !self.hold.is_empty() {
+            let waits = self.stand_ins.as_ref().is_some_and(StandIns::is_waiting);
+            if self.last_event.elapsed() < DROWSY || !self.hold.is_empty() || waits {
                 self.wait(Some(TICK)).await?;
             } else {
                 self.asleep.set(0, Raw(1), 0).map_err(Error::map("ASLEEP"))?;

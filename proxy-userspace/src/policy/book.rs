@@ -5,7 +5,7 @@ use super::words::{self, Wishes};
 use crate::kernel::{self, Covered, Rules};
 use proxy_common::abi::RuleCounts;
 use proxy_common::decide::Refusal;
-use proxy_common::policy::{Policy, Wish};
+use proxy_common::policy::Policy;
 use std::fmt::Write as _;
 
 /// Finds the addresses of a server: backend, if one was named, and server.
@@ -46,13 +46,9 @@ pub enum BookError {
 
 /// What a policy may say and this version cannot do: it is refused, and not silently left undone.
 fn not_built(policy: &Policy) -> Option<&'static str> {
-    [
-        (policy.abort == Wish::FIN, "abort fin"),
-        (policy.half_close_ms != 0, "half-close"),
-        (policy.close_wait_ms != 0, "close-wait"),
-    ]
-    .into_iter()
-    .find_map(|(asked, word)| asked.then_some(word))
+    [(policy.half_close_ms != 0, "half-close"), (policy.close_wait_ms != 0, "close-wait")]
+        .into_iter()
+        .find_map(|(asked, word)| asked.then_some(word))
 }
 
 /// Reads `TARGET WORDS`.
@@ -70,8 +66,8 @@ pub fn read(text: &str) -> Result<(Target, String, Wishes), String> {
         .map_err(|error| format!("column {}: {}", error.column + column, error.message))?;
     if let Some(word) = not_built(&wishes.traffic) {
         return Err(format!(
-            "'{word}' is not built yet: this version changes FINs to RSTs, by 'active rst' and \
-             'passive rst'"
+            "'{word}' is not built yet: this version changes FINs and RSTs, by 'active', 'passive' \
+             and 'abort'"
         ));
     }
     Ok((parsed, rest.trim().to_owned(), wishes))
@@ -159,8 +155,8 @@ impl Book {
 /// What a rule did, in one line.
 fn counts(counts: &RuleCounts) -> String {
     let mut out = format!(
-        "matched {}, fin to rst {} (stripped {}, waited {})",
-        counts.matched, counts.fin_to_rst, counts.stripped, counts.waited
+        "matched {}, fin to rst {} (stripped {}, waited {}), rst to fin {}",
+        counts.matched, counts.fin_to_rst, counts.stripped, counts.waited, counts.rst_to_fin
     );
     for (value, name) in [(counts.dry_run, "dry run"), (counts.failed, "failed")] {
         if value > 0 {
@@ -180,6 +176,7 @@ fn counts(counts: &RuleCounts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proxy_common::policy::Wish;
 
     #[test]
     fn a_rule_is_a_target_and_words() {
@@ -194,7 +191,6 @@ mod tests {
         for (text, what) in [
             ("w1", "WORDS"),
             ("w1 passive reset", "column 12"),
-            ("w1 abort fin", "abort fin"),
             ("w1 half-close 2s", "half-close"),
             ("10.0.0.0/40 passive rst", "40"),
         ] {

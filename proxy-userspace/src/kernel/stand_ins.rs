@@ -1,0 +1,113 @@
+//! Keeps the time for stand-ins: FINs that are sent again, peers that are given up, and those that
+//! were answered for long enough.
+//!
+//! Nothing is decided here: `StandIn::due` says what time asks for, and the kernel program asks it
+//! again before it sends the frame.
+
+use super::batch;
+use super::error::Error;
+use super::object::{array, take};
+use super::pod::Raw;
+use aya::Ebpf;
+use aya::maps::{Array, Map, MapData};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use proxy_common::abi::{STAND_INS, StandInSlot};
+use proxy_common::key::{FlowKey, V4_MAPPED};
+use proxy_common::segment::{ACK, FIN, RST};
+use proxy_common::stand_in::{Due, Header, StandIn, TIME_WAIT_NS, checksum};
+
+const MILLISECOND: u64 = 1_000_000;
+/// How often it is looked for FINs to send again.
+const LOOK_NS: u64 = 50 * MILLISECOND;
+/// The same while every stand-in has seen both ends close.
+const QUIET_LOOK_NS: u64 = 1_000 * MILLISECOND;
+/// How long retransmissions are answered when the table is half full.
+const SHORT_TIME_WAIT_NS: u64 = 1_000 * MILLISECOND;
+
+/// The table of stand-ins, as the daemon sees it.
+pub(super) struct StandIns {
+    table: MapData,
+    standing: Array<MapData, Raw<[u64; 2]>>,
+    next_look: u64,
+    looked: u64,
+    /// How long the last look through the table took.
+    took: u64,
+    waiting: bool,
+}
+
+impl StandIns {
+    /// Takes the maps out of the object, and loads the program.
+    ///
+    /// # Errors
+    /// Where the object lacks one, or the verifier refuses the program.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+        super::attach::loaded(ebpf, "td_tend")?;
+        let table = match take(ebpf, "STAND_INS")? {
+            Map::HashMap(data) => data,
+            _ => return Err(Error::Missing("STAND_INS as a hash map")),
+        };
+        let standing = array(ebpf, "STANDING")?;
+        Ok(Self { table, standing, next_look: 0, looked: 0, took: 0, waiting: false })
+    }
+
+    /// Whether one waits for its peer, as far as was seen when it was last looked: then the time
+    /// must be kept.
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.waiting
+    }
+
+    /// Does what is due at `now`, if it is time to look.
+    ///
+    /// # Errors
+    /// Where the table cannot be read or the program not be run.
+    pub(super) fn tend(&mut self, ebpf: &Ebpf, now: u64) -> Result<(), Error> {
+        if now < self.next_look {
+            return Ok(());
+        }
+        let Raw([all, waiting]) = self.standing.get(&0, 0).map_err(Error::map("STANDING"))?;
+        self.waiting = waiting != 0;
+        self.next_look = now + LOOK_NS;
+        // At most a twentieth of one processor, and a hundredth where nothing presses.
+        let (least, times) = if self.waiting { (LOOK_NS, 20) } else { (QUIET_LOOK_NS, 100) };
+        let pause = least.max(self.took.saturating_mul(times));
+        if all == 0 || now < self.looked + pause {
+            return Ok(());
+        }
+        self.looked = now;
+        let half_full = all * 2 > STAND_INS as u64;
+        let time_wait = if half_full { SHORT_TIME_WAIT_NS } else { TIME_WAIT_NS };
+        let program = ebpf.program("td_tend").ok_or(Error::Missing("td_tend"))?;
+        let program: &SchedClassifier = program.try_into().map_err(Error::program("td_tend"))?;
+        for (key, slot) in batch::entries::<FlowKey, StandInSlot>(&self.table, STAND_INS as u64)? {
+            let flags = match slot.stand_in.due(now, time_wait) {
+                Due::FIN => FIN | ACK,
+                Due::RESET => RST | ACK,
+                Due::FORGET => ACK,
+                _ => continue,
+            };
+            let frame = frame(&key, &slot.stand_in, flags, now);
+            let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
+            program.test_run(options).map_err(Error::program("running td_tend"))?;
+        }
+        self.took = super::observer::now_ns().saturating_sub(now);
+        Ok(())
+    }
+}
+
+/// The frame that `stand_in` sends with these flags; always with an Ethernet header, as a
+/// classifier is run on nothing else.
+fn frame(key: &FlowKey, stand_in: &StandIn, flags: u8, now: u64) -> Vec<u8> {
+    let header = Header { stand_in, key };
+    let is_ipv6 = key.ends[0].addr[..12] != V4_MAPPED;
+    let mut tcp = header.tcp(flags, now);
+    let sum = checksum(header.pseudo(), &tcp);
+    tcp[16..18].copy_from_slice(&sum.to_ne_bytes());
+    let mut frame = header.link(is_ipv6).to_vec();
+    if is_ipv6 {
+        frame.extend(header.ipv6());
+    } else {
+        frame.extend(header.ipv4());
+    }
+    frame.extend(&tcp[..header.tcp_len() as usize]);
+    frame
+}
