@@ -5,7 +5,7 @@
 
 mod plain;
 
-pub use plain::{plain_v4, plain_v6};
+pub use plain::{SYN_OPTIONS, plain_v4, plain_v6};
 
 use crate::key::{Endpoint, FlowKey};
 use crate::segment::{ACK, HAS_TIMESTAMP, NO_WINDOW_SCALE, PAYLOAD_UNKNOWN, SYN, Segment};
@@ -25,10 +25,14 @@ pub trait Bytes {
     /// [`Refusal::Truncated`] where the frame has fewer.
     #[inline(always)]
     fn load<const N: usize>(&self, offset: u32) -> Result<[u8; N], Refusal> {
-        let mut bytes = [0; N];
-        if self.copy(offset, &mut bytes) { Ok(bytes) } else { Err(Refusal::Truncated) }
+        let mut bytes = Aligned([0; N]);
+        if self.copy(offset, &mut bytes.0) { Ok(bytes.0) } else { Err(Refusal::Truncated) }
     }
 }
+
+/// Bytes that are cleared word by word: unaligned, BPF clears them one by one.
+#[repr(align(8))]
+struct Aligned<const N: usize>([u8; N]);
 
 /// A frame in memory, of which `frame_len` bytes were on the wire.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use proxy_common::abi::{Counter, SWITCH_ENFORCE, SWITCH_FULL_HISTORY};
 use proxy_common::segment::{ACK, CONTROL, FIN, RST, SYN};
 use proxy_common::wire::{
-    self, Bytes, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, PROTOCOL_TCP, Packet, Refusal,
+    self, Bytes, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, PROTOCOL_TCP, Packet, Refusal, SYN_OPTIONS,
 };
 
 /// Which way a packet goes through the hook; part of its vantage.
@@ -218,14 +218,30 @@ fn read_plain(data: usize, end: usize, link: Link, packet: &mut Packet) -> bool 
     }
     // SAFETY: as above, 40 bytes; nothing writes to the packet while this program runs.
     let header = unsafe { &*(ip as *const [u8; 40]) };
+    let offset = offset as u16;
     if header[0] >> 4 == 4 {
-        return wire::plain_v4(header, offset as u16, packet);
+        if header[20 + 13] & SYN == 0 {
+            return wire::plain_v4(header, offset, packet);
+        }
+        if ip + 40 + SYN_OPTIONS > end {
+            return false;
+        }
+        // SAFETY: as above.
+        return wire::plain_v4(unsafe { &*(ip as *const [u8; 40 + SYN_OPTIONS]) }, offset, packet);
     }
     if ip + 60 > end {
         return false;
     }
     // SAFETY: as above, 60 bytes.
-    wire::plain_v6(unsafe { &*(ip as *const [u8; 60]) }, offset as u16, packet)
+    let header = unsafe { &*(ip as *const [u8; 60]) };
+    if header[40 + 13] & SYN == 0 {
+        return wire::plain_v6(header, offset, packet);
+    }
+    if ip + 60 + SYN_OPTIONS > end {
+        return false;
+    }
+    // SAFETY: as above.
+    wire::plain_v6(unsafe { &*(ip as *const [u8; 60 + SYN_OPTIONS]) }, offset, packet)
 }
 
 /// [`read`] of a socket buffer. The verifier looks at a global function once, and not again for
