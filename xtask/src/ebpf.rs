@@ -115,6 +115,8 @@ pub(crate) fn prepare(cargo: &mut Command, compiler: &Compiler, linker: &Path, a
         // 32-bit registers and atomics; kernels from 5.12 on have them.
         "-Ctarget-cpu=v3".into(),
         "-Clink-arg=--btf".into(),
+        // Else memory is cleared by a loop over its bytes, in a function of its own.
+        "-Clink-arg=--disable-expand-memcpy-in-order".into(),
         format!("-Clinker={}", linker.display()),
     ];
     cargo
