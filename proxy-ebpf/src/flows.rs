@@ -18,9 +18,9 @@ use proxy_common::abi::{
 use proxy_common::acts::{Acts, TOLD_LOCAL};
 use proxy_common::flow::{self, Flow, Input, Mode, Outcome};
 use proxy_common::key::FlowKey;
-use proxy_common::segment::{CONTROL, Segment};
+use proxy_common::segment::{ACK, CONTROL, SYN, Segment};
 use proxy_common::socket::SocketEvent;
-use proxy_common::socket::tcp_state::{CLOSE, ESTABLISHED};
+use proxy_common::socket::tcp_state::{CLOSE, ESTABLISHED, SYN_SENT};
 
 /// The time, CLOCK_MONOTONIC in nanoseconds.
 #[inline(always)]
@@ -46,7 +46,8 @@ fn segment(key: &FlowKey, segment: &Segment) {
     if settings::has(SWITCH_SEGMENTS) && segment.has(CONTROL) {
         tell_segment(key, segment, now);
     }
-    let Some(slot) = find_or_make(key) else { return };
+    let begins = segment.flags & (SYN | ACK) == SYN;
+    let Some(slot) = (if begins { make_or_find(key) } else { find_or_make(key) }) else { return };
     let mode = if settings::has(SWITCH_FULL_HISTORY) { Mode::FULL } else { Mode::SPARSE };
     advance(key, slot, Input::Segment(segment), mode, now);
 }
@@ -65,7 +66,13 @@ pub extern "C" fn td_socket(key: *const FlowKey, event: *mut SocketEvent, makes:
 
 #[inline(always)]
 fn socket(key: &FlowKey, event: &mut SocketEvent, makes: bool) {
-    let slot = if makes { find_or_make(key) } else { FLOWS.get_ptr_mut(key) };
+    let slot = if !makes {
+        FLOWS.get_ptr_mut(key)
+    } else if event.new_state == SYN_SENT {
+        make_or_find(key)
+    } else {
+        find_or_make(key)
+    };
     let Some(slot) = slot else { return };
     if settings::has(SWITCH_ENFORCE) && was_told(slot, event) {
         // The RST that ended it was our own, and no word of the peer's.
@@ -89,9 +96,12 @@ fn was_told(slot: *mut Slot, event: &SocketEvent) -> bool {
 /// The slot of `key`, made if there is none.
 #[inline(always)]
 pub fn find_or_make(key: &FlowKey) -> Option<*mut Slot> {
-    if let Some(slot) = FLOWS.get_ptr_mut(key) {
-        return Some(slot);
-    }
+    FLOWS.get_ptr_mut(key).or_else(|| make_or_find(key))
+}
+
+/// The same where it is likely that there is none yet: one look-up less then.
+#[inline(always)]
+fn make_or_find(key: &FlowKey) -> Option<*mut Slot> {
     let empty = EMPTY.get_ptr(0)?;
     // SAFETY: both pointers are to memory of the map's key and value size.
     let failed = unsafe {

@@ -60,7 +60,9 @@ fn is_watched(ctx: &SockOpsContext) -> bool {
     unsafe { bpf_get_netns_cookie(ctx.as_ptr()) == netns_cookie() }
 }
 
-/// What a call-back tells: filled in place, as the stack has no room for copies.
+/// What a call-back tells: filled in place, as the stack has no room for copies. Aligned, as BPF
+/// clears it word by word then.
+#[repr(align(8))]
 struct Told {
     key: FlowKey,
     event: SocketEvent,
@@ -107,7 +109,10 @@ fn state_changed(ctx: &SockOpsContext, old: u32, new: u32) {
     if !told.fill(ctx, old as u8, new as u8) {
         return;
     }
-    measure(ctx, &mut told.event);
+    if new == u32::from(CLOSE) {
+        // Before that nothing is lost yet, and the counters still move.
+        measure(ctx, &mut told.event);
+    }
     // These changes are made by close(2), shutdown(2) or the end of the process, in its context.
     let event = &mut told.event;
     let by_owner = new != u32::from(CLOSE)
