@@ -15,7 +15,7 @@ use crate::stand_in::StandIn;
 use bytemuck::{Pod, Zeroable};
 
 /// Changes with every change of a type in this file, of [`Flow`] or of [`Segment`].
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// `Record::kind`: another CPU told it first.
 pub const RECORD_NOTHING: u32 = 0;
@@ -262,6 +262,48 @@ pub struct Rule {
     /// Bits of the address that it names, of 128: the longest wins.
     pub prefix: u32,
 }
+
+/// What this host's own proxy says of a connection before it connects: whom it is for and what for.
+///
+/// It stands in memory that the proxy and the programs share, at [`Statement::slot`] of its
+/// socket's cookie, from before connect(2) until the programs see that call begin.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Statement {
+    /// The socket's cookie (`SO_COOKIE`); 0 says nothing.
+    pub cookie: u64,
+    /// The server's number; 0 is none.
+    pub server: u32,
+    /// What the connection is for: [`CLASS_TRAFFIC`], [`CLASS_CHECK`], [`CLASS_TUNNEL`].
+    pub class: u32,
+}
+
+impl Statement {
+    /// Where the statement about a socket stands.
+    #[inline(always)]
+    #[must_use]
+    pub const fn slot(cookie: u64) -> u32 {
+        cookie as u32 % STATEMENTS as u32
+    }
+
+    /// What `RULES_STATED` is asked for a server's connections of one class.
+    #[inline(always)]
+    #[must_use]
+    pub const fn key(server: u16, class: u8) -> u32 {
+        (server as u32) << 8 | class as u32
+    }
+}
+
+/// How many statements there is room for: two connects that begin at the same moment, so many
+/// sockets apart, would share one, and the first of them would be taken for a foreign one.
+pub const STATEMENTS: usize = 4096;
+
+/// `Statement::class`: requests.
+pub const CLASS_TRAFFIC: u8 = 1;
+/// `Statement::class`: a health check.
+pub const CLASS_CHECK: u8 = 2;
+/// `Statement::class`: bytes that are not looked at: `mode tcp`, CONNECT, Upgrade.
+pub const CLASS_TUNNEL: u8 = 3;
 
 /// How many rules there can be, number 0 not used.
 pub const RULES: usize = 1024;

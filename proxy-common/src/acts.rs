@@ -56,8 +56,11 @@ pub struct Acts {
     pub asked: u8,
     /// What went over the wire in its place: a flags byte.
     pub sent: u8,
-    /// Always 0.
-    pub reserved: [u8; 3],
+    /// What this host's own proxy uses the connection for (`CLASS_*` of [`crate::abi`]); 0 where it
+    /// is no proxy's.
+    pub class: u8,
+    /// The number of the server that it goes to, as the proxy stated it; 0 where it did not.
+    pub server: u16,
 }
 
 const _: () = assert!(size_of::<Acts>() == 40);

@@ -68,7 +68,7 @@ pub const fn phantom_bytes(state: u8) -> u32 {
     (states as u32) >> (state & 31) & 1
 }
 
-/// One report of a local socket, 72 bytes: a change of state, or facts without one.
+/// One report of a local socket, 80 bytes: a change of state, or facts without one.
 ///
 /// A field counts only where `known` says so.
 #[repr(C)]
@@ -80,6 +80,8 @@ pub struct SocketEvent {
     pub bytes_received: u64,
     /// The owner's cgroup id.
     pub cgroup: u64,
+    /// The socket's cookie (`SO_COOKIE`), told when it appears; 0 where it is not told.
+    pub cookie: u64,
     /// The owner's process id (thread group), as the initial namespace counts.
     pub pid: u32,
     /// Smoothed round-trip time in microseconds (`srtt_us >> 3`).
@@ -108,7 +110,7 @@ pub struct SocketEvent {
     pub shutdown: u8,
 }
 
-const _: () = assert!(size_of::<SocketEvent>() == 72);
+const _: () = assert!(size_of::<SocketEvent>() == 80);
 
 impl SocketEvent {
     /// Whether all of the `KNOWS_*` bits in `fields` are set.

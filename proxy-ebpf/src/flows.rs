@@ -3,7 +3,7 @@
 
 use crate::counters::count;
 use crate::enforce::no_longer_pending;
-use crate::maps::{ASLEEP, EMPTY, EVENTS, FLOWS, Slot};
+use crate::maps::{ASLEEP, EMPTY, EVENTS, FLOWS, STATED, Slot};
 use crate::settings;
 use aya_ebpf::bindings::{BPF_NOEXIST, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{
@@ -13,7 +13,7 @@ use aya_ebpf::helpers::generated::{
 use bytemuck::Zeroable as _;
 use proxy_common::abi::{
     CloseRecord, Counter, RECORD_CLOSE, RECORD_NOTHING, RECORD_SEGMENT, SWITCH_ENFORCE,
-    SWITCH_FULL_HISTORY, SWITCH_SEGMENTS, SegmentRecord,
+    SWITCH_FULL_HISTORY, SWITCH_SEGMENTS, SegmentRecord, Statement,
 };
 use proxy_common::acts::{Acts, TOLD_LOCAL};
 use proxy_common::flow::{self, Flow, Input, Mode, Outcome};
@@ -81,6 +81,23 @@ fn socket(key: &FlowKey, event: &mut SocketEvent, makes: bool) {
     }
     let mode = if settings::has(SWITCH_FULL_HISTORY) { Mode::FULL } else { Mode::SPARSE };
     advance(key, slot, Input::Socket(event), mode, now());
+    if settings::has(SWITCH_ENFORCE) && event.new_state == SYN_SENT {
+        note_statement(slot, event.cookie);
+    }
+}
+
+/// Remembers what this host's own proxy stated of a connection that begins.
+#[inline(always)]
+fn note_statement(slot: *mut Slot, cookie: u64) {
+    let Some(stated) = STATED.get(Statement::slot(cookie)).copied() else { return };
+    if cookie == 0 || stated.cookie != cookie {
+        return;
+    }
+    let guard = Guard::lock(slot);
+    let acts = guard.acts();
+    acts.class = stated.class as u8;
+    acts.server = stated.server as u16;
+    guard.unlock();
 }
 
 /// Whether this socket's end is the work of a RST that was made for it.

@@ -1,11 +1,11 @@
 //! Every map, and the size of each. The daemon overrides sizes at load time.
 
-use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, bpf_spin_lock};
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_spin_lock};
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use proxy_common::abi::{
     COUNTERS, Peer, RULES as RULE_COUNT, Reap, Rule, RuleCounts, STAND_INS as STAND_IN_COUNT,
-    StandInSlot,
+    STATEMENTS, StandInSlot, Statement,
 };
 use proxy_common::acts::Acts;
 use proxy_common::flow::Flow;
@@ -63,7 +63,15 @@ pub static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
 #[btf_map]
 pub static RULES: LpmTrie<Peer, Rule, { RULE_COUNT * 4 }> = LpmTrie::new();
 
-/// How many entries `RULES` has: while there is none, nothing is looked up.
+/// Rules by what this host's own proxy stated: `Statement::key`.
+#[btf_map]
+pub static RULES_STATED: HashMap<u32, Rule, { RULE_COUNT * 4 }> = HashMap::new();
+
+/// What the proxy states of connections that it is about to make, in memory that it shares.
+#[btf_map]
+pub static STATED: Array<Statement, STATEMENTS, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// How many entries `RULES` and `RULES_STATED` have: while there is none, nothing is looked up.
 #[btf_map]
 pub static RULES_SET: Array<u32, 1> = Array::new();
 

@@ -10,7 +10,9 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
     BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock_ops,
 };
-use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::generated::{
+    bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_skc_to_tcp_sock,
+};
 use aya_ebpf::programs::SockOpsContext;
 use bytemuck::Zeroable as _;
 use core::ptr::read_volatile;
@@ -96,6 +98,8 @@ fn appeared(ctx: &SockOpsContext, connects: bool) {
     if !told.fill(ctx, old, new) {
         return;
     }
+    // SAFETY: a helper on the program's context.
+    told.event.cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     if connects {
         owner::current(ctx, &mut told.event);
     }

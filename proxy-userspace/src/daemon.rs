@@ -6,6 +6,7 @@
 pub mod clock;
 mod commands;
 mod half_open;
+mod joined;
 pub mod labels;
 mod live;
 mod observe;
@@ -17,6 +18,7 @@ mod recording;
 pub mod run;
 mod source;
 mod start;
+pub mod stated;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -33,12 +35,14 @@ use crate::report::label::Label;
 use crate::report::record::{Change, Record, rst_reason_code};
 use crate::report::summary::Summary;
 use clock::WallClock;
+use joined::{Joined, Joins};
 use labels::Labels;
 use proxy::{Running, ServerPolicy};
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::{self, Close};
 use readers::Readers;
 use recent::Recent;
+use stated::Stated;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,6 +63,7 @@ pub struct Daemon<S> {
     clock: WallClock,
     totals: Summary,
     recent: Recent,
+    joins: Joins,
     readers: Readers,
     /// The proxy, if one runs.
     proxy: Option<Arc<Running>>,
@@ -93,6 +98,7 @@ impl<S: Source> Daemon<S> {
             clock,
             totals: Summary::default(),
             recent: Recent::default(),
+            joins: Joins::default(),
             readers: Readers::default(),
             proxy: None,
             requests,
@@ -104,8 +110,11 @@ impl<S: Source> Daemon<S> {
         }
     }
 
-    /// Lets the runtime socket speak to `proxy` too.
-    pub fn set_proxy(&mut self, proxy: Arc<Running>) {
+    /// Lets the runtime socket speak to `proxy` too, and joins what it says of its connections in
+    /// `ear` to their closes.
+    pub fn set_proxy(&mut self, proxy: Arc<Running>, ear: Arc<Stated>) {
+        self.joins.hear(ear);
+        self.joins.add_doors(proxy.doors());
         self.proxy = Some(proxy);
     }
 
@@ -146,6 +155,7 @@ impl<S: Source> Daemon<S> {
                 _ = tick.tick(), if !self.readers.is_empty() || self.recording.is_some() => {
                     self.tick()?;
                 }
+                () = tokio::time::sleep(joined::LOOK), if self.joins.is_waiting() => self.join(),
                 batch = self.source.next(&mut events) => {
                     batch?;
                     if events.is_empty() {
@@ -162,6 +172,8 @@ impl<S: Source> Daemon<S> {
         };
         self.source.finish(&mut events);
         self.take(&mut events);
+        self.joins.listen();
+        self.joins.due(None).into_iter().for_each(|closed| self.close(closed));
         self.finish(ended)?;
         Ok(ended)
     }
@@ -169,20 +181,15 @@ impl<S: Source> Daemon<S> {
     /// Names, counts and hands on a batch of events.
     fn take(&mut self, events: &mut Vec<Event>) {
         self.clock.now();
+        self.joins.listen();
+        let now = Instant::now();
         for event in events.drain(..) {
             match event {
                 Event::Close { key, flow, acts, .. } => {
-                    let close = verdict::close(&key, &flow);
-                    let record = Record {
-                        change: Change::of(&acts, self.policies.name(acts.rule)),
-                        ..record(&self.source, &self.labels, &self.clock, &close)
-                    };
-                    self.totals.add(&record);
-                    self.readers.close(&record);
-                    if let Some(recording) = &mut self.recording {
-                        recording.close(&key, &flow, &record, &self.clock);
+                    let closed = Joined { key, flow, acts, note: None };
+                    if let Some(closed) = self.joins.admit(closed, now) {
+                        self.close(closed);
                     }
-                    self.recent.push(&key, &flow);
                 }
                 Event::Segment { key, segment, at_ns } => {
                     let unix_ns = self.clock.unix_ns(at_ns);
@@ -198,9 +205,31 @@ impl<S: Source> Daemon<S> {
         self.flush();
     }
 
+    /// Looks whether the proxy has said what closes wait for.
+    fn join(&mut self) {
+        self.joins.listen();
+        self.joins.due(Some(Instant::now())).into_iter().for_each(|closed| self.close(closed));
+        self.flush();
+    }
+
+    /// Names, counts and hands on a close.
+    fn close(&mut self, closed: Joined) {
+        let close = verdict::close(&closed.key, &closed.flow);
+        let record = Record {
+            change: Change::of(&closed.acts, self.policies.name(closed.acts.rule)),
+            ..joined_record(&self.source, &self.labels, &self.clock, &closed, &close)
+        };
+        self.totals.add(&record);
+        self.readers.close(&record);
+        if let Some(recording) = &mut self.recording {
+            recording.close(&closed.key, &closed.flow, &record, &self.clock);
+        }
+        self.recent.push(closed);
+    }
+
     fn flush(&mut self) {
         let names = |end: &Endpoint| self.labels.of(end);
-        let losses = || losses(&self.source);
+        let losses = || losses(&self.source, &self.joins);
         self.readers.flush(&names, &losses);
     }
 
@@ -216,6 +245,7 @@ impl<S: Source> Daemon<S> {
                 let record = Record {
                     unix_ns: self.clock.unix_ns(now_ns),
                     half_open_ns: Some(now_ns.saturating_sub(*since_ns)),
+                    said: self.joins.said(close),
                     ..record(&self.source, &self.labels, &self.clock, close)
                 };
                 self.readers.half_open(&record, *since_ns);
@@ -234,6 +264,7 @@ impl<S: Source> Daemon<S> {
                 let record = Record {
                     unix_ns: self.clock.unix_ns(now_ns),
                     half_open_ns: Some(now_ns.saturating_sub(since_ns)),
+                    said: self.joins.said(&close),
                     ..record(&self.source, &self.labels, &self.clock, &close)
                 };
                 self.readers.last_half_open(&record);
@@ -241,7 +272,7 @@ impl<S: Source> Daemon<S> {
         }
         self.flush();
         let names = |end: &Endpoint| self.labels.of(end);
-        self.readers.end_all(&names, &losses(&self.source));
+        self.readers.end_all(&names, &losses(&self.source, &self.joins));
         if let Some(recording) = self.recording.take()
             && let Err(error) = recording.finish()
         {
@@ -264,13 +295,30 @@ fn record<'a>(
         label: labels.of_close(close),
         rst_reason: rst_reason_code(close).and_then(|code| source.rst_reason(code)),
         change: None,
+        said: None,
         half_open_ns: None,
     }
 }
 
+/// What is shown of a close, with what the proxy said of it.
+fn joined_record<'a>(
+    source: &'a impl Source,
+    labels: &'a Labels,
+    clock: &WallClock,
+    closed: &'a Joined,
+    close: &'a Close,
+) -> Record<'a> {
+    let record = record(source, labels, clock, close);
+    Record {
+        said: closed.note.as_ref().map(stated::Note::said),
+        label: labels.of_number(closed.acts.server).unwrap_or(record.label),
+        ..record
+    }
+}
+
 /// Every kind of loss with its count, zero too. A source that cannot say so is itself one.
-fn losses(source: &impl Source) -> Vec<(String, u64)> {
-    match source.counters() {
+fn losses(source: &impl Source, joins: &Joins) -> Vec<(String, u64)> {
+    let mut losses = match source.counters() {
         Ok(counters) => counters
             .into_iter()
             .filter(|counter| counter.is_loss)
@@ -280,7 +328,9 @@ fn losses(source: &impl Source) -> Vec<(String, u64)> {
             tracing::warn!("the counters of lost events cannot be read: {error}");
             vec![("unknown_as_the_counters_cannot_be_read".to_owned(), 0)]
         }
-    }
+    };
+    losses.extend(joins.lost().map(|lost| ("lost_notes".to_owned(), lost)));
+    losses
 }
 
 /// The names of `end`; a shorthand for those who have only an address.

@@ -23,6 +23,7 @@ mod reasons;
 mod ring;
 mod rules;
 mod stand_ins;
+mod stated;
 mod table;
 
 pub use attach::{Attachment, How};
@@ -32,7 +33,8 @@ pub use error::Error;
 pub use observer::{Event, Observer};
 pub use options::{Ingress, Options, RING_BYTES, TABLE_ENTRIES, TcHook};
 pub use reasons::RstReasons;
-pub use rules::{Covered, Rules, RulesFull};
+pub use rules::{Covered, Rules, RulesFull, Scope};
+pub use stated::Statements;
 pub use table::Count;
 
 /// Whether the running kernel has tcx links (Linux 6.6).

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use teardown::http::{
-    closes::{Class, Closes, Doing, Upstream},
+    closes::{Class, Closes, Cookie, Doing, Upstream},
     engine::Engine,
     event::Session,
     hooks::{Balance, Log, Request},
@@ -39,8 +39,18 @@ impl Balance for First {
 }
 
 impl Closes for Nobody {
-    fn opened(&self, _: BorrowedFd<'_>, _: Upstream<'_>, _: Class) {}
-    fn stated(&self, _: BorrowedFd<'_>, _: Option<Upstream<'_>>, _: Class, _: bool, _: Doing<'_>) {}
+    fn opened(&self, _: BorrowedFd<'_>, _: Upstream<'_>, _: Class) -> Cookie {
+        Cookie::default()
+    }
+    fn stated(
+        &self,
+        _: (BorrowedFd<'_>, Cookie),
+        _: Option<Upstream<'_>>,
+        _: Class,
+        _: bool,
+        _: &Doing,
+    ) {
+    }
 }
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

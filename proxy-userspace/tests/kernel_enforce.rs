@@ -9,7 +9,7 @@ use proxy_common::verdict::{self, ConnState, Role, Signal};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
-use teardown::kernel::{Covered, Event, Observer, Options};
+use teardown::kernel::{Covered, Event, Observer, Options, Scope};
 
 fn observer(policy: Policy, listener: &TcpListener) -> Observer {
     let options =
@@ -18,7 +18,8 @@ fn observer(policy: Policy, listener: &TcpListener) -> Observer {
     let local = listener.local_addr().unwrap();
     let prefix = if local.is_ipv4() { 32 } else { 128 };
     let covered = Covered { addr: local.ip(), prefix, port: Some(local.port()) };
-    observer.rules().unwrap().set(1, &[covered], policy).unwrap();
+    let scope = Scope { peers: vec![covered], ..Scope::default() };
+    observer.rules().unwrap().set(1, scope, policy, policy).unwrap();
     observer
 }
 

@@ -31,7 +31,7 @@ pub const SHUT_READ: u16 = 0x1000;
 /// `End::bits`: the socket will write no more (`SEND_SHUTDOWN`).
 pub const SHUT_WRITE: u16 = 0x2000;
 
-/// What is known of one end of a connection, 176 bytes: what it sent, and what its socket said.
+/// What is known of one end of a connection, 184 bytes: what it sent, and what its socket said.
 ///
 /// All zeros is an end of which nothing is known.
 #[repr(C)]
@@ -47,6 +47,8 @@ pub struct End {
     pub bytes_received: u64,
     /// The owner's cgroup id.
     pub cgroup: u64,
+    /// The local socket's cookie (`SO_COOKIE`); 0 where it is not known.
+    pub cookie: u64,
     /// Initial sequence number, the SYN's; without a SYN the first byte's minus one.
     pub isn: u32,
     /// The highest sequence number sent, plus one (Zeek's `last_seq`).
@@ -122,7 +124,7 @@ pub struct End {
     pub reserved: u8,
 }
 
-const _: () = assert!(size_of::<End>() == 176);
+const _: () = assert!(size_of::<End>() == 184);
 
 impl End {
     /// Whether any of `bits` is set.

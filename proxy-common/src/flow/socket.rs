@@ -80,6 +80,9 @@ fn begin(flow: &mut Flow, key: &FlowKey, event: &SocketEvent, now_ns: u64) {
 fn take_facts(flow: &mut Flow, side: Side, event: &SocketEvent) {
     let end = flow.end_mut(side);
     end.known |= event.known;
+    if event.cookie != 0 {
+        end.cookie = event.cookie;
+    }
     if event.knows(KNOWS_BYTES) {
         end.bytes_acked = event.bytes_acked;
         end.bytes_received = event.bytes_received;

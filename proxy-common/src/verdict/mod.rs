@@ -142,6 +142,8 @@ pub struct EndReport {
     pub owner: Option<Owner>,
     /// The cgroup id of that process.
     pub cgroup: Option<u64>,
+    /// The local socket's cookie (`SO_COOKIE`).
+    pub cookie: Option<u64>,
     /// Whether its socket gave up waiting.
     pub timed_out: bool,
 }
@@ -321,6 +323,7 @@ fn report(key: &FlowKey, flow: &Flow, side: Side) -> EndReport {
         err: (knows(KNOWS_ERROR) && end.err != 0).then_some(end.err),
         owner: knows(KNOWS_OWNER).then_some(Owner { pid: end.pid, comm: end.comm }),
         cgroup: knows(KNOWS_CGROUP).then_some(end.cgroup),
+        cookie: (end.cookie != 0).then_some(end.cookie),
         timed_out: end.has(TIMED_OUT),
     }
 }

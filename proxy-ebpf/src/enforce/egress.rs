@@ -42,7 +42,9 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, interface: u32) -> Fate {
         return Fate::STEP;
     }
     let peer = packet.key.end(packet.segment.sender.other());
-    let Some(rule) = rules::find(peer) else { return Fate::STEP };
+    let Some(rule) = rules::of_statement(slot).or_else(|| rules::find(peer)) else {
+        return Fate::STEP;
+    };
     apply(ctx, packet, slot, &rule, interface)
 }
 

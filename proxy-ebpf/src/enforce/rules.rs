@@ -1,8 +1,8 @@
 //! Which rule covers a peer, and what it did.
 
-use crate::maps::{RULE_COUNTS, RULES, RULES_SET};
+use crate::maps::{RULE_COUNTS, RULES, RULES_SET, RULES_STATED, Slot};
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use proxy_common::abi::{PEER_PORT_BITS, Peer, Rule, RuleCounts};
+use proxy_common::abi::{PEER_PORT_BITS, Peer, Rule, RuleCounts, Statement};
 use proxy_common::key::Endpoint;
 
 /// Whether there is any rule.
@@ -10,6 +10,20 @@ use proxy_common::key::Endpoint;
 pub fn any() -> bool {
     // SAFETY: the map's only entry; the daemon writes it whole.
     RULES_SET.get_ptr(0).is_some_and(|set| unsafe { *set } != 0)
+}
+
+/// The rule for what this host's own proxy stated of the connection: it names the server itself,
+/// so it goes before what the addresses say.
+#[inline(always)]
+pub fn of_statement(slot: *mut Slot) -> Option<Rule> {
+    // SAFETY: a pointer to a value of the map; the fields are written once, before the connection
+    // is on the wire.
+    let (server, class) = unsafe { ((*slot).acts.server, (*slot).acts.class) };
+    if server == 0 {
+        return None;
+    }
+    // SAFETY: copied at once; an entry is replaced whole.
+    unsafe { RULES_STATED.get(&Statement::key(server, class)) }.copied()
 }
 
 /// The rule for a peer: the longest prefix of its address wins, then a port before none.

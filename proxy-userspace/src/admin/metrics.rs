@@ -161,6 +161,7 @@ mod tests {
                 label,
                 rst_reason: None,
                 change: None,
+                said: None,
                 half_open_ns: None,
             });
         }

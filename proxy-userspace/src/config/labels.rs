@@ -30,6 +30,8 @@ pub struct Labels {
     binds: HashMap<Endpoint, Arc<Label>>,
     /// `bind :80`: whatever the address is.
     ports: HashMap<u16, Arc<Label>>,
+    /// Every server, whatever its address is.
+    named: Vec<Arc<Label>>,
     /// Names that could not be looked up, and what for.
     pub unresolved: Vec<String>,
 }
@@ -62,6 +64,7 @@ impl Labels {
                         check,
                     })
                 };
+                labels.named.push(label(false));
                 let mut addresses = |host: &Host| match host {
                     Host::Ip(ip) => vec![*ip],
                     Host::Name(name) => {
@@ -110,6 +113,11 @@ impl Labels {
     /// Every server's endpoint with its label: what rules by server name apply to.
     pub fn servers(&self) -> impl Iterator<Item = (&Endpoint, &Label)> {
         self.servers.iter().map(|(endpoint, label)| (endpoint, label.as_ref()))
+    }
+
+    /// Every server's names, also of those that share an address.
+    pub fn named_servers(&self) -> impl Iterator<Item = &Arc<Label>> {
+        self.named.iter()
     }
 
     /// Whether nothing is labelled.

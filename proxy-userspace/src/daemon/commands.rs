@@ -2,7 +2,7 @@
 
 use super::proxy::Running;
 use super::readers::Reader;
-use super::{Counter, Daemon, Source, half_open, losses, record};
+use super::{Counter, Daemon, Source, half_open, joined_record, losses, record};
 use crate::admin::metrics::{self, KernelCounter, Snapshot};
 use crate::admin::outlet::Outlet;
 use crate::admin::proxy::Control;
@@ -130,7 +130,7 @@ impl<S: Source> Daemon<S> {
             Request::EndTail(id) => {
                 self.flush();
                 let names = |end: &Endpoint| self.labels.of(end);
-                self.readers.end(id, &names, &losses(&self.source));
+                self.readers.end(id, &names, &losses(&self.source, &self.joins));
             }
         }
     }
@@ -204,9 +204,10 @@ impl<S: Source> Daemon<S> {
 
     fn show_closes(&self, last: usize, json: bool, filter: &Filter) -> String {
         let mut list = List::new(json);
-        for (key, flow) in self.recent.newest_first() {
-            let close = verdict::close(key, flow);
-            list.add(&record(&self.source, &self.labels, &self.clock, &close), filter);
+        for closed in self.recent.newest_first() {
+            let close = verdict::close(&closed.key, &closed.flow);
+            let record = joined_record(&self.source, &self.labels, &self.clock, closed, &close);
+            list.add(&record, filter);
             if list.lines == last {
                 break;
             }
@@ -225,6 +226,7 @@ impl<S: Source> Daemon<S> {
             let record = Record {
                 unix_ns: self.clock.unix_ns(now_ns),
                 half_open_ns: Some(now_ns.saturating_sub(since_ns)),
+                said: self.joins.said(&close),
                 ..record(&self.source, &self.labels, &self.clock, &close)
             };
             list.add(&record, filter);

@@ -1,11 +1,14 @@
 //! The configuration's names, by address.
 
+use super::stated::ServerNumbers;
 use crate::config;
-use crate::kernel::Covered;
+use crate::kernel::{Covered, Scope};
 use crate::report::label::Label;
+use proxy_common::abi::{CLASS_CHECK, CLASS_TRAFFIC, CLASS_TUNNEL};
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::Close;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Names for endpoints.
 #[derive(Debug, Default)]
@@ -13,13 +16,28 @@ pub struct Labels {
     configured: config::labels::Labels,
     /// Servers that no configuration names: those of the built-in traffic.
     added: HashMap<Endpoint, (&'static str, &'static str)>,
+    /// The servers of this host's own proxy, by the numbers that it states.
+    own: HashMap<u16, Arc<config::labels::Label>>,
 }
 
 impl Labels {
     /// The names of a configuration.
     #[must_use]
     pub fn of_config(configured: config::labels::Labels) -> Self {
-        Self { configured, added: HashMap::new() }
+        Self { configured, ..Self::default() }
+    }
+
+    /// The names of this host's own proxy, which states whose each connection is.
+    #[must_use]
+    pub fn of_own(configured: config::labels::Labels, numbers: &ServerNumbers) -> Self {
+        let number = |label: &config::labels::Label| {
+            Some(numbers.of(label.backend.as_deref()?, label.server.as_deref()?))
+        };
+        let own = configured
+            .named_servers()
+            .filter_map(|label| Some((number(label)?, Arc::clone(label))))
+            .collect();
+        Self { configured, own, ..Self::default() }
     }
 
     /// Calls `end` the server `server` of `backend`.
@@ -27,29 +45,45 @@ impl Labels {
         self.added.insert(end, (backend, server));
     }
 
-    /// The addresses of a server by its name, and its backend's if that is given.
+    /// What a rule for a server covers: by its name, and its backend's if that is given. Of this
+    /// host's own proxy these are the connections that it states, and nobody else's to the same
+    /// address.
     #[must_use]
-    pub fn addresses(&self, backend: Option<&str>, server: &str) -> Vec<Covered> {
-        let configured = self.configured.servers().filter(|(_, label)| {
-            label.server.as_deref() == Some(server)
-                && backend.is_none_or(|backend| label.backend.as_deref() == Some(backend))
-        });
-        let added = self.added.iter().filter(|(_, (its_backend, its_server))| {
-            *its_server == server && backend.is_none_or(|backend| *its_backend == backend)
-        });
+    pub fn scope(&self, backend: Option<&str>, server: &str) -> Scope {
+        let is_it = |its_backend: Option<&str>, its_server: Option<&str>| {
+            its_server == Some(server) && backend.is_none_or(|name| its_backend == Some(name))
+        };
+        if !self.own.is_empty() {
+            let numbers = self
+                .own
+                .iter()
+                .filter(|(_, label)| is_it(label.backend.as_deref(), label.server.as_deref()))
+                .map(|(number, _)| *number);
+            let classes = [CLASS_TRAFFIC, CLASS_CHECK, CLASS_TUNNEL];
+            let stated = numbers.flat_map(|number| classes.map(|class| (number, class))).collect();
+            return Scope { stated, ..Scope::default() };
+        }
+        let configured = self
+            .configured
+            .servers()
+            .filter(|(_, label)| is_it(label.backend.as_deref(), label.server.as_deref()));
+        let added =
+            self.added.iter().filter(|(_, (backend, server))| is_it(Some(backend), Some(server)));
         let ends = configured.map(|(end, _)| end).chain(added.map(|(end, _)| end));
-        ends.map(Covered::one).collect()
+        Scope { peers: ends.map(Covered::one).collect(), ..Scope::default() }
+    }
+
+    /// The names of a server by the number that this host's own proxy stated.
+    #[must_use]
+    pub fn of_number(&self, number: u16) -> Option<Label<'_>> {
+        self.own.get(&number).map(|label| named(label))
     }
 
     /// The names of connections to `resp`.
     #[must_use]
     pub fn of(&self, resp: &Endpoint) -> Label<'_> {
         if let Some(label) = self.configured.of(resp) {
-            return Label {
-                proxy: label.proxy.as_deref(),
-                backend: label.backend.as_deref(),
-                server: label.server.as_deref(),
-            };
+            return named(label);
         }
         match self.added.get(resp) {
             Some(&(backend, server)) => {
@@ -66,5 +100,13 @@ impl Labels {
         let label = self.of(&close.resp.endpoint);
         let leads_away = close.orig.is_local && !close.resp.is_local;
         if label.server.is_none() && leads_away { Label::default() } else { label }
+    }
+}
+
+fn named(label: &config::labels::Label) -> Label<'_> {
+    Label {
+        proxy: label.proxy.as_deref(),
+        backend: label.backend.as_deref(),
+        server: label.server.as_deref(),
     }
 }

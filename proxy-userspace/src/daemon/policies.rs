@@ -12,7 +12,7 @@ impl<S: Source> Daemon<S> {
     pub(super) fn set_policy(&mut self, text: &str) -> Result<String, BookError> {
         let rules = self.source.rules().ok_or_else(unable)?;
         let labels = &self.labels;
-        let resolve = |backend: Option<&str>, server: &str| labels.addresses(backend, server);
+        let resolve = |backend: Option<&str>, server: &str| labels.scope(backend, server);
         self.policies.set(rules, text, &resolve).map(|entry| entry.target.to_string())
     }
 
@@ -38,7 +38,8 @@ impl<S: Source> Daemon<S> {
     pub(super) fn reload(&mut self) -> String {
         let Some(proxy) = self.proxy.clone() else { return "There is no proxy.\n".to_owned() };
         let reloaded = proxy.reload().and_then(|Reloaded { labels, policies }| {
-            self.labels = Labels::of_config(labels);
+            self.labels = Labels::of_own(labels, proxy.numbers());
+            self.joins.add_doors(proxy.doors());
             self.put_policies(policies)
         });
         match reloaded {

@@ -1,11 +1,13 @@
 //! The proxy beside the observer: from a configuration to a running engine, and reloads.
 
+use super::labels::Labels;
+use super::stated::{ServerNumbers, Stated};
 use crate::admin::proxy::{Control, OfConfig};
 use crate::admin::socket::RuntimeSocket;
 use crate::assemble::{self, Assembled};
 use crate::config::model::{AccessLevel, Config, Proxy as Section};
 use crate::config::{self, Address, Findings, Strictness, labels};
-use crate::http::closes::{Class, Closes, Doing, Upstream};
+use crate::http::closes::Closes;
 use crate::http::engine::{self, Engine};
 use crate::http::health::board::Board;
 use crate::http::health::{self, Surroundings};
@@ -15,8 +17,8 @@ use crate::http::rules::Page;
 use crate::http::syslog::{Logger, Style};
 use crate::privilege;
 use anyhow::{Context, bail};
+use proxy_common::key::Endpoint;
 use std::collections::HashMap;
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -32,7 +34,7 @@ pub struct Refused(usize);
 /// # Errors
 /// A file that cannot be read.
 pub fn check(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
-    match read(files, &Arc::default()) {
+    match read(files, &Arc::default(), &ServerNumbers::default()) {
         Ok(read) => {
             if read.warnings > 0 {
                 eprintln!("Warnings were found.");
@@ -52,7 +54,11 @@ struct Read {
 }
 
 /// Reads `files` strictly, says what is to be said of them, and puts them together.
-fn read(files: &[PathBuf], pages: &Arc<OnceLock<Arc<Control>>>) -> anyhow::Result<Read> {
+fn read(
+    files: &[PathBuf],
+    pages: &Arc<OnceLock<Arc<Control>>>,
+    numbers: &ServerNumbers,
+) -> anyhow::Result<Read> {
     if files.is_empty() {
         return Err(crate::cli::Usage("no configuration is given: say -f FILE".to_owned()).into());
     }
@@ -65,8 +71,13 @@ fn read(files: &[PathBuf], pages: &Arc<OnceLock<Arc<Control>>>) -> anyhow::Resul
         let uri = stats.uri.clone().unwrap_or_else(|| "/haproxy?stats".to_owned());
         vec![Arc::new(StatsPage { uri, refresh_ms: stats.refresh_ms, of: Arc::clone(pages) })]
     };
-    let assembled = assemble::assemble(&config, &labels::resolve, &pages, &mut findings);
+    let mut assembled = assemble::assemble(&config, &labels::resolve, &pages, &mut findings);
     let warnings = say(&findings)?;
+    for backend in &mut assembled.settings.backends {
+        for server in &mut backend.servers {
+            server.number = numbers.of(&backend.name, &server.name);
+        }
+    }
     Ok(Read { config, assembled, warnings })
 }
 
@@ -90,6 +101,7 @@ pub struct Prepared {
     styles: HashMap<String, Style>,
     listeners: Listeners,
     pages: Arc<OnceLock<Arc<Control>>>,
+    numbers: Arc<ServerNumbers>,
 }
 
 impl Prepared {
@@ -100,7 +112,8 @@ impl Prepared {
     /// reached.
     pub fn new(files: &[PathBuf]) -> anyhow::Result<Self> {
         let pages = Arc::new(OnceLock::new());
-        let Read { config, assembled, .. } = read(files, &pages)?;
+        let numbers = Arc::new(ServerNumbers::default());
+        let Read { config, assembled, .. } = read(files, &pages, &numbers)?;
         raise_descriptors(&config)?;
         let settings = &assembled.settings;
         let listeners =
@@ -112,13 +125,14 @@ impl Prepared {
             std::fs::write(pidfile, format!("{}\n", std::process::id()))
                 .with_context(|| format!("cannot write the pidfile {}", pidfile.display()))?;
         }
-        Ok(Self { files: files.to_vec(), config, assembled, styles, listeners, pages })
+        let files = files.to_vec();
+        Ok(Self { files, config, assembled, styles, listeners, pages, numbers })
     }
 
     /// The names of its addresses.
     #[must_use]
-    pub fn labels(&self) -> labels::Labels {
-        labels::Labels::new(&self.config, &labels::resolve)
+    pub fn labels(&self) -> Labels {
+        Labels::of_own(labels::Labels::new(&self.config, &labels::resolve), &self.numbers)
     }
 
     /// The `close` words of servers.
@@ -160,16 +174,16 @@ impl Prepared {
             .context("cannot give up root")
     }
 
-    /// Starts the workers and the checks.
+    /// Starts the workers and the checks, which tell `ear` of their connections.
     ///
     /// # Errors
     /// Where a thread cannot be started.
-    pub fn start(self) -> anyhow::Result<Running> {
-        let Self { files, config, assembled, styles, listeners, pages } = self;
+    pub fn start(self, ear: Arc<Stated>) -> anyhow::Result<Running> {
+        let Self { files, config, assembled, styles, listeners, pages, numbers: stated } = self;
         let jail = config.global.chroot;
         let Assembled { settings, checks, rises, numbers, .. } = assembled;
         let logger = Arc::new(Logger::new(styles));
-        let closes: Arc<dyn Closes> = Arc::new(Unheard);
+        let closes: Arc<dyn Closes> = ear;
         let log = Arc::clone(&logger);
         let heard = Arc::clone(&closes);
         // What reads the network's bytes needs no capability: the workers get theirs from the
@@ -193,6 +207,7 @@ impl Prepared {
             control,
             closes,
             pages,
+            numbers: stated,
             checks: Mutex::new(JoinSet::new()),
         };
         running.check(checks, &board);
@@ -279,6 +294,7 @@ pub struct Running {
     control: Arc<Control>,
     closes: Arc<dyn Closes>,
     pages: Arc<OnceLock<Arc<Control>>>,
+    numbers: Arc<ServerNumbers>,
     checks: Mutex<JoinSet<()>>,
 }
 
@@ -293,6 +309,17 @@ impl Running {
     #[must_use]
     pub fn control(&self) -> &Arc<Control> {
         &self.control
+    }
+
+    /// The servers' numbers for the kernel side.
+    pub(super) fn numbers(&self) -> &ServerNumbers {
+        &self.numbers
+    }
+
+    /// Where it listens.
+    pub(super) fn doors(&self) -> Vec<Endpoint> {
+        let addresses = self.engine.addresses();
+        addresses.into_iter().map(|(_, address)| labels::endpoint(address)).collect()
     }
 
     /// Ends the checks that run and starts these.
@@ -320,8 +347,8 @@ impl Running {
     /// # Errors
     /// Why it was not: then the old one runs on.
     pub fn reload(&self) -> anyhow::Result<Reloaded> {
-        let Read { config, assembled, .. } =
-            read(&self.files, &self.pages).map_err(|error| match &self.jail {
+        let Read { config, assembled, .. } = read(&self.files, &self.pages, &self.numbers)
+            .map_err(|error| match &self.jail {
                 Some(jail) if !error.is::<Refused>() => {
                     let jail = jail.display();
                     error.context(format!("a reload looks for its files within the chroot {jail}"))
@@ -389,13 +416,4 @@ impl Page for StatsPage {
             stats: true,
         })
     }
-}
-
-/// Nobody is told of closes: they show in the observer's records alone.
-#[derive(Debug)]
-struct Unheard;
-
-impl Closes for Unheard {
-    fn opened(&self, _: BorrowedFd<'_>, _: Upstream<'_>, _: Class) {}
-    fn stated(&self, _: BorrowedFd<'_>, _: Option<Upstream<'_>>, _: Class, _: bool, _: Doing<'_>) {}
 }

@@ -1,15 +1,14 @@
 //! The last closes, kept as they came: naming and printing them costs only who asks.
 
-use proxy_common::flow::Flow;
-use proxy_common::key::FlowKey;
+use super::joined::Joined;
 use std::collections::VecDeque;
 
-/// How many are kept: half a megabyte.
+/// How many are kept: two thirds of a megabyte.
 pub(super) const KEPT: usize = 1_000;
 
 /// A ring of closes.
 #[derive(Debug)]
-pub(super) struct Recent(VecDeque<(FlowKey, Flow)>);
+pub(super) struct Recent(VecDeque<Joined>);
 
 impl Default for Recent {
     fn default() -> Self {
@@ -18,15 +17,15 @@ impl Default for Recent {
 }
 
 impl Recent {
-    pub(super) fn push(&mut self, key: &FlowKey, flow: &Flow) {
+    pub(super) fn push(&mut self, closed: Joined) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
-        self.0.push_back((*key, *flow));
+        self.0.push_back(closed);
     }
 
     /// The newest first.
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = &(FlowKey, Flow)> {
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Joined> {
         self.0.iter().rev()
     }
 }

@@ -1,8 +1,8 @@
 //! `teardown run`: the daemon, spoken to over its runtime socket.
 
-use super::labels::Labels;
 use super::observe::Observe;
 use super::proxy::{self, Prepared, Running};
+use super::stated::Stated;
 use super::{Daemon, Source, start};
 use crate::admin::session::Request;
 use crate::admin::socket::{DEFAULT_PATH, RuntimeSocket};
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         files => Some(Prepared::new(files)?),
     };
     let labels = match &prepared {
-        Some(prepared) => Labels::of_config(prepared.labels()),
+        Some(prepared) => prepared.labels(),
         None => start::labels(&args.names)?,
     };
     let socket = RuntimeSocket::bind(&args.socket)?;
@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ),
             None => None,
         };
-        let observer = args.observe.start(args.segments || args.write.is_wanted(), true)?;
+        let mut observer = args.observe.start(args.segments || args.write.is_wanted(), true)?;
         let recording = args.write.start().context("cannot write the recording")?;
         if let Some(prepared) = &prepared {
             prepared.give_up_root()?;
@@ -106,7 +106,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let attached = Source::attachments(&observer).join(", ");
         eprintln!("teardown: watching {attached}; runtime socket {}", args.socket.display());
         let policies = prepared.as_ref().map(Prepared::policies).unwrap_or_default();
-        let running = prepared.map(Prepared::start).transpose()?.map(Arc::new);
+        let ear = Arc::new(Stated::new(observer.take_statements()));
+        let running =
+            prepared.map(|prepared| prepared.start(Arc::clone(&ear))).transpose()?.map(Arc::new);
         let (requests, received) = mpsc::channel(REQUESTS);
         let mut daemon = Daemon::new(observer, labels, received);
         daemon.put_policies(policies)?;
@@ -119,7 +121,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             beside.spawn(session::accept(listener, level, requests.clone()));
         }
         if let Some(running) = &running {
-            daemon.set_proxy(Arc::clone(running));
+            daemon.set_proxy(Arc::clone(running), ear);
             beside.spawn(reload_on_hangup(requests.clone(), hangups()?));
         }
         drop(requests);

@@ -67,6 +67,7 @@ impl<'a> Ended<'a> {
             label: Label { proxy: word(0), backend: word(1), server: word(2) },
             rst_reason: word(3),
             change: change.zip(word(4)).map(|([asked, sent], rule)| Change { rule, asked, sent }),
+            said: None,
             half_open_ns: self.half_open_ns,
         }
     }

@@ -106,9 +106,10 @@ fn welcome(
 
 /// Goes on with a connection that was parked.
 pub(crate) fn resume(worker: &Rc<Worker>, parked: Parked) {
-    let Parked { fd, presence, addresses, requests, since, .. } = parked;
+    let Parked { fd, presence, addresses, requests, since, last, .. } = parked;
     let sock = Sock::from(fd);
-    let client = Client::new(Rc::clone(worker), sock, presence, addresses, since, requests);
+    let mut client = Client::new(Rc::clone(worker), sock, presence, addresses, since, requests);
+    client.last = last;
     tokio::task::spawn_local(http(client));
 }
 

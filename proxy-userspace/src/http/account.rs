@@ -111,20 +111,15 @@ impl Account {
     }
 
     /// What the request is doing, for those who hear of closes.
-    pub(crate) fn doing<'a>(&self, prepared: Option<&'a Prepared>) -> Doing<'a> {
-        Doing {
-            termination: self.termination,
-            method: prepared.map_or("", Prepared::method),
-            status: self.status,
-        }
+    pub(crate) fn describe(&self, doing: &mut Doing, prepared: Option<&Prepared>) {
+        doing.termination = self.termination;
+        doing.method = prepared.map_or("", Prepared::method).into();
+        doing.status = self.status;
     }
 
     /// Counts and logs.
     pub(crate) fn finish(mut self, client: &mut Client, prepared: Option<&Prepared>) {
-        client.last.termination = self.termination;
-        client.last.status = self.status;
-        client.last.method.clear();
-        client.last.method.push_str(prepared.map_or("", Prepared::method));
+        self.describe(&mut client.last, prepared);
         let client = &*client;
         let now = Instant::now();
         self.timers.active = now.duration_since(self.began);

@@ -14,8 +14,7 @@ use std::{
 use memchr::memchr;
 
 use super::{
-    closes::{Class, Doing},
-    event::Termination,
+    closes::Doing,
     exchange,
     live::{Frontend, Proxies},
     pool::Idle,
@@ -51,15 +50,7 @@ pub(crate) struct Client {
     /// The same for logs.
     pub(crate) started: SystemTime,
     /// What the last request was doing when it ended.
-    pub(crate) last: Last,
-}
-
-/// The end of a connection's last request, for those who hear of closes.
-#[derive(Debug, Default)]
-pub(crate) struct Last {
-    pub(crate) termination: Termination,
-    pub(crate) method: String,
-    pub(crate) status: u16,
+    pub(crate) last: Doing,
 }
 
 /// What a wait for a request brought.
@@ -116,8 +107,13 @@ impl Client {
             since,
             begun: since,
             started: SystemTime::now(),
-            last: Last::default(),
+            last: Doing::default(),
         }
+    }
+
+    /// What is known of a request that nothing has come of yet, for those who hear of closes.
+    pub(crate) fn doing(&self) -> Doing {
+        Doing { http: self.frontend().settings.mode == Mode::Http, ..Doing::default() }
     }
 
     pub(crate) fn frontend(&self) -> &Arc<Frontend> {
@@ -164,26 +160,23 @@ impl Client {
             }
         }
         if let Some(idle) = self.own.take() {
-            self.worker.close_idle(idle, None, Doing::NOTHING);
+            self.worker.close_idle(idle, None);
         }
         self.part();
         None
     }
 
     /// The connection is closed next.
-    pub(crate) fn part(&self) {
-        let reset = self.frontend().settings.nolinger;
-        if reset {
-            self.sock.reset_on_close();
-        }
-        let class = match self.frontend().settings.mode {
-            Mode::Tcp => Class::Tunnel,
-            Mode::Http if self.sock.peer_closed() => Class::Passive,
-            Mode::Http => Class::Active,
-        };
-        let Last { termination, method, status } = &self.last;
-        let doing = Doing { termination: *termination, method, status: *status };
-        self.worker.outside.closes.stated(self.sock.as_fd(), None, class, reset, doing);
+    pub(crate) fn part(&mut self) {
+        self.note_requests();
+        let passive = self.sock.peer_closed();
+        self.worker.part(self.sock.as_fd(), self.frontend(), passive, &self.last);
+    }
+
+    /// Completes what is said of the connection, whatever its last request was.
+    pub(crate) fn note_requests(&mut self) {
+        self.last.requests = u32::try_from(self.requests).unwrap_or(u32::MAX);
+        self.last.http = self.frontend().settings.mode == Mode::Http;
     }
 
     /// After a reload the next request follows the new configuration, if its frontend is there.

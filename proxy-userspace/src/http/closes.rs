@@ -30,34 +30,95 @@ pub struct Upstream<'a> {
     pub server: &'a live::Server,
 }
 
-/// What a request was doing when its connection closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Doing<'a> {
-    /// HAProxy's four characters; the second one is the phase.
-    pub termination: Termination,
-    /// The last request's method; empty in `mode tcp`.
-    pub method: &'a str,
-    /// The last response's status; 0 if there was none.
-    pub status: u16,
+/// A request's method, without an allocation where it is a usual one. Empty is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Method(Name);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Name {
+    /// Its place in [`USUAL`].
+    Usual(u8),
+    #[expect(clippy::box_collection, reason = "idle connections keep one: a word, not three")]
+    Other(Box<String>),
 }
 
-impl Doing<'_> {
-    /// No request was there.
-    pub const NOTHING: Self = Self { termination: Termination::NORMAL, method: "", status: 0 };
+const USUAL: [&str; 9] =
+    ["", "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"];
+
+impl Method {
+    /// No method.
+    pub const NONE: Self = Self(Name::Usual(0));
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Name::Usual(at) => USUAL[usize::from(*at)],
+            Name::Other(name) => name,
+        }
+    }
 }
+
+impl From<&str> for Method {
+    fn from(name: &str) -> Self {
+        let usual = USUAL.iter().position(|usual| *usual == name);
+        match usual.and_then(|at| u8::try_from(at).ok()) {
+            Some(at) => Self(Name::Usual(at)),
+            None => Self(Name::Other(Box::new(name.to_owned()))),
+        }
+    }
+}
+
+impl Default for Method {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// What a connection's last request was doing when the connection closed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doing {
+    /// HAProxy's termination state; its second character is the phase.
+    pub termination: Termination,
+    /// The last request's method; none in `mode tcp`.
+    pub method: Method,
+    /// The last response's status; 0 if there was none.
+    pub status: u16,
+    /// How many requests the connection carried.
+    pub requests: u32,
+    /// Whether its log line has the four characters of `mode http`, or the two of `mode tcp`.
+    pub http: bool,
+}
+
+/// A socket as the one who hears of closes knows it: what [`Closes::opened`] returned, 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cookie(pub u64);
 
 /// Hears of closes before they happen.
 pub trait Closes: Send + Sync {
-    /// A connection to a server was opened. Called before its first byte is sent.
-    fn opened(&self, socket: BorrowedFd<'_>, upstream: Upstream<'_>, class: Class);
+    /// A connection to a server is about to be opened: called before connect(2), by the thread
+    /// that makes that call. What it returns is given back when the connection closes.
+    fn opened(&self, socket: BorrowedFd<'_>, upstream: Upstream<'_>, class: Class) -> Cookie;
     /// The socket is closed next; `reset` says that the engine asks for RST (SO_LINGER 0).
-    /// Client connections are told too, with no upstream.
+    /// Client connections are told too, with no upstream and no cookie.
     fn stated(
         &self,
-        socket: BorrowedFd<'_>,
+        socket: (BorrowedFd<'_>, Cookie),
         upstream: Option<Upstream<'_>>,
         class: Class,
         reset: bool,
-        doing: Doing<'_>,
+        doing: &Doing,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_reads_back() {
+        for name in ["", "GET", "CONNECT", "BREW", "VERSION-CONTROL"] {
+            assert_eq!(Method::from(name).as_str(), name);
+        }
+        assert_eq!(Method::default(), Method::NONE);
+    }
 }

@@ -111,32 +111,33 @@ impl Exchange<'_> {
         let Upstream { mut conn, slot, reused, .. } = upstream;
         conn.proven |= reused;
         conn.since = Instant::now();
+        self.account.describe(&mut conn.doing, Some(self.prepared));
         if self.backend.settings.reuse == Reuse::Never {
             if answered.keep {
                 self.client.own = Some(conn);
             } else {
-                self.client.worker.close_idle(conn, None, self.account.doing(Some(self.prepared)));
+                self.client.worker.close_idle(conn, None);
             }
         } else if let Err(conn) = self.client.worker.pool.put(conn) {
-            self.client.worker.close_idle(conn, None, self.account.doing(Some(self.prepared)));
+            self.client.worker.close_idle(conn, None);
         }
         drop(slot);
     }
 
     pub(super) fn close(&self, mut upstream: Upstream) {
         upstream.request.recycle(&self.client.worker);
-        let doing = self.account.doing(Some(self.prepared));
-        self.client.worker.close_idle(upstream.conn, None, doing);
+        self.account.describe(&mut upstream.conn.doing, Some(self.prepared));
+        self.client.worker.close_idle(upstream.conn, None);
     }
 
     /// From now on bytes are passed both ways.
     pub(super) async fn tunnel(&mut self, upstream: Upstream, pump: Pump) -> After {
         let rest = std::mem::take(&mut self.rest);
-        let Upstream { conn, slot, request, .. } = upstream;
+        let Upstream { mut conn, slot, request, .. } = upstream;
         let ways = tunnel::Ways { request, response: pump, rest };
         tunnel::run(self.client, &conn, ways, &mut self.account).await;
-        let doing = self.account.doing(Some(self.prepared));
-        self.client.worker.close_idle(conn, Some(Class::Tunnel), doing);
+        self.account.describe(&mut conn.doing, Some(self.prepared));
+        self.client.worker.close_idle(conn, Some(Class::Tunnel));
         drop(slot);
         After::Close
     }

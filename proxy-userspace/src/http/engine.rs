@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     accept::{self, Door},
-    closes::{Closes, Doing},
+    closes::Closes,
     counters::Gauge,
     hooks::Log,
     listener::{BindError, Listeners},
@@ -276,7 +276,7 @@ async fn work(
                 shut(open).await;
                 *worker.proxies.borrow_mut() = Arc::clone(&proxies);
                 for idle in worker.pool.reset(&proxies) {
-                    worker.close_idle(idle, None, Doing::NOTHING);
+                    worker.close_idle(idle, None);
                 }
                 open = open_doors(&worker, doors);
             }
@@ -294,9 +294,9 @@ async fn work(
 /// Lets what is under way end.
 async fn drain(worker: &Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
     worker.stopping.set(true);
-    worker.lot.clear();
+    worker.part_parked(worker.lot.clear());
     for idle in worker.pool.purge(|_| false) {
-        worker.close_idle(idle, None, Doing::NOTHING);
+        worker.close_idle(idle, None);
     }
     let limit = worker.proxies.borrow().global.hard_stop_after;
     let end = limit.map(|limit| Instant::now() + limit);
@@ -310,7 +310,7 @@ async fn drain(worker: &Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>)
                 Some(other) => serve(worker, other),
             },
             _ = tick.tick() => {
-                worker.lot.clear();
+                worker.part_parked(worker.lot.clear());
                 if end.is_some_and(|end| Instant::now() >= end) {
                     worker.sessions.for_each(|session| session.stop(Stop::Forced));
                 }

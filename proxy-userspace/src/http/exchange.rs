@@ -12,7 +12,7 @@ use super::{
     client::{After, Client},
     closes::Class,
     counters::Count,
-    event::{Cause, Phase},
+    event::{Cause, Phase, Termination},
     framing::Asked,
     hooks::Decision,
     live::Backend,
@@ -121,7 +121,10 @@ impl Exchange<'_> {
                 Ok((answered, pump)) => return self.body(upstream, answered, pump).await,
                 Err(Headless::Unanswered) if upstream.reused => {
                     let repeatable = self.prepared.is_repeatable();
+                    let before = self.account.termination;
+                    self.account.termination = Termination::new(Cause::Server, Phase::Headers);
                     self.close(upstream);
+                    self.account.termination = before;
                     if repeatable {
                         reuse = false;
                         continue;

@@ -41,6 +41,7 @@ impl Client {
         }
         if self.requests == 0 && self.input.is_empty() && self.frontend().settings.dontlognull {
             // A probe that sent nothing: HAProxy answers it, but does not log it.
+            self.last.termination = Termination::new(Cause::ClientTimeout, Phase::Request);
             self.answer(408).await;
             return;
         }
@@ -55,6 +56,7 @@ impl Client {
             return;
         }
         if !midway && self.frontend().settings.dontlognull {
+            self.last.termination = Termination::new(Cause::Client, Phase::Request);
             return;
         }
         self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);

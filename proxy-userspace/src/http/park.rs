@@ -18,6 +18,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     client::Client,
+    closes::Doing,
     presence::Presence,
     worker::{CROWD, Worker, trim},
 };
@@ -31,6 +32,8 @@ pub(crate) struct Parked {
     pub(crate) requests: u64,
     /// Since when it is idle.
     pub(crate) since: Instant,
+    /// What its last request was doing when it ended.
+    pub(crate) last: Doing,
     deadline: Option<Instant>,
 }
 
@@ -50,34 +53,40 @@ impl Lot {
     }
 
     /// Parks a connection. If that fails it is closed, as after its timeout.
-    pub(crate) fn park(&self, client: Client) {
+    pub(crate) fn park(&self, mut client: Client) {
         let mut cars = self.cars.borrow_mut();
         let entry = cars.vacant_entry();
         let data = epoll::EventData::new_u64(entry.key() as u64);
         let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
         if epoll::add(&self.epoll, &client.sock, data, flags).is_err() {
-            return;
+            drop(cars);
+            return client.part();
         }
+        client.note_requests();
         let deadline = client.idle_deadline();
-        let Client { sock, presence, session, local, requests, since, .. } = client;
+        let Client { sock, presence, session, local, requests, since, last, .. } = client;
         let addresses = [session.client, local];
         let fd = sock.into_fd();
         self.lately.set(self.lately.get() + 1);
-        entry.insert(Parked { fd, presence, addresses, requests, since, deadline });
+        entry.insert(Parked { fd, presence, addresses, requests, since, last, deadline });
     }
 
-    /// Closes all (a soft stop).
-    pub(crate) fn clear(&self) {
-        self.cars.borrow_mut().clear();
+    /// Takes out all (a soft stop).
+    pub(crate) fn clear(&self) -> Vec<Parked> {
+        self.cars.borrow_mut().drain().collect()
     }
 
     pub(crate) fn for_each(&self, mut each: impl FnMut(&Parked)) {
         self.cars.borrow().iter().for_each(|(_, parked)| each(parked));
     }
 
-    /// Closes what was idle for too long.
-    fn expire(&self, now: Instant) {
-        self.cars.borrow_mut().retain(|_, parked| parked.deadline.is_none_or(|then| now < then));
+    /// Takes out what was idle for too long.
+    fn expire(&self, now: Instant) -> Vec<Parked> {
+        let mut cars = self.cars.borrow_mut();
+        let late = |parked: &Parked| parked.deadline.is_some_and(|then| now >= then);
+        let late: Vec<usize> =
+            cars.iter().filter(|(_, parked)| late(parked)).map(|(key, _)| key).collect();
+        late.into_iter().filter_map(|key| cars.try_remove(key)).collect()
     }
 
     /// After a crowd was parked, gives the memory of its tasks back.
@@ -133,7 +142,7 @@ pub(crate) async fn attend(worker: Rc<Worker>) -> io::Result<()> {
                 }
             }
             now = tick.tick() => {
-                worker.lot.expire(now.into());
+                worker.part_parked(worker.lot.expire(now.into()));
                 worker.lot.give_back();
             }
         }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    closes::{Cookie, Doing},
     live::{Backend, Proxies, Server},
     sock::Sock,
 };
@@ -24,6 +25,10 @@ pub(crate) struct Idle {
     pub(crate) since: Instant,
     /// Whether a request other than the first was answered on it: it has proven to persist.
     pub(crate) proven: bool,
+    /// What the connection was called when it was opened.
+    pub(crate) cookie: Cookie,
+    /// What its last request was doing.
+    pub(crate) doing: Doing,
 }
 
 impl Idle {

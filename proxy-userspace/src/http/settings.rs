@@ -367,6 +367,8 @@ pub struct Server {
     pub source: Option<SocketAddr>,
     /// Whether health checks decide if it is up (`check`); the checks' own settings are health's.
     pub checked: bool,
+    /// Its number for those who hear of its connections; 0 is none.
+    pub number: u16,
 }
 
 impl Server {
@@ -384,6 +386,7 @@ impl Server {
             pool_max_conn: None,
             source: None,
             checked: false,
+            number: 0,
         }
     }
 }

@@ -53,30 +53,34 @@ impl From<OwnedFd> for Sock {
 }
 
 impl Sock {
-    /// Starts connecting. That it is established shows in the first write.
-    pub(crate) fn connect(address: &ServerAddress, source: Option<SocketAddr>) -> io::Result<Self> {
+    /// A socket from which `address` can be reached.
+    pub(crate) fn open(address: &ServerAddress, source: Option<SocketAddr>) -> io::Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let open = |family| rustix::net::socket_with(family, SocketType::STREAM, flags, None);
-        let (fd, result) = match address {
-            ServerAddress::Inet(address) => {
-                let inet =
-                    if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-                let fd = open(inet)?;
-                sockopt::set_tcp_nodelay(&fd, true)?;
-                if let Some(source) = source {
-                    rustix::net::bind(&fd, &source)?;
-                }
-                let result = rustix::net::connect(&fd, address);
-                (fd, result)
+        let family = match address {
+            ServerAddress::Inet(SocketAddr::V4(_)) => AddressFamily::INET,
+            ServerAddress::Inet(SocketAddr::V6(_)) => AddressFamily::INET6,
+            ServerAddress::Unix(_) => AddressFamily::UNIX,
+        };
+        let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        if family != AddressFamily::UNIX {
+            sockopt::set_tcp_nodelay(&fd, true)?;
+            if let Some(source) = source {
+                rustix::net::bind(&fd, &source)?;
             }
+        }
+        Ok(fd.into())
+    }
+
+    /// Starts connecting. That it is established shows in the first write.
+    pub(crate) fn connect(&self, address: &ServerAddress) -> io::Result<()> {
+        let result = match address {
+            ServerAddress::Inet(address) => rustix::net::connect(&self.fd, address),
             ServerAddress::Unix(path) => {
-                let fd = open(AddressFamily::UNIX)?;
-                let result = rustix::net::connect(&fd, &SocketAddrUnix::new(path.as_path())?);
-                (fd, result)
+                rustix::net::connect(&self.fd, &SocketAddrUnix::new(path.as_path())?)
             }
         };
         match result {
-            Ok(()) | Err(Errno::INPROGRESS) => Ok(fd.into()),
+            Ok(()) | Err(Errno::INPROGRESS) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -263,14 +267,19 @@ impl Sock {
 
     /// Makes the close a RST.
     pub(crate) fn reset_on_close(&self) {
-        // On failure it closes with FIN: nothing better can be done.
-        let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
+        reset_on_close(self.fd.as_fd());
     }
 
     /// The pending error, taken.
     pub(crate) fn error(&self) -> io::Result<()> {
         Ok(sockopt::socket_error(&self.fd)??)
     }
+}
+
+/// Makes a socket's close a RST.
+pub(crate) fn reset_on_close(socket: BorrowedFd<'_>) {
+    // On failure it closes with FIN: nothing better can be done.
+    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
 fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {

@@ -34,13 +34,14 @@ pub(crate) async fn serve(mut client: Client) {
             class: Class::Tunnel,
         };
         match reach(&mut client, errand, &mut account).await {
-            Ok(Upstream { conn, slot, request, .. }) => {
+            Ok(Upstream { mut conn, slot, request, .. }) => {
                 note_session(&client, slot.server());
                 let response = Pump::new(Body::Close, false);
                 let ways = tunnel::Ways { request, response, rest: Vec::new() };
                 tunnel::run(&mut client, &conn, ways, &mut account).await;
                 let worker = Rc::clone(&client.worker);
-                worker.close_idle(conn, Some(Class::Tunnel), account.doing(None));
+                account.describe(&mut conn.doing, None);
+                worker.close_idle(conn, Some(Class::Tunnel));
                 drop(slot);
             }
             Err(fail) => account.termination = fail.termination,
@@ -49,7 +50,7 @@ pub(crate) async fn serve(mut client: Client) {
         client.session.leave();
     }
     let empty = account.bytes_in == 0 && account.bytes_out == 0;
-    client.last.termination = account.termination;
+    account.describe(&mut client.last, None);
     if !(empty && frontend.settings.dontlognull) {
         account.finish(&mut client, None);
     }

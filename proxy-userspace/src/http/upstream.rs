@@ -12,7 +12,7 @@ use std::{
 use super::{
     account::Account,
     client::Client,
-    closes::{Class, Upstream as Named},
+    closes::{Class, Doing, Upstream as Named},
     counters::Count,
     event::{Cause, Phase, Termination},
     live::{Backend, Server},
@@ -145,10 +145,11 @@ fn finish(
     errand: Errand<'_>,
     account: &mut Account,
     slot: Slot,
-    conn: Idle,
+    mut conn: Idle,
     sent: usize,
     reused: bool,
 ) -> Upstream {
+    conn.doing.requests += 1;
     account.connected();
     let mut request = Pump::new(errand.body, false);
     let prefix = &client.input[..errand.prefix];
@@ -273,7 +274,7 @@ fn pooled(client: &mut Client, errand: &Errand<'_>, server: &Arc<Server>) -> Opt
         }
     });
     for idle in dead {
-        client.worker.close_idle(idle, None, super::closes::Doing::NOTHING);
+        client.worker.close_idle(idle, None);
     }
     taken
 }
@@ -289,14 +290,51 @@ enum Lost {
     Resources,
 }
 
+impl Lost {
+    /// What that would be in the log, were it the last attempt.
+    const fn termination(&self) -> Termination {
+        let cause = match self {
+            Self::Refused => Cause::Server,
+            Self::Late => Cause::ServerTimeout,
+            Self::Stopped(Stop::Killed | Stop::Forced) => Cause::Killed,
+            Self::Stopped(Stop::Down) => Cause::Down,
+            Self::Stopped(Stop::Timeout) | Self::Gone => Cause::Client,
+            Self::Resources => Cause::Resource,
+        };
+        Termination::new(cause, Phase::Connect)
+    }
+}
+
 /// Opens a connection and sends the request on it. The first write is tried at once: often the
 /// connection is established by then, and nothing has to be waited for.
 async fn connect(client: &Client, errand: &Errand<'_>, slot: &Slot) -> Result<(Idle, usize), Lost> {
     let server = slot.server();
     let moves = server.moves();
-    let sock = Sock::connect(&server.address(), server.settings.source).map_err(lost)?;
     let named = Named { backend: &slot.backend, server };
-    client.worker.outside.closes.opened(sock.as_fd(), named, errand.class);
+    let closes = &client.worker.outside.closes;
+    let address = server.address();
+    let sock = Sock::open(&address, server.settings.source).map_err(lost)?;
+    let cookie = closes.opened(sock.as_fd(), named, errand.class);
+    let established = match sock.connect(&address) {
+        Ok(()) => establish(client, errand, &sock).await,
+        Err(error) => Err(lost(error)),
+    };
+    let sent = match established {
+        Ok(sent) => sent,
+        Err(lost) => {
+            let doing = Doing { termination: lost.termination(), ..client.doing() };
+            let class = if errand.class == Class::Tunnel { Class::Tunnel } else { Class::Active };
+            closes.stated((sock.as_fd(), cookie), Some(named), class, false, &doing);
+            return Err(lost);
+        }
+    };
+    let (backend, server) = (Arc::clone(&slot.backend), Arc::clone(server));
+    let (since, doing) = (Instant::now(), client.doing());
+    Ok((Idle { sock, backend, server, moves, since, proven: false, cookie, doing }, sent))
+}
+
+/// Waits until a connection stands; how many bytes of the request are sent by then.
+async fn establish(client: &Client, errand: &Errand<'_>, sock: &Sock) -> Result<usize, Lost> {
     let slices = [IoSlice::new(errand.head), IoSlice::new(&client.input[..errand.prefix])];
     // In `mode tcp` there may be nothing to send yet, which would not tell whether it stands.
     let nothing = errand.head.is_empty() && errand.prefix == 0;
@@ -326,13 +364,10 @@ async fn connect(client: &Client, errand: &Errand<'_>, slot: &Slot) -> Result<(I
         }
         result => result,
     };
-    let sent = match sent {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-        result => result.map_err(lost)?,
-    };
-    let (backend, server) = (Arc::clone(&slot.backend), Arc::clone(server));
-    let since = Instant::now();
-    Ok((Idle { sock, backend, server, moves, since, proven: false }, sent))
+    match sent {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        result => result.map_err(lost),
+    }
 }
 
 fn lost(error: io::Error) -> Lost {

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     fmt,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     rc::Rc,
     sync::{
         Arc,
@@ -13,13 +13,15 @@ use std::{
 };
 
 use super::{
-    closes::{Class, Closes, Doing, Upstream},
+    closes::{Class, Closes, Cookie, Doing, Upstream},
     counters::{Count, Counters},
     hooks::Log,
-    live::Proxies,
-    park::Lot,
+    live::{Frontend, Proxies},
+    park::{Lot, Parked},
     pool::{Idle, Pool},
     session::Sessions,
+    settings::Mode,
+    sock::reset_on_close,
     splice::Pipes,
 };
 
@@ -132,16 +134,38 @@ impl Worker {
 
     /// Closes a connection to a server: with RST unless the server closed first, as HAProxy does
     /// since 1.5.
-    pub(crate) fn close_idle(&self, idle: Idle, class: Option<Class>, doing: Doing<'_>) {
+    pub(crate) fn close_idle(&self, idle: Idle, class: Option<Class>) {
         let passive = idle.sock.peer_closed();
         let by_state = if passive { Class::Passive } else { Class::Active };
         let what = if passive { Count::PassiveCloses } else { Count::ActiveCloses };
         self.count(&idle.server.counters, what, 1);
         let upstream = Upstream { backend: &idle.backend, server: &idle.server };
         let class = class.unwrap_or(by_state);
-        self.outside.closes.stated(idle.sock.as_fd(), Some(upstream), class, !passive, doing);
+        let socket = (idle.sock.as_fd(), idle.cookie);
+        self.outside.closes.stated(socket, Some(upstream), class, !passive, &idle.doing);
         if !passive {
             idle.sock.reset_on_close();
+        }
+    }
+
+    /// A client's connection is closed next.
+    pub(crate) fn part(&self, socket: BorrowedFd<'_>, of: &Frontend, passive: bool, doing: &Doing) {
+        let reset = of.settings.nolinger;
+        if reset {
+            reset_on_close(socket);
+        }
+        let class = match of.settings.mode {
+            Mode::Tcp => Class::Tunnel,
+            Mode::Http if passive => Class::Passive,
+            Mode::Http => Class::Active,
+        };
+        self.outside.closes.stated((socket, Cookie::default()), None, class, reset, doing);
+    }
+
+    /// Closes parked connections.
+    pub(crate) fn part_parked(&self, parked: Vec<Parked>) {
+        for parked in &parked {
+            self.part(parked.fd.as_fd(), &parked.presence.frontend, false, &parked.last);
         }
     }
 
@@ -149,7 +173,7 @@ impl Worker {
     pub(crate) async fn watch_pool(&self) {
         loop {
             for idle in self.pool.stirred().await {
-                self.close_idle(idle, None, Doing::NOTHING);
+                self.close_idle(idle, None);
             }
         }
     }
@@ -164,7 +188,7 @@ impl Worker {
             let gone = self.pool.purge(|idle| now.duration_since(idle.since) < delay);
             let crowd = gone.len() >= CROWD;
             for idle in gone {
-                self.close_idle(idle, None, Doing::NOTHING);
+                self.close_idle(idle, None);
             }
             if crowd {
                 trim();

@@ -14,6 +14,7 @@ use super::reasons::RstReasons;
 use super::ring::{Record, Ring};
 use super::rules::Rules;
 use super::stand_ins::StandIns;
+use super::stated::Statements;
 use super::table::{Count, Table};
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
@@ -70,6 +71,7 @@ pub struct Observer {
     owners: Owners,
     rules: Option<Rules>,
     stand_ins: Option<StandIns>,
+    statements: Option<Statements>,
     reasons: RstReasons,
     missing: Vec<String>,
     wanted: Vec<String>,
@@ -120,6 +122,7 @@ impl Observer {
             watch,
             hold: Hold::default(),
             owners,
+            statements: if options.enforce { Some(Statements::take(&mut ebpf)?) } else { None },
             rules: if options.enforce { Some(Rules::take(&mut ebpf)?) } else { None },
             stand_ins: if options.enforce { Some(StandIns::take(&mut ebpf)?) } else { None },
             reasons: RstReasons::of(&btf),
@@ -274,6 +277,12 @@ impl Observer {
     /// The rules, where closes may be changed.
     pub const fn rules(&mut self) -> Option<&mut Rules> {
         self.rules.as_mut()
+    }
+
+    /// Where this host's own proxy states what its connections are for, where closes may be
+    /// changed. Only the first call gets it.
+    pub const fn take_statements(&mut self) -> Option<Statements> {
+        self.statements.take()
     }
 
     /// What this kernel lacks and teardown does without, in words.

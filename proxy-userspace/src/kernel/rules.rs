@@ -7,8 +7,8 @@ use super::object::{array, take};
 use super::pod::Raw;
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, MapData, PerCpuArray};
-use proxy_common::abi::{PEER_PORT_BITS, Peer, RULES, Rule, RuleCounts};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use proxy_common::abi::{CLASS_CHECK, PEER_PORT_BITS, Peer, RULES, Rule, RuleCounts, Statement};
 use proxy_common::key::Endpoint;
 use proxy_common::policy::Policy;
 use std::collections::BTreeMap;
@@ -56,6 +56,24 @@ impl Covered {
     }
 }
 
+/// What a rule is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Every connection to these peers.
+    pub peers: Vec<Covered>,
+    /// Connections of this host's own proxy, as it states them: a server's number, and a `CLASS_*`
+    /// of [`proxy_common::abi`].
+    pub stated: Vec<(u16, u8)>,
+}
+
+impl Scope {
+    /// Whether it covers nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty() && self.stated.is_empty()
+    }
+}
+
 /// There is no number left for another rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there are {RULES} rules already")]
@@ -64,10 +82,11 @@ pub struct RulesFull;
 /// The rules' maps.
 pub struct Rules {
     trie: LpmTrie<MapData, Raw<Peer>, Raw<Rule>>,
+    stated: HashMap<MapData, u32, Raw<Rule>>,
     set: Array<MapData, Raw<u32>>,
     counts: PerCpuArray<MapData, Raw<RuleCounts>>,
     /// What each rule covers, by number.
-    covered: BTreeMap<u32, Vec<Covered>>,
+    covered: BTreeMap<u32, Scope>,
 }
 
 impl Rules {
@@ -78,6 +97,8 @@ impl Rules {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
         Ok(Self {
             trie: LpmTrie::try_from(take(ebpf, "RULES")?).map_err(Error::map("RULES"))?,
+            stated: HashMap::try_from(take(ebpf, "RULES_STATED")?)
+                .map_err(Error::map("RULES_STATED"))?,
             set: array(ebpf, "RULES_SET")?,
             counts: PerCpuArray::try_from(take(ebpf, "RULE_COUNTS")?)
                 .map_err(Error::map("RULE_COUNTS"))?,
@@ -93,21 +114,34 @@ impl Rules {
         (1..RULES as u32).find(|id| !self.covered.contains_key(id)).ok_or(RulesFull)
     }
 
-    /// Sets what rule `id` wants, for exactly these peers.
+    /// Sets what rule `id` wants, for exactly this; `checks` is for the health checks that this
+    /// host's own proxy states.
     ///
     /// # Errors
     /// Where a map cannot be written.
-    pub fn set(&mut self, id: u32, covered: &[Covered], policy: Policy) -> Result<(), Error> {
+    pub fn set(
+        &mut self,
+        id: u32,
+        scope: Scope,
+        policy: Policy,
+        checks: Policy,
+    ) -> Result<(), Error> {
         // New and changed entries first: a peer that stays covered is covered at every moment.
-        for peer in covered {
+        for peer in &scope.peers {
             let rule = Rule { policy, id, prefix: peer.bits() };
             self.trie.insert(&peer.key(), Raw(rule), 0).map_err(Error::map("RULES"))?;
         }
-        for old in self.covered.insert(id, covered.to_vec()).unwrap_or_default() {
-            if !covered.contains(&old) {
-                self.trie.remove(&old.key()).map_err(Error::map("RULES"))?;
-            }
+        for &(server, class) in &scope.stated {
+            let policy = if class == CLASS_CHECK { checks } else { policy };
+            let rule = Raw(Rule { policy, id, prefix: 0 });
+            let key = Statement::key(server, class);
+            self.stated.insert(key, rule, 0).map_err(Error::map("RULES_STATED"))?;
         }
+        let old = self.covered.insert(id, scope.clone()).unwrap_or_default();
+        self.clear(&Scope {
+            peers: old.peers.into_iter().filter(|old| !scope.peers.contains(old)).collect(),
+            stated: old.stated.into_iter().filter(|old| !scope.stated.contains(old)).collect(),
+        })?;
         self.write_size()
     }
 
@@ -116,14 +150,25 @@ impl Rules {
     /// # Errors
     /// Where a map cannot be written.
     pub fn remove(&mut self, id: u32) -> Result<(), Error> {
-        for peer in self.covered.remove(&id).unwrap_or_default() {
-            self.trie.remove(&peer.key()).map_err(Error::map("RULES"))?;
-        }
+        let old = self.covered.remove(&id).unwrap_or_default();
+        self.clear(&old)?;
         self.write_size()
     }
 
+    fn clear(&mut self, old: &Scope) -> Result<(), Error> {
+        for peer in &old.peers {
+            self.trie.remove(&peer.key()).map_err(Error::map("RULES"))?;
+        }
+        for &(server, class) in &old.stated {
+            let key = Statement::key(server, class);
+            self.stated.remove(&key).map_err(Error::map("RULES_STATED"))?;
+        }
+        Ok(())
+    }
+
     fn write_size(&mut self) -> Result<(), Error> {
-        let size = self.covered.values().map(|peers| peers.len() as u32).sum();
+        let count = |scope: &Scope| (scope.peers.len() + scope.stated.len()) as u32;
+        let size = self.covered.values().map(count).sum();
         self.set.set(0, Raw(size), 0).map_err(Error::map("RULES_SET"))
     }
 

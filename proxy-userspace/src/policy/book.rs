@@ -2,14 +2,14 @@
 
 use super::target::Target;
 use super::words::{self, Wishes};
-use crate::kernel::{self, Covered, Rules};
+use crate::kernel::{self, Rules, Scope};
 use proxy_common::abi::RuleCounts;
 use proxy_common::decide::Refusal;
 use proxy_common::policy::Policy;
 use std::fmt::Write as _;
 
-/// Finds the addresses of a server: backend, if one was named, and server.
-pub type Resolve<'a> = &'a dyn Fn(Option<&str>, &str) -> Vec<Covered>;
+/// Finds what a rule for a server covers: backend, if one was named, and server.
+pub type Resolve<'a> = &'a dyn Fn(Option<&str>, &str) -> Scope;
 
 /// One rule.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ pub fn read(text: &str) -> Result<(Target, String, Wishes), String> {
     let column = text.len() - rest.len();
     let wishes = words::parse(rest)
         .map_err(|error| format!("column {}: {}", error.column + column, error.message))?;
-    if let Some(word) = not_built(&wishes.traffic) {
+    if let Some(word) = not_built(&wishes.traffic).or_else(|| not_built(&wishes.for_checks())) {
         return Err(format!(
             "'{word}' is not built yet: this version changes FINs and RSTs, by 'active', 'passive' \
              and 'abort'"
@@ -85,11 +85,11 @@ impl Book {
         resolve: Resolve<'_>,
     ) -> Result<&Entry, BookError> {
         let (target, words, wishes) = read(text).map_err(BookError::Wrong)?;
-        let covered = match &target {
-            Target::Peers(covered) => vec![*covered],
+        let scope = match &target {
+            Target::Peers(covered) => Scope { peers: vec![*covered], ..Scope::default() },
             Target::Server { backend, server } => resolve(backend.as_deref(), server),
         };
-        if covered.is_empty() {
+        if scope.is_empty() {
             return Err(BookError::Wrong(format!(
                 "there is no server '{target}' in the configuration; it should be one of its \
                  servers, or an address"
@@ -100,7 +100,7 @@ impl Book {
             Some(at) => self.entries[at].id,
             None => rules.free_number()?,
         };
-        rules.set(id, &covered, wishes.traffic)?;
+        rules.set(id, scope, wishes.traffic, wishes.for_checks())?;
         let entry = Entry { id, name: target.to_string(), target, words };
         let at = at.unwrap_or_else(|| {
             self.entries.push(entry.clone());

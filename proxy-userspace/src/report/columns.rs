@@ -2,13 +2,13 @@
 
 use super::clock::Stamp;
 use super::put;
-use super::record::{Record, comm};
+use super::record::{Record, Said, comm};
 use proxy_common::key::Endpoint;
 
 /// Above the columns.
 pub const HEADER: &str = "\
 Time            Orig                  Resp                  State  First        Answer   Half-closed  \
-Orig-bytes Resp-bytes   Duration  Lost          Why                 Owner\n";
+Orig-bytes Resp-bytes   Duration  Lost          Why                 Owner                Request\n";
 
 const ENDPOINT: usize = 21;
 
@@ -75,15 +75,43 @@ pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp, paint: P
         }
         None => out.extend_from_slice(record.why().unwrap_or("-").as_bytes()),
     });
-    match record.owner() {
+    let owner = |out: &mut Vec<u8>| match record.owner() {
         Some(owner) => {
             put::name(out, comm(owner));
             out.push(b'/');
             put::number(out, owner.pid.into());
         }
         None => out.push(b'-'),
+    };
+    match &record.said {
+        Some(said) => {
+            left(out, 20, owner);
+            request(out, said);
+        }
+        None => owner(out),
     }
     out.push(b'\n');
+}
+
+/// What the proxy said: `CD-- GET 200`, `---- check`, and how many requests it was if several.
+fn request(out: &mut Vec<u8>, said: &Said<'_>) {
+    out.extend_from_slice(said.termination.as_str().as_bytes());
+    if said.class != "traffic" {
+        out.push(b' ');
+        out.extend_from_slice(said.class.as_bytes());
+    }
+    if let Some(method) = said.method {
+        out.push(b' ');
+        put::name(out, method.as_bytes());
+    }
+    if let Some(status) = said.status {
+        out.push(b' ');
+        put::number(out, status.into());
+    }
+    if said.requests > 1 {
+        out.extend_from_slice(b", the last of ");
+        put::number(out, said.requests.into());
+    }
 }
 
 /// Calm where both ends said goodbye, a warning where one has not (yet), an alarm for a reset.
@@ -235,6 +263,10 @@ mod tests {
                 label,
                 rst_reason: close.orig.rst_reason.map(|_| "TCP_ABORT_ON_CLOSE"),
                 change: None,
+                said: close
+                    .first_signal
+                    .filter(|one| one.as_str() == "rst_ack")
+                    .map(|_| sample::said()),
                 half_open_ns,
             };
             super::close(&mut out, &record, &mut Stamp::in_zone(TimeZone::UTC), Paint { colour });
@@ -245,9 +277,9 @@ mod tests {
     #[test]
     fn the_columns() {
         insta::assert_snapshot!(lines(false), @r"
-        Time            Orig                  Resp                  State  First        Answer   Half-closed  Orig-bytes Resp-bytes   Duration  Lost          Why                 Owner
+        Time            Orig                  Resp                  State  First        Answer   Half-closed  Orig-bytes Resp-bytes   Duration  Lost          Why                 Owner                Request
         23:59:59.227988 10.0.0.1:40000        web/w1                SF     resp fin     fin             332us          78        167  104.532ms -             -                   -
-        00:00:01.123706 [::1]:50000           [::1]:8080            RSTO   orig rst_ack -                   -          10       4096     2.000s 4096 unread   TCP_ABORT_ON_CLOSE  a\x22b\x20c\xff/4242
+        00:00:01.123706 [::1]:50000           [::1]:8080            RSTO   orig rst_ack -                   -          10       4096     2.000s 4096 unread   TCP_ABORT_ON_CLOSE  a\x22b\x20c\xff/4242 CD-- GET 200, the last of 3
         23:59:59.123656 10.0.0.1:40000        10.0.0.5:80           S2     orig fin     none yet       1.500s          10          0      200us -             -                   -
         ");
     }

@@ -18,8 +18,49 @@ pub struct Record<'a> {
     pub rst_reason: Option<&'a str>,
     /// What a rule of the operator's changed about it.
     pub change: Option<Change<'a>>,
+    /// What this host's own proxy said of its last request.
+    pub said: Option<Said<'a>>,
     /// How long it has been half open, in nanoseconds, where it still is: then `close` is not over.
     pub half_open_ns: Option<u64>,
+}
+
+/// What teardown's own proxy said of a connection when it closed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// `traffic`, `check` or `tunnel`.
+    pub class: &'static str,
+    /// HAProxy's termination state, as in its log: four characters, or two in `mode tcp`.
+    pub termination: Letters,
+    /// What the session was doing, the second character of that in a word.
+    pub phase: Option<&'static str>,
+    /// The last request's method.
+    pub method: Option<&'a str>,
+    /// The status of the last response.
+    pub status: Option<u16>,
+    /// Requests that the connection carried.
+    pub requests: u32,
+}
+
+/// Up to four letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Letters {
+    letters: [u8; 4],
+    length: u8,
+}
+
+impl Letters {
+    /// The first `length` of these ASCII letters.
+    #[must_use]
+    pub const fn new(letters: [u8; 4], length: u8) -> Self {
+        Self { letters, length }
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let letters = self.letters.get(..usize::from(self.length)).unwrap_or(&self.letters);
+        str::from_utf8(letters).unwrap_or_default()
+    }
 }
 
 /// A change that a rule made: what the application asked for is not what went over the wire.

@@ -1,5 +1,6 @@
 //! Closes for tests: made by the machine itself from a few segments.
 
+use super::record::{Letters, Said};
 use bytemuck::Zeroable;
 use proxy_common::flow::{Flow, Input, Mode, step};
 use proxy_common::key::{Endpoint, FlowKey};
@@ -120,6 +121,18 @@ pub(crate) fn reset() -> Script {
     script.after_us(2_000_000).send(End::Client, RST | ACK, 0);
     script.gone(End::Client, 4_096);
     script
+}
+
+/// A proxy whose client went away during a response.
+pub(crate) fn said() -> Said<'static> {
+    Said {
+        class: "traffic",
+        termination: Letters::new(*b"CD--", 4),
+        phase: Some("data"),
+        method: Some("GET"),
+        status: Some(200),
+        requests: 3,
+    }
 }
 
 /// The client has closed and the server has not.

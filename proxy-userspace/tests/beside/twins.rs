@@ -14,7 +14,7 @@ use teardown::{
     assemble::assemble,
     config::{self, Strictness},
     http::{
-        closes::{Class, Closes, Doing, Upstream},
+        closes::{Class, Closes, Cookie, Doing, Upstream},
         engine::Engine,
         event::Session,
         hooks::Log,
@@ -86,14 +86,16 @@ impl Log for Lines {
 }
 
 impl Closes for Lines {
-    fn opened(&self, _: std::os::fd::BorrowedFd<'_>, _: Upstream<'_>, _: Class) {}
+    fn opened(&self, _: std::os::fd::BorrowedFd<'_>, _: Upstream<'_>, _: Class) -> Cookie {
+        Cookie::default()
+    }
     fn stated(
         &self,
-        _: std::os::fd::BorrowedFd<'_>,
+        _: (std::os::fd::BorrowedFd<'_>, Cookie),
         _: Option<Upstream<'_>>,
         _: Class,
         _: bool,
-        _: Doing<'_>,
+        _: &Doing,
     ) {
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use teardown::http::{
-    closes::{Class, Closes, Doing, Upstream},
+    closes::{Class, Closes, Cookie, Doing, Upstream},
     engine::Engine,
     event::Session,
     hooks::{Balance, Log, Request},
@@ -91,19 +91,21 @@ impl Log for Ears {
 }
 
 impl Closes for Ears {
-    fn opened(&self, _: std::os::fd::BorrowedFd<'_>, _: Upstream<'_>, _: Class) {}
+    fn opened(&self, _: std::os::fd::BorrowedFd<'_>, _: Upstream<'_>, _: Class) -> Cookie {
+        Cookie::default()
+    }
 
     fn stated(
         &self,
-        _: std::os::fd::BorrowedFd<'_>,
+        _: (std::os::fd::BorrowedFd<'_>, Cookie),
         upstream: Option<Upstream<'_>>,
         class: Class,
         reset: bool,
-        doing: Doing<'_>,
+        doing: &Doing,
     ) {
         if upstream.is_none() {
             let mut clients = self.clients.lock().expect("unpoisoned");
-            return clients.push((class, doing.method.into(), doing.status));
+            return clients.push((class, doing.method.as_str().into(), doing.status));
         }
         let mut closes = self.closes.lock().expect("unpoisoned");
         closes.push((class, reset, doing.termination.to_string()));

@@ -2,8 +2,7 @@
 
 use super::script::{CheckKind, Connect, Expect, HttpSend, Pattern, Step, TextMatch};
 use super::{Plan, Surroundings, Target};
-use crate::http::closes::{Class, Doing, Upstream};
-use crate::http::event::Termination;
+use crate::http::closes::{Class, Cookie, Doing, Upstream};
 use crate::http::settings::ServerAddress;
 use socket2::SockRef;
 use std::future::Future;
@@ -12,7 +11,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::timeout;
 
 /// The most bytes of an answer that are looked at (`tune.bufsize`).
@@ -187,28 +186,31 @@ async fn connect<'a>(
     to: &Connect,
 ) -> Result<Connection<'a>, Outcome> {
     let patience = plan.connect_timeout.map_or(plan.interval, |limit| limit.min(plan.interval));
+    let upstream = Upstream { backend: &around.backend, server: &around.server };
+    let mut cookie = Cookie::default();
     let socket = match target(plan, around, to) {
         Target::Inet(address) => {
-            within(patience, TcpStream::connect(address)).await.map(Socket::Tcp)
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+            match socket {
+                Ok(socket) => {
+                    cookie = around.closes.opened(socket.as_fd(), upstream, Class::Check);
+                    within(patience, socket.connect(address)).await.map(Socket::Tcp)
+                }
+                Err(error) => Err(error),
+            }
         }
         Target::Unix(path) => within(patience, UnixStream::connect(path)).await.map(Socket::Unix),
     };
     match socket {
-        Ok(socket) => {
-            let connection = Connection {
-                socket: Some(socket),
-                around,
-                http: plan.script.kind == CheckKind::Http,
-                linger: to.linger,
-                ended: false,
-                received: Vec::new(),
-            };
-            if let Some(fd) = connection.socket.as_ref() {
-                let upstream = Upstream { backend: &around.backend, server: &around.server };
-                around.closes.opened(fd.as_fd(), upstream, Class::Check);
-            }
-            Ok(connection)
-        }
+        Ok(socket) => Ok(Connection {
+            socket: Some(socket),
+            cookie,
+            around,
+            http: plan.script.kind == CheckKind::Http,
+            linger: to.linger,
+            ended: false,
+            received: Vec::new(),
+        }),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             Err(Outcome::new(Status::L4Timeout, ""))
         }
@@ -292,6 +294,7 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resu
 /// server's FIN has been seen or `linger` was asked for.
 struct Connection<'a> {
     socket: Option<Socket>,
+    cookie: Cookie,
     around: &'a Surroundings,
     /// `string` means the body, not everything that came.
     http: bool,
@@ -311,8 +314,9 @@ impl Drop for Connection<'_> {
         }
         let upstream = Upstream { backend: &self.around.backend, server: &self.around.server };
         let class = Class::Check;
-        let nothing = Doing { termination: Termination::NORMAL, method: "", status: 0 };
-        self.around.closes.stated(socket.as_fd(), Some(upstream), class, reset, nothing);
+        let nothing = Doing { http: self.http, ..Doing::default() };
+        let socket = (socket.as_fd(), self.cookie);
+        self.around.closes.stated(socket, Some(upstream), class, reset, &nothing);
     }
 }
 

@@ -23,17 +23,19 @@ impl Events for Heard {
 }
 
 impl Closes for Heard {
-    fn opened(&self, _: BorrowedFd<'_>, _: Upstream<'_>, class: Class) {
+    fn opened(&self, _: BorrowedFd<'_>, _: Upstream<'_>, class: Class) -> Cookie {
         assert_eq!(class, Class::Check);
+        Cookie(7)
     }
     fn stated(
         &self,
-        _: BorrowedFd<'_>,
+        (_, cookie): (BorrowedFd<'_>, Cookie),
         _: Option<Upstream<'_>>,
         _: Class,
         reset: bool,
-        _: Doing<'_>,
+        _: &Doing,
     ) {
+        assert_eq!(cookie, Cookie(7));
         self.resets.lock().unwrap().push(reset);
     }
 }

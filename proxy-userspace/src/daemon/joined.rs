@@ -1,0 +1,235 @@
+//! Closes meet what the proxy said of them.
+//!
+//! The proxy says it just before close(2), so that the record mostly comes after the note: at once,
+//! or minutes later where the peer leaves the connection half closed. Where the peer reset the
+//! connection the record is there first, and waits until the proxy has seen the reset too.
+
+use super::stated::{Note, Stated};
+use crate::report::record::Said;
+use proxy_common::acts::Acts;
+use proxy_common::flow::Flow;
+use proxy_common::key::{Endpoint, FlowKey, Side};
+use proxy_common::verdict::Close;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a close of the proxy's waits for its note. A proxy that waits for a slow server looks
+/// at the client again when there is something to send.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How soon closes that wait are looked at again.
+pub(super) const LOOK: Duration = Duration::from_millis(5);
+
+/// Closes that wait at most, and notes that are kept at most: of connections that the peer leaves
+/// half closed. The oldest go first.
+const KEPT: usize = 65_536;
+
+/// A close, and what the proxy said of it.
+#[derive(Clone, Debug)]
+pub(super) struct Joined {
+    pub(super) key: FlowKey,
+    pub(super) flow: Box<Flow>,
+    pub(super) acts: Acts,
+    pub(super) note: Option<Note>,
+}
+
+/// Both, until they have met.
+#[derive(Debug, Default)]
+pub(super) struct Joins {
+    ear: Option<Arc<Stated>>,
+    /// Where the proxy listens; the unspecified address stands for all.
+    doors: HashSet<Endpoint>,
+    notes: HashMap<u64, Note>,
+    /// The notes' cookies as they came; of those that were taken too, for a while.
+    order: VecDeque<u64>,
+    waiting: VecDeque<(Instant, Joined)>,
+    /// Notes that were thrown away before their connections were over.
+    forgotten: u64,
+}
+
+impl Joins {
+    /// Listens to a proxy.
+    pub(super) fn hear(&mut self, ear: Arc<Stated>) {
+        self.ear = Some(ear);
+    }
+
+    /// The proxy listens there from now on. What it listened on before is remembered: connections
+    /// live longer.
+    pub(super) fn add_doors(&mut self, doors: impl IntoIterator<Item = Endpoint>) {
+        self.doors.extend(doors);
+    }
+
+    /// How many notes were lost, where there is a proxy.
+    pub(super) fn lost(&self) -> Option<u64> {
+        self.ear.as_ref().map(|ear| ear.lost() + self.forgotten)
+    }
+
+    /// Whether a close waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes what the proxy has said.
+    pub(super) fn listen(&mut self) {
+        let Some(ear) = &self.ear else { return };
+        let (notes, order) = (&mut self.notes, &mut self.order);
+        ear.take(|note| {
+            order.push_back(note.cookie);
+            notes.insert(note.cookie, note);
+        });
+        // Of the cookies, those whose notes were taken go as well: twice as many are kept.
+        while self.notes.len() > KEPT || self.order.len() > 2 * KEPT {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.forgotten += u64::from(self.notes.remove(&oldest).is_some());
+        }
+    }
+
+    /// What was said of a connection that is half open: the proxy has closed its end.
+    pub(super) fn said(&self, close: &Close) -> Option<Said<'_>> {
+        let cookies = [close.orig.cookie, close.resp.cookie];
+        cookies.iter().flatten().find_map(|cookie| self.notes.get(cookie)).map(Note::said)
+    }
+
+    /// A connection is over: given back with its note, unless it had better wait for that.
+    pub(super) fn admit(&mut self, mut closed: Joined, now: Instant) -> Option<Joined> {
+        self.complete(&mut closed);
+        let waits = closed.note.is_none() && self.is_expected(&closed);
+        if !waits || self.waiting.len() >= KEPT {
+            return Some(closed);
+        }
+        self.waiting.push_back((now, closed));
+        None
+    }
+
+    /// Takes out what has met its note, or has waited for too long at `now`.
+    pub(super) fn due(&mut self, now: Option<Instant>) -> Vec<Joined> {
+        let mut due = Vec::new();
+        for _ in 0..self.waiting.len() {
+            let Some((since, mut closed)) = self.waiting.pop_front() else { break };
+            self.complete(&mut closed);
+            let late = now.is_none_or(|now| now.duration_since(since) >= PATIENCE);
+            if closed.note.is_some() || late {
+                due.push(closed);
+            } else {
+                self.waiting.push_back((since, closed));
+            }
+        }
+        due
+    }
+
+    /// Joins the note: where both ends are the proxy's, that of the end that connected. The other
+    /// one would be for a reader who looks at it from that side.
+    fn complete(&mut self, closed: &mut Joined) {
+        for cookie in cookies(&closed.flow) {
+            if let Some(note) = self.notes.remove(&cookie) {
+                closed.note.get_or_insert(note);
+            }
+        }
+    }
+
+    /// Whether the proxy will have something to say of it.
+    fn is_expected(&self, closed: &Joined) -> bool {
+        if self.ear.is_none() || cookies(&closed.flow).next().is_none() {
+            return false;
+        }
+        closed.acts.class != 0 || self.is_door(closed.key.end(responder(&closed.flow)))
+    }
+
+    fn is_door(&self, end: &Endpoint) -> bool {
+        const ANY: [[u8; 16]; 2] = [[0; 16], Endpoint::v4([0; 4], 0).addr];
+        self.doors.contains(end)
+            || ANY.iter().any(|addr| self.doors.contains(&Endpoint { addr: *addr, port: end.port }))
+    }
+}
+
+fn responder(flow: &Flow) -> Side {
+    Side(flow.orig.0 & 1).other()
+}
+
+/// The sockets' cookies, the originator's first.
+fn cookies(flow: &Flow) -> impl Iterator<Item = u64> {
+    let ends = [responder(flow).other(), responder(flow)];
+    ends.map(|side| flow.end(side).cookie).into_iter().filter(|cookie| *cookie != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::closes::{Class, Closes as _, Cookie, Doing};
+    use std::os::fd::AsFd as _;
+
+    const DOOR: Endpoint = Endpoint::v4([127, 0, 0, 1], 80);
+
+    fn joins() -> (Joins, Arc<Stated>) {
+        let ear = Arc::new(Stated::default());
+        let mut joins = Joins::default();
+        joins.hear(Arc::clone(&ear));
+        joins.add_doors([Endpoint::v4([0; 4], 80)]);
+        (joins, ear)
+    }
+
+    fn closed(to: Endpoint, cookie: u64) -> Joined {
+        let (key, side) = FlowKey::new(Endpoint::v4([127, 0, 0, 1], 40_000), to);
+        let mut flow = Box::new(Flow::new());
+        flow.orig = side;
+        flow.ends[side.other().index()].cookie = cookie;
+        Joined { key, flow, acts: bytemuck::Zeroable::zeroed(), note: None }
+    }
+
+    fn say(ear: &Stated, cookie: u64, status: u16) {
+        let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        let doing = Doing { status, ..Doing::default() };
+        ear.stated((socket.as_fd(), Cookie(cookie)), None, Class::Active, false, &doing);
+    }
+
+    #[test]
+    fn a_note_may_come_first() {
+        let (mut joins, ear) = joins();
+        say(&ear, 9, 200);
+        joins.listen();
+        let met = joins.admit(closed(DOOR, 9), Instant::now()).expect("at once");
+        assert_eq!(met.note.expect("joined").doing.status, 200);
+        assert!(joins.notes.is_empty());
+    }
+
+    #[test]
+    fn a_record_may_come_first() {
+        let (mut joins, ear) = joins();
+        let now = Instant::now();
+        assert!(joins.admit(closed(DOOR, 9), now).is_none());
+        joins.listen();
+        assert!(joins.due(Some(now)).is_empty() && joins.is_waiting());
+        say(&ear, 9, 502);
+        joins.listen();
+        let due = joins.due(Some(now));
+        assert_eq!(due[0].note.as_ref().expect("joined").doing.status, 502);
+        assert!(!joins.is_waiting());
+    }
+
+    #[test]
+    fn nobody_waits_for_ever_and_strangers_not_at_all() {
+        let (mut joins, _ear) = joins();
+        let now = Instant::now();
+        let stranger = Endpoint::v4([127, 0, 0, 1], 81);
+        assert!(joins.admit(closed(stranger, 9), now).is_some());
+        assert!(joins.admit(closed(DOOR, 0), now).is_some(), "it never was a socket");
+        assert!(joins.admit(closed(DOOR, 9), now).is_none());
+        let late = joins.due(Some(now + PATIENCE));
+        assert!(late[0].note.is_none());
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let (mut joins, ear) = joins();
+        for round in 0..8 {
+            for cookie in 0..10_000 {
+                say(&ear, 1 + round * 10_000 + cookie, 200);
+            }
+            joins.listen();
+        }
+        assert_eq!(joins.notes.len(), KEPT);
+        assert!(joins.order.len() <= 2 * KEPT);
+        assert!(joins.admit(closed(DOOR, 80_000), Instant::now()).is_some(), "the newest stay");
+    }
+}

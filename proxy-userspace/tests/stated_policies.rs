@@ -1,0 +1,126 @@
+//! The proxy states its policy for each connection: servers at one address are told apart, traffic
+//! from checks, and the proxy's connections from everybody else's.
+//!
+//! The witness is the server: it ends its sending, and sees what comes back, a FIN or a RST.
+
+mod support;
+
+use socket2::SockRef;
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use support::netns::Netns;
+use support::process::Process;
+use support::until::until;
+use support::watch::teardown;
+
+const CONFIG: &str = "\
+defaults
+  mode http
+  option http-server-close
+  timeout connect 1s
+  timeout client 5s
+  timeout server 5s
+frontend in
+  bind 127.0.0.1:8080
+  use_backend reset if { path /reset }
+  use_backend checked if { path /checked }
+  default_backend kept
+backend reset
+  server s1 127.0.0.1:9000 close passive rst
+backend kept
+  server s2 127.0.0.1:9000
+backend checked
+  option httpchk GET /check
+  server s3 127.0.0.1:9000 check inter 300ms close passive rst checks passive keep
+";
+
+/// How each path's last connection ended, as the server saw it.
+type Ends = Arc<Mutex<HashMap<String, String>>>;
+
+/// Answers, ends its sending, and looks how the other side ends.
+fn serve(mut stream: TcpStream, ends: &Ends) {
+    let mut head = Vec::new();
+    let mut byte = [0; 1];
+    while !head.ends_with(b"\r\n\r\n") {
+        if !stream.read(&mut byte).is_ok_and(|length| length == 1) {
+            return;
+        }
+        head.push(byte[0]);
+    }
+    let path = String::from_utf8_lossy(&head).split(' ').nth(1).unwrap_or_default().to_owned();
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    // Held back until the FIN: the proxy had better not be first.
+    SockRef::from(&stream).send_with_flags(answer, libc::MSG_MORE).expect("it reads");
+    stream.shutdown(Shutdown::Write).expect("a connection");
+    let end = match stream.read(&mut byte) {
+        Ok(0) => "fin".to_owned(),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => "rst".to_owned(),
+        other => format!("{other:?}"),
+    };
+    ends.lock().expect("unpoisoned").insert(path, end);
+}
+
+fn ask(netns: &Netns, port: u16, path: &str) {
+    let to = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut stream = netns.run(|| TcpStream::connect(to).expect("it listens"));
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it closes");
+    assert!(answer.ends_with("ok"), "{answer}");
+}
+
+#[test]
+fn servers_checks_and_strangers_are_told_apart_at_one_address() {
+    let netns = Netns::new();
+    netns.ip("link set lo up");
+    let listener = netns.run(|| TcpListener::bind("127.0.0.1:9000").expect("a free port"));
+    let ends = Ends::default();
+    let seen = Arc::clone(&ends);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let ends = Arc::clone(&ends);
+            std::thread::spawn(move || serve(stream, &ends));
+        }
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let (socket, config) = (folder.path().join("own"), folder.path().join("haproxy.cfg"));
+    std::fs::write(&config, CONFIG).expect("a file");
+    let mut command = teardown();
+    command.arg("run").arg("--socket").arg(&socket).arg("-f").arg(&config);
+    let mut daemon = Process::start(&netns, &mut command);
+    daemon.wait_for_words("watching");
+    let end_of = |path: &str| {
+        until(&format!("the end of {path}"), || seen.lock().expect("unpoisoned").remove(path))
+    };
+    let command = |line: &str| {
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("it listens");
+        stream.write_all(format!("{line}\n").as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    };
+    for (path, end) in [("/reset", "rst"), ("/kept", "fin"), ("/checked", "rst")] {
+        ask(&netns, 8080, path);
+        assert_eq!(end_of(path), end, "{path}");
+    }
+    assert_eq!(end_of("/check"), "fin");
+    // A stranger to the same address.
+    ask(&netns, 9000, "/stranger");
+    assert_eq!(end_of("/stranger"), "fin");
+    // What is said at run time holds for the servers by name too.
+    for (line, reset, kept) in [
+        ("set policy kept/s2 passive rst", "rst", "rst"),
+        ("set policy reset/s1 passive fin", "fin", "rst"),
+        ("del policy kept/s2", "fin", "fin"),
+        ("set policy 127.0.0.1:9000 passive rst", "fin", "rst"),
+    ] {
+        let said = command(line);
+        for (path, end) in [("/reset", reset), ("/kept", kept)] {
+            ask(&netns, 8080, path);
+            assert_eq!(end_of(path), end, "{path} after {line}: {said}");
+        }
+    }
+}
