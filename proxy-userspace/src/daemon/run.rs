@@ -107,11 +107,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         eprintln!("teardown: watching {attached}; runtime socket {}", args.socket.display());
         let policies = prepared.as_ref().map(Prepared::policies).unwrap_or_default();
         let ear = Arc::new(Stated::new(observer.take_statements()));
-        let running =
-            prepared.map(|prepared| prepared.start(Arc::clone(&ear))).transpose()?.map(Arc::new);
         let (requests, received) = mpsc::channel(REQUESTS);
         let mut daemon = Daemon::new(observer, labels, received);
+        // Before the first connection is made.
         daemon.put_policies(policies)?;
+        let running =
+            prepared.map(|prepared| prepared.start(Arc::clone(&ear))).transpose()?.map(Arc::new);
         daemon.record(recording, args.segments);
         let mut beside = JoinSet::new();
         if let Some(metrics) = metrics {
