@@ -70,6 +70,18 @@ pub fn td_xdp_ip(ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
+/// tc ingress behind XDP, with an Ethernet header: XDP has seen the packet, and cannot change closes.
+#[classifier]
+pub fn td_guard(ctx: TcContext) -> i32 {
+    packets::guard(&ctx, Link::Ethernet)
+}
+
+/// tc ingress behind XDP, without a link header.
+#[classifier]
+pub fn td_guard_ip(ctx: TcContext) -> i32 {
+    packets::guard(&ctx, Link::Ip)
+}
+
 /// Local sockets: their states, counters and owners.
 #[sock_ops]
 pub fn td_sockets(ctx: SockOpsContext) -> u32 {

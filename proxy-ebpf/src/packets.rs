@@ -84,14 +84,7 @@ pub fn classify(ctx: &TcContext, link: Link, direction: Direction) -> i32 {
     // copy, overwrites it; who sends copies does not look at it after that.
     let packet = unsafe { &mut *packet };
     let has_link = u32::from(link == Link::Ethernet);
-    if !read_plain(ctx.data(), ctx.data_end(), link, packet)
-        && td_read_skb(ctx.skb.skb, has_link, packet) == 0
-    {
-        return NEXT;
-    }
-    // SAFETY: a field of the context that the verifier knows.
-    let interface = unsafe { (*ctx.skb.skb).ifindex };
-    packet.segment.vantage = vantage(interface, direction);
+    let Some(interface) = read_at(ctx, link, direction, packet) else { return NEXT };
     let mut fate = Fate::STEP;
     if enforces && packet.segment.has(CONTROL) | stood_in && enforce::any_stand_in() {
         if comes_in {
@@ -128,6 +121,36 @@ pub fn tend(ctx: &TcContext) -> i32 {
     // SAFETY: as in `classify`.
     let packet = unsafe { &mut *packet };
     if td_read_skb(ctx.skb.skb, 1, packet) == 0 { 0 } else { enforce::tend(ctx, packet) }
+}
+
+/// A packet at tc ingress that XDP has let the machine see: what the enforcer waits for, if it
+/// waits for anything.
+#[inline(always)]
+pub fn guard(ctx: &TcContext, link: Link) -> i32 {
+    if !settings::has(SWITCH_ENFORCE) || !enforce::is_awaited() {
+        return NEXT;
+    }
+    let Some(packet) = PACKET.get_ptr_mut(0) else { return NEXT };
+    // SAFETY: as in `classify`.
+    let packet = unsafe { &mut *packet };
+    let Some(interface) = read_at(ctx, link, Direction::INGRESS, packet) else { return NEXT };
+    let fate = Fate(enforce::td_arriving(ctx.skb.skb, packet, interface));
+    if fate == Fate::DROP { DROP } else { NEXT }
+}
+
+/// Reads the headers of a packet at tc; returns the interface.
+#[inline(always)]
+fn read_at(ctx: &TcContext, link: Link, direction: Direction, packet: &mut Packet) -> Option<u32> {
+    let has_link = u32::from(link == Link::Ethernet);
+    if !read_plain(ctx.data(), ctx.data_end(), link, packet)
+        && td_read_skb(ctx.skb.skb, has_link, packet) == 0
+    {
+        return None;
+    }
+    // SAFETY: a field of the context that the verifier knows.
+    let interface = unsafe { (*ctx.skb.skb).ifindex };
+    packet.segment.vantage = vantage(interface, direction);
+    Some(interface)
 }
 
 /// A packet at XDP.

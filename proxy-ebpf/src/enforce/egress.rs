@@ -13,7 +13,7 @@ use proxy_common::abi::Rule;
 use proxy_common::acts::{
     Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, RST_TO_FIN, STOOD_IN, TOLD_LOCAL,
 };
-use proxy_common::decide::{Action, Refusal, decide};
+use proxy_common::decide::{Action, HAS_SOCKET, IS_RST, Refusal, decide};
 use proxy_common::policy::DRY_RUN;
 use proxy_common::segment::{ACK, FIN, PSH, RST};
 use proxy_common::wire::Packet;
@@ -81,6 +81,10 @@ fn apply(
 ) -> Fate {
     let own_fin = fin_before(packet, slot);
     let facts = socket::facts(ctx, &packet.segment, own_fin);
+    if facts & (IS_RST | HAS_SOCKET) == IS_RST {
+        // The stack's own answer to a stray segment: nobody closes by it.
+        return Fate::STEP;
+    }
     let decision = decide(&rule.policy, facts);
     if note_match(slot, rule, packet) {
         counted!(rule.id, matched);

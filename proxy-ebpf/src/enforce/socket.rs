@@ -9,7 +9,7 @@ use proxy_common::decide::{
     CARRIES_DATA, FULL_CLOSE, HAS_SOCKET, IS_RST, PASSIVE, UNACKED, UNREAD, UNSENT, WITH_ACK,
 };
 use proxy_common::segment::{ACK, RST, Segment};
-use proxy_common::socket::tcp_state::{CLOSE_WAIT, CLOSING, LAST_ACK};
+use proxy_common::socket::tcp_state::{CLOSE_WAIT, LAST_ACK};
 
 /// SOCK_STREAM, and IPPROTO_TCP: the stack's own RST replies carry a raw control socket.
 const STREAM: u32 = 1;
@@ -69,8 +69,8 @@ pub fn facts(ctx: &TcContext, segment: &Segment, own_fin: u32) -> u32 {
     // SAFETY: fields of a TCP socket.
     let (snd_una, snd_nxt, rcv_nxt) = unsafe { ((*tcp).snd_una, (*tcp).snd_nxt, (*tcp).rcv_nxt) };
     facts |= HAS_SOCKET;
-    let wanted = 1 << CLOSE_WAIT | 1 << LAST_ACK | 1 << CLOSING;
-    if state < 32 && 1u32 << state & wanted != 0 {
+    // In CLOSING we closed before the peer's FIN came (RFC 9293, 3.6): that is an active close.
+    if state == CLOSE_WAIT.into() || state == LAST_ACK.into() {
         facts |= PASSIVE;
     }
     if u32::from(shutdown) & SHUT_BOTH == SHUT_BOTH {

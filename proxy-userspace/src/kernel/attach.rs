@@ -67,10 +67,12 @@ struct Hooked {
 pub(super) struct Attached {
     ingress: Ingress,
     tcx: bool,
+    enforce: bool,
     hooked: BTreeMap<u32, Hooked>,
 }
 
-const TC_PROGRAMS: [&str; 4] = ["td_ingress", "td_egress", "td_ingress_ip", "td_egress_ip"];
+const TC_PROGRAMS: [&str; 6] =
+    ["td_ingress", "td_egress", "td_guard", "td_ingress_ip", "td_egress_ip", "td_guard_ip"];
 
 impl Attached {
     /// What the options ask for; no interface has it yet. Each program is loaded for the first
@@ -78,7 +80,8 @@ impl Attached {
     #[must_use]
     pub(super) fn prepare(options: &Options) -> Self {
         let tcx = options.tc_hook == TcHook::Best && super::has_tcx();
-        Self { ingress: options.ingress, tcx, hooked: BTreeMap::new() }
+        let Options { ingress, enforce, .. } = *options;
+        Self { ingress, tcx, enforce, hooked: BTreeMap::new() }
     }
 
     /// Whether the interface has programs already.
@@ -124,6 +127,11 @@ impl Attached {
             Ingress::Xdp => {
                 let (hold, how) = add_xdp(ebpf, interface)?;
                 holds.insert(0, hold);
+                if self.enforce {
+                    let guard = if ethernet { "td_guard" } else { "td_guard_ip" };
+                    let hold = self.add_tc(ebpf, name, guard, TcAttachType::Ingress)?;
+                    holds.insert(0, hold);
+                }
                 how
             }
         };
