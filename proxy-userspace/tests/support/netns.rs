@@ -1,6 +1,7 @@
 //! Network namespaces without a name: each lives as long as its descriptor, the processes in it
 //! and their sockets, so that nothing is left behind, even by a test that is killed.
 
+use super::process::spawn;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use std::fs::File;
 use std::io::Write;
@@ -74,11 +75,8 @@ impl Netns {
 
     /// Runs a command inside, gives it `input`, and panics with its words if it fails.
     pub(crate) fn feed(&self, command: &mut Command, input: &str) {
-        let mut child = self
-            .run(|| {
-                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
-            })
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = spawn(self, command);
         let mut stdin = child.stdin.take().expect("a pipe");
         stdin.write_all(input.as_bytes()).expect("the command reads its input");
         drop(stdin);
@@ -92,8 +90,8 @@ impl Netns {
 
     /// Runs a command inside and returns what it printed; panics if it fails.
     pub(crate) fn output(&self, command: &mut Command) -> String {
-        let output =
-            self.run(|| command.output()).unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = spawn(self, command).wait_with_output().expect("the command ends");
         assert!(
             output.status.success(),
             "{command:?}: {}",

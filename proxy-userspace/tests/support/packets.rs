@@ -22,6 +22,10 @@ pub(crate) struct Packet {
     pub(crate) window: u16,
     /// The shift of the window scale option.
     pub(crate) window_scale: Option<u8>,
+    /// Whether it has the timestamps option (RFC 7323).
+    pub(crate) timestamps: bool,
+    /// Whether it has SACK blocks (RFC 2018).
+    pub(crate) sack: bool,
     /// Bytes of data by the IP header's length, also where the capture was cut.
     pub(crate) payload: u32,
 }
@@ -128,6 +132,7 @@ fn tcp(time: u64, source: IpAddr, target: IpAddr, segment: &[u8], length: usize)
     let header = usize::from(fixed[12] >> 4) * 4;
     let number = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| fixed[at + byte]));
     let port = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+    let options = segment.get(20..header).unwrap_or_default();
     Some(Packet {
         time,
         source: SocketAddr::new(source, port(0)),
@@ -136,18 +141,26 @@ fn tcp(time: u64, source: IpAddr, target: IpAddr, segment: &[u8], length: usize)
         ack: number(8),
         flags: fixed[13],
         window: port(14),
-        window_scale: window_scale(segment.get(20..header).unwrap_or_default()),
+        window_scale: option(options, 3).and_then(|value| value.first().copied()),
+        timestamps: option(options, 8).is_some(),
+        sack: option(options, 5).is_some(),
         payload: u32::try_from(length.checked_sub(header)?).ok()?,
     })
 }
 
-fn window_scale(mut options: &[u8]) -> Option<u8> {
+/// The value of the first option of this kind.
+fn option(mut options: &[u8], wanted: u8) -> Option<&[u8]> {
     loop {
         match options {
             [] | [0, ..] => return None,
             [1, rest @ ..] => options = rest,
-            [3, 3, shift, ..] => return Some(*shift),
-            [_, length, ..] if *length >= 2 => options = options.get(usize::from(*length)..)?,
+            [kind, length, ..] if *length >= 2 => {
+                let whole = options.get(..usize::from(*length))?;
+                if *kind == wanted {
+                    return Some(&whole[2..]);
+                }
+                options = &options[whole.len()..];
+            }
             _ => return None,
         }
     }

@@ -5,7 +5,7 @@ use super::until::until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// A child whose standard error (and output, unless taken) is kept line by line.
 pub(crate) struct Process {
@@ -20,8 +20,7 @@ impl Process {
     pub(crate) fn start(netns: &Netns, command: &mut Command) -> Self {
         let name = format!("{command:?}");
         command.stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child =
-            netns.run(|| command.spawn()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut child = spawn(netns, command);
         let errors = Lines::read(child.stderr.take().expect("a pipe"));
         Self { child, name, errors }
     }
@@ -87,6 +86,31 @@ impl Drop for Process {
         let _gone_already = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// A child has all our descriptors until it has become another program: a close would end nothing.
+static BECOMING: RwLock<()> = RwLock::new(());
+
+/// Starts a child inside `netns`; returns once it has become its program.
+pub(crate) fn spawn(netns: &Netns, command: &mut Command) -> Child {
+    let _nobody_closes = BECOMING.write().unwrap_or_else(PoisonError::into_inner);
+    let (child, ours) = netns.run(|| {
+        let ours = std::fs::read("/proc/thread-self/comm").expect("this thread's name");
+        (command.spawn(), ours)
+    });
+    let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    // The kernel lets us go on, then closes descriptors, then gives the child its program's name.
+    let name = format!("/proc/{}/comm", child.id());
+    while std::fs::read(&name).is_ok_and(|name| name == ours) {
+        std::thread::yield_now();
+    }
+    child
+}
+
+/// Does something while no child has our descriptors: what is closed in it ends here and now.
+pub(crate) fn undivided<T>(work: impl FnOnce() -> T) -> T {
+    let _no_child_becomes = BECOMING.read().unwrap_or_else(PoisonError::into_inner);
+    work()
 }
 
 /// Lines that a thread reads as they come.

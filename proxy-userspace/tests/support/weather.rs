@@ -5,6 +5,7 @@
 
 use super::netns::Netns;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Which packets are lost on their way into a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,42 @@ impl Weather {
 impl Drop for Weather {
     fn drop(&mut self) {
         self.netns.feed(Command::new("nft").args(["-f", "-"]), "delete table inet weather");
+    }
+}
+
+/// Packets that match words of nftables' own are lost on their way into a host, until it is dropped.
+pub(crate) struct Hole {
+    netns: Netns,
+    table: String,
+}
+
+impl Hole {
+    /// The first `count` packets that match are lost.
+    pub(crate) fn for_the_first(count: u32, netns: &Netns, matching: &str) -> Self {
+        Self::dig(netns, &format!("{matching} limit rate 1/day burst {count} packets drop"))
+    }
+
+    /// Every packet that matches is lost.
+    pub(crate) fn for_all(netns: &Netns, matching: &str) -> Self {
+        Self::dig(netns, &format!("{matching} drop"))
+    }
+
+    fn dig(netns: &Netns, rule: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let table = format!("inet hole{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let text = format!(
+            "table {table} {{\nchain losses {{\n\
+             type filter hook prerouting priority raw\n{rule}\n}}\n}}\n"
+        );
+        netns.feed(Command::new("nft").args(["-f", "-"]), &text);
+        Self { netns: netns.clone(), table }
+    }
+}
+
+impl Drop for Hole {
+    fn drop(&mut self) {
+        let words = format!("delete table {}", self.table);
+        self.netns.feed(Command::new("nft").args(["-f", "-"]), &words);
     }
 }
 
