@@ -190,7 +190,7 @@ impl StandIn {
         }
         let in_order = !after(segment.seq, self.expected) && after(end, self.expected);
         if in_order && !self.has(PEER_FIN) {
-            let fin = (segment.flags & FIN) as u32;
+            let fin = u32::from(segment.flags & FIN);
             let new = end.wrapping_sub(self.expected);
             self.taken = self.taken.saturating_add(new.saturating_sub(fin));
             if self.taken > MOST_TAKEN {

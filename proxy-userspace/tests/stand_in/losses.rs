@@ -1,0 +1,65 @@
+//! What is lost on the way is sent again.
+
+use crate::scene::{Scene, abort, end_of};
+use crate::support::packets::{ACK, FIN, Packet, RST};
+use crate::support::topology::{Family, Topology};
+use crate::support::until::until;
+use crate::support::weather::{Loss, Weather};
+
+#[test]
+fn a_lost_fin_is_sent_again() {
+    for family in [Family::V4, Family::V6] {
+        let scene = Scene::new(Topology::veth(family), "abort fin");
+        let mut pair = scene.connect();
+        let weather = Weather::lose(&scene.topology.backend, Loss::Fin);
+        abort(pair.local);
+        assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+        assert_eq!(weather.lost(), 1);
+        drop((weather, pair.peer));
+        let left = scene.end(1);
+        assert_eq!(left.sent(), [FIN | ACK, FIN | ACK]);
+        let fins: Vec<&Packet> =
+            left.packets.iter().filter(|p| p.target == left.remote && p.has(FIN)).collect();
+        assert_eq!((fins[0].seq, fins[0].ack), (fins[1].seq, fins[1].ack));
+        let wait = (fins[1].time - fins[0].time) / 1_000_000;
+        assert!((195..1000).contains(&wait), "{wait} ms");
+        assert_eq!(left.close()["conn_state"].as_str(), Some("SF"));
+    }
+}
+
+#[test]
+fn a_lost_acknowledgment_of_the_peers_fin_is_sent_again() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let mut pair = scene.connect();
+    let weather = Weather::lose(&scene.topology.backend, Loss::Ack);
+    abort(pair.local);
+    assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+    drop(pair.peer);
+    until("the loss", || (weather.lost() == 1).then_some(()));
+    drop(weather);
+    // The peer stands in LAST_ACK until its FIN, sent again, is answered again.
+    let left = scene.end(1);
+    assert_eq!(left.sent(), [FIN | ACK]);
+    assert!(left.received().len() >= 2 && left.received().iter().all(|flags| *flags == FIN | ACK));
+}
+
+#[test]
+fn what_is_lost_at_random_changes_no_end() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let pairs: Vec<_> = (0..150).map(|_| scene.connect()).collect();
+    let weather = Weather::lose(&scene.topology.backend, Loss::Share(20));
+    let mut peers = Vec::new();
+    for pair in pairs {
+        abort(pair.local);
+        peers.push(pair.peer);
+    }
+    for mut peer in peers {
+        assert_eq!(end_of(&mut peer), (0, Ok(())));
+    }
+    assert!(weather.lost() > 20, "{}", weather.lost());
+    drop(weather);
+    let left = scene.end(150);
+    assert!(left.sent().iter().all(|flags| *flags & RST == 0));
+    assert_eq!(left.count("rst to fin"), 150);
+    assert_eq!(left.stopped.closes.len(), 150);
+}

@@ -1,0 +1,81 @@
+//! Peers that do not close at once, or send on; and a daemon that dies meanwhile.
+
+use crate::scene::{Scene, abort, end_of, unacknowledged};
+use crate::support::packets::{ACK, FIN, RST};
+use crate::support::topology::{Family, Topology};
+use crate::support::until::until;
+use rustix::process::Signal;
+use socket2::SockRef;
+use std::io::{ErrorKind, Read, Write};
+
+#[test]
+fn what_the_peer_still_sends_is_acknowledged_and_thrown_away() {
+    for topology in
+        [Topology::veth(Family::V4), Topology::veth(Family::V6), Topology::loopback(Family::V4)]
+    {
+        let scene = Scene::new(topology, "abort fin");
+        let mut pair = scene.connect();
+        abort(pair.local);
+        assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+        // More than a window, in large segments: they come in one piece where offloads are on.
+        pair.peer.write_all(&vec![7; 500_000]).expect("it is taken");
+        until("every byte acknowledged", || (unacknowledged(&pair.peer) == 0).then_some(()));
+        drop(pair.peer);
+        let left = scene.end(1);
+        assert_eq!(left.sent(), [FIN | ACK]);
+        let close = left.close();
+        assert_eq!(
+            (close["conn_state"].as_str(), close["resp_bytes"].as_u64()),
+            (Some("SF"), Some(500_009))
+        );
+    }
+}
+
+#[test]
+fn a_peer_that_sends_too_much_is_reset() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let mut pair = scene.connect();
+    abort(pair.local);
+    assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+    let error = pair.peer.write_all(&vec![7; 8 << 20]).expect_err("it is not taken for ever");
+    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+    drop(pair.peer);
+    let left = scene.end(1);
+    assert_eq!(left.sent()[..2], [FIN | ACK, RST | ACK]);
+}
+
+#[test]
+fn a_peer_that_resets_ends_it() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let mut pair = scene.connect();
+    abort(pair.local);
+    assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+    abort(pair.peer);
+    let left = scene.end(1);
+    assert_eq!((left.sent(), left.received()), (vec![FIN | ACK], vec![RST | ACK]));
+    assert_eq!(left.close()["answer"].as_str(), Some("rst_ack"));
+}
+
+#[test]
+fn without_its_daemon_the_stack_answers() {
+    let mut scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let mut pair = scene.connect();
+    let mut other = scene.connect();
+    abort(pair.local);
+    assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+    let remote = scene.listener.local_addr().expect("its address");
+    until("the acknowledgment of the FIN", || {
+        let packets = scene.capture.packets();
+        let fin = packets.iter().find(|packet| packet.target == remote && packet.has(FIN))?;
+        packets.iter().find(|p| p.source == remote && p.ack == fin.end()).map(|_| ())
+    });
+    scene.watch.process.signal(Signal::KILL);
+    scene.watch.process.wait();
+    // Nobody stands in any more: the peer hears so as soon as it speaks.
+    pair.peer.write_all(b"hello?").expect("the first segment is taken");
+    until("the RST", || SockRef::from(&pair.peer).take_error().expect("its state"));
+    // And a close goes out as it is made.
+    abort(other.local);
+    let error = other.peer.read(&mut [0; 1]).expect_err("a RST");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}

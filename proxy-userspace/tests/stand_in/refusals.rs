@@ -1,0 +1,112 @@
+//! A FIN never hides a loss: then the RST goes out as the application made it, and is counted.
+
+use crate::scene::{Pair, Scene, abort, end_of};
+use crate::support::packets::{ACK, RST};
+use crate::support::topology::{Family, Topology};
+use crate::support::until::until;
+use crate::support::weather::{Loss, Weather};
+use socket2::SockRef;
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
+
+/// The peer is reset, and the refusal counted.
+fn is_refused(scene: Scene, mut pair: Pair, why: &str, sent: &[u8]) {
+    abort(pair.local);
+    let (_, end) = end_of(&mut pair.peer);
+    assert_eq!(end, Err(ErrorKind::ConnectionReset));
+    drop(pair.peer);
+    let left = scene.end(1);
+    assert_eq!(left.sent(), sent);
+    assert_eq!(left.count(&format!("refused ({why})")), 1, "{}", left.counts());
+    assert_eq!(left.count("rst to fin"), 0, "{}", left.counts());
+    assert!(left.close()["sent"].is_null(), "{}", left.close());
+}
+
+#[test]
+fn data_that_was_not_read() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let mut pair = scene.connect();
+    pair.peer.write_all(b"unheard").expect("sent");
+    until("the data", || pair.local.peek(&mut [0; 8]).ok().filter(|length| *length == 7));
+    is_refused(scene, pair, "unread", &[RST | ACK]);
+}
+
+#[test]
+fn data_that_was_not_read_is_given_up_by_force() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin force");
+    let mut pair = scene.connect();
+    pair.peer.write_all(b"unheard").expect("sent");
+    until("the data", || pair.local.peek(&mut [0; 8]).ok().filter(|length| *length == 7));
+    abort(pair.local);
+    assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+    drop(pair.peer);
+    let left = scene.end(1);
+    assert_eq!((left.count("rst to fin"), left.close()["sent"].as_str()), (1, Some("fin")));
+}
+
+#[test]
+fn data_that_was_never_sent() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let pair = scene.connect();
+    // Less than a segment, held back for more to come.
+    SockRef::from(&pair.local).send_with_flags(b"held back", libc::MSG_MORE).expect("taken");
+    is_refused(scene, pair, "unsent", &[RST | ACK]);
+}
+
+#[test]
+fn data_that_was_not_acknowledged() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let mut pair = scene.connect();
+    let weather = Weather::lose(&scene.topology.backend, Loss::Data);
+    pair.local.write_all(&[7; 100]).expect("sent");
+    until("the loss", || (weather.lost() == 1).then_some(()));
+    // The peer challenges a RST behind the gap, and the stack, without a socket, answers.
+    is_refused(scene, pair, "unacked", &[RST | ACK, RST]);
+    drop(weather);
+}
+
+#[test]
+fn packets_that_come_by_xdp() {
+    let scene = Scene::with(Topology::veth(Family::V4), "abort fin", &["--ingress", "xdp"]);
+    let pair = scene.connect();
+    is_refused(scene, pair, "no stand in", &[RST | ACK]);
+}
+
+#[test]
+fn options_of_ip_that_are_not_written() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let pair = scene.connect();
+    ip_options(&pair.local);
+    is_refused(scene, pair, "unknown header", &[RST | ACK]);
+}
+
+#[test]
+fn a_segment_that_is_not_understood_meets_the_stack() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let mut pair = scene.connect();
+    abort(pair.local);
+    assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+    ip_options(&pair.peer);
+    pair.peer.write_all(b"strange").expect("sent");
+    until("the RST", || SockRef::from(&pair.peer).take_error().expect("its state"));
+    drop(pair.peer);
+    let left = scene.end(1);
+    assert_eq!(left.sent().last(), Some(&RST));
+}
+
+/// Lets every packet of the socket carry a no-operation of IP's.
+fn ip_options(stream: &TcpStream) {
+    let options = [1u8; 4];
+    // SAFETY: the kernel reads four bytes.
+    let failed = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_OPTIONS,
+            options.as_ptr().cast(),
+            options.len() as libc::socklen_t,
+        )
+    };
+    assert_eq!(failed, 0);
+}
