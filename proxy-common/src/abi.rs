@@ -7,7 +7,7 @@
 use crate::acts::Acts;
 use crate::decide::Refusal;
 use crate::flow::Flow;
-use crate::key::{Endpoint, FlowKey};
+use crate::key::{Endpoint, FlowKey, Side};
 use crate::policy::Policy;
 use crate::segment::Segment;
 use crate::socket::SocketEvent;
@@ -27,6 +27,9 @@ pub const RECORD_SEGMENT: u32 = 2;
 pub const RECORD_LISTEN: u32 = 3;
 /// `Record::kind`: a tracepoint told something; the record is a [`FactsRecord`].
 pub const RECORD_FACTS: u32 = 4;
+/// `Record::kind`: a connection under a deadline is half closed; the record is a
+/// [`DeadlineRecord`].
+pub const RECORD_DEADLINE: u32 = 5;
 
 /// The end of a connection: all that is known of it.
 #[repr(C)]
@@ -81,6 +84,24 @@ pub struct FactsRecord {
     pub key: FlowKey,
     /// What is known, of which side.
     pub event: SocketEvent,
+}
+
+/// One end of a connection under a deadline has finished: the other is awaited from now on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct DeadlineRecord {
+    /// [`RECORD_DEADLINE`].
+    pub kind: u32,
+    /// The connection.
+    pub key: FlowKey,
+    /// When the FIN was seen, CLOCK_MONOTONIC in nanoseconds.
+    pub begun_ns: u64,
+    /// How long the rule waits for the other end, in milliseconds.
+    pub wait_ms: u32,
+    /// Which end is this host's.
+    pub local: Side,
+    /// Always 0.
+    pub reserved: [u8; 3],
 }
 
 /// How many entries the daemon hands to the reaper at once.
@@ -185,6 +206,22 @@ pub struct Offsets {
     pub skb_dev: u32,
     /// `net_device.nd_net.net`.
     pub dev_net: u32,
+    /// `tcp_sock.tcp_header_len`: 20, or 32 with timestamps; more with a signature.
+    pub tcp_header_len: u32,
+    /// `tcp_sock.rx_opt.ts_recent`: what TSecr echoes.
+    pub ts_recent: u32,
+    /// `tcp_sock.tsoffset`: what TSval adds to the clock.
+    pub ts_offset: u32,
+    /// `inet_timewait_sock.tw_substate`: FIN_WAIT2, or TIME_WAIT in earnest.
+    pub tw_substate: u32,
+    /// `sock_common.skc_tw_rcv_nxt`, of a minisock.
+    pub tw_rcv_nxt: u32,
+    /// `sock_common.skc_tw_snd_nxt`, of a minisock.
+    pub tw_snd_nxt: u32,
+    /// `tcp_timewait_sock.tw_ts_recent`: 0 without timestamps.
+    pub tw_ts_recent: u32,
+    /// `tcp_timewait_sock.tw_ts_offset`.
+    pub tw_ts_offset: u32,
 }
 
 impl Offsets {
@@ -217,6 +254,14 @@ impl Offsets {
         skb_network_header: NO_OFFSET,
         skb_dev: NO_OFFSET,
         dev_net: NO_OFFSET,
+        tcp_header_len: NO_OFFSET,
+        ts_recent: NO_OFFSET,
+        ts_offset: NO_OFFSET,
+        tw_substate: NO_OFFSET,
+        tw_rcv_nxt: NO_OFFSET,
+        tw_snd_nxt: NO_OFFSET,
+        tw_ts_recent: NO_OFFSET,
+        tw_ts_offset: NO_OFFSET,
     };
 }
 
@@ -324,6 +369,11 @@ pub struct Peer {
 /// Bits of a [`Peer`] before its address.
 pub const PEER_PORT_BITS: u32 = 32;
 
+/// Room for counts by [`Refusal`]: a power of two, so that the verifier follows an index.
+pub const REFUSALS: usize = 16;
+
+const _: () = assert!(Refusal::ALL.len() <= REFUSALS);
+
 /// What a rule did, on one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -349,7 +399,7 @@ pub struct RuleCounts {
     /// Changes that failed: a helper refused.
     pub failed: u64,
     /// Refusals by [`Refusal`].
-    pub refused: [u64; Refusal::ALL.len()],
+    pub refused: [u64; REFUSALS],
 }
 
 /// An index into the kernel's counters.
@@ -388,6 +438,7 @@ counters! {
     15 STAND_IN_ANSWERS "segments that stand-ins sent";
     16 STAND_IN_RESETS "connections that a stand-in reset, as the peer did not close or sent too much";
     17 STAND_INS_GIVEN_UP "stand-ins removed as a segment was not understood or could not be answered";
+    18 LOST_DEADLINES "deadlines not told because the ring buffer was full: a look at all sockets finds them";
 }
 
 /// How many counters there are.

@@ -26,9 +26,15 @@ pub const TOLD_LOCAL: u32 = 0x200;
 pub const HAS_LINK: u32 = 0x400;
 /// `Acts::bits`: a stand-in took the place of the local socket.
 pub const STOOD_IN: u32 = 0x800;
+/// `Acts::bits`: the daemon was told that our FIN awaits the peer's.
+pub const TOLD_HALF_CLOSE: u32 = 0x1000;
+/// `Acts::bits`: the daemon was told that the peer's FIN awaits ours.
+pub const TOLD_CLOSE_WAIT: u32 = 0x2000;
 
+/// Ended from outside: neither the application nor the peer asked for it.
+pub const STRUCK: u32 = HALF_CLOSE_OVER | CLOSE_WAIT_OVER | CLOSED_NOW;
 /// Any change that was made.
-pub const CHANGED: u32 = FIN_TO_RST | RST_TO_FIN | HALF_CLOSE_OVER | CLOSE_WAIT_OVER | CLOSED_NOW;
+pub const CHANGED: u32 = FIN_TO_RST | RST_TO_FIN | STRUCK;
 
 /// What was done to a connection, 40 bytes. All zeros is nothing.
 #[repr(C)]
@@ -71,5 +77,48 @@ impl Acts {
     #[must_use]
     pub const fn has(&self, bits: u32) -> bool {
         self.bits & bits != 0
+    }
+}
+
+/// Why a connection's close was changed, or made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// A rule changed the application's own close.
+    Rule,
+    /// The peer left it half closed for longer than a rule allows.
+    HalfClose,
+    /// The application left the peer's FIN unanswered for longer than a rule allows.
+    CloseWait,
+    /// The operator asked for it, by the command `close`.
+    Command,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::Rule, Self::HalfClose, Self::CloseWait, Self::Command];
+
+    /// Why what stands in `acts` was done.
+    #[must_use]
+    pub const fn of(acts: &Acts) -> Self {
+        if acts.has(HALF_CLOSE_OVER) {
+            Self::HalfClose
+        } else if acts.has(CLOSE_WAIT_OVER) {
+            Self::CloseWait
+        } else if acts.has(CLOSED_NOW) {
+            Self::Command
+        } else {
+            Self::Rule
+        }
+    }
+
+    /// `rule`, `half-close`, `close-wait` or `command`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::HalfClose => "half-close",
+            Self::CloseWait => "close-wait",
+            Self::Command => "command",
+        }
     }
 }

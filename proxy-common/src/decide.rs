@@ -70,6 +70,7 @@ refusals! {
     7 NO_ROOM "the flow table or the table of stand-ins is full";
     8 NO_STAND_IN "packets come in by XDP, where a stand-in for the socket could not answer them";
     9 UNKNOWN_HEADER "the packet has a header or an option that is not understood";
+    10 NO_LINK "the interface and the link header towards the peer are not known";
 }
 
 /// What is decided: the action, and why a change was refused.

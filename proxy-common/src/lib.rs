@@ -14,5 +14,6 @@ pub mod segment;
 pub mod seq;
 pub mod socket;
 pub mod stand_in;
+pub mod strike;
 pub mod verdict;
 pub mod wire;

@@ -69,6 +69,13 @@ impl Policy {
         self.bits & bits != 0
     }
 
+    /// Whether a connection under it may be half closed for some time only.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_deadline(&self) -> bool {
+        self.half_close_ms != 0 || self.close_wait_ms != 0
+    }
+
     /// Whether it asks for nothing at all, whatever its bits say.
     #[inline(always)]
     #[must_use]

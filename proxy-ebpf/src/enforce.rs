@@ -1,13 +1,15 @@
 //! Changes closes on the wire. Every doubt ends in the packet going out as the application made
 //! it, and in a count.
 
+mod deadline;
 mod egress;
-mod frame;
+pub mod frame;
 mod ingress;
-mod rules;
+pub mod rules;
 mod socket;
 mod stand_in;
 
+pub use deadline::{awaits_our_fin, td_peer_finished};
 pub use egress::{no_longer_pending, td_leaving};
 pub use ingress::{is_awaited, is_ours, td_arriving};
 pub use stand_in::{any as any_stand_in, any_waits, td_answer, td_step_aside, td_stood_in, tend};

@@ -25,6 +25,7 @@ mod reaper;
 mod resets;
 mod settings;
 mod sockets;
+mod strike;
 
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::macros::{classifier, raw_tracepoint, sock_ops, xdp};
@@ -113,6 +114,12 @@ pub fn td_reap(_ctx: TcContext) -> i32 {
 #[classifier]
 pub fn td_tend(ctx: TcContext) -> i32 {
     packets::tend(&ctx)
+}
+
+/// Run by the daemon, attached nowhere: looks at a local socket, and ends its connection.
+#[classifier]
+pub fn td_strike(ctx: TcContext) -> i32 {
+    strike::run(&ctx)
 }
 
 #[cfg(not(test))]

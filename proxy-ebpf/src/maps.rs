@@ -11,6 +11,7 @@ use proxy_common::acts::Acts;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use proxy_common::stand_in::StandIn;
+use proxy_common::strike::Strike;
 use proxy_common::wire::Packet;
 
 /// A flow and the lock under which it is stepped: two CPUs may hold packets of one connection.
@@ -71,9 +72,14 @@ pub static RULES_STATED: HashMap<u32, Rule, { RULE_COUNT * 4 }> = HashMap::new()
 #[btf_map]
 pub static STATED: Array<Statement, STATEMENTS, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// How many entries `RULES` and `RULES_STATED` have: while there is none, nothing is looked up.
+/// How many entries `RULES` and `RULES_STATED` have, and how many rules wait for our own
+/// application's FIN: while there is none, nothing is looked up.
 #[btf_map]
-pub static RULES_SET: Array<u32, 1> = Array::new();
+pub static RULES_SET: Array<u32, 2> = Array::new();
+
+/// What `td_strike` is asked for, and what it answers.
+#[btf_map]
+pub static STRIKE: Array<Strike, 1> = Array::new();
 
 /// What each rule did.
 #[btf_map]

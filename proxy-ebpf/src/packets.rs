@@ -100,6 +100,9 @@ pub fn classify(ctx: &TcContext, link: Link, direction: Direction) -> i32 {
     } else if enforces && !comes_in && packet.segment.has(FIN | RST) {
         fate = Fate(enforce::td_leaving(ctx.skb.skb, packet, interface));
     }
+    if enforces && comes_in {
+        await_our_fin(packet);
+    }
     if fate == Fate::READ_AND_STEP && td_read_skb(ctx.skb.skb, has_link, packet) != 0 {
         packet.segment.vantage = vantage(interface, direction);
         fate = Fate::STEP;
@@ -169,8 +172,19 @@ pub fn express(ctx: &XdpContext, link: Link) {
     }
     packet.segment.vantage = vantage(ctx.ingress_ifindex() as u32, Direction::INGRESS);
     let ours = settings::has(SWITCH_ENFORCE) && packet.segment.has(RST) && enforce::is_ours(packet);
+    if settings::has(SWITCH_ENFORCE) {
+        await_our_fin(packet);
+    }
     if !ours {
         step(packet);
+    }
+}
+
+/// The peer has finished: where a rule says so, our own application is awaited.
+#[inline(always)]
+fn await_our_fin(packet: &Packet) {
+    if packet.segment.has(FIN) && enforce::awaits_our_fin() {
+        enforce::td_peer_finished(&packet.key, u32::from(packet.segment.sender.0));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the host sends: a FIN or RST under a rule.
 
 use super::Fate;
+use super::deadline;
 use super::frame::Frame;
 use super::rules::{self, counted};
 use super::socket;
@@ -14,6 +15,7 @@ use proxy_common::acts::{
     Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, RST_TO_FIN, STOOD_IN, TOLD_LOCAL,
 };
 use proxy_common::decide::{Action, HAS_SOCKET, IS_RST, Refusal, decide};
+use proxy_common::key::Side;
 use proxy_common::policy::DRY_RUN;
 use proxy_common::segment::{ACK, FIN, PSH, RST};
 use proxy_common::wire::Packet;
@@ -45,7 +47,14 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, interface: u32) -> Fate {
     let Some(rule) = rules::of_statement(slot).or_else(|| rules::find(peer)) else {
         return Fate::STEP;
     };
-    apply(ctx, packet, slot, &rule, interface)
+    if deadline::is_struck(slot) {
+        return Fate::STEP;
+    }
+    let fate = apply(ctx, packet, slot, &rule, interface);
+    if fate == Fate::STEP && packet.segment.has(FIN) && rule.policy.half_close_ms != 0 {
+        deadline::finished(ctx, packet, slot, &rule);
+    }
+    fate
 }
 
 /// Whether this is the RST that was made for the local stack: it pretends to be the peer's. On
@@ -86,7 +95,7 @@ fn apply(
         return Fate::STEP;
     }
     let decision = decide(&rule.policy, facts);
-    if note_match(slot, rule, packet) {
+    if note_match(slot, rule, packet.segment.sender) {
         counted!(rule.id, matched);
     }
     if decision.action == Action::KEEP {
@@ -130,13 +139,13 @@ fn fin_before(packet: &Packet, slot: *mut Slot) -> u32 {
 
 /// Remembers the rule; says whether it is the first time for this connection.
 #[inline(always)]
-fn note_match(slot: *mut Slot, rule: &Rule, packet: &Packet) -> bool {
+pub fn note_match(slot: *mut Slot, rule: &Rule, local: Side) -> bool {
     let guard = Guard::lock(slot);
     let acts = guard.acts();
     let first = acts.bits & MATCHED == 0;
     acts.bits |= MATCHED;
     acts.rule = rule.id;
-    acts.local = packet.segment.sender.0;
+    acts.local = local.0;
     guard.unlock();
     first
 }
@@ -150,11 +159,7 @@ fn mark(slot: *mut Slot, bits: u32) {
 
 #[inline(always)]
 fn refuse(slot: *mut Slot, rule: &Rule, refusal: Refusal) -> Fate {
-    rules::count(rule.id, |counts| {
-        let index = refusal.0 as usize % Refusal::ALL.len();
-        // SAFETY: only the address of an element is taken; the index is within the array.
-        unsafe { (&raw mut (*counts).refused).cast::<u64>().add(index) }
-    });
+    rules::count_refusal(rule.id, refusal.0);
     let guard = Guard::lock(slot);
     let acts = guard.acts();
     acts.bits |= REFUSED;

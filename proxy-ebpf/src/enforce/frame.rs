@@ -83,6 +83,15 @@ impl<'a> Frame<'a> {
         Some(Self { ctx, ip, tcp, timestamps, is_ipv6: u32::from(!is_ipv4) })
     }
 
+    /// A frame of our own making, with an Ethernet header.
+    #[inline(always)]
+    pub fn made(ctx: &'a TcContext, is_ipv6: bool, has_timestamps: bool) -> Self {
+        let tcp = if is_ipv6 { 54 } else { 34 };
+        // Behind two bytes of padding, and the option's kind and length.
+        let timestamps = if has_timestamps { tcp + 24 } else { 0 };
+        Self { ctx, ip: 14, tcp, timestamps, is_ipv6: u32::from(is_ipv6) }
+    }
+
     #[inline(always)]
     fn options(&self, len: u32) -> Option<u32> {
         let end = self.tcp + len;

@@ -2,7 +2,7 @@
 
 use crate::maps::{RULE_COUNTS, RULES, RULES_SET, RULES_STATED, Slot};
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use proxy_common::abi::{PEER_PORT_BITS, Peer, Rule, RuleCounts, Statement};
+use proxy_common::abi::{PEER_PORT_BITS, Peer, REFUSALS, Rule, RuleCounts, Statement};
 use proxy_common::key::Endpoint;
 
 /// Whether there is any rule.
@@ -24,6 +24,13 @@ pub fn of_statement(slot: *mut Slot) -> Option<Rule> {
     }
     // SAFETY: copied at once; an entry is replaced whole.
     unsafe { RULES_STATED.get(&Statement::key(server, class)) }.copied()
+}
+
+/// Whether any rule waits for our own application's FIN.
+#[inline(always)]
+pub fn any_close_wait() -> bool {
+    // SAFETY: as in `any`.
+    RULES_SET.get_ptr(1).is_some_and(|set| unsafe { *set } != 0)
 }
 
 /// The rule for a peer: the longest prefix of its address wins, then a port before none.
@@ -51,6 +58,16 @@ pub fn count(rule: u32, pick: impl FnOnce(*mut RuleCounts) -> *mut u64) {
     }
 }
 
+/// Adds one to a rule's count of a refusal, on this CPU.
+#[inline(always)]
+pub fn count_refusal(rule: u32, refusal: u8) {
+    count(rule, |counts| {
+        let index = refusal as usize & (REFUSALS - 1);
+        // SAFETY: only the address of an element is taken; the index is within the array.
+        unsafe { (&raw mut (*counts).refused).cast::<u64>().add(index) }
+    });
+}
+
 /// `counted!(rule, field)`: adds one to a field of the rule's counters.
 macro_rules! counted {
     ($rule:expr, $field:ident) => {
@@ -58,4 +75,4 @@ macro_rules! counted {
         $crate::enforce::rules::count($rule, |counts| unsafe { &raw mut (*counts).$field })
     };
 }
-pub(super) use counted;
+pub(crate) use counted;

@@ -105,9 +105,9 @@ impl Recording {
                 word(label.backend),
                 word(label.server),
                 word(record.rst_reason),
-                word(record.change.map(|change| change.rule)),
+                word(record.change.and_then(|change| change.rule)),
             ],
-            change: record.change.map(|change| [change.asked, change.sent]),
+            change: record.change.map(|change| (change.cause, change.asked, change.sent)),
         };
         self.recorder.close(&stored, comment(record), record.unix_ns.unsigned_abs());
     }

@@ -66,7 +66,7 @@ impl<'a> Ended<'a> {
             unix_ns: self.close.ended_ns.cast_signed(),
             label: Label { proxy: word(0), backend: word(1), server: word(2) },
             rst_reason: word(3),
-            change: change.zip(word(4)).map(|([asked, sent], rule)| Change { rule, asked, sent }),
+            change: change.map(|(cause, asked, sent)| Change { rule: word(4), cause, asked, sent }),
             said: None,
             half_open_ns: self.half_open_ns,
         }

@@ -2,6 +2,7 @@
 
 use super::attach::{self, Attached, Attachment};
 use super::btf::Btf;
+use super::enforcer::Enforcer;
 use super::error::Error;
 use super::hold::Hold;
 use super::links::{self, Change, Interface, Watch};
@@ -69,7 +70,7 @@ pub struct Observer {
     watch: Watch,
     hold: Hold,
     owners: Owners,
-    rules: Option<Rules>,
+    enforcer: Option<Enforcer>,
     stand_ins: Option<StandIns>,
     statements: Option<Statements>,
     reasons: RstReasons,
@@ -113,6 +114,10 @@ impl Observer {
                 attached.add(&mut ebpf, interface)?;
             }
         }
+        let enforcer = match options.enforce {
+            true => Some(Enforcer::take(&mut ebpf, &btf, &mut missing)?),
+            false => None,
+        };
         let now = Instant::now();
         Ok(Self {
             attached,
@@ -123,7 +128,7 @@ impl Observer {
             hold: Hold::default(),
             owners,
             statements: if options.enforce { Some(Statements::take(&mut ebpf)?) } else { None },
-            rules: if options.enforce { Some(Rules::take(&mut ebpf)?) } else { None },
+            enforcer,
             stand_ins: if options.enforce { Some(StandIns::take(&mut ebpf)?) } else { None },
             reasons: RstReasons::of(&btf),
             missing,
@@ -143,6 +148,9 @@ impl Observer {
     pub async fn next(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
         loop {
             self.collect(out);
+            if self.strike()? {
+                self.last_event = Instant::now();
+            }
             if Instant::now() >= self.next_tidy {
                 self.next_tidy = Instant::now() + TIDY;
                 self.table.tidy(&self.ebpf, now_ns())?;
@@ -174,11 +182,16 @@ impl Observer {
         self.release(u64::MAX, out);
     }
 
+    /// Ends connections whose time is over; says whether there were any.
+    fn strike(&mut self) -> Result<bool, Error> {
+        self.enforcer.as_mut().map_or(Ok(false), |enforcer| enforcer.strike(&self.ebpf))
+    }
+
     /// Waits for the ring (or, awake, a tick), new interfaces, or the time to tidy.
     async fn wait(&mut self, tick: Option<Duration>) -> Result<(), Error> {
         let until = match tick {
             Some(tick) => Instant::now() + tick,
-            None => self.next_tidy,
+            None => self.next_tidy.min(self.next_due()),
         };
         tokio::select! {
             () = tokio::time::sleep_until(until) => {}
@@ -193,14 +206,26 @@ impl Observer {
         Ok(())
     }
 
+    /// When the next deadline is over.
+    fn next_due(&self) -> Instant {
+        let due = self.enforcer.as_ref().and_then(Enforcer::next_due);
+        let wait = due.map_or(TIDY, |due| Duration::from_nanos(due.saturating_sub(now_ns())));
+        Instant::now() + wait
+    }
+
     /// Takes records out of the ring, and closes out of the hold.
     fn collect(&mut self, out: &mut Vec<Event>) {
         let now = now_ns();
-        let (hold, owners) = (&mut self.hold, &mut self.owners);
+        let (hold, owners, enforcer) = (&mut self.hold, &mut self.owners, &mut self.enforcer);
         let any = self.ring.get_mut().drain(|record| match record {
             Record::Close(record) => hold.close(*record),
             Record::Facts(record) => hold.fact(&record, now),
             Record::Listen(record) => owners.listens(record.endpoint, &record.event),
+            Record::Deadline(record) => {
+                if let Some(enforcer) = enforcer {
+                    enforcer.told(&record);
+                }
+            }
             Record::Segment(record) => out.push(Event::Segment {
                 key: record.key,
                 segment: record.segment,
@@ -275,8 +300,8 @@ impl Observer {
     }
 
     /// The rules, where closes may be changed.
-    pub const fn rules(&mut self) -> Option<&mut Rules> {
-        self.rules.as_mut()
+    pub fn rules(&mut self) -> Option<&mut Rules> {
+        self.enforcer.as_mut().map(|enforcer| &mut enforcer.rules)
     }
 
     /// Where this host's own proxy states what its connections are for, where closes may be

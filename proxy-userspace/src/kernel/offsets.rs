@@ -35,7 +35,35 @@ pub(super) fn of(btf: &Btf) -> Offsets {
         skb_network_header: at("sk_buff", "network_header"),
         skb_dev: at("sk_buff", "dev"),
         dev_net: at("net_device", "nd_net.net"),
+        tcp_header_len: at("tcp_sock", "tcp_header_len"),
+        ts_recent: at("tcp_sock", "rx_opt.ts_recent"),
+        ts_offset: at("tcp_sock", "tsoffset"),
+        tw_substate: at("tcp_timewait_sock", "tw_sk.tw_substate"),
+        tw_rcv_nxt: at("sock_common", "skc_tw_rcv_nxt"),
+        tw_snd_nxt: at("sock_common", "skc_tw_snd_nxt"),
+        tw_ts_recent: at("tcp_timewait_sock", "tw_ts_recent"),
+        tw_ts_offset: at("tcp_timewait_sock", "tw_ts_offset"),
     }
+}
+
+/// What the program that ends connections from outside would need and this kernel does not tell.
+#[must_use]
+pub(super) fn missing_for_strikes(offsets: &Offsets) -> Vec<&'static str> {
+    [
+        (offsets.skc_state, "sock_common.skc_state"),
+        (offsets.write_seq, "tcp_sock.write_seq"),
+        (offsets.tcp_header_len, "tcp_sock.tcp_header_len"),
+        (offsets.ts_recent, "tcp_sock.rx_opt.ts_recent"),
+        (offsets.ts_offset, "tcp_sock.tsoffset"),
+        (offsets.tw_substate, "inet_timewait_sock.tw_substate"),
+        (offsets.tw_rcv_nxt, "sock_common.skc_tw_rcv_nxt"),
+        (offsets.tw_snd_nxt, "sock_common.skc_tw_snd_nxt"),
+        (offsets.tw_ts_recent, "tcp_timewait_sock.tw_ts_recent"),
+        (offsets.tw_ts_offset, "tcp_timewait_sock.tw_ts_offset"),
+    ]
+    .into_iter()
+    .filter_map(|(at, name)| (at == NO_OFFSET).then_some(name))
+    .collect()
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use aya::Ebpf;
 use aya::maps::MapData;
 use aya::maps::ring_buf::RingBuf;
 use proxy_common::abi::{
-    CloseRecord, FactsRecord, ListenRecord, RECORD_CLOSE, RECORD_FACTS, RECORD_LISTEN,
-    RECORD_SEGMENT, SegmentRecord,
+    CloseRecord, DeadlineRecord, FactsRecord, ListenRecord, RECORD_CLOSE, RECORD_DEADLINE,
+    RECORD_FACTS, RECORD_LISTEN, RECORD_SEGMENT, SegmentRecord,
 };
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -21,6 +21,8 @@ pub(super) enum Record {
     Listen(ListenRecord),
     /// A tracepoint's word.
     Facts(FactsRecord),
+    /// A connection under a deadline is half closed.
+    Deadline(DeadlineRecord),
 }
 
 /// The reading end.
@@ -62,6 +64,7 @@ fn record(bytes: &[u8]) -> Option<Record> {
         RECORD_SEGMENT => read(bytes).map(Record::Segment),
         RECORD_LISTEN => read(bytes).map(Record::Listen),
         RECORD_FACTS => read(bytes).map(Record::Facts),
+        RECORD_DEADLINE => read(bytes).map(Record::Deadline),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use proxy_common::abi::{CLASS_CHECK, PEER_PORT_BITS, Peer, RULES, Rule, RuleCounts, Statement};
 use proxy_common::key::Endpoint;
 use proxy_common::policy::Policy;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Which peers a rule covers: an address prefix, and a port or all.
@@ -87,14 +87,20 @@ pub struct Rules {
     counts: PerCpuArray<MapData, Raw<RuleCounts>>,
     /// What each rule covers, by number.
     covered: BTreeMap<u32, Scope>,
+    /// Those that wait for our own application's FIN.
+    close_wait: BTreeSet<u32>,
+    /// Why no rule may have a deadline, if none may.
+    no_deadlines: Option<String>,
+    /// A rule with a deadline was set: it may cover connections that are half closed already.
+    new_deadline: bool,
 }
 
 impl Rules {
-    /// Takes the maps out of the object.
+    /// Takes the maps out of the object. `no_deadlines` says why no rule may have one, if so.
     ///
     /// # Errors
     /// Where one is missing.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+    pub(super) fn take(ebpf: &mut Ebpf, no_deadlines: Option<String>) -> Result<Self, Error> {
         Ok(Self {
             trie: LpmTrie::try_from(take(ebpf, "RULES")?).map_err(Error::map("RULES"))?,
             stated: HashMap::try_from(take(ebpf, "RULES_STATED")?)
@@ -103,6 +109,9 @@ impl Rules {
             counts: PerCpuArray::try_from(take(ebpf, "RULE_COUNTS")?)
                 .map_err(Error::map("RULE_COUNTS"))?,
             covered: BTreeMap::new(),
+            close_wait: BTreeSet::new(),
+            no_deadlines,
+            new_deadline: false,
         })
     }
 
@@ -142,7 +151,25 @@ impl Rules {
             peers: old.peers.into_iter().filter(|old| !scope.peers.contains(old)).collect(),
             stated: old.stated.into_iter().filter(|old| !scope.stated.contains(old)).collect(),
         })?;
+        let policies = [policy, checks];
+        if policies.iter().any(|policy| policy.close_wait_ms != 0) {
+            self.close_wait.insert(id);
+        } else {
+            self.close_wait.remove(&id);
+        }
+        self.new_deadline |= policies.iter().any(Policy::has_deadline);
         self.write_size()
+    }
+
+    /// Why no rule may have a deadline on this kernel, if none may.
+    #[must_use]
+    pub fn no_deadlines(&self) -> Option<&str> {
+        self.no_deadlines.as_deref()
+    }
+
+    /// Whether a rule with a deadline was set since this was last asked.
+    pub(super) fn take_new_deadline(&mut self) -> bool {
+        std::mem::take(&mut self.new_deadline)
     }
 
     /// Takes a rule away.
@@ -152,6 +179,7 @@ impl Rules {
     pub fn remove(&mut self, id: u32) -> Result<(), Error> {
         let old = self.covered.remove(&id).unwrap_or_default();
         self.clear(&old)?;
+        self.close_wait.remove(&id);
         self.write_size()
     }
 
@@ -169,7 +197,9 @@ impl Rules {
     fn write_size(&mut self) -> Result<(), Error> {
         let count = |scope: &Scope| (scope.peers.len() + scope.stated.len()) as u32;
         let size = self.covered.values().map(count).sum();
-        self.set.set(0, Raw(size), 0).map_err(Error::map("RULES_SET"))
+        self.set.set(0, Raw(size), 0).map_err(Error::map("RULES_SET"))?;
+        let waiting = self.close_wait.len() as u32;
+        self.set.set(1, Raw(waiting), 0).map_err(Error::map("RULES_SET"))
     }
 
     /// What a rule did, on all CPUs.

@@ -44,13 +44,6 @@ pub enum BookError {
     Full(#[from] kernel::RulesFull),
 }
 
-/// What a policy may say and this version cannot do: it is refused, and not silently left undone.
-fn not_built(policy: &Policy) -> Option<&'static str> {
-    [(policy.half_close_ms != 0, "half-close"), (policy.close_wait_ms != 0, "close-wait")]
-        .into_iter()
-        .find_map(|(asked, word)| asked.then_some(word))
-}
-
 /// Reads `TARGET WORDS`.
 ///
 /// # Errors
@@ -64,12 +57,6 @@ pub fn read(text: &str) -> Result<(Target, String, Wishes), String> {
     let column = text.len() - rest.len();
     let wishes = words::parse(rest)
         .map_err(|error| format!("column {}: {}", error.column + column, error.message))?;
-    if let Some(word) = not_built(&wishes.traffic).or_else(|| not_built(&wishes.for_checks())) {
-        return Err(format!(
-            "'{word}' is not built yet: this version changes FINs and RSTs, by 'active', 'passive' \
-             and 'abort'"
-        ));
-    }
     Ok((parsed, rest.trim().to_owned(), wishes))
 }
 
@@ -85,6 +72,10 @@ impl Book {
         resolve: Resolve<'_>,
     ) -> Result<&Entry, BookError> {
         let (target, words, wishes) = read(text).map_err(BookError::Wrong)?;
+        let waits = [wishes.traffic, wishes.for_checks()].iter().any(Policy::has_deadline);
+        if let Some(why) = rules.no_deadlines().filter(|_| waits) {
+            return Err(BookError::Wrong(format!("'half-close' and 'close-wait' are off: {why}")));
+        }
         let scope = match &target {
             Target::Peers(covered) => Scope { peers: vec![*covered], ..Scope::default() },
             Target::Server { backend, server } => resolve(backend.as_deref(), server),
@@ -158,7 +149,14 @@ fn counts(counts: &RuleCounts) -> String {
         "matched {}, fin to rst {} (stripped {}, waited {}), rst to fin {}",
         counts.matched, counts.fin_to_rst, counts.stripped, counts.waited, counts.rst_to_fin
     );
-    for (value, name) in [(counts.dry_run, "dry run"), (counts.failed, "failed")] {
+    let others = [
+        (counts.half_close, "half close over"),
+        (counts.close_wait, "close wait over"),
+        (counts.closed_now, "closed now"),
+        (counts.dry_run, "dry run"),
+        (counts.failed, "failed"),
+    ];
+    for (value, name) in others {
         if value > 0 {
             let _ = write!(out, ", {name} {value}");
         }
@@ -191,7 +189,6 @@ mod tests {
         for (text, what) in [
             ("w1", "WORDS"),
             ("w1 passive reset", "column 12"),
-            ("w1 half-close 2s", "half-close"),
             ("10.0.0.0/40 passive rst", "40"),
         ] {
             let error = read(text).unwrap_err();

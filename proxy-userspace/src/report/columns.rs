@@ -68,10 +68,13 @@ pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp, paint: P
     paint.paint(out, alarm, |out| left(out, 13, |out| lost(out, record)));
     left(out, 19, |out| match record.change {
         Some(change) => {
-            out.extend_from_slice(change.asked.as_str().as_bytes());
-            out.push(b'>');
+            if let Some(asked) = change.asked {
+                out.extend_from_slice(asked.as_str().as_bytes());
+                out.push(b'>');
+            }
             out.extend_from_slice(change.sent.as_str().as_bytes());
-            out.extend_from_slice(b" by rule");
+            out.extend_from_slice(b" by ");
+            out.extend_from_slice(change.cause.as_str().as_bytes());
         }
         None => out.extend_from_slice(record.why().unwrap_or("-").as_bytes()),
     });

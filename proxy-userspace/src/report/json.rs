@@ -6,6 +6,7 @@
 use super::clock::Stamp;
 use super::put;
 use super::record::{Record, comm};
+use proxy_common::acts::Cause;
 
 /// Appends the object, without a line's end.
 pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp) {
@@ -40,10 +41,12 @@ pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp) {
     text(out, "backend", record.label.backend);
     text(out, "server", record.label.server);
     if let Some(change) = record.change {
-        word(out, "actor", Some("rule"));
-        text(out, "rule", Some(change.rule));
-        word(out, "asked", Some(change.asked.as_str()));
+        let rule = change.cause != Cause::Command;
+        word(out, "actor", Some(if rule { "rule" } else { "command" }));
+        text(out, "rule", change.rule);
+        word(out, "asked", change.asked.map(|asked| asked.as_str()));
         word(out, "sent", Some(change.sent.as_str()));
+        word(out, "cause", Some(change.cause.as_str()));
     }
     if record.is_half_open() {
         out.extend_from_slice(b",\"half_open\":true");

@@ -1,7 +1,7 @@
 //! A close with what the machine does not know of it: names, the wall's time, the kernel's words.
 
 use super::label::Label;
-use proxy_common::acts::{Acts, CHANGED};
+use proxy_common::acts::{Acts, CHANGED, Cause};
 use proxy_common::segment::{ACK, FIN, RST};
 use proxy_common::verdict::{Close, EndReport, Owner, Role, Signal};
 
@@ -63,13 +63,15 @@ impl Letters {
     }
 }
 
-/// A change that a rule made: what the application asked for is not what went over the wire.
+/// A change that teardown made: what the application asked for is not what went over the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change<'a> {
-    /// Whom the rule is for, as the operator said it.
-    pub rule: &'a str,
-    /// What the application made.
-    pub asked: Signal,
+    /// Whom the rule is for, as the operator said it; `None` where no rule was the cause.
+    pub rule: Option<&'a str>,
+    /// Why.
+    pub cause: Cause,
+    /// What the application made; `None` where it made nothing.
+    pub asked: Option<Signal>,
     /// What went over the wire in its place.
     pub sent: Signal,
 }
@@ -83,7 +85,12 @@ impl<'a> Change<'a> {
             flags if flags & ACK != 0 => Signal::RstAck,
             _ => Signal::Rst,
         };
-        acts.has(CHANGED).then(|| Self { rule, asked: signal(acts.asked), sent: signal(acts.sent) })
+        acts.has(CHANGED).then(|| Self {
+            rule: (acts.rule != 0).then_some(rule),
+            cause: Cause::of(acts),
+            asked: (acts.asked != 0).then(|| signal(acts.asked)),
+            sent: signal(acts.sent),
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! It is a custom option of pcapng. The private enterprise number is the one for documentation
 //! (RFC 5612), as teardown has none; the magic behind it tells ours from any other's.
 
+use proxy_common::acts::Cause;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use proxy_common::verdict::Signal;
@@ -22,8 +23,8 @@ pub struct Stored {
     /// The proxy's, backend's and server's names, the kernel's reason for a RST, and the rule that
     /// changed the close.
     pub words: [Option<Box<str>>; 5],
-    /// What the application asked for, and what the rule sent instead.
-    pub change: Option<[Signal; 2]>,
+    /// Why it was changed, what the application asked for, and what was sent instead.
+    pub change: Option<(Cause, Option<Signal>, Signal)>,
 }
 
 /// Signals by number; 0 is none.
@@ -49,8 +50,12 @@ impl Stored {
         let number = |signal: Option<Signal>| {
             SIGNALS.iter().position(|known| *known == signal).unwrap_or(0) as u8
         };
-        let [asked, sent] = self.change.map_or([None; 2], |change| change.map(Some));
-        out.extend([number(asked), number(sent)]);
+        let (cause, asked, sent) = match self.change {
+            None => (Cause::Rule, None, None),
+            Some((cause, asked, sent)) => (cause, asked, Some(sent)),
+        };
+        let cause = Cause::ALL.iter().position(|known| *known == cause).unwrap_or(0) as u8;
+        out.extend([number(asked), number(sent), cause]);
         out
     }
 
@@ -75,7 +80,10 @@ impl Stored {
             rest = behind;
         }
         let signal = |at: usize| *SIGNALS.get(usize::from(*rest.get(at)?)).unwrap_or(&None);
-        let change = signal(0).zip(signal(1)).map(|(asked, sent)| [asked, sent]);
+        // Files of the first versions end before the cause: only rules changed closes then.
+        let cause = rest.get(2).and_then(|cause| Cause::ALL.get(usize::from(*cause)));
+        let cause = cause.copied().unwrap_or(Cause::Rule);
+        let change = signal(1).map(|sent| (cause, signal(0), sent));
         let key: FlowKey = bytemuck::pod_read_unaligned(key);
         let flow: Flow = bytemuck::pod_read_unaligned(flow);
         // A history longer than its place would be read beyond it.
@@ -96,11 +104,11 @@ mod tests {
         let mut flow = Flow::new();
         flow.started_ns = 7;
         let words = [Some("www".into()), None, Some("w1".into()), None, Some("w1".into())];
-        let change = Some([Signal::Fin, Signal::RstAck]);
+        let change = Some((Cause::Rule, Some(Signal::Fin), Signal::RstAck));
         let stored = Stored { key, flow, words, change };
         let bytes = stored.to_bytes();
         assert_eq!(Stored::from_bytes(&bytes), Some(stored));
-        for cut in 0..bytes.len() - 2 {
+        for cut in 0..bytes.len() - 3 {
             assert_eq!(Stored::from_bytes(&bytes[..cut]), None, "{cut}");
         }
         assert_eq!(Stored::from_bytes(b"somebody else's"), None);

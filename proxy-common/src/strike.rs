@@ -1,0 +1,81 @@
+//! What the daemon and the program that ends connections from outside tell each other.
+
+use crate::abi::Rule;
+use crate::key::{FlowKey, Side};
+use bytemuck::{Pod, Zeroable};
+
+/// `Strike::verb`: only fill in what is known.
+pub const LOOK: u8 = 0;
+/// `Strike::verb`: send the frame at hand to the peer, and turned round to the local stack.
+pub const RESET: u8 = 1;
+/// `Strike::verb`: note that the daemon is about to end it by the kernel's own means.
+pub const MARK: u8 = 2;
+/// `Strike::verb`: it was not ended after all; take the note back, and count a failure.
+pub const UNMARK: u8 = 3;
+/// `Strike::verb`: count what a dry run leaves undone.
+pub const DRY: u8 = 4;
+/// `Strike::verb`: count a refusal, by `refusal`.
+pub const REFUSE: u8 = 5;
+
+/// `Strike::answer`: there is no such socket.
+pub const GONE: u32 = 0;
+/// `Strike::answer`: done.
+pub const DONE: u32 = 1;
+/// `Strike::answer`: the socket is in another state, or its numbers are others.
+pub const CHANGED: u32 = 2;
+/// `Strike::answer`: the frame could not be sent.
+pub const FAILED: u32 = 3;
+/// `Strike::answer`: the kernel lacks something that is needed.
+pub const UNABLE: u32 = 4;
+
+/// What is asked about one connection, and what is answered, 144 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Strike {
+    /// The connection.
+    pub key: FlowKey,
+    /// Which end is this host's.
+    pub local: Side,
+    /// [`LOOK`], [`RESET`] and so on.
+    pub verb: u8,
+    /// With [`REFUSE`]: a `decide::Refusal`.
+    pub refusal: u8,
+    /// Answer: whether `interface` and `link` are known.
+    pub has_link: u8,
+    /// The states, as bits, in which the socket may be struck; of a minisock its substate.
+    pub states: u32,
+    /// Why: [`crate::acts::HALF_CLOSE_OVER`] and so on.
+    pub cause: u32,
+    /// Answer to [`LOOK`]: the rule that covers the peer. Else: the rule that acts; number 0 is none.
+    pub rule: Rule,
+    /// The next number that the local end sends. With [`RESET`] the frame's, which must hold still.
+    pub snd_nxt: u32,
+    /// The next number that the local end expects; as above.
+    pub rcv_nxt: u32,
+    /// Answer: the first byte not acknowledged; of a minisock `snd_nxt`.
+    pub snd_una: u32,
+    /// Answer: the end of what was written; of a minisock `snd_nxt`.
+    pub write_seq: u32,
+    /// Answer: what TSecr echoes.
+    pub ts_recent: u32,
+    /// Answer: what TSval adds to the clock.
+    pub ts_offset: u32,
+    /// Answer: bytes of the TCP header that the connection's segments have.
+    pub header_len: u32,
+    /// Answer: the state, as in [`crate::socket::tcp_state`]; 0 without a socket.
+    pub state: u32,
+    /// [`GONE`], [`DONE`], [`CHANGED`], [`FAILED`], [`UNABLE`].
+    pub answer: u32,
+    /// The interface towards the peer.
+    pub interface: u32,
+    /// Destination and source of the link header towards the peer.
+    pub link: [u8; 12],
+    /// Answer to [`LOOK`]: whether the connection's end was reported already.
+    pub reported: u32,
+    /// Answer: when the local end's FIN was seen; 0 if never.
+    pub local_fin_ns: u64,
+    /// Answer: when the peer's was.
+    pub peer_fin_ns: u64,
+}
+
+const _: () = assert!(size_of::<Strike>() == 144);

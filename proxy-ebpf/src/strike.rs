@@ -1,0 +1,319 @@
+//! Ends a connection from outside. The daemon says which and on what condition; this program looks
+//! the socket up, checks the condition again, and sends the daemon's frame to both ends.
+
+use crate::enforce::frame::Frame;
+use crate::enforce::rules::{self, counted};
+use crate::flows::{Guard, find_or_make};
+use crate::maps::{FLOWS, STRIKE, Slot};
+use crate::settings::offset;
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{
+    bpf_sock, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1,
+    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
+};
+use aya_ebpf::helpers::generated::{
+    bpf_sk_release, bpf_skc_lookup_tcp, bpf_skc_to_tcp_sock, bpf_skc_to_tcp_timewait_sock,
+    bpf_tcp_sock,
+};
+use aya_ebpf::programs::TcContext;
+use core::ptr::read_volatile;
+use proxy_common::acts::{
+    Acts, CLOSE_WAIT_OVER, CLOSED_NOW, DRY, HALF_CLOSE_OVER, HAS_LINK, MATCHED, REFUSED, TOLD_LOCAL,
+};
+use proxy_common::key::{Endpoint, V4_MAPPED};
+use proxy_common::segment::{ACK, RST};
+use proxy_common::strike::{
+    CHANGED, DONE, FAILED, GONE, LOOK, MARK, REFUSE, RESET, Strike, UNABLE, UNMARK,
+};
+
+/// What the daemon asked for stands in the map; so does the answer.
+#[inline(always)]
+pub fn run(ctx: &TcContext) -> i32 {
+    let Some(strike) = STRIKE.get_ptr_mut(0) else { return 0 };
+    // SAFETY: the map's only entry; the daemon runs one of these at a time.
+    let strike = unsafe { &mut *strike };
+    strike.answer = answer(ctx, strike);
+    0
+}
+
+#[inline(always)]
+fn answer(ctx: &TcContext, strike: &mut Strike) -> u32 {
+    let (snd_nxt, rcv_nxt) = (strike.snd_nxt, strike.rcv_nxt);
+    if strike.verb == LOOK {
+        remember(strike);
+        return td_look(ctx.skb.skb, strike);
+    }
+    if strike.verb == UNMARK {
+        return unmark(strike);
+    }
+    if strike.verb == RESET || strike.verb == MARK {
+        let seen = td_look(ctx.skb.skb, strike);
+        if seen != DONE {
+            return seen;
+        }
+        // A FIN of the peer's that came meanwhile has changed the state, and one that comes from
+        // now on changes what the local stack expects, so that it does not believe the RST.
+        let holds = strike.state < 32 && 1u32 << strike.state & strike.states != 0;
+        if !holds || strike.snd_nxt != snd_nxt || strike.rcv_nxt != rcv_nxt {
+            return CHANGED;
+        }
+        let Some((slot, first)) = note(strike) else { return FAILED };
+        if first {
+            count_cause(strike);
+        }
+        return if strike.verb == MARK { DONE } else { send(ctx, strike, slot) };
+    }
+    td_told_off(strike)
+}
+
+/// Looks the socket up and fills in what it says. Global, so that the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn td_look(ctx: *mut aya_ebpf::bindings::__sk_buff, strike: *mut Strike) -> u32 {
+    // SAFETY: the verifier knows the pointer's size; it may be null for all that it knows.
+    let Some(strike) = (unsafe { strike.as_mut() }) else { return GONE };
+    let ctx = TcContext::new(ctx);
+    strike.state = 0;
+    let sk = find(&ctx, strike);
+    if sk.is_null() {
+        return GONE;
+    }
+    let known = read_minisock(sk, strike).or_else(|| read_socket(sk, strike));
+    // SAFETY: the reference that the look-up took.
+    unsafe { bpf_sk_release(sk.cast()) };
+    if known.is_some() { DONE } else { UNABLE }
+}
+
+/// The socket of the connection's local end, with a reference.
+#[inline(always)]
+fn find(ctx: &TcContext, strike: &Strike) -> *mut bpf_sock {
+    let local = *strike.key.end(strike.local);
+    let peer = *strike.key.end(strike.local.other());
+    let (mut tuple, size) = if is_ipv4(&peer) {
+        let tail = |end: &Endpoint| {
+            u32::from_ne_bytes([end.addr[12], end.addr[13], end.addr[14], end.addr[15]])
+        };
+        let ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
+            saddr: tail(&peer),
+            daddr: tail(&local),
+            sport: peer.port.to_be(),
+            dport: local.port.to_be(),
+        };
+        (
+            bpf_sock_tuple { __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 { ipv4 } },
+            size_of_val(&ipv4),
+        )
+    } else {
+        let ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
+            saddr: bytemuck::cast(peer.addr),
+            daddr: bytemuck::cast(local.addr),
+            sport: peer.port.to_be(),
+            dport: local.port.to_be(),
+        };
+        (
+            bpf_sock_tuple { __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 { ipv6 } },
+            size_of_val(&ipv6),
+        )
+    };
+    // SAFETY: the tuple has the size that is said. All ones: the namespace of the context.
+    unsafe { bpf_skc_lookup_tcp(ctx.as_ptr(), &raw mut tuple, size as u32, u64::MAX, 0) }
+}
+
+#[inline(always)]
+fn is_ipv4(end: &Endpoint) -> bool {
+    end.addr[..12] == V4_MAPPED
+}
+
+/// A minisock: the orphan of FIN_WAIT2, or TIME_WAIT in earnest. `None` where it is none.
+#[inline(always)]
+fn read_minisock(sk: *mut bpf_sock, strike: &mut Strike) -> Option<()> {
+    // SAFETY: a socket that the look-up found.
+    let tw = unsafe { bpf_skc_to_tcp_timewait_sock(sk.cast()) };
+    if tw.is_null() {
+        return None;
+    }
+    // SAFETY: offsets of the running kernel's own type, which the verifier checks again.
+    let word = |at: usize| unsafe { read_volatile((tw as usize + at) as *const u32) };
+    let (substate, rcv_nxt, snd_nxt) =
+        (offset!(tw_substate)?, offset!(tw_rcv_nxt)?, offset!(tw_snd_nxt)?);
+    let (ts_recent, ts_offset) = (offset!(tw_ts_recent)?, offset!(tw_ts_offset)?);
+    // SAFETY: as above; a byte.
+    strike.state = u32::from(unsafe { read_volatile((tw as usize + substate) as *const u8) });
+    strike.snd_nxt = word(snd_nxt);
+    strike.rcv_nxt = word(rcv_nxt);
+    strike.snd_una = strike.snd_nxt;
+    strike.write_seq = strike.snd_nxt;
+    strike.ts_recent = word(ts_recent);
+    strike.ts_offset = word(ts_offset);
+    strike.header_len = if strike.ts_recent == 0 { 20 } else { 32 };
+    Some(())
+}
+
+/// A full socket, or one that listens: that one has no numbers, and its state says so.
+#[inline(always)]
+fn read_socket(sk: *mut bpf_sock, strike: &mut Strike) -> Option<()> {
+    // SAFETY: a socket that the look-up found.
+    let (tcp, full) = unsafe { (bpf_tcp_sock(sk), bpf_skc_to_tcp_sock(sk.cast())) };
+    if tcp.is_null() || full.is_null() {
+        return None;
+    }
+    // SAFETY: offsets of the running kernel's own type, which the verifier checks again.
+    let word = |at: usize| unsafe { read_volatile((full as usize + at) as *const u32) };
+    let (write_seq, header_len) = (offset!(write_seq)?, offset!(tcp_header_len)?);
+    let (ts_recent, ts_offset) = (offset!(ts_recent)?, offset!(ts_offset)?);
+    let state = offset!(skc_state)?;
+    // SAFETY: fields of a TCP socket.
+    let (snd_nxt, snd_una, rcv_nxt) = unsafe { ((*tcp).snd_nxt, (*tcp).snd_una, (*tcp).rcv_nxt) };
+    strike.snd_nxt = snd_nxt;
+    strike.snd_una = snd_una;
+    strike.rcv_nxt = rcv_nxt;
+    strike.write_seq = word(write_seq);
+    strike.ts_recent = word(ts_recent);
+    strike.ts_offset = word(ts_offset);
+    // SAFETY: as above; two bytes and one.
+    let (len, state) = unsafe {
+        (
+            read_volatile((full as usize + header_len) as *const u16),
+            read_volatile((full as usize + state) as *const u8),
+        )
+    };
+    strike.header_len = u32::from(len);
+    // Last: with a state the numbers are there.
+    strike.state = u32::from(state);
+    Some(())
+}
+
+/// Fills in the rule, and what the flow table knows of the connection.
+#[inline(always)]
+fn remember(strike: &mut Strike) {
+    let key = strike.key;
+    let local = strike.local;
+    let found = FLOWS.get_ptr_mut(&key);
+    let peer = key.end(local.other());
+    if let Some(rule) = found.and_then(rules::of_statement).or_else(|| rules::find(peer)) {
+        strike.rule = rule;
+    }
+    let Some(slot) = found else { return };
+    let guard = Guard::lock(slot);
+    let (flow, reported) = guard.parts();
+    strike.reported = *reported;
+    strike.local_fin_ns = flow.end(local).fin_ns;
+    strike.peer_fin_ns = flow.end(local.other()).fin_ns;
+    let acts = guard.acts();
+    if acts.bits & HAS_LINK != 0 {
+        strike.has_link = 1;
+        strike.interface = acts.interface;
+        strike.link = acts.link;
+    }
+    guard.unlock();
+}
+
+/// Says in the connection's record what is about to happen, and whether that is new.
+#[inline(always)]
+fn note(strike: &Strike) -> Option<(*mut Slot, bool)> {
+    let key = strike.key;
+    let slot = find_or_make(&key)?;
+    let guard = Guard::lock(slot);
+    let acts = guard.acts();
+    let unmatched = cover(acts, strike);
+    let first = acts.bits & strike.cause == 0;
+    acts.bits |= strike.cause;
+    if strike.verb == RESET {
+        acts.bits |= TOLD_LOCAL;
+        acts.local_rst = strike.rcv_nxt;
+    }
+    acts.asked = 0;
+    acts.sent = RST | ACK;
+    guard.unlock();
+    if unmatched {
+        counted!(strike.rule.id, matched);
+    }
+    Some((slot, first))
+}
+
+/// Puts the rule and the local side into `acts`; says whether the rule had not matched before.
+#[inline(always)]
+fn cover(acts: &mut Acts, strike: &Strike) -> bool {
+    let unmatched = acts.bits & MATCHED == 0 && strike.rule.id != 0;
+    if strike.rule.id != 0 {
+        acts.bits |= MATCHED;
+        acts.rule = strike.rule.id;
+    }
+    acts.local = strike.local.0;
+    unmatched
+}
+
+/// Sends the frame at hand to the peer, and its mirror image to the local stack.
+#[inline(always)]
+fn send(ctx: &TcContext, strike: &Strike, slot: *mut Slot) -> u32 {
+    let is_ipv6 = !is_ipv4(strike.key.end(strike.local));
+    let frame = Frame::made(ctx, is_ipv6, strike.header_len == 32);
+    if frame.copy_out(strike.interface).is_none() {
+        take_back(strike, slot);
+        counted!(strike.rule.id, failed);
+        return FAILED;
+    }
+    if frame.turn().and_then(|()| frame.copy_in(strike.interface)).is_none() {
+        // The daemon looks again, and finds the socket still there.
+        counted!(strike.rule.id, failed);
+        return FAILED;
+    }
+    DONE
+}
+
+#[inline(always)]
+fn count_cause(strike: &Strike) {
+    if strike.cause & HALF_CLOSE_OVER != 0 {
+        counted!(strike.rule.id, half_close);
+    } else if strike.cause & CLOSE_WAIT_OVER != 0 {
+        counted!(strike.rule.id, close_wait);
+    } else if strike.cause & CLOSED_NOW != 0 {
+        counted!(strike.rule.id, closed_now);
+    }
+}
+
+#[inline(always)]
+fn take_back(strike: &Strike, slot: *mut Slot) {
+    let guard = Guard::lock(slot);
+    guard.acts().bits &= !(strike.cause | TOLD_LOCAL);
+    guard.unlock();
+}
+
+#[inline(always)]
+fn unmark(strike: &Strike) -> u32 {
+    let key = strike.key;
+    let Some(slot) = FLOWS.get_ptr_mut(&key) else { return GONE };
+    take_back(strike, slot);
+    counted!(strike.rule.id, failed);
+    DONE
+}
+
+/// A dry run, or a refusal: noted and counted. Global, so that the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn td_told_off(strike: *mut Strike) -> u32 {
+    // SAFETY: as in `td_look`.
+    let Some(strike) = (unsafe { strike.as_mut() }) else { return GONE };
+    let key = strike.key;
+    let Some(slot) = find_or_make(&key) else { return FAILED };
+    let refused = strike.verb == REFUSE;
+    let guard = Guard::lock(slot);
+    let acts = guard.acts();
+    let unmatched = cover(acts, strike);
+    if refused {
+        acts.bits |= REFUSED;
+        acts.refusal = strike.refusal;
+    } else {
+        acts.bits |= DRY;
+    }
+    guard.unlock();
+    if unmatched {
+        counted!(strike.rule.id, matched);
+    }
+    if refused {
+        rules::count_refusal(strike.rule.id, strike.refusal);
+    } else {
+        counted!(strike.rule.id, dry_run);
+    }
+    DONE
+}

@@ -1,0 +1,230 @@
+//! Which half-closed connections have waited long enough: a list by due time, and the judgement.
+
+use super::strike::is_signed;
+use proxy_common::abi::DeadlineRecord;
+use proxy_common::acts::{CLOSE_WAIT_OVER, HALF_CLOSE_OVER};
+use proxy_common::decide::Refusal;
+use proxy_common::key::{FlowKey, Side};
+use proxy_common::policy::{DRY_RUN, FORCE};
+use proxy_common::socket::tcp_state::{CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2};
+use proxy_common::strike::Strike;
+use std::collections::BTreeMap;
+
+/// A millisecond.
+const MS: u64 = 1_000_000;
+/// How soon a connection that could not be struck is looked at again, at first.
+const AGAIN_NS: u64 = 50 * MS;
+/// The same, at most.
+const AGAIN_AT_MOST_NS: u64 = 1_000 * MS;
+
+/// One connection that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The connection.
+    pub key: FlowKey,
+    /// Which end is this host's.
+    pub local: Side,
+    /// The interface that its socket is bound to, or 0.
+    pub bound: u32,
+    /// When its first FIN passed, as far as is known.
+    pub begun_ns: u64,
+    /// How often it was looked at after its time was over.
+    pub tries: u32,
+    /// Whether a refusal was counted.
+    pub refused: bool,
+}
+
+/// What is to be done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing, never more.
+    Over,
+    /// Look again then.
+    Later(u64),
+    /// Count that it would be struck.
+    Dry,
+    /// Count why it is not struck, and look again.
+    Refuse(Refusal),
+    /// A RST with the socket's own numbers to both ends.
+    Reset,
+    /// Have the kernel abort the socket.
+    Abort,
+}
+
+/// Connections by the time at which they are due.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines {
+    due: BTreeMap<(u64, u64), Entry>,
+    serial: u64,
+}
+
+impl Deadlines {
+    /// The kernel told of a half-closed connection.
+    pub(super) fn told(&mut self, record: &DeadlineRecord) {
+        let entry = Entry {
+            key: record.key,
+            local: Side(record.local.0 & 1),
+            bound: 0,
+            begun_ns: record.begun_ns,
+            tries: 0,
+            refused: false,
+        };
+        self.add(record.begun_ns.saturating_add(u64::from(record.wait_ms) * MS), entry);
+    }
+
+    /// Adds a connection that is due at `due_ns`.
+    pub(super) fn add(&mut self, due_ns: u64, entry: Entry) {
+        self.serial += 1;
+        self.due.insert((due_ns, self.serial), entry);
+    }
+
+    /// Adds a connection that is to be looked at again.
+    pub(super) fn again(&mut self, now_ns: u64, mut entry: Entry) {
+        let wait = (AGAIN_NS << entry.tries.min(8)).min(AGAIN_AT_MOST_NS);
+        entry.tries += 1;
+        self.add(now_ns + wait, entry);
+    }
+
+    /// When the next one is due.
+    #[must_use]
+    pub(super) fn next(&self) -> Option<u64> {
+        self.due.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// Takes one out that is due.
+    pub(super) fn take(&mut self, now_ns: u64) -> Option<Entry> {
+        let first = self.due.first_entry()?;
+        (first.key().0 <= now_ns).then(|| first.remove())
+    }
+}
+
+/// Why a connection in this state is ended: the bit of `Acts`.
+#[must_use]
+pub(super) const fn cause(seen: &Strike) -> u32 {
+    if seen.state == CLOSE_WAIT as u32 { CLOSE_WAIT_OVER } else { HALF_CLOSE_OVER }
+}
+
+/// What is to be done with the connection of `entry`, by what its socket and its rule say.
+#[must_use]
+pub(super) fn judge(seen: &Strike, entry: &Entry, now_ns: u64) -> Verdict {
+    let policy = &seen.rule.policy;
+    let state = seen.state as u8;
+    let is_ours = state == FIN_WAIT1 || state == FIN_WAIT2;
+    if state == ESTABLISHED && seen.peer_fin_ns != 0 {
+        // The peer's FIN came ahead of its data.
+        return Verdict::Later(now_ns + AGAIN_AT_MOST_NS);
+    }
+    let (wait_ms, fin_ns) = if is_ours {
+        (policy.half_close_ms, seen.local_fin_ns)
+    } else if state == CLOSE_WAIT {
+        (policy.close_wait_ms, seen.peer_fin_ns)
+    } else {
+        // Both ends have closed, or it is another connection by now.
+        return Verdict::Over;
+    };
+    if wait_ms == 0 {
+        return Verdict::Over;
+    }
+    let begun_ns = if fin_ns == 0 { entry.begun_ns } else { fin_ns };
+    let due = begun_ns.saturating_add(u64::from(wait_ms) * MS);
+    if now_ns < due {
+        return Verdict::Later(due);
+    }
+    if policy.has(DRY_RUN) {
+        return Verdict::Dry;
+    }
+    // In FIN_WAIT1 the FIN itself may be what is not acknowledged.
+    let unacked = seen.write_seq.wrapping_sub(seen.snd_una);
+    if unacked > u32::from(state == FIN_WAIT1) && !policy.has(FORCE) {
+        return Verdict::Refuse(Refusal::UNACKED);
+    }
+    if state == CLOSE_WAIT {
+        return Verdict::Abort;
+    }
+    if is_signed(seen) {
+        return Verdict::Refuse(Refusal::UNKNOWN_HEADER);
+    }
+    if seen.has_link == 0 {
+        return Verdict::Refuse(Refusal::NO_LINK);
+    }
+    Verdict::Reset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable as _;
+    use proxy_common::policy::Policy;
+    use proxy_common::socket::tcp_state::{CLOSING, LAST_ACK, TIME_WAIT};
+
+    const ENTRY: Entry = Entry {
+        key: FlowKey { ends: [proxy_common::key::Endpoint::v4([127, 0, 0, 1], 1); 2] },
+        local: Side::LOW,
+        bound: 0,
+        begun_ns: 1_000 * MS,
+        tries: 0,
+        refused: false,
+    };
+
+    fn seen(state: u8) -> Strike {
+        let mut seen =
+            Strike { state: state.into(), header_len: 20, has_link: 1, ..Strike::zeroed() };
+        seen.rule.policy = Policy { half_close_ms: 2_000, close_wait_ms: 500, ..Policy::KEEP };
+        seen
+    }
+
+    #[test]
+    fn only_a_half_closed_connection_is_struck_and_only_when_due() {
+        for state in [TIME_WAIT, LAST_ACK, CLOSING, ESTABLISHED, 0] {
+            assert_eq!(judge(&seen(state), &ENTRY, u64::MAX), Verdict::Over, "{state}");
+        }
+        for state in [FIN_WAIT1, FIN_WAIT2] {
+            assert_eq!(judge(&seen(state), &ENTRY, 2_999 * MS), Verdict::Later(3_000 * MS));
+            assert_eq!(judge(&seen(state), &ENTRY, 3_000 * MS), Verdict::Reset);
+        }
+        assert_eq!(judge(&seen(CLOSE_WAIT), &ENTRY, 1_500 * MS), Verdict::Abort);
+        // The flow knows better when the FIN passed.
+        let later = Strike { local_fin_ns: 1_500 * MS, ..seen(FIN_WAIT2) };
+        assert_eq!(judge(&later, &ENTRY, 3_000 * MS), Verdict::Later(3_500 * MS));
+    }
+
+    #[test]
+    fn a_rule_that_is_gone_or_dry_strikes_nothing() {
+        let mut gone = seen(FIN_WAIT2);
+        gone.rule = bytemuck::Zeroable::zeroed();
+        assert_eq!(judge(&gone, &ENTRY, u64::MAX), Verdict::Over);
+        let mut dry = seen(FIN_WAIT2);
+        dry.rule.policy.bits = DRY_RUN;
+        assert_eq!(judge(&dry, &ENTRY, 9_000 * MS), Verdict::Dry);
+    }
+
+    #[test]
+    fn what_would_lose_data_or_cannot_be_exact_is_refused() {
+        let unacked = Strike { write_seq: 2, ..seen(FIN_WAIT1) };
+        let due = 9_000 * MS;
+        assert_eq!(judge(&unacked, &ENTRY, due), Verdict::Refuse(Refusal::UNACKED));
+        let only_the_fin = Strike { write_seq: 1, ..seen(FIN_WAIT1) };
+        assert_eq!(judge(&only_the_fin, &ENTRY, due), Verdict::Reset);
+        let mut forced = unacked;
+        forced.rule.policy.bits = FORCE;
+        assert_eq!(judge(&forced, &ENTRY, due), Verdict::Reset);
+        let signed = Strike { header_len: 40, ..seen(FIN_WAIT2) };
+        assert_eq!(judge(&signed, &ENTRY, due), Verdict::Refuse(Refusal::UNKNOWN_HEADER));
+        let lost = Strike { has_link: 0, ..seen(FIN_WAIT2) };
+        assert_eq!(judge(&lost, &ENTRY, due), Verdict::Refuse(Refusal::NO_LINK));
+    }
+
+    #[test]
+    fn the_first_that_is_due_comes_first() {
+        let mut deadlines = Deadlines::default();
+        deadlines.add(30, Entry { begun_ns: 3, ..ENTRY });
+        deadlines.add(10, Entry { begun_ns: 1, ..ENTRY });
+        deadlines.add(10, Entry { begun_ns: 2, ..ENTRY });
+        assert_eq!(deadlines.next(), Some(10));
+        assert_eq!(deadlines.take(9), None);
+        let order: Vec<u64> =
+            std::iter::from_fn(|| deadlines.take(20)).map(|entry| entry.begun_ns).collect();
+        assert_eq!(order, [1, 2]);
+        assert_eq!(deadlines.next(), Some(30));
+    }
+}

@@ -1,0 +1,172 @@
+//! What the rules ask of the daemon: connections whose time is over are ended.
+//!
+//! FIN_WAIT: `td_strike` sends a RST to both ends, as the kernel would send none for an orphan that
+//! has become a minisock. CLOSE_WAIT: the kernel aborts the socket (`SOCK_DESTROY`), under the
+//! socket's own lock; `td_strike` only checks the state again and notes it in the record.
+
+use super::btf::Btf;
+use super::deadlines::{Deadlines, Entry, Verdict, cause, judge};
+use super::diag;
+use super::error::Error;
+use super::observer::now_ns;
+use super::offsets;
+use super::rules::Rules;
+use super::strike::Striker;
+use aya::Ebpf;
+use proxy_common::abi::DeadlineRecord;
+use proxy_common::socket::tcp_state::{CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2};
+use proxy_common::strike::{CHANGED, DONE, Strike};
+
+/// At most so many connections are ended before the ring is looked at again.
+const AT_ONCE: usize = 256;
+/// A connection that was looked at so often after its time is left alone.
+const TRIES: u32 = 20;
+
+/// Rules, and what waits because of them.
+pub(super) struct Enforcer {
+    /// The rules.
+    pub rules: Rules,
+    striker: Option<Striker>,
+    deadlines: Deadlines,
+}
+
+impl Enforcer {
+    /// Takes the rules out of the object, and loads the program that ends connections. What this
+    /// kernel lacks for that is added to `missing`; rules with deadlines are refused then.
+    ///
+    /// # Errors
+    /// Where the object lacks a part.
+    pub(super) fn take(
+        ebpf: &mut Ebpf,
+        btf: &Btf,
+        missing: &mut Vec<String>,
+    ) -> Result<Self, Error> {
+        let (striker, why) = match able(ebpf, btf) {
+            Ok(striker) => (Some(striker), None),
+            Err(why) => {
+                missing.push(format!("{why}: half-close, close-wait and close are off"));
+                (None, Some(why))
+            }
+        };
+        Ok(Self { rules: Rules::take(ebpf, why)?, striker, deadlines: Deadlines::default() })
+    }
+
+    /// The kernel told of a half-closed connection.
+    pub(super) fn told(&mut self, record: &DeadlineRecord) {
+        self.deadlines.told(record);
+    }
+
+    /// When the next connection is due, CLOCK_MONOTONIC.
+    #[must_use]
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.deadlines.next()
+    }
+
+    /// Ends what is due; says whether anything was.
+    ///
+    /// # Errors
+    /// Where the program cannot be run.
+    pub(super) fn strike(&mut self, ebpf: &Ebpf) -> Result<bool, Error> {
+        if self.rules.take_new_deadline() {
+            self.look_at_all();
+        }
+        let Some(striker) = &mut self.striker else { return Ok(false) };
+        let mut any = false;
+        for _ in 0..AT_ONCE {
+            let Some(entry) = self.deadlines.take(now_ns()) else { break };
+            any = true;
+            strike_one(striker, &mut self.deadlines, ebpf, entry)?;
+        }
+        Ok(any)
+    }
+
+    /// Finds the connections that are half closed now: a new rule may cover them.
+    pub(super) fn look_at_all(&mut self) {
+        let now = now_ns();
+        match diag::list(1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT) {
+            Ok(found) => {
+                for one in found {
+                    let entry = Entry {
+                        key: one.key,
+                        local: one.local,
+                        bound: one.bound,
+                        begun_ns: now,
+                        tries: 0,
+                        refused: false,
+                    };
+                    self.deadlines.add(now, entry);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "half-closed connections cannot be listed: a rule holds for later ones");
+            }
+        }
+    }
+}
+
+/// The program, or why this kernel cannot have it.
+fn able(ebpf: &mut Ebpf, btf: &Btf) -> Result<Striker, String> {
+    let lacking = offsets::missing_for_strikes(&offsets::of(btf));
+    if !lacking.is_empty() {
+        return Err(format!("this kernel's BTF does not tell {}", lacking.join(", ")));
+    }
+    if !diag::can_destroy() {
+        return Err("this kernel cannot abort sockets (CONFIG_INET_DIAG_DESTROY)".to_owned());
+    }
+    Striker::take(ebpf).map_err(|error| error.to_string())
+}
+
+/// Does with a connection whose time may be over what is to be done.
+fn strike_one(
+    striker: &mut Striker,
+    deadlines: &mut Deadlines,
+    ebpf: &Ebpf,
+    mut entry: Entry,
+) -> Result<(), Error> {
+    let now = now_ns();
+    let seen = striker.look(ebpf, entry.key, entry.local, entry.bound)?;
+    match judge(&seen, &entry, now) {
+        Verdict::Over => {}
+        Verdict::Later(due) => deadlines.add(due, entry),
+        Verdict::Dry => striker.dry(ebpf, &seen)?,
+        Verdict::Refuse(refusal) => {
+            if !entry.refused {
+                striker.refuse(ebpf, &seen, refusal)?;
+                entry.refused = true;
+            }
+            deadlines.again(now, entry);
+        }
+        verdict => {
+            let done = if verdict == Verdict::Abort {
+                abort(striker, ebpf, &seen)?
+            } else {
+                striker.reset(ebpf, &seen, cause(&seen), seen.rule)?
+            };
+            tracing::debug!(state = seen.state, done, "a half-closed connection was struck");
+            // Also where it was done: a RST that crosses data may not be believed.
+            if entry.tries < TRIES {
+                deadlines.again(now, entry);
+            } else if done != CHANGED {
+                tracing::warn!(key = ?entry.key, "a connection does not end: it is left alone");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Has the kernel abort the socket. Returns the answer as the program would give it.
+fn abort(striker: &mut Striker, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
+    let Ok(socket) = diag::find(&seen.key, seen.local, seen.interface) else { return Ok(CHANGED) };
+    if u32::from(socket.state) != seen.state {
+        return Ok(CHANGED);
+    }
+    let marked = striker.mark(ebpf, seen, cause(seen), seen.rule)?;
+    if marked != DONE {
+        return Ok(marked);
+    }
+    if diag::destroy(&socket).is_err() {
+        striker.unmark(ebpf, seen, cause(seen), seen.rule)?;
+        return Ok(CHANGED);
+    }
+    Ok(DONE)
+}
