@@ -5,7 +5,6 @@ use super::words::{self, Wishes};
 use crate::kernel::{self, Rules, Scope};
 use proxy_common::abi::RuleCounts;
 use proxy_common::decide::Refusal;
-use proxy_common::policy::Policy;
 use std::fmt::Write as _;
 
 /// Finds what a rule for a server covers: backend, if one was named, and server.
@@ -186,11 +185,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_done_is_said() {
-        for (text, what) in [
-            ("w1", "WORDS"),
-            ("w1 passive reset", "column 12"),
-            ("10.0.0.0/40 passive rst", "40"),
-        ] {
+        for (text, what) in
+            [("w1", "WORDS"), ("w1 passive reset", "column 12"), ("10.0.0.0/40 passive rst", "40")]
+        {
             let error = read(text).unwrap_err();
             assert!(error.contains(what) || what == "WORDS" && error.contains("words"), "{error}");
         }
