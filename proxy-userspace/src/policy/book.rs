@@ -5,6 +5,7 @@ use super::words::{self, Wishes};
 use crate::kernel::{self, Rules, Scope};
 use proxy_common::abi::RuleCounts;
 use proxy_common::decide::Refusal;
+use proxy_common::policy::Policy;
 use std::fmt::Write as _;
 
 /// Finds what a rule for a server covers: backend, if one was named, and server.
