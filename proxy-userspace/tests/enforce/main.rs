@@ -7,3 +7,4 @@ mod support;
 mod cases;
 mod stage;
 mod surroundings;
+mod switched;

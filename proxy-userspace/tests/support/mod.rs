@@ -24,4 +24,5 @@ pub(crate) mod traffic;
 pub(crate) mod until;
 pub(crate) mod watch;
 pub(crate) mod weather;
+pub(crate) mod wrk;
 pub(crate) mod zeek;

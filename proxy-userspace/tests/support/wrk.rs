@@ -1,0 +1,51 @@
+//! wrk: HTTP load by somebody else's client, which here also looks at every body.
+
+use super::netns::Netns;
+use super::servers::BODY;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// What one run came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    pub(crate) requests: u64,
+    /// Failed connects, reads and writes, statuses, and time-outs.
+    pub(crate) errors: u64,
+    /// Responses whose body was not the one that every server here sends.
+    pub(crate) wrong: u64,
+}
+
+/// Asks `peer` over `connections` for as long as `time`.
+pub(crate) fn run(netns: &Netns, peer: SocketAddr, connections: u32, time: Duration) -> Load {
+    let folder = TempDir::new().expect("a folder");
+    let script = folder.path().join("check.lua");
+    let text = format!(
+        r#"local threads = {{}}
+local body = string.rep("b", {BODY})
+function setup(thread) table.insert(threads, thread) end
+function init() wrong = 0 end
+function response(status, headers, got) if got ~= body then wrong = wrong + 1 end end
+function done(summary)
+  local wrong, e = 0, summary.errors
+  for _, thread in ipairs(threads) do wrong = wrong + thread:get("wrong") end
+  local errors = e.connect + e.read + e.write + e.status + e.timeout
+  print(string.format('{{"requests":%d,"errors":%d,"wrong":%d}}', summary.requests, errors, wrong))
+end
+"#
+    );
+    std::fs::write(&script, text).expect("the script");
+    let mut command = Command::new("wrk");
+    command.args(["--threads", "2", "--timeout", "10s"]);
+    command.args(["--connections", &connections.to_string()]);
+    command.args(["--duration", &format!("{}s", time.as_secs())]);
+    command.arg("--script").arg(&script).arg(format!("http://{peer}/"));
+    let output = netns.output(command.stdin(Stdio::null()));
+    let line = output.lines().last().unwrap_or_default();
+    let said: Value =
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("wrk: {error}: {output}"));
+    let number = |name: &str| said[name].as_u64().expect("a count");
+    Load { requests: number("requests"), errors: number("errors"), wrong: number("wrong") }
+}
