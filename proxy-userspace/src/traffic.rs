@@ -10,7 +10,7 @@ use scenes::Scene;
 use socket2::{Domain, Socket, Type};
 use std::future::pending;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -18,6 +18,19 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// Time between two connections.
 const PACE: Duration = Duration::from_millis(160);
+
+/// Whether 127.0.0.1 can be reached: its ports can be bound while loopback is down.
+fn reach_loopback() -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let own = socket.local_addr()?;
+    // A datagram to itself: the tail that is to come shows TCP alone.
+    socket.send_to(&[0], own).and_then(|_| socket.recv(&mut [0])).map_err(|error| {
+        let advice = "is loopback down? `ip link set lo up` brings it up";
+        io::Error::new(error.kind(), format!("127.0.0.1 cannot be reached ({error}): {advice}"))
+    })?;
+    Ok(())
+}
 
 /// A scene's server, or, where it must refuse, a port that is held without listening.
 #[derive(Debug)]
@@ -36,8 +49,9 @@ impl Traffic {
     /// Binds a port for each scene, on IPv4, and on IPv6 where this host has it.
     ///
     /// # Errors
-    /// Where no port of 127.0.0.1 can be bound.
+    /// Where no port of 127.0.0.1 can be bound, or loopback is down.
     pub fn bind() -> io::Result<Self> {
+        reach_loopback()?;
         let mut stages = Vec::new();
         for scene in Scene::ALL {
             let (at, stage) = bind(scene, Ipv4Addr::LOCALHOST.into())?;

@@ -13,5 +13,6 @@ mod machine;
 mod matrix;
 mod odd_wires;
 mod others;
+mod silence;
 mod surroundings;
 mod wrong_input;
