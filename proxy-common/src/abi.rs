@@ -45,7 +45,8 @@ pub struct CloseRecord {
     pub acts: Acts,
 }
 
-/// One control segment, on request only.
+/// One control segment, on request only. Behind it in the ring stand the first bytes of its data,
+/// where those were asked for.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct SegmentRecord {
@@ -58,6 +59,9 @@ pub struct SegmentRecord {
     /// The segment.
     pub segment: Segment,
 }
+
+/// Bytes of data that are told with a segment at most; a power of two.
+pub const MOST_PAYLOAD: u32 = 1024;
 
 /// A listening socket and who opened it.
 #[repr(C)]

@@ -43,7 +43,8 @@ pub extern "C" fn td_segment(key: *const FlowKey, segment: *const Segment) -> u3
 #[inline(always)]
 fn segment(key: &FlowKey, segment: &Segment) {
     let now = now();
-    if settings::has(SWITCH_SEGMENTS) && segment.has(CONTROL) {
+    // With data it was told where the packet is at hand.
+    if settings::has(SWITCH_SEGMENTS) && settings::payload() == 0 && segment.has(CONTROL) {
         tell_segment(key, segment, now);
     }
     let begins = segment.flags & (SYN | ACK) == SYN;

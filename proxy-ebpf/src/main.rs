@@ -21,6 +21,7 @@ mod flows;
 mod maps;
 mod owner;
 mod packets;
+mod payload;
 mod reaper;
 mod resets;
 mod settings;

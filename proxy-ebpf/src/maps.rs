@@ -1,5 +1,6 @@
 //! Every map, and the size of each. The daemon overrides sizes at load time.
 
+use crate::payload::Told;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_spin_lock};
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
@@ -59,6 +60,10 @@ pub static REAP: Array<Reap, 1> = Array::new();
 /// itself.
 #[btf_map]
 pub static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
+
+/// Where a segment is told from that takes its data along, one for each CPU as above.
+#[btf_map]
+pub static TOLD: PerCpuArray<Told, 1> = PerCpuArray::new();
 
 /// Rules by peer.
 #[btf_map]

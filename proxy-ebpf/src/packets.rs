@@ -3,7 +3,7 @@
 use crate::counters::count;
 use crate::enforce::{self, Fate};
 use crate::maps::PACKET;
-use crate::{flows, settings};
+use crate::{flows, payload, settings};
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
@@ -108,6 +108,9 @@ pub fn classify(ctx: &TcContext, link: Link, direction: Direction) -> i32 {
         fate = Fate::STEP;
     }
     if fate == Fate::STEP || fate == Fate::STEP_AND_DROP || fate == Fate::STEP_AND_ANSWER {
+        if settings::payload() != 0 && packet.segment.has(CONTROL) {
+            payload::td_tell_skb(ctx.skb.skb, packet);
+        }
         step(packet);
     }
     if fate == Fate::ANSWER || fate == Fate::STEP_AND_ANSWER {
@@ -176,6 +179,9 @@ pub fn express(ctx: &XdpContext, link: Link) {
         await_our_fin(packet);
     }
     if !ours {
+        if settings::payload() != 0 && packet.segment.has(CONTROL) {
+            payload::td_tell_xdp(ctx.ctx, packet);
+        }
         step(packet);
     }
 }

@@ -12,6 +12,10 @@ pub static TEARDOWN_ABI: u32 = ABI_VERSION;
 #[unsafe(no_mangle)]
 static SWITCHES: u32 = 0;
 
+/// Bytes of data that are told with a control segment.
+#[unsafe(no_mangle)]
+static PAYLOAD: u32 = 0;
+
 /// The cookie of the network namespace that is watched; sockets of others are left alone.
 #[unsafe(no_mangle)]
 static NETNS_COOKIE: u64 = 0;
@@ -24,6 +28,13 @@ static OFFSETS: Offsets = Offsets::NONE;
 pub fn has(switch: u32) -> bool {
     // SAFETY: a static of this program; volatile, as the loader changes it behind the compiler.
     unsafe { read_volatile(&raw const SWITCHES) & switch != 0 }
+}
+
+/// Bytes of data that are told with a control segment; 0 where none are asked for.
+#[inline(always)]
+pub fn payload() -> u32 {
+    // SAFETY: as in `has`.
+    unsafe { read_volatile(&raw const PAYLOAD) }
 }
 
 /// The cookie of the namespace that is watched.

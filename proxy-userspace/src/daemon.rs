@@ -17,7 +17,7 @@ mod recent;
 mod recording;
 pub mod run;
 mod source;
-mod start;
+pub(crate) mod start;
 pub mod stated;
 mod terminal;
 #[cfg(test)]
@@ -191,13 +191,13 @@ impl<S: Source> Daemon<S> {
                         self.close(closed);
                     }
                 }
-                Event::Segment { key, segment, at_ns } => {
+                Event::Segment { key, segment, data, at_ns } => {
                     let unix_ns = self.clock.unix_ns(at_ns);
                     if self.shows_segments {
                         self.readers.segment(&key, &segment, unix_ns);
                     }
                     if let Some(recording) = &mut self.recording {
-                        recording.segment(&key, &segment, unix_ns);
+                        recording.segment(&key, &segment, &data, unix_ns);
                     }
                 }
             }

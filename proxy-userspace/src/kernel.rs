@@ -37,7 +37,7 @@ pub use btf::{Btf, BtfError, VMLINUX};
 pub use diag::can_destroy;
 pub use error::Error;
 pub use observer::{Event, Observer};
-pub use options::{Ingress, Options, RING_BYTES, TABLE_ENTRIES, TcHook};
+pub use options::{Ingress, MOST_PAYLOAD, Options, RING_BYTES, TABLE_ENTRIES, TcHook};
 pub use reasons::RstReasons;
 pub use rules::{Covered, Rules, RulesFull, Scope};
 pub use stated::Statements;

@@ -76,6 +76,23 @@ pub fn drop_unneeded() -> Result<(), PrivilegeError> {
     Ok(())
 }
 
+/// Gives up every capability of this thread but the one to create files in folders of others, for
+/// a thread that does nothing else.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn drop_all_but_files() -> Result<(), PrivilegeError> {
+    let files = Capability::CAP_DAC_OVERRIDE;
+    let had = caps::read(None, CapSet::Permitted)?.contains(&files);
+    let stay: CapsHashSet = had.then_some(files).into_iter().collect();
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    caps::set(None, CapSet::Effective, &stay)?;
+    caps::set(None, CapSet::Permitted, &stay)?;
+    set_no_new_privs(true)?;
+    Ok(())
+}
+
 /// Gives up every capability of this thread and of those that it starts.
 ///
 /// # Errors
@@ -90,6 +107,16 @@ pub fn drop_all() -> Result<(), PrivilegeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_writes_files_can_do_no_more() {
+        let left = std::thread::spawn(|| {
+            drop_all_but_files().expect("giving up is allowed");
+            caps::read(None, CapSet::Permitted).expect("its own sets")
+        });
+        let left = left.join().expect("no panic");
+        assert!(left.iter().all(|one| *one == Capability::CAP_DAC_OVERRIDE), "{left:?}");
+    }
 
     #[test]
     fn only_the_kept_remain() {

@@ -42,12 +42,63 @@ fn a_recording_gives_the_same_closes_again() {
     }
 }
 
+#[test]
+fn the_first_bytes_of_data_are_recorded_on_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = listener.local_addr().expect("an address");
+    for (options, kept) in
+        [(&[][..], ""), (&["--payload", "12"], "HTTP/1.0 404"), (&["--payload", "1024"], HEAD)]
+    {
+        let file = folder.path().join("data.pcapng");
+        let live = watch_with(&file, server, options, || {
+            for _ in &ENDINGS {
+                answer_with_the_fin(&listener);
+            }
+        });
+        assert_eq!(explain(&file, server), live, "{options:?}");
+        let tcpdump = Command::new("tcpdump").args(["-n", "-A", "-r"]).arg(&file).output();
+        let shown = String::from_utf8(tcpdump.expect("tcpdump").stdout).expect("ASCII");
+        let heads = shown.matches("HTTP/1.0 404").count();
+        assert_eq!(heads > 0, !kept.is_empty(), "{options:?}: {shown}");
+        assert_eq!(shown.contains("Content-Length"), kept == HEAD, "{options:?}: {shown}");
+    }
+}
+
+/// A response whose data has the FIN in the same segment.
+const HEAD: &str = "HTTP/1.0 404 Not Found\r\nContent-Length: 3\r\n\r\n";
+
+/// One connection whose server corks its response until it closes.
+fn answer_with_the_fin(listener: &TcpListener) {
+    let mut client =
+        TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
+    let (mut server, _) = listener.accept().expect("accepted");
+    SockRef::from(&server).set_tcp_cork(true).expect("a cork");
+    server.write_all(HEAD.as_bytes()).expect("sent");
+    server.write_all(b"no\n").expect("sent");
+    server.shutdown(Shutdown::Write).expect("closed");
+    let mut all = String::new();
+    client.read_to_string(&mut all).expect("the response");
+    assert_eq!(all.len(), HEAD.len() + 3);
+}
+
 /// The closes that a recording watch shows while `traffic` runs, sorted.
 fn watch(file: &Path, server: SocketAddr, traffic: impl FnOnce()) -> Vec<String> {
+    watch_with(file, server, &[], traffic)
+}
+
+/// [`watch`] with more options.
+fn watch_with(
+    file: &Path,
+    server: SocketAddr,
+    options: &[&str],
+    traffic: impl FnOnce(),
+) -> Vec<String> {
     let mut watch = Command::new(env!("CARGO_BIN_EXE_teardown"))
         .args(["watch", "--json", "--interface", "lo", "--port", &server.port().to_string()])
         .args(["--count", &ENDINGS.len().to_string(), "--write"])
         .arg(file)
+        .args(options)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

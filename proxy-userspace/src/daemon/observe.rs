@@ -35,17 +35,23 @@ fn ring_bytes(text: &str) -> Result<u32, String> {
 }
 
 impl Observe {
-    /// Loads and attaches the kernel side.
+    /// Loads and attaches the kernel side; `payload` bytes of data are told with each segment.
     ///
     /// # Errors
     /// Where it cannot be.
-    pub(super) fn start(&self, segments: bool, enforce: bool) -> Result<Observer, kernel::Error> {
+    pub(super) fn start(
+        &self,
+        segments: bool,
+        payload: u32,
+        enforce: bool,
+    ) -> Result<Observer, kernel::Error> {
         Observer::start(&kernel::Options {
             interfaces: self.interfaces.clone(),
             ingress: if self.ingress == "xdp" { Ingress::Xdp } else { Ingress::Tc },
             tc_hook: TcHook::Best,
             full_history: self.history == "full",
             segments,
+            payload,
             table_entries: self.table,
             ring_bytes: self.ring,
             enforce,

@@ -6,6 +6,8 @@ use crate::admin::outlet::{self, Outlet, Sent};
 use crate::capture::write::recorder::{self, Recorder, shifted};
 use crate::capture::write::rotate::{Limits, Rotating};
 use crate::capture::write::stored::Stored;
+use crate::kernel::MOST_PAYLOAD;
+use crate::privilege;
 use crate::report::kind::Kind;
 use crate::report::record::Record;
 use crate::report::story::time;
@@ -32,6 +34,11 @@ pub struct Write {
     /// into a pcapng file: Wireshark opens it, and `teardown explain` reads the same closes back
     #[arg(long = "write", short = 'w', value_name = "FILE")]
     path: Option<PathBuf>,
+    /// Write the first N bytes of the data too that a control segment carries, as a response whose
+    /// last segment has the FIN. They may hold what is nobody else's business
+    #[arg(long, value_name = "N", requires = "path",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PAYLOAD)))]
+    payload: Option<u32>,
     /// Begin another file when one reaches this size (100m, 1g): FILE.1.pcapng and so on
     #[arg(long, value_name = "SIZE", requires = "path", value_parser = units::size)]
     rotate: Option<u64>,
@@ -42,6 +49,12 @@ pub struct Write {
 }
 
 impl Write {
+    /// Bytes of data to be told with each segment.
+    #[must_use]
+    pub fn payload(&self) -> u32 {
+        self.payload.unwrap_or(0)
+    }
+
     /// Whether anything is to be written, for which the kernel side must tell segments.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
@@ -58,8 +71,12 @@ impl Write {
         let mut file = Rotating::create(path, limits, recorder::head())?;
         let (outlet, mut inlet) = outlet::pair(BACKLOG);
         let (result, done) = mpsc::channel();
+        // The next files are created when root is long given up: this thread keeps the right.
+        let rotates = limits.size.is_some();
         thread::Builder::new().name("recording".to_owned()).spawn(move || {
-            let mut written = file.flush();
+            let dropped =
+                if rotates { privilege::drop_all_but_files() } else { privilege::drop_all() };
+            let mut written = dropped.map_err(io::Error::other).and_then(|()| file.flush());
             while written.is_ok()
                 && let Some(blocks) = inlet.blocking_next()
             {
@@ -82,9 +99,9 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Takes a control segment.
-    pub(super) fn segment(&mut self, key: &FlowKey, segment: &Segment, unix_ns: i64) {
-        self.recorder.segment(key, segment, &[], unix_ns.unsigned_abs());
+    /// Takes a control segment, with the first bytes of its data.
+    pub(super) fn segment(&mut self, key: &FlowKey, segment: &Segment, data: &[u8], unix_ns: i64) {
+        self.recorder.segment(key, segment, data, unix_ns.unsigned_abs());
     }
 
     /// Takes a close.

@@ -93,7 +93,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ),
             None => None,
         };
-        let mut observer = args.observe.start(args.segments || args.write.is_wanted(), true)?;
+        let segments = args.segments || args.write.is_wanted();
+        let mut observer = args.observe.start(segments, args.write.payload(), true)?;
         let recording = args.write.start().context("cannot write the recording")?;
         if let Some(prepared) = &prepared {
             prepared.give_up_root()?;

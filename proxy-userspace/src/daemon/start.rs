@@ -20,7 +20,7 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
 
 /// The names of a configuration: the real proxy's own, in which what teardown does not know is
 /// passed over.
-pub(super) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
+pub(crate) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
     if files.is_empty() {
         return Ok(Labels::default());
     }

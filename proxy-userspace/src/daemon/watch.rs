@@ -56,9 +56,7 @@ fn policy(text: &str) -> Result<String, String> {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let labels = start::labels(&args.files)?;
     start::runtime()?.block_on(async {
-        let observer = args
-            .observe
-            .start(args.segments || args.write.is_wanted(), !args.policies.is_empty())?;
+        let observer = start_observer(args)?;
         watch(observer, labels, args).await
     })
 }
@@ -75,9 +73,7 @@ pub fn demo() -> anyhow::Result<ExitCode> {
     }
     let Defaults { args } = Defaults::parse_from(["teardown"]);
     start::runtime()?.block_on(async {
-        let observer = args
-            .observe
-            .start(args.segments || args.write.is_wanted(), !args.policies.is_empty())?;
+        let observer = start_observer(&args)?;
         let traffic = Traffic::bind().context("the built-in traffic needs ports of 127.0.0.1")?;
         let mut labels = start::labels(&[])?;
         traffic.servers().for_each(|(end, scene)| labels.add(end, "demo", scene));
@@ -90,6 +86,11 @@ pub fn demo() -> anyhow::Result<ExitCode> {
         traffic.abort();
         done
     })
+}
+
+fn start_observer(args: &Args) -> Result<Observer, crate::kernel::Error> {
+    let segments = args.segments || args.write.is_wanted();
+    args.observe.start(segments, args.write.payload(), !args.policies.is_empty())
 }
 
 async fn watch(

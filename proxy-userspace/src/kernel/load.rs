@@ -8,7 +8,7 @@ use super::options::{Ingress, Options};
 use aya::{Ebpf, EbpfLoader};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use proxy_common::abi::{
-    ABI_VERSION, SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS, SWITCH_XDP,
+    ABI_VERSION, MOST_PAYLOAD, SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS, SWITCH_XDP,
 };
 use std::os::fd::AsRawFd as _;
 
@@ -32,9 +32,11 @@ pub(super) fn load(options: &Options, btf: &Btf) -> Result<Ebpf, Error> {
     if options.ingress == Ingress::Xdp {
         switches |= SWITCH_XDP;
     }
+    let payload = if options.segments { options.payload.min(MOST_PAYLOAD) } else { 0 };
     let netns = netns_cookie().map_err(Error::system("reading the network namespace's cookie"))?;
     EbpfLoader::new()
         .override_global("SWITCHES", &switches, true)
+        .override_global("PAYLOAD", &payload, true)
         .override_global("NETNS_COOKIE", &netns, true)
         .override_global("OFFSETS", bytemuck::bytes_of(&offsets), true)
         .map_max_entries("FLOWS", options.table_entries)

@@ -55,6 +55,8 @@ pub enum Event {
         key: FlowKey,
         /// The segment.
         segment: Segment,
+        /// The first bytes of its data, where they were asked for.
+        data: Box<[u8]>,
         /// When, CLOCK_MONOTONIC.
         at_ns: u64,
     },
@@ -226,9 +228,10 @@ impl Observer {
                     enforcer.told(&record);
                 }
             }
-            Record::Segment(record) => out.push(Event::Segment {
+            Record::Segment(record, data) => out.push(Event::Segment {
                 key: record.key,
                 segment: record.segment,
+                data,
                 at_ns: record.at_ns,
             }),
         });

@@ -1,5 +1,7 @@
 //! What is asked of the kernel side.
 
+pub use proxy_common::abi::MOST_PAYLOAD;
+
 /// Which hook sees what comes in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ingress {
@@ -38,6 +40,8 @@ pub struct Options {
     pub full_history: bool,
     /// Control segments are reported one by one.
     pub segments: bool,
+    /// Bytes of data that are reported with each control segment, [`MOST_PAYLOAD`] at most.
+    pub payload: u32,
     /// Closes may be changed by rules. Without it no program contains the code.
     pub enforce: bool,
     /// Connections that the table holds.
@@ -54,6 +58,7 @@ impl Default for Options {
             tc_hook: TcHook::Best,
             full_history: false,
             segments: false,
+            payload: 0,
             enforce: false,
             table_entries: TABLE_ENTRIES,
             ring_bytes: RING_BYTES,

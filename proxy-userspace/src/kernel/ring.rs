@@ -15,8 +15,8 @@ use std::os::fd::{AsRawFd, RawFd};
 pub(super) enum Record {
     /// A connection is over.
     Close(Box<CloseRecord>),
-    /// A control segment.
-    Segment(SegmentRecord),
+    /// A control segment, and the first bytes of its data where they were asked for.
+    Segment(SegmentRecord, Box<[u8]>),
     /// A socket listens.
     Listen(ListenRecord),
     /// A tracepoint's word.
@@ -61,7 +61,10 @@ fn record(bytes: &[u8]) -> Option<Record> {
     let kind = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
     match kind {
         RECORD_CLOSE => Some(Record::Close(Box::new(read::<CloseRecord>(bytes)?))),
-        RECORD_SEGMENT => read(bytes).map(Record::Segment),
+        RECORD_SEGMENT => {
+            let data = bytes.get(size_of::<SegmentRecord>()..)?;
+            read(bytes).map(|record| Record::Segment(record, data.into()))
+        }
         RECORD_LISTEN => read(bytes).map(Record::Listen),
         RECORD_FACTS => read(bytes).map(Record::Facts),
         RECORD_DEADLINE => read(bytes).map(Record::Deadline),

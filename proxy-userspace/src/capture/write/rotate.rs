@@ -1,9 +1,11 @@
 //! Files that are closed when they reach a size, each readable on its own.
 
-use std::fs::{File, OpenOptions};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// When a file is followed by the next, and how many are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +19,9 @@ pub struct Limits {
 /// A file, or a row of them.
 #[derive(Debug)]
 pub struct Rotating {
-    path: PathBuf,
+    /// Held open: the folder stays the same one after a chroot, or when it is renamed.
+    folder: OwnedFd,
+    name: OsString,
     limits: Limits,
     head: Vec<u8>,
     file: BufWriter<File>,
@@ -32,8 +36,11 @@ impl Rotating {
     /// # Errors
     /// Where the file cannot be created or written.
     pub fn create(path: &Path, limits: Limits, head: Vec<u8>) -> io::Result<Self> {
-        let file = create(path)?;
-        let mut this = Self { path: path.into(), limits, head, file, written: 0, number: 0 };
+        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or(Path::new(".")))?.into();
+        let file = create(&folder, &name)?;
+        let mut this = Self { folder, name, limits, head, file, written: 0, number: 0 };
         this.begin()?;
         Ok(this)
     }
@@ -67,23 +74,29 @@ impl Rotating {
     fn next(&mut self) -> io::Result<()> {
         self.file.flush()?;
         self.number += 1;
-        self.file = create(&numbered(&self.path, self.number))?;
+        self.file = create(&self.folder, &numbered(&self.name, self.number))?;
         if let Some(oldest) = self.limits.files.and_then(|files| self.number.checked_sub(files)) {
-            std::fs::remove_file(numbered(&self.path, oldest))?;
+            match unlinkat(&self.folder, numbered(&self.name, oldest), AtFlags::empty()) {
+                // Somebody has taken it away before us.
+                Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         self.begin()
     }
 }
 
-fn create(path: &Path) -> io::Result<BufWriter<File>> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    Ok(BufWriter::with_capacity(1 << 16, file))
+fn create(folder: &OwnedFd, name: &OsStr) -> io::Result<BufWriter<File>> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let file = openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
+    Ok(BufWriter::with_capacity(1 << 16, file.into()))
 }
 
 /// The name of a row's file: `closes.pcapng`, `closes.1.pcapng`, `closes.2.pcapng`.
-fn numbered(path: &Path, number: u32) -> PathBuf {
+fn numbered(name: &OsStr, number: u32) -> OsString {
+    let path = Path::new(name);
     if number == 0 {
-        return path.into();
+        return name.into();
     }
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     path.with_extension(if extension.is_empty() {
@@ -91,6 +104,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
     } else {
         format!("{number}.{extension}")
     })
+    .into_os_string()
 }
 
 #[cfg(test)]
@@ -99,10 +113,15 @@ mod tests {
 
     #[test]
     fn files_follow_one_another_and_the_oldest_go() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("closes.pcapng");
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("before");
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("closes.pcapng");
         let limits = Limits { size: Some(10), files: Some(2) };
         let mut rotating = Rotating::create(&path, limits, b"HEAD".to_vec()).unwrap();
+        // The folder stays the same one, whatever it is called.
+        std::fs::rename(&folder, above.path().join("after")).unwrap();
+        let folder = above.path().join("after");
         for block in [&b"aaa"[..], b"bbb", b"ccc", b"dddddddd", b"e"] {
             rotating.write(block).unwrap();
         }
@@ -111,7 +130,7 @@ mod tests {
             std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["closes.2.pcapng", "closes.3.pcapng"]);
-        let last = std::fs::read(folder.path().join("closes.3.pcapng")).unwrap();
+        let last = std::fs::read(folder.join("closes.3.pcapng")).unwrap();
         assert_eq!(last, b"HEADe");
     }
 }
