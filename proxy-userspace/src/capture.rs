@@ -6,6 +6,7 @@
 
 mod blocks;
 pub mod detect;
+pub mod ftp;
 pub mod heads;
 pub mod input;
 pub mod link;

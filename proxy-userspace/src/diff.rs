@@ -7,6 +7,8 @@ use crate::capture::Options;
 use crate::capture::detect::Kind;
 use crate::capture::table::Patience;
 use crate::cli::{USAGE, Usage};
+use crate::daemon::labels::Labels;
+use crate::daemon::start;
 use crate::explain::names::Placeholders;
 use crate::explain::{How, read};
 use crate::report::diff::{Diff, Tallies, json, text};
@@ -16,6 +18,7 @@ use groups::{Grouped, Map};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 pub use groups::{By, MapError};
 
@@ -28,6 +31,9 @@ pub struct Args {
     /// The capture that is
     #[arg(value_name = "NEW")]
     pub new: PathBuf,
+    /// The proxy's haproxy.cfg, or a folder of them: `--backend` chooses by its names
+    #[arg(short = 'f', value_name = "FILE")]
+    pub names: Vec<PathBuf>,
     /// What makes a group of connections
     #[arg(long, value_enum, default_value = "backend")]
     pub by: By,
@@ -70,8 +76,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn compare(args: &Args) -> anyhow::Result<ExitCode> {
-    let (mut old, old_notes) = tallies(args, &args.old, &args.maps)?;
-    let (mut new, new_notes) = tallies(args, &args.new, &[])?;
+    let labels = Rc::new(start::labels(&args.names)?);
+    let (mut old, old_notes) = tallies(args, &labels, &args.old, &args.maps)?;
+    let (mut new, new_notes) = tallies(args, &labels, &args.new, &[])?;
     let mut notes = [old_notes, new_notes].concat();
     if args.by == By::Backend && !old.keys().any(|name| new.contains_key(name)) {
         // Addresses or ports have changed: what both captures have is compared as a whole.
@@ -105,19 +112,25 @@ fn compare(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The groups of one capture or of a folder of them, and what is to be said of the reading.
-fn tallies(args: &Args, path: &Path, maps: &[Map]) -> anyhow::Result<(Tallies, Vec<String>)> {
+fn tallies(
+    args: &Args,
+    labels: &Rc<Labels>,
+    path: &Path,
+    maps: &[Map],
+) -> anyhow::Result<(Tallies, Vec<String>)> {
     let how = How {
         options: Options { kind: args.format, ..Options::default() },
         patience: Patience::Long,
         filter: args.filter.clone(),
         only: None,
+        labels: Rc::clone(labels),
         progress: io::stderr().is_terminal(),
     };
     let mut groups = Tallies::new();
     let mut notes = Vec::new();
     for file in files::captures(path, args.format)? {
-        let names = std::rc::Rc::new(Placeholders::default());
-        let output = Grouped::new(groups, args.by, maps, std::rc::Rc::clone(&names));
+        let names = Rc::new(Placeholders::default());
+        let output = Grouped::new(groups, args.by, maps, Rc::clone(&names));
         let (output, reading) = read(&[file], &how, output, &names)?;
         groups = output.groups;
         notes.extend(crate::explain::output::notes(&reading));

@@ -10,6 +10,8 @@ use crate::capture::input::{Input, Progress};
 use crate::capture::table::{Patience, Table};
 use crate::capture::{self, Account, Clock, Options};
 use crate::cli::Usage;
+use crate::daemon::labels::Labels;
+use crate::daemon::start;
 use crate::report::filter::Filter;
 use clap::ValueEnum;
 use collect::{Collector, Feed};
@@ -27,6 +29,9 @@ pub struct Args {
     /// input. Several are read as one, in this order
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// The proxy's haproxy.cfg, or a folder of them: closes get its names
+    #[arg(short = 'f', value_name = "FILE")]
+    pub names: Vec<PathBuf>,
     /// What the files are, instead of finding out
     #[arg(long, value_enum, value_name = "KIND")]
     pub format: Option<Kind>,
@@ -114,6 +119,8 @@ pub struct How {
     pub filter: Filter,
     /// Only this one.
     pub only: Option<u64>,
+    /// What a configuration calls them.
+    pub labels: Rc<Labels>,
     /// Say on a terminal how far the reading is.
     pub progress: bool,
 }
@@ -129,10 +136,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         patience: if zeek { Patience::Zeek } else { Patience::Long },
         filter: args.filter.clone(),
         only: args.connection,
+        labels: Rc::new(start::labels(&args.names)?),
         progress: io::stderr().is_terminal(),
     };
     let placeholders = Rc::new(Placeholders::default());
-    let shown = Shown::new(args, Rc::clone(&placeholders));
+    let shown = Shown::new(args, &how, Rc::clone(&placeholders));
     let (mut shown, reading) = read(&args.files, &how, shown, &placeholders)?;
     shown.finish(&reading)?;
     if let Some(number) = args.connection
@@ -156,7 +164,7 @@ pub fn read<O: collect::Output>(
     names: &Placeholders,
 ) -> anyhow::Result<(O, Reading)> {
     let mut reading = Reading::default();
-    let collector = Collector::new(output, how.filter.clone(), how.only);
+    let collector = Collector::new(output, how);
     let mut table = Table::new(collector, how.patience);
     for path in files {
         let input = Input::open(path, how.options.kind)?;

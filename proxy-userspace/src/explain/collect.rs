@@ -1,11 +1,14 @@
 //! Between the table of connections and what is shown of them.
 
+use super::How;
 use super::names::Placeholders;
 use crate::capture::detect::Kind;
+use crate::capture::ftp::Ftp;
 use crate::capture::heads::{self, Heads};
-use crate::capture::table::{Connection, Observer, Table};
+use crate::capture::table::{Connection, Observer, Patience, Table};
 use crate::capture::write::stored::Stored;
 use crate::capture::{Seen, Sink};
+use crate::daemon::labels::Labels;
 use crate::report::export::Traffic;
 use crate::report::filter::Filter;
 use crate::report::label::Label;
@@ -17,6 +20,7 @@ use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::ACK;
 use proxy_common::verdict::{self, Close};
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 /// What is kept of a connection beside its flow.
 #[derive(Clone, Debug, Default)]
@@ -29,12 +33,23 @@ pub struct Kept {
     pub flags: [u8; 2],
     /// HTTP heads, if there were any.
     pub heads: Option<Box<Heads>>,
+    /// What Zeek would know of FTP, where its words are asked for.
+    pub ftp: Option<Box<Ftp>>,
     /// The ladder, where it may be shown.
     pub ladder: Option<Box<Ladder>>,
     /// Segments of it may have been left out.
     pub doubtful: bool,
     /// What a file of ours tells of it.
     pub stored: Option<Box<Stored>>,
+}
+
+impl Kept {
+    /// What a file of ours calls the connection.
+    fn label(&self) -> Option<Label<'_>> {
+        let words = &self.stored.as_ref()?.words;
+        let [proxy, backend, server] = [0, 1, 2].map(|at| words[at].as_deref());
+        Some(Label { proxy, backend, server }).filter(|label| !label.is_empty())
+    }
 }
 
 /// A connection of which nothing more comes.
@@ -52,6 +67,8 @@ pub struct Ended<'a> {
     pub half_open_ns: Option<u64>,
     /// What else is known.
     pub kept: &'a Kept,
+    /// What the configuration calls it.
+    pub label: Label<'a>,
 }
 
 impl<'a> Ended<'a> {
@@ -64,7 +81,7 @@ impl<'a> Ended<'a> {
         Record {
             close: self.close,
             unix_ns: self.close.ended_ns.cast_signed(),
-            label: Label { proxy: word(0), backend: word(1), server: word(2) },
+            label: self.label,
             rst_reason: word(3),
             change: change.map(|(cause, asked, sent)| Change { rule: word(4), cause, asked, sent }),
             said: None,
@@ -82,7 +99,11 @@ impl<'a> Ended<'a> {
             ip_bytes: [told(self.kept.ip_bytes[orig]), told(self.kept.ip_bytes[resp])],
             flags: [self.kept.flags[orig], self.kept.flags[resp]],
             gaps: self.flow.ends.iter().map(|end| end.gaps).sum(),
-            service: self.kept.heads.as_ref().map(|_| "http"),
+            service: match &self.kept.ftp {
+                Some(ftp) => ftp.is_confirmed.then_some("ftp"),
+                None => self.kept.heads.as_ref().map(|_| "http"),
+            },
+            stopped_at: self.kept.ftp.as_ref().and_then(|ftp| ftp.stopped_at),
         }
     }
 }
@@ -108,6 +129,9 @@ pub struct Collector<O> {
     pub output: O,
     filter: Filter,
     only: Option<u64>,
+    labels: Rc<Labels>,
+    /// Zeek's words are asked for, and what it would know of FTP.
+    zeek: bool,
     /// Connections that the filter let pass.
     pub shown: u64,
     /// Connections that were not judged.
@@ -115,9 +139,11 @@ pub struct Collector<O> {
 }
 
 impl<O: Output> Collector<O> {
-    /// For connections that pass `filter`, or for the one with the number `only`.
-    pub fn new(output: O, filter: Filter, only: Option<u64>) -> Self {
-        Self { output, filter, only, shown: 0, doubtful: 0 }
+    /// For connections that pass the filter, or for the only one.
+    pub fn new(output: O, how: &How) -> Self {
+        let (filter, labels) = (how.filter.clone(), Rc::clone(&how.labels));
+        let zeek = how.patience == Patience::Zeek;
+        Self { output, filter, only: how.only, labels, zeek, shown: 0, doubtful: 0 }
     }
 }
 
@@ -126,7 +152,7 @@ impl<O: Output> Observer for Collector<O> {
 
     #[inline]
     fn moved(&mut self, connection: &mut Connection<Kept>, seen: &Seen<'_>) {
-        let Connection { kept, flow, number, .. } = connection;
+        let Connection { kept, flow, number, key, .. } = connection;
         let segment = &seen.segment;
         let side = segment.sender.index();
         kept.flags[side] |= segment.flags;
@@ -144,6 +170,13 @@ impl<O: Output> Observer for Collector<O> {
             && kept.facts.fin_acked_ns[side ^ 1] == 0
         {
             kept.facts.fin_acked_ns[side ^ 1] = seen.time_ns;
+        }
+        if self.zeek && !seen.payload.is_empty() {
+            let server = key.end(flow.orig.other());
+            if Ftp::is_expected(server.port) {
+                let ftp = kept.ftp.get_or_insert_default();
+                ftp.note(segment.sender == flow.orig, seen.payload, flow.history_len);
+            }
         }
         let head = heads::read(segment, seen.payload);
         if let Some(head) = &head {
@@ -168,7 +201,8 @@ impl<O: Output> Observer for Collector<O> {
         let mut close = verdict::close(key, flow);
         let half_open_ns = half_open(flow, &close, now_ns);
         close.half_closed_ns = half_open_ns.or(close.half_closed_ns);
-        let ended = Ended { number: *number, key, flow, close: &close, half_open_ns, kept };
+        let label = kept.label().unwrap_or_else(|| self.labels.of_close(&close));
+        let ended = Ended { number: *number, key, flow, close: &close, half_open_ns, kept, label };
         let chosen = self.only.is_none_or(|only| only == *number);
         if !chosen || !self.filter.passes(&ended.record()) {
             return ControlFlow::Continue(());

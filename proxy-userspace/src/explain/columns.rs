@@ -3,11 +3,11 @@
 use super::collect::{Ended, Output};
 use super::names::Placeholders;
 use super::output::notes;
-use super::{Args, Reading};
+use super::{Args, How, Reading};
 use crate::capture::detect::Kind;
+use crate::daemon::labels::Labels;
 use crate::report::clock::Stamp;
 use crate::report::columns::{self, HEADER, Paint};
-use crate::report::label::Label;
 use crate::report::ladder::{svg, text};
 use crate::report::story::{self, CLIENT_AND_SERVER, Names};
 use crate::report::summary::Summary;
@@ -25,6 +25,7 @@ const SCREEN: usize = 40;
 /// The form for people.
 pub struct Columns {
     names: Rc<Placeholders>,
+    labels: Rc<Labels>,
     proxy: Option<std::net::IpAddr>,
     ladder: bool,
     single: bool,
@@ -45,9 +46,10 @@ pub struct Columns {
 impl Columns {
     /// As `args` ask for it.
     #[must_use]
-    pub fn new(args: &Args, names: Rc<Placeholders>) -> Self {
+    pub fn new(args: &Args, how: &How, names: Rc<Placeholders>) -> Self {
         Self {
             names,
+            labels: Rc::clone(&how.labels),
             proxy: args.proxy,
             ladder: args.ladder,
             single: args.connection.is_some(),
@@ -234,7 +236,7 @@ impl Columns {
         if count as usize > SCREEN {
             writeln!(out, "\n{} connections, {count} shown\n", reading.connections)?;
             let mut tables = Vec::new();
-            self.summary.print(&mut tables, &|_| Label::default());
+            self.summary.print(&mut tables, &|end| self.labels.of(end));
             self.names.restore_all(&mut tables);
             out.extend(tables);
             if !self.all && !self.ladder {

@@ -3,7 +3,7 @@
 use super::collect::{Ended, Output};
 use super::columns::Columns;
 use super::names::Placeholders;
-use super::{Args, Foreign, Reading};
+use super::{Args, Foreign, How, Reading};
 use crate::capture::detect::Kind;
 use crate::report::clock::Stamp;
 use crate::report::export::{eve, ipfix, zeek};
@@ -28,13 +28,13 @@ pub enum Shown {
 impl Shown {
     /// The form that `args` ask for.
     #[must_use]
-    pub fn new(args: &Args, names: Rc<Placeholders>) -> Self {
+    pub fn new(args: &Args, how: &How, names: Rc<Placeholders>) -> Self {
         let form = match (args.json, args.format_out) {
             (true, _) => Form::Json(Stamp::local()),
             (_, Some(Foreign::Zeek)) => Form::Zeek,
             (_, Some(Foreign::Eve)) => Form::Eve,
             (_, Some(Foreign::IpfixJson)) => Form::Ipfix,
-            (_, None) => return Self::Columns(Box::new(Columns::new(args, names))),
+            (_, None) => return Self::Columns(Box::new(Columns::new(args, how, names))),
         };
         Self::Lines(Lines::new(form, names))
     }

@@ -21,6 +21,8 @@ pub struct Traffic<'a> {
     pub gaps: u32,
     /// The protocol above TCP, where it is known.
     pub service: Option<&'a str>,
+    /// Letters that the history had when the reading of that protocol was given up.
+    pub stopped_at: Option<u8>,
 }
 
 /// An endpoint's address alone.

@@ -89,13 +89,17 @@ pub fn close(out: &mut Vec<u8>, traffic: &Traffic<'_>, close: &Close) {
             count(resp.bytes)
         );
     }
-    let history = close.history.as_str();
+    let mut history = close.history.as_str().to_owned();
+    if let Some(at) = traffic.stopped_at.map(usize::from).filter(|&at| at <= history.len()) {
+        // Zeek's letter for a connection whose protocol it looks at no longer.
+        history.insert(at, 'X');
+    }
     let _ = writeln!(
         out,
         "\t{}\t-\t-\t{}\t{}\t{}\t{}\t{}\t{}\t-",
         close.conn_state.as_str(),
         if traffic.gaps == 0 { "0" } else { "-" },
-        if history.is_empty() { "-" } else { history },
+        if history.is_empty() { "-" } else { &history },
         count(orig.segments),
         count(traffic.ip_bytes[0]),
         count(resp.segments),
