@@ -117,6 +117,51 @@ fn every_form_of_the_text_gives_the_files_segments() {
     }
 }
 
+/// A line in the form that tcpdump had before 4.0 (print-tcp.c of 3.9.8): bare flags, numbers with
+/// the length behind them, options in angle brackets.
+fn classic(line: &str) -> String {
+    let (before, rest) = line.split_once(": Flags [").unwrap();
+    let (flags, rest) = rest.split_once(']').unwrap();
+    let field = |name: &str| {
+        let (_, rest) = rest.split_once(name)?;
+        Some(rest.split([',', ' ']).next().unwrap())
+    };
+    let length = field(", length ").unwrap();
+    let letters: String = flags.chars().filter(|flag| *flag != '.').collect();
+    let mut out = format!("{before}: {}", if letters.is_empty() { "." } else { &letters });
+    if let Some(seq) = field(", seq ") {
+        let (start, end) = seq.split_once(':').unwrap_or((seq, seq));
+        out += &format!(" {start}:{end}({length})");
+    }
+    if let Some(ack) = field(", ack ") {
+        out += &format!(" ack {ack}");
+    }
+    out += &format!(" win {}", field(", win ").unwrap());
+    if let Some((_, options)) = rest.split_once(", options [") {
+        let options = options.split(']').next().unwrap();
+        out += &format!(" <{}>", options.replace("TS val", "timestamp").replace(" ecr", ""));
+    }
+    out
+}
+
+#[test]
+fn the_text_of_tcpdump_before_4_gives_the_files_segments() {
+    for path in fixtures() {
+        let (expected, _) = read_file(&path);
+        for form in [&["-n"][..], &["-n", "-S"], &["-n", "-tttt"], &["-n", "-e"]] {
+            let text = String::from_utf8(tcpdump(&path, form)).unwrap();
+            for (around, ends) in [("", ""), ("> ", " (DF)"), ("", " (DF) (ttl 64, id 8717)")] {
+                let lines = text.lines().map(|line| format!("{around}{}{ends}\n", classic(line)));
+                let (found, account) = read_text(lines.collect::<String>().into_bytes());
+                assert_eq!(account.segments as usize, expected.segments.len(), "{path:?} {form:?}");
+                let (found, expected) =
+                    (comparable(&found.segments, true), comparable(&expected.segments, true));
+                assert_eq!(found, expected, "{path:?} {form:?}");
+            }
+        }
+    }
+}
+
 /// The text as the thread's people would post it: `IP > Flags [S], …`.
 fn without_addresses(text: &[u8]) -> String {
     let text = String::from_utf8(text.to_vec()).unwrap();

@@ -342,6 +342,65 @@ fn times_of_a_text_stand_as_they_are() {
     assert!(text_of(&output).contains(" 11:17:45.314017 "), "{}", text_of(&output));
 }
 
+/// As a ticket of 2009 holds it: tcpdump 3.9 beside HAProxy 1.4, wrapped by a mail program.
+const OLD_TICKET: &str = "\
+> $ tcpdump -n -i eth0 port 80
+> tcpdump: verbose output suppressed, use -v or -vv for full protocol decode
+> listening on eth0, link-type EN10MB (Ethernet), capture size 96 bytes
+> 16:48:49.844750 IP 192.0.2.1.34018 > 192.0.2.2.80: S 2844323318:2844323318(0) win 5840
+> <mss 1460,sackOK,timestamp 61612 0,nop,wscale 5>
+> 16:48:49.845150 IP 192.0.2.2.80 > 192.0.2.1.34018: S 1209330085:1209330085(0) ack 2844323319 win 5792 <mss 1460,sackOK,timestamp 9 61612,nop,wscale 7>
+> 16:48:49.845200 IP 192.0.2.1.34018 > 192.0.2.2.80: . ack 1 win 183 <nop,nop,timestamp 61612 9>
+> 16:48:49.845300 IP 192.0.2.1.34018 > 192.0.2.2.80: P 1:78(77) ack 1 win 183 <nop,nop,timestamp
+> 61612 9>
+> 16:48:49.846300 IP 192.0.2.2.80 > 192.0.2.1.34018: . ack 78 win 46 <nop,nop,timestamp 9 61612>
+> 16:48:49.848000 IP 192.0.2.2.80 > 192.0.2.1.34018: FP 1:366(365) ack 78 win 46 <nop,nop,timestamp 10 61612>
+> 16:48:49.848250 IP 192.0.2.1.34018 > 192.0.2.2.80: R 78:78(0) ack 367 win 216 <nop,nop,timestamp 61613 10>
+";
+
+#[test]
+fn a_ticket_from_the_days_of_haproxy_1_4_is_read() {
+    let said = text(&teardown(&["explain", "-", "--proxy", "192.0.2.1"], OLD_TICKET.as_bytes()));
+    for wanted in [
+        "7 packets, 7 TCP segments",
+        "RSTO (ShADafR)",
+        "The server closed first, with FIN on its last data; the proxy answered with RST+ACK 0.250 ms later; nothing lost.",
+        "HAProxy 1.4's passive close",
+        "the client answers the server's FIN with RST, as HAProxy 1.4 does",
+    ] {
+        assert!(said.contains(wanted), "{wanted}\n{said}");
+    }
+    let removed: String = OLD_TICKET
+        .replace("192.0.2.1.34018 > 192.0.2.2.80:", ">")
+        .replace("192.0.2.2.80 > 192.0.2.1.34018:", ">");
+    let close = &closes(&teardown(&["explain", "--json", "-"], removed.as_bytes()))[0];
+    assert_eq!(close["conn_state"], "RSTO", "{close}");
+    assert_eq!(close["first_closer"], "resp", "{close}");
+}
+
+#[test]
+fn a_configuration_gives_connections_their_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("haproxy.cfg");
+    let lines = "defaults\n  mode http\nbackend web\n  server w1 10.9.2.1:8000\n  server w2 10.9.2.3:8000\n";
+    std::fs::write(&config, lines).expect("a file");
+    let config = config.display().to_string();
+    let capture = fixture("1.4.22__thread-config__pf__production.back.pcap").display().to_string();
+    let all = ["explain", "--json", "-f", &config, &capture];
+    let named = closes(&teardown(&all, b""));
+    assert_eq!(named.len(), 10);
+    let servers = |name: &str| named.iter().filter(|close| close["server"] == name).count();
+    assert_eq!((servers("w1"), servers("w2")), (5, 5), "{}", named[0]);
+    assert!(named.iter().all(|close| close["backend"] == "web"), "{}", named[0]);
+    let chosen =
+        teardown(&["explain", "--json", "-f", &config, "--backend", "web/w2", &capture], b"");
+    assert_eq!(closes(&chosen).len(), 5);
+    let shown = text(&teardown(&["explain", "-f", &config, &capture], b""));
+    assert!(shown.contains(" web/w1 ") && shown.contains(" web/w2 "), "{shown}");
+    let wrong = teardown(&["explain", "-f", "/nonexistent.cfg", &capture], b"");
+    assert_eq!(wrong.status.code(), Some(1), "{}", String::from_utf8_lossy(&wrong.stderr));
+}
+
 #[test]
 fn lost_data_is_found() {
     let text = "\

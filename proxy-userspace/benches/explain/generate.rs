@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Connections a second of the capture's time.
-const RATE: u64 = 10_000;
+pub(crate) const RATE: u64 = 10_000;
 /// From a connection's first segment to its last.
 const LIFE_US: u64 = 20_000;
 
@@ -26,7 +26,8 @@ pub(crate) fn files(connections: u32) -> Files {
     let text = folder.join(format!("explain-{connections}.txt"));
     let packets: u64 = (0..connections).map(|number| script(number).len() as u64).sum();
     if !text.exists() {
-        write(&pcap, connections);
+        let file = File::create(&pcap).expect("a file for the capture");
+        write(BufWriter::with_capacity(1 << 20, file), connections, RATE);
         let part = text.with_extension("part");
         let out = File::create(&part).expect("a file for the text");
         let status = Command::new("tcpdump")
@@ -99,16 +100,15 @@ fn script(number: u32) -> Vec<Packet> {
 /// Bytes kept of a packet: as with `tcpdump -s 96`, headers and a little data.
 const SNAPLEN: usize = 96;
 
-fn write(path: &Path, connections: u32) {
-    let file = File::create(path).expect("a file for the capture");
-    let mut out = BufWriter::with_capacity(1 << 20, file);
+/// Writes a pcap of `connections` connections, of which `rate` begin in a second.
+pub(crate) fn write(mut out: impl Write, connections: u32, rate: u64) {
     let header: [u32; 6] = [0xa1b2_c3d4, 0x0004_0002, 0, 0, SNAPLEN as u32, 1];
     for word in header {
         out.write_all(&word.to_le_bytes()).expect("the disk has room");
     }
     // A window of connections runs side by side; those whose time has come are written in order.
     let mut open: Vec<Connection> = Vec::new();
-    let (mut next, gap) = (0_u32, 1_000_000 / RATE);
+    let (mut next, gap) = (0_u32, 1_000_000 / rate);
     let mut now = 0;
     while next < connections || !open.is_empty() {
         if next < connections {
