@@ -5,6 +5,10 @@
 mod support;
 
 mod cases;
+mod crowds;
+mod killed;
+mod losses;
+mod others;
 mod stage;
 mod surroundings;
 mod switched;
