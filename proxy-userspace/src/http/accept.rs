@@ -15,6 +15,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use super::{
     client::Client,
     counters::Count,
+    held::HeldProxies,
     live::{Frontend, Proxies},
     park::Parked,
     presence::Presence,
@@ -38,7 +39,11 @@ pub(crate) struct Door {
 }
 
 /// Accepts, for ever.
-pub(crate) async fn run(worker: Rc<Worker>, proxies: Arc<Proxies>, door: Door) -> io::Result<()> {
+pub(crate) async fn run(
+    worker: Rc<Worker>,
+    proxies: Rc<HeldProxies>,
+    door: Door,
+) -> io::Result<()> {
     let raw = door.socket.as_raw_fd();
     // SAFETY: the door holds the socket open for longer than this registration lives.
     let watched = unsafe { AsyncFd::register_with_interest(raw, Interest::READABLE) }?;

@@ -1,16 +1,13 @@
 //! What is counted and logged of a request when it is over.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
     client::Client,
     closes::Doing,
     counters::{Count, Counters},
     event::{Cause, Session, Termination, Timers},
-    live::{Backend, Server},
+    held::{HeldBackend, HeldServer},
     prepare::Prepared,
 };
 
@@ -26,8 +23,8 @@ pub(crate) struct Account {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) termination: Termination,
-    pub(crate) backend: Option<Arc<Backend>>,
-    pub(crate) server: Option<Arc<Server>>,
+    pub(crate) backend: Option<HeldBackend>,
+    pub(crate) server: Option<HeldServer>,
     pub(crate) retries: u32,
     pub(crate) redispatched: bool,
     pub(crate) srv_queue: u32,

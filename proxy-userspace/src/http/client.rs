@@ -16,7 +16,8 @@ use memchr::memchr;
 use super::{
     closes::Doing,
     exchange,
-    live::{Frontend, Proxies},
+    held::HeldProxies,
+    live::Frontend,
     pool::Idle,
     prepare::{Origin, Prepared, prepare},
     presence::{Place, Presence},
@@ -31,7 +32,7 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) proxies: Rc<HeldProxies>,
     pub(crate) sock: Sock,
     pub(crate) presence: Presence,
     pub(crate) session: Rc<Session>,
@@ -87,7 +88,7 @@ impl Client {
         since: Instant,
         requests: u64,
     ) -> Self {
-        let proxies = Arc::clone(&worker.proxies.borrow());
+        let proxies = Rc::clone(&worker.proxies.borrow());
         let serial = worker.outside.serial();
         let [client, local] = addresses;
         let frontend = Arc::clone(&presence.frontend);
@@ -182,12 +183,12 @@ impl Client {
     /// After a reload the next request follows the new configuration, if its frontend is there.
     fn renew(&mut self) {
         let proxies = self.worker.proxies.borrow();
-        if !Arc::ptr_eq(&proxies, &self.proxies)
+        if !Rc::ptr_eq(&proxies, &self.proxies)
             && let Some(frontend) = proxies.frontend(&self.frontend().settings.name)
         {
             let connections = Arc::clone(&proxies.connections);
             self.presence = Presence::new(Arc::clone(frontend), connections);
-            self.proxies = Arc::clone(&proxies);
+            self.proxies = Rc::clone(&proxies);
         }
     }
 

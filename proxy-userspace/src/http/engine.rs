@@ -19,6 +19,7 @@ use super::{
     accept::{self, Door},
     closes::Closes,
     counters::Gauge,
+    held::HeldProxies,
     hooks::Log,
     listener::{BindError, Listeners},
     live::Proxies,
@@ -274,7 +275,7 @@ async fn work(
         match command {
             Command::Doors(proxies, doors) => {
                 shut(open).await;
-                *worker.proxies.borrow_mut() = Arc::clone(&proxies);
+                *worker.proxies.borrow_mut() = HeldProxies::new(Arc::clone(&proxies));
                 for idle in worker.pool.reset(&proxies) {
                     worker.close_idle(idle, None);
                 }
@@ -334,11 +335,11 @@ fn serve(worker: &Rc<Worker>, command: Command) {
 
 /// Accepts on these sockets.
 fn open_doors(worker: &Rc<Worker>, doors: Vec<(String, Arc<OwnedFd>)>) -> Vec<DoorTask> {
-    let proxies = Arc::clone(&worker.proxies.borrow());
+    let proxies = Rc::clone(&worker.proxies.borrow());
     let open = |(name, socket): (String, Arc<OwnedFd>)| {
         let frontend = Arc::clone(proxies.frontend(&name)?);
         let door = Door { socket, frontend };
-        let (worker, proxies) = (Rc::clone(worker), Arc::clone(&proxies));
+        let (worker, proxies) = (Rc::clone(worker), Rc::clone(&proxies));
         Some(tokio::task::spawn_local(async move {
             if let Err(error) = accept::run(worker, proxies, door).await {
                 tracing::error!(frontend = name, %error, "no longer accepting");

@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,8 +13,8 @@ use super::{
     counters::Count,
     event::{Cause, Phase, Termination},
     framing::Asked,
+    held::HeldBackend,
     hooks::Decision,
-    live::Backend,
     local::{decided, fail_with},
     prepare::Prepared,
     pump::{Body, Broken, Pump, Waits},
@@ -36,7 +35,7 @@ pub(super) struct Exchange<'c> {
     pub(super) client: &'c mut Client,
     pub(super) prepared: &'c Prepared,
     pub(super) account: Account,
-    pub(super) backend: Arc<Backend>,
+    pub(super) backend: HeldBackend,
     /// Received from the server: a part of a head, or what came after the body.
     pub(super) rest: Vec<u8>,
     pub(super) interim: u32,
@@ -68,7 +67,7 @@ pub(crate) async fn run(client: &mut Client, prepared: Prepared) -> After {
             client,
             prepared: &prepared,
             account,
-            backend: Arc::clone(&backend),
+            backend: backend.clone(),
             rest: Vec::new(),
             interim: 0,
             request_broken: false,

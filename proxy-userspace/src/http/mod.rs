@@ -23,6 +23,7 @@ pub mod format;
 pub mod framing;
 pub mod head;
 pub mod health;
+pub mod held;
 pub mod hooks;
 pub mod listener;
 pub mod live;

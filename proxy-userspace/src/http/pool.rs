@@ -3,14 +3,14 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    sync::Arc,
     task::{Poll, Waker},
     time::Instant,
 };
 
 use super::{
     closes::{Cookie, Doing},
-    live::{Backend, Proxies, Server},
+    held::{HeldBackend, HeldServer},
+    live::{Backend, Proxies},
     sock::Sock,
 };
 
@@ -18,8 +18,8 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Idle {
     pub(crate) sock: Sock,
-    pub(crate) backend: Arc<Backend>,
-    pub(crate) server: Arc<Server>,
+    pub(crate) backend: HeldBackend,
+    pub(crate) server: HeldServer,
     /// The server's moves when it was opened.
     pub(crate) moves: u32,
     pub(crate) since: Instant,
@@ -59,7 +59,7 @@ impl Pool {
     pub(crate) fn take(
         &self,
         backend: &Backend,
-        server: &Arc<Server>,
+        server: &HeldServer,
         proven: bool,
         dead: &mut Vec<Idle>,
     ) -> Option<Idle> {
@@ -67,7 +67,7 @@ impl Pool {
         let place = places.get_mut(backend.index)?.get_mut(server.index)?;
         loop {
             let last = place.iter().rposition(|idle| idle.proven || !proven)?;
-            if !Arc::ptr_eq(&place[last].server, server) {
+            if !place[last].server.is(server) {
                 return None;
             }
             let idle = place.remove(last);
@@ -88,7 +88,7 @@ impl Pool {
         let place = places
             .get_mut(idle.backend.index)
             .and_then(|servers| servers.get_mut(idle.server.index))
-            .filter(|place| place.first().is_none_or(|i| Arc::ptr_eq(&i.server, &idle.server)));
+            .filter(|place| place.first().is_none_or(|i| i.server.is(&idle.server)));
         let full = limit.is_some_and(|limit| idle.server.idle.now() >= limit);
         match place {
             Some(place) if !stirred && !full && idle.moves == idle.server.moves() => {

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use super::{
     framing::{Asked, Framing},
     head::{self, RequestHead},
+    held::{HeldBackend, HeldProxies},
     hooks::{Decision, Edit, Rules},
-    live::{Backend, Frontend, Proxies},
+    live::Frontend,
     refusal::Refusal,
     rewrite::{self, Say},
     settings::Connection,
@@ -33,7 +34,7 @@ pub(crate) struct Prepared {
     /// The client keeps its connection open.
     pub(crate) persists: bool,
     pub(crate) mode: Connection,
-    pub(crate) backend: Option<Arc<Backend>>,
+    pub(crate) backend: Option<HeldBackend>,
     pub(crate) key: u64,
     pub(crate) decision: Decision,
     /// Whether it was the backend's rules that decided.
@@ -67,7 +68,7 @@ pub(crate) struct Origin<'a> {
     pub(crate) frontend: &'a Arc<Frontend>,
     pub(crate) client: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
-    pub(crate) proxies: &'a Proxies,
+    pub(crate) proxies: &'a HeldProxies,
 }
 
 /// Parses and prepares a request; none means that more bytes are needed.
@@ -99,7 +100,7 @@ fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepa
         let chosen =
             settings.route.as_ref().and_then(|r| r.backend(Some(&head.view), origin.client));
         let index = chosen.or(settings.default_backend);
-        backend = index.and_then(|index| origin.proxies.backends.get(index)).cloned();
+        backend = index.and_then(|index| origin.proxies.hold(index));
     }
     if let Some(backend) = &backend {
         decision = apply(backend.settings.rules.as_deref(), head, &mut edits);

@@ -5,14 +5,15 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Mutex, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use tokio::sync::oneshot;
 
 use super::{
     counters::Gauge,
-    live::{Backend, Server},
+    held::{HeldBackend, HeldServer},
+    live::Backend,
 };
 
 /// Requests in their order; empty costs one load.
@@ -67,25 +68,25 @@ impl Queue {
 #[derive(Debug)]
 pub struct Slot {
     /// The backend.
-    pub backend: Arc<Backend>,
+    pub backend: HeldBackend,
     /// The server's index in it.
     pub index: usize,
 }
 
 impl Slot {
     /// The server.
-    pub fn server(&self) -> &Arc<Server> {
-        &self.backend.servers[self.index]
+    pub fn server(&self) -> &HeldServer {
+        self.backend.server(self.index)
     }
 
     /// A slot on that server, if one is free and nobody waits for it.
-    pub fn take(backend: &Arc<Backend>, index: usize) -> Option<Self> {
+    pub fn take(backend: &HeldBackend, index: usize) -> Option<Self> {
         let server = &backend.servers[index];
         let limit = server.maxconn.load(Relaxed);
         if limit > 0 && !server.queue.is_empty() {
             return None;
         }
-        server.sessions.rise_below(limit).then(|| Self { backend: Arc::clone(backend), index })
+        server.sessions.rise_below(limit).then(|| Self { backend: backend.clone(), index })
     }
 }
 
@@ -99,7 +100,7 @@ impl Drop for Slot {
 /// A place in a queue.
 #[derive(Debug)]
 pub struct Ticket {
-    backend: Arc<Backend>,
+    backend: HeldBackend,
     server: Option<usize>,
     granted: oneshot::Receiver<usize>,
     /// Requests that were before this one.
@@ -108,7 +109,7 @@ pub struct Ticket {
 
 impl Ticket {
     /// Waits for that server, or for any if none is named.
-    pub fn draw(backend: &Arc<Backend>, server: Option<usize>) -> Self {
+    pub fn draw(backend: &HeldBackend, server: Option<usize>) -> Self {
         let (ticket, granted) = oneshot::channel();
         let queue = server.map_or(&backend.queue, |index| &backend.servers[index].queue);
         let before = queue.len();
@@ -117,13 +118,13 @@ impl Ticket {
             Some(index) => hand_out(backend, index),
             None => (0..backend.servers.len()).for_each(|index| hand_out(backend, index)),
         }
-        Self { backend: Arc::clone(backend), server, granted, before }
+        Self { backend: backend.clone(), server, granted, before }
     }
 
     /// The slot, when it comes. Dropping the ticket gives up the place.
     pub async fn granted(&mut self) -> Option<Slot> {
         let index = (&mut self.granted).await.ok()?;
-        Some(Slot { backend: Arc::clone(&self.backend), index })
+        Some(Slot { backend: self.backend.clone(), index })
     }
 }
 
@@ -132,14 +133,14 @@ impl Drop for Ticket {
         self.granted.close();
         if let Ok(index) = self.granted.try_recv() {
             // Granted meanwhile: the slot's own drop hands it on.
-            drop(Slot { backend: Arc::clone(&self.backend), index });
+            drop(Slot { backend: self.backend.clone(), index });
         }
         self.server.map_or(&self.backend.queue, |i| &self.backend.servers[i].queue).sweep();
     }
 }
 
 /// Gives the server's free slots to those who wait: first for it, then for any server.
-fn hand_out(backend: &Arc<Backend>, index: usize) {
+fn hand_out(backend: &Backend, index: usize) {
     let server = &backend.servers[index];
     loop {
         let queue = if !server.queue.is_empty() {
@@ -187,14 +188,14 @@ mod tests {
         }
     }
 
-    fn backend(maxconn: u32) -> Arc<Backend> {
+    fn backend(maxconn: u32) -> HeldBackend {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let server = settings::Server { maxconn, ..settings::Server::new("s", address.into()) };
         let mut backend = settings::Backend::new("b", Arc::new(First));
         backend.servers.push(server);
         let settings = settings::Settings { backends: vec![backend], ..Default::default() };
         let proxies = crate::http::live::Proxies::new(settings, 1, Arc::default());
-        Arc::clone(&proxies.backends[0])
+        HeldBackend::new(&proxies.backends[0])
     }
 
     #[tokio::test]

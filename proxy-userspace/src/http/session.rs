@@ -15,7 +15,10 @@ use std::{
 use slab::Slab;
 use tokio::sync::Notify;
 
-use super::live::{Backend, Frontend, Server};
+use super::{
+    held::{HeldBackend, HeldServer},
+    live::Frontend,
+};
 
 /// Why a session must stop waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub(crate) enum Stop {
 }
 
 /// A backend, a server, and how often that one's sessions had been shut down before.
-type Placed = (Arc<Backend>, Arc<Server>, u32);
+type Placed = (HeldBackend, HeldServer, u32);
 
 /// A connection that is being served.
 #[derive(Debug)]
@@ -90,8 +93,8 @@ impl Session {
     }
 
     /// Its request goes to that server.
-    pub(crate) fn place(&self, backend: &Arc<Backend>, server: &Arc<Server>) {
-        let place = (Arc::clone(backend), Arc::clone(server), server.shutdowns());
+    pub(crate) fn place(&self, backend: &HeldBackend, server: &HeldServer) {
+        let place = (backend.clone(), server.clone(), server.shutdowns());
         self.server.replace(Some(place));
     }
 

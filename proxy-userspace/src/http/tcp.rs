@@ -19,9 +19,9 @@ pub(crate) async fn serve(mut client: Client) {
     let address = client.session.client;
     let chosen = frontend.settings.route.as_ref().and_then(|route| route.backend(None, address));
     let index = chosen.or(frontend.settings.default_backend);
-    let backend = index.and_then(|index| client.proxies.backends.get(index)).cloned();
+    let backend = index.and_then(|index| client.proxies.hold(index));
     if let Some(backend) = backend {
-        account.backend = Some(Arc::clone(&backend));
+        account.backend = Some(backend.clone());
         backend.sessions.rise();
         client.worker.count(&backend.counters, Count::Sessions, 1);
         let errand = Errand {

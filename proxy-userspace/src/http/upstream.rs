@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     os::fd::AsFd,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::atomic::Ordering::Relaxed,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -15,6 +15,7 @@ use super::{
     closes::{Class, Doing, Upstream as Named},
     counters::Count,
     event::{Cause, Phase, Termination},
+    held::{HeldBackend, HeldServer},
     live::{Backend, Server},
     pool::Idle,
     pump::{Body, Pump},
@@ -61,7 +62,7 @@ impl Fail {
 /// What is to be sent, and how.
 #[derive(Debug)]
 pub(crate) struct Errand<'a> {
-    pub(crate) backend: &'a Arc<Backend>,
+    pub(crate) backend: &'a HeldBackend,
     pub(crate) key: u64,
     /// The head, or nothing in `mode tcp`.
     pub(crate) head: &'a [u8],
@@ -84,13 +85,13 @@ pub(crate) async fn reach(
     let (mut attempt, mut fixed, mut avoid) = (0, None, None);
     loop {
         let slot = assign(client, &errand, fixed, avoid, account).await?;
-        let server = Arc::clone(slot.server());
-        if account.server.as_ref().is_some_and(|before| !Arc::ptr_eq(before, &server)) {
+        let server = slot.server().clone();
+        if account.server.as_ref().is_some_and(|before| !before.is(&server)) {
             account.redispatched = true;
             client.worker.count(&errand.backend.counters, Count::Redispatches, 1);
             client.worker.count(&server.counters, Count::Redispatches, 1);
         }
-        account.server = Some(Arc::clone(&server));
+        account.server = Some(server.clone());
         client.session.place(&slot.backend, &server);
         if errand.reuse
             && attempt == 0
@@ -246,12 +247,13 @@ fn overfull(server: &Server) -> bool {
 }
 
 /// Sends the request on an idle connection, if there is one that takes it.
-fn pooled(client: &mut Client, errand: &Errand<'_>, server: &Arc<Server>) -> Option<(Idle, usize)> {
+fn pooled(client: &mut Client, errand: &Errand<'_>, server: &HeldServer) -> Option<(Idle, usize)> {
     let mut dead = Vec::new();
     let first = client.requests <= 1;
-    let own = client.own.take().filter(|own| {
-        Arc::ptr_eq(&own.server, server) && !own.sock.stirred() && own.moves == server.moves()
-    });
+    let own = client
+        .own
+        .take()
+        .filter(|own| own.server.is(server) && !own.sock.stirred() && own.moves == server.moves());
     let found = own.or_else(|| {
         let (takes, proven) = match errand.backend.settings.reuse {
             Reuse::Never => (false, false),
@@ -328,7 +330,7 @@ async fn connect(client: &Client, errand: &Errand<'_>, slot: &Slot) -> Result<(I
             return Err(lost);
         }
     };
-    let (backend, server) = (Arc::clone(&slot.backend), Arc::clone(server));
+    let (backend, server) = (slot.backend.clone(), server.clone());
     let (since, doing) = (Instant::now(), client.doing());
     Ok((Idle { sock, backend, server, moves, since, proven: false, cookie, doing }, sent))
 }

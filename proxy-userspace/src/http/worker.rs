@@ -15,6 +15,7 @@ use std::{
 use super::{
     closes::{Class, Closes, Cookie, Doing, Upstream},
     counters::{Count, Counters},
+    held::HeldProxies,
     hooks::Log,
     live::{Frontend, Proxies},
     park::{Lot, Parked},
@@ -72,7 +73,7 @@ impl Outside {
 /// One worker.
 pub(crate) struct Worker {
     pub(crate) index: usize,
-    pub(crate) proxies: RefCell<Arc<Proxies>>,
+    pub(crate) proxies: RefCell<Rc<HeldProxies>>,
     pub(crate) outside: Arc<Outside>,
     /// Every read goes here first. Never borrowed across an await.
     pub(crate) scratch: RefCell<Box<[u8]>>,
@@ -102,7 +103,7 @@ impl Worker {
         pool.reset(&proxies);
         Rc::new(Self {
             index,
-            proxies: RefCell::new(proxies),
+            proxies: RefCell::new(HeldProxies::new(proxies)),
             outside,
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             spare: RefCell::default(),

@@ -1,0 +1,83 @@
+//! What all workers share, held by one of them.
+//!
+//! An `Arc`'s count is written by whoever clones it: with a few clones a request, the workers
+//! would take that cache line from each other all the time.
+
+use std::{ops::Deref, rc::Rc, sync::Arc};
+
+use super::live::{Backend, Proxies, Server};
+
+/// A worker's own hold on a server: clones are counted here alone.
+#[derive(Clone, Debug)]
+pub struct HeldServer(Rc<Arc<Server>>);
+
+impl HeldServer {
+    /// Whether both hold the same server.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Deref for HeldServer {
+    type Target = Server;
+    fn deref(&self) -> &Server {
+        &self.0
+    }
+}
+
+/// A worker's own hold on a backend: clones are counted here alone.
+#[derive(Clone, Debug)]
+pub struct HeldBackend(Rc<Whole>);
+
+#[derive(Debug)]
+struct Whole {
+    backend: Arc<Backend>,
+    servers: Vec<HeldServer>,
+}
+
+impl HeldBackend {
+    /// Holds a backend and its servers.
+    pub fn new(backend: &Arc<Backend>) -> Self {
+        let hold = |server: &Arc<Server>| HeldServer(Rc::new(Arc::clone(server)));
+        let servers = backend.servers.iter().map(hold).collect();
+        Self(Rc::new(Whole { backend: Arc::clone(backend), servers }))
+    }
+
+    /// The server with that index.
+    pub fn server(&self, index: usize) -> &HeldServer {
+        &self.0.servers[index]
+    }
+}
+
+impl Deref for HeldBackend {
+    type Target = Backend;
+    fn deref(&self) -> &Backend {
+        &self.0.backend
+    }
+}
+
+/// The proxies as a worker holds them.
+#[derive(Debug)]
+pub(crate) struct HeldProxies {
+    proxies: Arc<Proxies>,
+    backends: Vec<HeldBackend>,
+}
+
+impl HeldProxies {
+    pub(crate) fn new(proxies: Arc<Proxies>) -> Rc<Self> {
+        let backends = proxies.backends.iter().map(HeldBackend::new).collect();
+        Rc::new(Self { proxies, backends })
+    }
+
+    /// The backend with that index.
+    pub(crate) fn hold(&self, index: usize) -> Option<HeldBackend> {
+        self.backends.get(index).cloned()
+    }
+}
+
+impl Deref for HeldProxies {
+    type Target = Proxies;
+    fn deref(&self) -> &Proxies {
+        &self.proxies
+    }
+}
