@@ -1,0 +1,66 @@
+//! What proxying costs, beside HAProxy and nginx: `cargo xtask bench proxy`.
+
+#[path = "../frame/mod.rs"]
+mod frame;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod idle;
+mod peers;
+mod ratios;
+mod scene;
+mod shapes;
+mod wrk;
+
+use clap::Parser;
+use peers::Peer;
+use scene::Scene;
+use shapes::Shape;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What proxying costs, on this machine, beside others who do it.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench proxy --")]
+struct Cli {
+    /// Rounds, in each of which everyone has a turn
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of a turn
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Clients' connections
+    #[arg(long, default_value_t = 64)]
+    connections: u32,
+    /// Idle connections whose memory is measured; 0 leaves that out
+    #[arg(long, default_value_t = 10_000)]
+    idle: usize,
+    /// What is asked for; all of it unless said
+    #[arg(long, value_enum, num_args = 0.., default_values_t = Shape::ALL)]
+    shapes: Vec<Shape>,
+    /// Who proxies
+    #[arg(long, value_enum, num_args = 1.., default_values_t = Peer::ALL)]
+    peers: Vec<Peer>,
+    /// Be the proxy of this configuration, without the kernel side: how the benchmark starts
+    /// teardown's proxy alone
+    #[arg(long, hide = true, value_name = "FILE")]
+    proxy: Option<PathBuf>,
+    /// What `cargo bench` adds by itself
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let cli = Cli::parse();
+    if let Some(file) = cli.proxy {
+        return peers::be_the_proxy(file);
+    }
+    let scene = Scene::new();
+    for shape in cli.shapes {
+        let time = Duration::from_secs(cli.seconds);
+        ratios::measure(&scene, shape, &cli.peers, cli.rounds, time, cli.connections);
+    }
+    if cli.idle > 0 {
+        idle::measure(&scene, &cli.peers, cli.idle);
+    }
+}

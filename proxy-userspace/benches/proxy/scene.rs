@@ -1,0 +1,83 @@
+//! A namespace of its own with the server that everyone is a proxy of: nginx with files.
+
+use crate::shapes::Shape;
+use crate::support::netns::Netns;
+use crate::support::process::Process;
+use crate::support::until::until;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Where the server listens.
+pub(crate) const ORIGIN: &str = "127.0.0.1:9000";
+
+/// Where the proxies listen: connections to the server are kept, and closed after each response.
+pub(crate) const KEEPS: &str = "127.0.0.1:8001";
+pub(crate) const CLOSES: &str = "127.0.0.1:8002";
+
+/// Namespace, server and files.
+pub(crate) struct Scene {
+    pub(crate) netns: Netns,
+    folder: TempDir,
+    _origin: Process,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        let netns = Netns::new();
+        // As many connections as there can be, and TIME_WAIT no limit to them. Reno, because a
+        // host's default may be one that paces: its timers would be measured too.
+        let set = "printf '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range; \
+                   echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse; \
+                   echo 8192 >/proc/sys/net/core/somaxconn; \
+                   echo reno >/proc/sys/net/ipv4/tcp_congestion_control";
+        netns.output(Command::new("sh").args(["-c", set]));
+        let folder = TempDir::new().expect("a folder");
+        // nginx's workers are nobody's.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), open).expect("a folder for all to read");
+        for shape in Shape::ALL {
+            let length = shape.length();
+            let path = folder.path().join(length.to_string());
+            std::fs::write(path, vec![b'x'; length]).expect("a file to be served");
+        }
+        let path = folder.path().display().to_string();
+        let text = format!(
+            "worker_processes 1;\ndaemon off;\npid {path}/origin.pid;\n\
+             error_log {path}/origin.log;\nworker_rlimit_nofile 20000;\n\
+             events {{ worker_connections 16000; }}\n\
+             http {{\n  access_log off;\n  keepalive_requests 1000000000;\n  \
+             keepalive_timeout 3600;\n  sendfile on;\n  tcp_nopush on;\n  \
+             open_file_cache max=100;\n  \
+             server {{ listen {ORIGIN} backlog=8192; root {path}; }}\n}}\n"
+        );
+        let file = write(folder.path(), "origin.conf", &text);
+        let mut command = Command::new("nginx");
+        let origin = Process::start(&netns, command.arg("-c").arg(file));
+        let scene = Self { netns, folder, _origin: origin };
+        scene.wait_for(ORIGIN);
+        scene
+    }
+
+    /// Waits until somebody listens there.
+    pub(crate) fn wait_for(&self, address: &str) {
+        let address: SocketAddr = address.parse().expect("an address");
+        until("a listener", || self.netns.run(|| TcpStream::connect(address)).ok());
+    }
+
+    /// A file with this text.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        write(self.folder.path(), name, text)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).expect("a configuration");
+    path
+}
