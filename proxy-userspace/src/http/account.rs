@@ -19,6 +19,8 @@ pub(crate) struct Account {
     timers: Timers,
     /// When the last step ended.
     mark: Instant,
+    /// Nothing was waited for since.
+    settled: bool,
     pub(crate) status: u16,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -37,10 +39,15 @@ pub(crate) struct Account {
 impl Account {
     /// Of a connection without a whole request.
     pub(crate) fn new(client: &Client) -> Self {
+        Self::at(client, Instant::now())
+    }
+
+    fn at(client: &Client, now: Instant) -> Self {
         Self {
             began: client.begun,
             timers: Timers::default(),
-            mark: Instant::now(),
+            mark: now,
+            settled: false,
             status: 0,
             bytes_in: client.input.len() as u64,
             bytes_out: 0,
@@ -58,7 +65,7 @@ impl Account {
 
     /// Of a request whose head is there.
     pub(crate) fn request(client: &Client, prepared: &Prepared) -> Self {
-        let mut account = Self::new(client);
+        let mut account = Self::at(client, client.heard);
         account.bytes_in = prepared.consumed as u64;
         account.timers.idle = Some(client.begun.duration_since(client.since));
         account.timers.request = Some(account.mark.duration_since(client.begun));
@@ -71,6 +78,21 @@ impl Account {
         self.timers = Timers::default();
         self.backend = None;
         self.bad = true;
+    }
+
+    /// When the last step ended. The clock is read once for each thing that was waited for.
+    pub(crate) fn mark(&self) -> Instant {
+        self.mark
+    }
+
+    /// Something else was waited for, and is over.
+    pub(crate) fn touch(&mut self) {
+        self.mark = Instant::now();
+    }
+
+    /// The request ended when the last step did.
+    pub(crate) fn settle(&mut self) {
+        self.settled = true;
     }
 
     fn step(&mut self) -> Duration {
@@ -96,6 +118,11 @@ impl Account {
         self.timers.queue = None;
     }
 
+    /// A connection was there already.
+    pub(crate) fn reused(&mut self) {
+        self.timers.connect.get_or_insert_default();
+    }
+
     /// A connection was there.
     pub(crate) fn connected(&mut self) {
         let took = self.step();
@@ -117,19 +144,22 @@ impl Account {
     /// Counts and logs.
     pub(crate) fn finish(mut self, client: &mut Client, prepared: Option<&Prepared>) {
         self.describe(&mut client.last, prepared);
-        let client = &*client;
-        let now = Instant::now();
+        let now = if self.settled { self.mark } else { Instant::now() };
         self.timers.active = now.duration_since(self.began);
         self.timers.total = now.duration_since(client.since);
+        client.since = now;
+        let client = &*client;
         self.count(client);
+        if !client.worker.outside.log.wanted() {
+            return;
+        }
         let frontend = client.frontend();
-        let worker = &client.worker;
-        worker.outside.log.session(&Session {
+        client.worker.outside.log.session(&Session {
             frontend,
             backend: self.backend.as_deref(),
             server: self.server.as_deref(),
             client: client.session.client,
-            started: client.started,
+            started: client.worker.wall(self.began),
             timers: self.timers,
             status: self.status,
             bytes_out: self.bytes_out,

@@ -25,6 +25,9 @@ use super::{
 /// Heads of interim responses (1xx) before the final one.
 const MOST_INTERIM: u32 = 32;
 
+/// So much of a body is copied to its head: that costs less than a second piece to send.
+const SMALL: usize = 4 * 1024;
+
 /// What a server's head said.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answered {
@@ -56,7 +59,9 @@ impl Exchange<'_> {
         loop {
             let mut scratch = worker.scratch.borrow_mut();
             let fresh = self.rest.is_empty() && self.interim == 0;
-            let count = match ready!(upstream.conn.sock.poll_recv(cx, &mut scratch[..FIRST_READ])) {
+            let most =
+                if upstream.slot.server().sends_large() { FIRST_READ } else { scratch.len() };
+            let count = match ready!(upstream.conn.sock.poll_recv(cx, &mut scratch[..most])) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(broken(fresh))),
                 Ok(count) => count,
             };
@@ -126,6 +131,9 @@ impl Exchange<'_> {
         };
         if let Some(answered) = &answered {
             self.account.status = answered.status;
+            if let Framing::Length(length) = answered.framing {
+                upstream.slot.server().note_length(length);
+            }
             let unframed = answered.framing == Framing::Chunked && self.prepared.minor == 0;
             *pump = std::mem::replace(pump, Pump::new(Body::Over, false)).carry_on(
                 if answered.tunnel { Body::Over } else { answered.framing.into() },
@@ -140,7 +148,7 @@ impl Exchange<'_> {
     /// Sends a head and the first bytes of the body in one call.
     fn first_bytes(
         &mut self,
-        out: Vec<u8>,
+        mut out: Vec<u8>,
         after: &[u8],
         pump: &mut Pump,
         upstream: &Upstream,
@@ -154,6 +162,12 @@ impl Exchange<'_> {
         if out.is_empty() && body.is_empty() {
             return Ok(());
         }
+        let body = if body.len() <= SMALL {
+            out.extend_from_slice(body);
+            &[]
+        } else {
+            body
+        };
         let slices = [IoSlice::new(&out), IoSlice::new(body)];
         let sent = match self.client.sock.try_send(if pump.is_flushed() { &slices } else { &[] }) {
             Ok(sent) => sent,

@@ -120,7 +120,13 @@ impl Balance {
 
     fn in_turn(&self, backend: &Backend, avoid: Option<usize>, weighted: bool) -> Option<usize> {
         let free = |(index, server): &(usize, &Server)| Some(*index) != avoid && !server.full();
-        let list: Vec<(usize, &Server)> = self.candidates(backend).collect();
+        let mut candidates = self.candidates(backend);
+        let first = candidates.next()?;
+        let Some(second) = candidates.next() else {
+            // One alone takes no turns: workers don't meet at the counter, nothing is allocated.
+            return Some(first).filter(free).map(|(index, _)| index);
+        };
+        let list: Vec<(usize, &Server)> = [first, second].into_iter().chain(candidates).collect();
         let even = list.windows(2).all(|pair| pair[0].1.weight() == pair[1].1.weight());
         let turn = self.turns.fetch_add(1, Relaxed) as usize;
         if even || !weighted {

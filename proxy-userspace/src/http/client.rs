@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use memchr::memchr;
@@ -48,8 +48,8 @@ pub(crate) struct Client {
     pub(crate) since: Instant,
     /// When the current request's first byte came.
     pub(crate) begun: Instant,
-    /// The same for logs.
-    pub(crate) started: SystemTime,
+    /// When the last byte came.
+    pub(crate) heard: Instant,
     /// What the last request was doing when it ended.
     pub(crate) last: Doing,
 }
@@ -107,7 +107,7 @@ impl Client {
             own: None,
             since,
             begun: since,
-            started: SystemTime::now(),
+            heard: since,
             last: Doing::default(),
         }
     }
@@ -123,14 +123,20 @@ impl Client {
 
     /// Sets the deadline of what is waited for next.
     pub(crate) fn within(&self, timeout: Option<Duration>) {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        self.within_from(Instant::now(), timeout);
+    }
+
+    /// The same, for those who know what time it is.
+    pub(crate) fn within_from(&self, now: Instant, timeout: Option<Duration>) {
+        let deadline = timeout.map(|timeout| now + timeout);
         self.worker.sessions.set_deadline(&self.session, deadline);
     }
 
     /// Serves requests until the connection is to be closed, or parked: then it comes back.
     pub(crate) async fn serve(mut self) -> Option<Self> {
+        let mut now = Instant::now();
         loop {
-            match self.next().await {
+            match self.next(now).await {
                 Next::Request(prepared) => {
                     self.requests += 1;
                     match exchange::run(&mut self, *prepared).await {
@@ -141,7 +147,7 @@ impl Client {
                             break;
                         }
                     }
-                    self.since = Instant::now();
+                    now = self.since;
                 }
                 Next::Quiet if self.worker.stopping.get() => break,
                 Next::Quiet => return Some(self),
@@ -200,21 +206,20 @@ impl Client {
     }
 
     /// Waits for a request's head.
-    async fn next(&mut self) -> Next {
+    async fn next(&mut self, now: Instant) -> Next {
         let timeouts = self.frontend().settings.timeouts;
         let head = timeouts.http_request.or(timeouts.client);
         let idle = if self.requests == 0 { head } else { timeouts.http_keep_alive.or(head) };
         let may_park = self.requests > 0 && self.own.is_none() && self.input.is_empty();
         let park_after = self.proxies.global.park_after;
         let parks = may_park && idle.is_none_or(|idle| idle > park_after);
-        self.within(if parks { Some(park_after) } else { idle });
+        self.within_from(now, if parks { Some(park_after) } else { idle });
         let mut fresh = !self.sock.is_registered();
         let mut begun = !self.input.is_empty();
         if begun {
             self.renew();
-            self.within(head);
-            self.begun = Instant::now();
-            self.started = SystemTime::now();
+            self.within_from(now, head);
+            (self.begun, self.heard) = (now, now);
         }
         if begun && let Some(next) = self.look() {
             return next;
@@ -272,6 +277,7 @@ impl Client {
             return Poll::Ready(Ok(Some(Next::Gone(!self.input.is_empty()))));
         }
         let bytes = &scratch[..count];
+        self.heard = Instant::now();
         if !self.input.is_empty() {
             self.input.extend_from_slice(bytes);
             // A head ends with a line: without a new one there is nothing new to find.
@@ -279,8 +285,7 @@ impl Client {
             let look = full || memchr(b'\n', bytes).is_some();
             return Poll::Ready(Ok(if look { self.look() } else { None }));
         }
-        self.begun = Instant::now();
-        self.started = SystemTime::now();
+        self.begun = self.heard;
         self.renew();
         let next = self.prepare(bytes);
         let used = match &next {

@@ -1,6 +1,6 @@
 //! A response's body, and what becomes of the two connections after it.
 
-use std::{future::poll_fn, task::Poll, time::Instant};
+use std::{future::poll_fn, task::Poll};
 
 use super::{
     answer::Answered,
@@ -30,7 +30,7 @@ impl Exchange<'_> {
         let result = if pump.is_done() {
             Ok(())
         } else {
-            poll_fn(|cx| {
+            let moved = poll_fn(|cx| {
                 if let Err(stop) = self.client.session.check(cx) {
                     return Poll::Ready(Err(self.stopped_body(stop, &pump)));
                 }
@@ -57,8 +57,11 @@ impl Exchange<'_> {
                     }
                 })
             })
-            .await
+            .await;
+            self.account.touch();
+            moved
         };
+        self.account.settle();
         self.account.bytes_out += pump.moved;
         self.account.bytes_in += upstream.request.taken;
         pump.recycle(&self.client.worker);
@@ -110,7 +113,7 @@ impl Exchange<'_> {
         upstream.request.recycle(&self.client.worker);
         let Upstream { mut conn, slot, reused, .. } = upstream;
         conn.proven |= reused;
-        conn.since = Instant::now();
+        conn.since = self.account.mark();
         self.account.describe(&mut conn.doing, Some(self.prepared));
         if self.backend.settings.reuse == Reuse::Never {
             if answered.keep {

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use super::{
@@ -112,7 +113,7 @@ impl Exchange<'_> {
                 Ok(upstream) => upstream,
                 Err(fail) => return self.fail(fail).await,
             };
-            note_session(self.client, upstream.slot.server());
+            note_session(self.client, upstream.slot.server(), self.account.mark());
             match self.head(&mut upstream).await {
                 Ok((answered, pump)) if answered.tunnel => {
                     return self.tunnel(upstream, pump).await;
@@ -160,7 +161,7 @@ impl Exchange<'_> {
 
     /// Waits for the response's head, sending the rest of the request meanwhile.
     async fn head(&mut self, upstream: &mut Upstream) -> Result<(Answered, Pump), Headless> {
-        self.within_server(upstream);
+        self.within_server(upstream, self.account.mark());
         let mut pump = Pump::new(Body::Over, false);
         let answered = poll_fn(|cx| {
             if let Err(stop) = self.client.session.check(cx) {
@@ -180,12 +181,12 @@ impl Exchange<'_> {
         Ok((answered, pump))
     }
 
-    pub(super) fn within_server(&self, upstream: &Upstream) {
+    pub(super) fn within_server(&self, upstream: &Upstream, now: Instant) {
         let waits_for_client =
             !upstream.request.is_done() && upstream.request.waits == Waits::Source;
         let client = self.client.frontend().settings.timeouts.client;
         let server = self.backend.settings.timeouts.server;
-        self.client.within(if waits_for_client { client } else { server });
+        self.client.within_from(now, if waits_for_client { client } else { server });
     }
 
     fn stopped(&self, stop: Stop, upstream: &Upstream) -> Fail {
@@ -217,7 +218,7 @@ impl Exchange<'_> {
         match moved {
             Poll::Pending | Poll::Ready(Ok(())) => {
                 if progress {
-                    self.within_server(upstream);
+                    self.within_server(upstream, Instant::now());
                 }
                 Ok(())
             }

@@ -3,25 +3,49 @@
 //! An `Arc`'s count is written by whoever clones it: with a few clones a request, the workers
 //! would take that cache line from each other all the time.
 
-use std::{ops::Deref, rc::Rc, sync::Arc};
+use std::{cell::Cell, ops::Deref, rc::Rc, sync::Arc};
 
-use super::live::{Backend, Proxies, Server};
+use super::{
+    live::{Backend, Proxies, Server},
+    worker::LARGE,
+};
 
 /// A worker's own hold on a server: clones are counted here alone.
 #[derive(Clone, Debug)]
-pub struct HeldServer(Rc<Arc<Server>>);
+pub struct HeldServer(Rc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    server: Arc<Server>,
+    /// Whether its last response was [`LARGE`].
+    large: Cell<bool>,
+}
 
 impl HeldServer {
+    fn new(server: &Arc<Server>) -> Self {
+        Self(Rc::new(Known { server: Arc::clone(server), large: Cell::new(false) }))
+    }
+
     /// Whether both hold the same server.
     pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.0.server, &other.0.server)
+    }
+
+    /// Whether its next response is likely to be one whose body goes through a pipe.
+    pub fn sends_large(&self) -> bool {
+        self.0.large.get()
+    }
+
+    /// A response with a body of that length came.
+    pub fn note_length(&self, length: u64) {
+        self.0.large.set(length > LARGE);
     }
 }
 
 impl Deref for HeldServer {
     type Target = Server;
     fn deref(&self) -> &Server {
-        &self.0
+        &self.0.server
     }
 }
 
@@ -38,8 +62,7 @@ struct Whole {
 impl HeldBackend {
     /// Holds a backend and its servers.
     pub fn new(backend: &Arc<Backend>) -> Self {
-        let hold = |server: &Arc<Server>| HeldServer(Rc::new(Arc::clone(server)));
-        let servers = backend.servers.iter().map(hold).collect();
+        let servers = backend.servers.iter().map(HeldServer::new).collect();
         Self(Rc::new(Whole { backend: Arc::clone(backend), servers }))
     }
 

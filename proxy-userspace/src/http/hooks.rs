@@ -139,6 +139,10 @@ pub trait Balance: Send + Sync + Debug {
 
 /// Where finished sessions go.
 pub trait Log: Send + Sync {
+    /// Whether sessions are to be told at all: what is in them need not be gathered if not.
+    fn wanted(&self) -> bool {
+        true
+    }
     /// A request or a connection is over.
     fn session(&self, session: &Session<'_>);
 }

@@ -286,6 +286,7 @@ impl Pump {
         while let Some(pipe) = &mut self.pipe
             && pipe.filled > 0
         {
+            to.hurry();
             match pipe.drain(to, !self.body.is_over()) {
                 Ok(moved) => self.moved += moved as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

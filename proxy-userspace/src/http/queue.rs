@@ -174,7 +174,7 @@ mod tests {
         hooks::{Balance, Request},
         settings,
     };
-    use std::net::SocketAddr;
+    use std::{net::SocketAddr, sync::Arc};
 
     #[derive(Debug)]
     struct First;

@@ -31,7 +31,20 @@ pub(crate) struct Sock {
     writable: Cell<bool>,
     /// The peer's FIN, or its RST, was seen.
     closed: Cell<bool>,
+    delay: Cell<Delay>,
     fd: OwnedFd,
+}
+
+/// Whether the kernel may hold small writes back until earlier ones are acknowledged (RFC 9293,
+/// 3.7.4). It never does so with the first: connections with one write need no TCP_NODELAY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delay {
+    /// Nothing was written yet.
+    Unused,
+    /// The next write might be held back.
+    Possible,
+    /// It was turned off, or was never on.
+    Off,
 }
 
 impl AsFd for Sock {
@@ -47,6 +60,7 @@ impl From<OwnedFd> for Sock {
             registration: RefCell::new(None),
             writable: Cell::new(false),
             closed: Cell::new(false),
+            delay: Cell::new(Delay::Off),
             fd,
         }
     }
@@ -62,13 +76,14 @@ impl Sock {
             ServerAddress::Unix(_) => AddressFamily::UNIX,
         };
         let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        let sock = Self::from(fd);
         if family != AddressFamily::UNIX {
-            sockopt::set_tcp_nodelay(&fd, true)?;
+            sock.delay.set(Delay::Unused);
             if let Some(source) = source {
-                rustix::net::bind(&fd, &source)?;
+                rustix::net::bind(&sock.fd, &source)?;
             }
         }
-        Ok(fd.into())
+        Ok(sock)
     }
 
     /// Starts connecting. That it is established shows in the first write.
@@ -82,6 +97,15 @@ impl Sock {
         match result {
             Ok(()) | Err(Errno::INPROGRESS) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// To be called before each write: none but the first may be held back.
+    pub(crate) fn hurry(&self) {
+        if self.delay.get() == Delay::Possible {
+            // On failure the write is late, not lost.
+            let _ = sockopt::set_tcp_nodelay(&self.fd, true);
+            self.delay.set(Delay::Off);
         }
     }
 
@@ -103,8 +127,21 @@ impl Sock {
 
     /// Writes without waiting, all slices in one call.
     pub(crate) fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut control = SendAncillaryBuffer::default();
-        retry(|| rustix::net::sendmsg(&self.fd, slices, &mut control, SendFlags::NOSIGNAL))
+        self.hurry();
+        let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+        let sent = match (filled.next(), filled.next()) {
+            (None, _) => return Ok(0),
+            // One piece needs no list of pieces to be copied into the kernel and checked.
+            (Some(only), None) => retry(|| rustix::net::send(&self.fd, only, SendFlags::NOSIGNAL)),
+            _ => {
+                let mut none = SendAncillaryBuffer::default();
+                retry(|| rustix::net::sendmsg(&self.fd, slices, &mut none, SendFlags::NOSIGNAL))
+            }
+        }?;
+        if self.delay.get() == Delay::Unused {
+            self.delay.set(Delay::Possible);
+        }
+        Ok(sent)
     }
 
     /// Reads once there is something to read. 0 is the peer's FIN.
@@ -227,7 +264,12 @@ impl Sock {
 
     /// Whether the peer has closed, or sent anything, by now.
     pub(crate) fn stirred(&self) -> bool {
-        self.poll_stirred(Waker::noop())
+        // Asked so, the runtime takes no note of a waker.
+        let ready =
+            self.registration.borrow().as_ref().is_none_or(|registration| {
+                registration.try_io(Interest::READABLE, |_| Ok(())).is_ok()
+            });
+        ready && self.poll_stirred(Waker::noop())
     }
 
     fn readiness(&self) -> Option<Ready> {

@@ -13,7 +13,7 @@ use std::io::{self, Write as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -170,6 +170,8 @@ pub struct Style {
 #[derive(Debug)]
 pub struct Logger {
     styles: RwLock<Arc<HashMap<String, Style>>>,
+    /// Whether any style has a target.
+    any: AtomicBool,
     surroundings: Surroundings,
     dropped: AtomicU64,
 }
@@ -179,11 +181,16 @@ thread_local! {
     static LINE: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
+fn any(styles: &HashMap<String, Style>) -> bool {
+    styles.values().any(|style| !style.targets.is_empty())
+}
+
 impl Logger {
     /// With each proxy's style by name.
     #[must_use]
     pub fn new(styles: HashMap<String, Style>) -> Self {
         Self {
+            any: AtomicBool::new(any(&styles)),
             styles: RwLock::new(Arc::new(styles)),
             surroundings: Surroundings::here(),
             dropped: AtomicU64::new(0),
@@ -192,6 +199,7 @@ impl Logger {
 
     /// Puts other styles in place.
     pub fn reload(&self, styles: HashMap<String, Style>) {
+        self.any.store(any(&styles), Relaxed);
         *self.styles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(styles);
     }
 
@@ -273,6 +281,10 @@ fn iso(out: &mut Vec<u8>, at: SystemTime, zone: &TimeZone) {
 }
 
 impl hooks::Log for Logger {
+    fn wanted(&self) -> bool {
+        self.any.load(Relaxed)
+    }
+
     fn session(&self, session: &Session<'_>) {
         self.with_style(&session.frontend.settings.name, |style| {
             if style.dont_log_normal && logline::is_normal(session) {

@@ -35,7 +35,7 @@ pub(crate) async fn serve(mut client: Client) {
         };
         match reach(&mut client, errand, &mut account).await {
             Ok(Upstream { mut conn, slot, request, .. }) => {
-                note_session(&client, slot.server());
+                note_session(&client, slot.server(), account.mark());
                 let response = Pump::new(Body::Close, false);
                 let ways = tunnel::Ways { request, response, rest: Vec::new() };
                 tunnel::run(&mut client, &conn, ways, &mut account).await;

@@ -151,7 +151,11 @@ fn finish(
     reused: bool,
 ) -> Upstream {
     conn.doing.requests += 1;
-    account.connected();
+    if reused {
+        account.reused();
+    } else {
+        account.connected();
+    }
     let mut request = Pump::new(errand.body, false);
     let prefix = &client.input[..errand.prefix];
     request.keep(&client.worker, &[errand.head, prefix], sent);
@@ -406,7 +410,10 @@ async fn rest(client: &Client, time: Duration) -> Result<(), Fail> {
 }
 
 /// Seconds since the proxies began, for the time of the last session.
-pub(crate) fn note_session(client: &Client, server: &Server) {
-    let seconds = client.proxies.since.elapsed().as_secs();
-    server.last_session.store(seconds + 1, Relaxed);
+pub(crate) fn note_session(client: &Client, server: &Server, now: Instant) {
+    let seconds = now.duration_since(client.proxies.since).as_secs() + 1;
+    // A store would take the line from the other workers, a look does not.
+    if server.last_session.load(Relaxed) != seconds {
+        server.last_session.store(seconds, Relaxed);
+    }
 }

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
@@ -82,6 +82,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) pipes: Pipes,
     pub(crate) lot: Lot,
+    /// The same moment by both clocks; not older than a second.
+    clocks: Cell<(Instant, SystemTime)>,
     /// A soft stop has begun: keep-alive ends.
     pub(crate) stopping: Cell<bool>,
 }
@@ -111,8 +113,18 @@ impl Worker {
             pool,
             pipes: Pipes::default(),
             lot,
+            clocks: Cell::new((Instant::now(), SystemTime::now())),
             stopping: Cell::new(false),
         })
+    }
+
+    /// What the wall's clock showed at `moment`, without looking at it.
+    pub(crate) fn wall(&self, moment: Instant) -> SystemTime {
+        let (instant, time) = self.clocks.get();
+        match moment.checked_duration_since(instant) {
+            Some(later) => time + later,
+            None => time - instant.duration_since(moment),
+        }
     }
 
     pub(crate) fn count(&self, counters: &Counters, what: Count, amount: u64) {
@@ -184,6 +196,7 @@ impl Worker {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tick.tick().await;
+            self.clocks.set((Instant::now(), SystemTime::now()));
             let delay = self.proxies.borrow().global.pool_purge_delay;
             let now = Instant::now();
             let gone = self.pool.purge(|idle| now.duration_since(idle.since) < delay);
