@@ -6,6 +6,7 @@ mod support;
 
 mod cases;
 mod crowds;
+mod deadlines;
 mod killed;
 mod losses;
 mod others;
