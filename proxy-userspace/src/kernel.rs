@@ -25,6 +25,7 @@ mod pod;
 mod reap;
 mod reasons;
 mod ring;
+mod route;
 mod rules;
 mod stand_ins;
 mod stated;

@@ -2,6 +2,7 @@
 
 use netlink_sys::{Socket, SocketAddr};
 use proxy_common::key::{Endpoint, FlowKey, Side, V4_MAPPED};
+use proxy_common::socket::tcp_state::FIN_WAIT2;
 use std::io;
 
 /// The protocol and its messages (include/uapi/linux/sock_diag.h).
@@ -80,6 +81,23 @@ pub(super) fn destroy(one: &Local) -> io::Result<()> {
         Some(libc::ESTALE) => io::ErrorKind::NotFound.into(),
         _ => error,
     })
+}
+
+/// Has the kernel forget an orphan's minisock. Its peer must have been reset already: else the peer
+/// would never know. One that has become a proper TIME_WAIT stays, as does a full socket.
+///
+/// # Errors
+/// Those of the netlink socket.
+pub(super) fn forget_minisock(key: &FlowKey, local: Side) -> io::Result<()> {
+    let gone = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    };
+    match find(key, local, 0) {
+        Ok(one) if one.state == FIN_WAIT2 => destroy(&one).or_else(gone),
+        Ok(_) => Ok(()),
+        Err(error) => gone(error),
+    }
 }
 
 /// Whether this kernel can abort sockets.

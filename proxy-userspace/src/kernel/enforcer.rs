@@ -10,10 +10,12 @@ use super::diag;
 use super::error::Error;
 use super::observer::now_ns;
 use super::offsets;
+use super::route;
 use super::rules::Rules;
 use super::strike::Striker;
 use aya::Ebpf;
 use proxy_common::abi::DeadlineRecord;
+use proxy_common::key::{FlowKey, Side};
 use proxy_common::socket::tcp_state::{CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2};
 use proxy_common::strike::{CHANGED, DONE, Strike};
 
@@ -21,6 +23,9 @@ use proxy_common::strike::{CHANGED, DONE, Strike};
 const AT_ONCE: usize = 256;
 /// A connection that was looked at so often after its time is left alone.
 const TRIES: u32 = 20;
+
+/// The index of `lo` in every network namespace.
+const LOOPBACK: u32 = 1;
 
 /// Rules, and what waits because of them.
 pub(super) struct Enforcer {
@@ -116,6 +121,29 @@ fn able(ebpf: &mut Ebpf, btf: &Btf) -> Result<Striker, String> {
     Striker::take(ebpf).map_err(|error| error.to_string())
 }
 
+/// What is known of a connection's local end, the way to its peer included.
+fn look(
+    striker: &mut Striker,
+    ebpf: &Ebpf,
+    key: FlowKey,
+    local: Side,
+    bound: u32,
+) -> Result<Strike, Error> {
+    let mut seen = striker.look(ebpf, key, local, bound)?;
+    let sends = [FIN_WAIT1, FIN_WAIT2].map(u32::from).contains(&seen.state);
+    if sends && seen.has_link == 0 {
+        let way = route::towards(key.end(local), key.end(local.other()), bound);
+        match way {
+            Ok(Some(way)) => {
+                (seen.has_link, seen.interface, seen.link) = (1, way.interface, way.link);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the way to a peer cannot be asked for"),
+        }
+    }
+    Ok(seen)
+}
+
 /// Does with a connection whose time may be over what is to be done.
 fn strike_one(
     striker: &mut Striker,
@@ -124,7 +152,7 @@ fn strike_one(
     mut entry: Entry,
 ) -> Result<(), Error> {
     let now = now_ns();
-    let seen = striker.look(ebpf, entry.key, entry.local, entry.bound)?;
+    let seen = look(striker, ebpf, entry.key, entry.local, entry.bound)?;
     match judge(&seen, &entry, now) {
         Verdict::Over => {}
         Verdict::Later(due) => deadlines.add(due, entry),
@@ -140,7 +168,7 @@ fn strike_one(
             let done = if verdict == Verdict::Abort {
                 abort(striker, ebpf, &seen)?
             } else {
-                striker.reset(ebpf, &seen, cause(&seen), seen.rule)?
+                reset(striker, ebpf, &seen, cause(&seen))?
             };
             tracing::debug!(state = seen.state, done, "a half-closed connection was struck");
             // Also where it was done: a RST that crosses data may not be believed.
@@ -152,6 +180,19 @@ fn strike_one(
         }
     }
     Ok(())
+}
+
+/// Sends a RST to both ends. Returns the program's answer.
+fn reset(striker: &mut Striker, ebpf: &Ebpf, seen: &Strike, cause: u32) -> Result<u32, Error> {
+    let done = striker.reset(ebpf, seen, cause, seen.rule)?;
+    if done == DONE && seen.interface == LOOPBACK {
+        // IPv4 takes a packet that comes in over loopback without a route for a martian, unless
+        // it is for a full socket: the minisock did not get it. The peer, here too, did.
+        if let Err(error) = diag::forget_minisock(&seen.key, seen.local) {
+            tracing::debug!(%error, "a minisock on loopback stays for its minute");
+        }
+    }
+    Ok(done)
 }
 
 /// Has the kernel abort the socket. Returns the answer as the program would give it.

@@ -160,3 +160,112 @@ impl Striker {
 pub(super) const fn is_signed(seen: &Strike) -> bool {
     !matches!(seen.header_len, PLAIN | WITH_TIMESTAMPS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::btf::Btf;
+    use super::super::diag;
+    use super::super::load;
+    use super::super::options::Options;
+    use super::*;
+    use proxy_common::acts::HALF_CLOSE_OVER;
+    use proxy_common::key::Endpoint;
+    use proxy_common::socket::tcp_state::{FIN_WAIT2, TIME_WAIT};
+    use proxy_common::strike::{CHANGED, DONE, GONE};
+    use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    fn endpoint(address: SocketAddr) -> Endpoint {
+        match address {
+            SocketAddr::V4(v4) => Endpoint::v4(v4.ip().octets(), v4.port()),
+            SocketAddr::V6(v6) => Endpoint::v6(v6.ip().octets(), v6.port()),
+        }
+    }
+
+    struct Scene {
+        ebpf: Ebpf,
+        striker: Striker,
+        key: FlowKey,
+        local: Side,
+        peer: TcpStream,
+    }
+
+    impl Scene {
+        /// A connection that its owner closed, and whose peer did not.
+        fn orphan(address: &str) -> Self {
+            let options = Options { enforce: true, ..Options::default() };
+            let btf = Btf::of_kernel().expect("BTF");
+            let mut ebpf = load::load(&options, &btf).expect("the object");
+            let striker = Striker::take(&mut ebpf).unwrap_or_else(|error| panic!("{error}"));
+            let listener = TcpListener::bind(address).expect("a port");
+            let ours = TcpStream::connect(listener.local_addr().expect("it")).expect("it listens");
+            let (peer, _) = listener.accept().expect("a connection");
+            let (key, local) = FlowKey::new(
+                endpoint(ours.local_addr().expect("bound")),
+                endpoint(ours.peer_addr().expect("connected")),
+            );
+            drop(ours);
+            let mut scene = Self { ebpf, striker, key, local, peer };
+            scene.wait_for(FIN_WAIT2);
+            scene
+        }
+
+        fn look(&mut self) -> Strike {
+            let Self { ebpf, striker, key, local, .. } = self;
+            let seen = striker.look(ebpf, *key, *local, 0).expect("it runs");
+            Strike { interface: 1, has_link: 1, ..seen }
+        }
+
+        fn reset(&mut self, seen: &Strike) -> u32 {
+            let rule = Rule::zeroed();
+            self.striker.reset(&self.ebpf, seen, HALF_CLOSE_OVER, rule).expect("it runs")
+        }
+
+        fn wait_for(&mut self, state: u8) -> Strike {
+            let end = Instant::now() + Duration::from_secs(20);
+            loop {
+                let seen = self.look();
+                if seen.state == u32::from(state) {
+                    return seen;
+                }
+                assert!(Instant::now() < end, "{seen:?}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    #[test]
+    fn an_orphans_minisock_tells_its_numbers_and_is_ended_with_its_peer() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let mut scene = Scene::orphan(address);
+            let seen = scene.look();
+            assert_ne!((seen.snd_nxt, seen.rcv_nxt), (0, 0));
+            assert_eq!(seen.header_len, 32, "timestamps are on by default");
+            assert_eq!(scene.reset(&seen), DONE);
+            diag::forget_minisock(&seen.key, seen.local).expect("it was there, or is gone");
+            scene.wait_for(0);
+            let error = scene.peer.take_error().expect("an option").expect("the RST came");
+            assert_eq!(error.raw_os_error(), Some(libc::EPIPE));
+            assert_eq!(scene.reset(&seen), GONE);
+        }
+    }
+
+    /// The race: between the look and the strike the peer's FIN comes.
+    #[test]
+    fn a_fin_that_comes_in_between_leaves_a_proper_time_wait_alone() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let mut scene = Scene::orphan(address);
+            let seen = scene.look();
+            scene.peer.shutdown(Shutdown::Write).expect("it is open");
+            let after = scene.wait_for(TIME_WAIT);
+            assert_eq!(after.rcv_nxt, seen.rcv_nxt.wrapping_add(1));
+            assert_eq!(scene.reset(&seen), CHANGED, "the numbers are others");
+            // Even with the right numbers: it is the state that counts.
+            let exact = Strike { state: FIN_WAIT2.into(), ..after };
+            assert_eq!(scene.reset(&exact), CHANGED, "the peer has closed");
+            let found = diag::find(&scene.key, scene.local, 0).expect("it is still there");
+            assert_eq!(found.state, TIME_WAIT);
+            assert!(scene.peer.take_error().expect("an option").is_none());
+        }
+    }
+}

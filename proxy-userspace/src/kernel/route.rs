@@ -1,0 +1,148 @@
+//! The way to a peer, by rtnetlink: for connections whose own segments were not seen to leave.
+
+use super::links::messages;
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use proxy_common::key::Endpoint;
+use std::io;
+use std::net::IpAddr;
+
+/// The interface towards a peer, and the link header's destination and source: zeros where the
+/// device has no link header, or needs none, as loopback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// The interface's index.
+    pub interface: u32,
+    /// Destination and source.
+    pub link: [u8; 12],
+}
+
+/// The way from `local` to `peer`, out of interface `bound` if that is not 0; `None` where there
+/// is no route, or the next hop's link address is not known.
+///
+/// # Errors
+/// Those of the netlink socket.
+pub(super) fn towards(local: &Endpoint, peer: &Endpoint, bound: u32) -> io::Result<Option<Way>> {
+    let [local, peer] = [local, peer].map(|end| IpAddr::from(end.addr).to_canonical());
+    let Some((interface, hop)) = route(local, peer, bound)? else { return Ok(None) };
+    let Some(own) = own_address(interface)? else {
+        return Ok(Some(Way { interface, link: [0; 12] }));
+    };
+    let found = if own == [0; 6] { Some(own) } else { neighbour(interface, hop)? };
+    let link = |hop: [u8; 6]| {
+        let mut link = [0; 12];
+        link[..6].copy_from_slice(&hop);
+        link[6..].copy_from_slice(&own);
+        Way { interface, link }
+    };
+    Ok(found.map(link))
+}
+
+/// The outgoing interface and the next hop.
+fn route(local: IpAddr, peer: IpAddr, bound: u32) -> io::Result<Option<(u32, IpAddr)>> {
+    let mut request = RouteMessage::default();
+    let bits = if peer.is_ipv4() { 32 } else { 128 };
+    request.header.address_family = family(peer);
+    request.header.destination_prefix_length = bits;
+    request.header.source_prefix_length = bits;
+    request.attributes.push(RouteAttribute::Destination(peer.into()));
+    request.attributes.push(RouteAttribute::Source(local.into()));
+    if bound != 0 {
+        request.attributes.push(RouteAttribute::Oif(bound));
+    }
+    let Some(RouteNetlinkMessage::NewRoute(found)) = ask(RouteNetlinkMessage::GetRoute(request))?
+    else {
+        return Ok(None);
+    };
+    let mut interface = None;
+    let mut hop = peer;
+    for attribute in found.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => interface = Some(index),
+            RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => hop = gateway.into(),
+            RouteAttribute::Gateway(RouteAddress::Inet6(gateway)) => hop = gateway.into(),
+            _ => {}
+        }
+    }
+    Ok(interface.map(|interface| (interface, hop)))
+}
+
+/// The interface's own Ethernet address; `None` where it has no Ethernet header.
+fn own_address(interface: u32) -> io::Result<Option<[u8; 6]>> {
+    let mut request = LinkMessage::default();
+    request.header.index = interface;
+    let Some(RouteNetlinkMessage::NewLink(found)) = ask(RouteNetlinkMessage::GetLink(request))?
+    else {
+        return Ok(None);
+    };
+    Ok(found.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(address) => address.as_slice().try_into().ok(),
+        _ => None,
+    }))
+}
+
+/// The Ethernet address of a next hop; `None` where it is not known.
+fn neighbour(interface: u32, hop: IpAddr) -> io::Result<Option<[u8; 6]>> {
+    let mut request = NeighbourMessage::default();
+    request.header.family = family(hop);
+    request.header.ifindex = interface;
+    request.attributes.push(NeighbourAttribute::Destination(match hop {
+        IpAddr::V4(hop) => NeighbourAddress::Inet(hop),
+        IpAddr::V6(hop) => NeighbourAddress::Inet6(hop),
+    }));
+    let answer = ask(RouteNetlinkMessage::GetNeighbour(request))?;
+    let Some(RouteNetlinkMessage::NewNeighbour(found)) = answer else { return Ok(None) };
+    Ok(found.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(address) => address.as_slice().try_into().ok(),
+        _ => None,
+    }))
+}
+
+const fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+/// One question, one answer; `None` where the kernel knows none.
+fn ask(request: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut request = NetlinkMessage::from(request);
+    request.header.flags = NLM_F_REQUEST;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+    let (datagram, _) = socket.recv_from_full()?;
+    for message in messages(&datagram)? {
+        match message.payload {
+            NetlinkPayload::InnerMessage(answer) => return Ok(Some(answer)),
+            // ENOENT, ENETUNREACH and the like.
+            NetlinkPayload::Error(_) => return Ok(None),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_reaches_itself() {
+        let v4 = Endpoint::v4([127, 0, 0, 1], 1);
+        let v6 = Endpoint::v6(std::net::Ipv6Addr::LOCALHOST.octets(), 1);
+        for end in [v4, v6] {
+            let way = towards(&end, &end, 0).expect("rtnetlink");
+            assert_eq!(way, Some(Way { interface: 1, link: [0; 12] }));
+        }
+    }
+}
