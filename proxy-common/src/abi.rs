@@ -146,8 +146,6 @@ pub const SWITCH_FULL_HISTORY: u32 = 1;
 pub const SWITCH_SEGMENTS: u32 = 2;
 /// `Switches`: closes may be changed. Without it no program contains the code.
 pub const SWITCH_ENFORCE: u32 = 4;
-/// `Switches`: packets come in by XDP, where none can be answered.
-pub const SWITCH_XDP: u32 = 8;
 
 /// An entry of [`Offsets`] that the running kernel does not have.
 pub const NO_OFFSET: u32 = u32::MAX;

@@ -67,8 +67,8 @@ refusals! {
     4 UNSENT "data was never sent: a FIN in the RST's place would hide its loss";
     5 UNREAD "data was never read: a FIN in the RST's place would hide its loss";
     6 NO_ACK "the RST answers a stray segment";
-    7 NO_ROOM "the flow table or the table of stand-ins is full";
-    8 NO_STAND_IN "packets come in by XDP, where a stand-in for the socket could not answer them";
+    7 NO_ROOM "the flow table is full";
+    8 NO_STAND_IN "there are as many stand-ins for sockets as there is room for";
     9 UNKNOWN_HEADER "the packet has a header or an option that is not understood";
     10 NO_LINK "the interface and the link header towards the peer are not known";
 }

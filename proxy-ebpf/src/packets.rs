@@ -133,13 +133,26 @@ pub fn tend(ctx: &TcContext) -> i32 {
 /// waits for anything.
 #[inline(always)]
 pub fn guard(ctx: &TcContext, link: Link) -> i32 {
-    if !settings::has(SWITCH_ENFORCE) || !enforce::is_awaited() {
+    let (awaited, stood_in) = (enforce::is_awaited(), enforce::any_waits());
+    let settled = !awaited && !stood_in;
+    if !settings::has(SWITCH_ENFORCE)
+        || settled && (!enforce::any_stand_in() || is_plain_data(ctx.data(), ctx.data_end(), link))
+    {
         return NEXT;
     }
     let Some(packet) = PACKET.get_ptr_mut(0) else { return NEXT };
     // SAFETY: as in `classify`.
     let packet = unsafe { &mut *packet };
     let Some(interface) = read_at(ctx, link, Direction::INGRESS, packet) else { return NEXT };
+    if enforce::any_stand_in() {
+        let fate = Fate(enforce::td_stood_in(ctx.skb.skb, packet));
+        if fate == Fate::ANSWER || fate == Fate::STEP_AND_ANSWER {
+            enforce::td_answer(ctx.skb.skb, packet, interface);
+        }
+        if fate != Fate::STEP {
+            return DROP;
+        }
+    }
     let fate = Fate(enforce::td_arriving(ctx.skb.skb, packet, interface));
     if fate == Fate::DROP { DROP } else { NEXT }
 }

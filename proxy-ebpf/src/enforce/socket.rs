@@ -2,6 +2,7 @@
 
 use crate::settings::offset;
 use crate::sockets::SOCK_DONE;
+use aya_ebpf::bindings::{bpf_sock, bpf_tcp_sock as TcpSock};
 use aya_ebpf::helpers::generated::{bpf_sk_fullsock, bpf_skc_to_tcp_sock, bpf_tcp_sock};
 use aya_ebpf::programs::TcContext;
 use core::ptr::read_volatile;
@@ -31,27 +32,9 @@ pub fn facts(ctx: &TcContext, segment: &Segment, own_fin: u32) -> u32 {
     if segment.payload > 0 {
         facts |= CARRIES_DATA;
     }
-    // SAFETY: a field of the context that the verifier knows.
-    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
-    if sk.is_null() {
-        return facts;
-    }
-    // SAFETY: checked above; the verifier follows the pointer's type.
-    let sk = unsafe { bpf_sk_fullsock(sk) };
-    if sk.is_null() {
-        return facts;
-    }
-    // SAFETY: fields of a full socket.
-    let (kind, protocol, state) =
-        unsafe { ((*sk).type_, (*sk).protocol, read_volatile(&raw const (*sk).state)) };
-    if kind != STREAM || protocol != TCP {
-        return facts;
-    }
-    // SAFETY: a full TCP socket.
-    let tcp = unsafe { bpf_tcp_sock(sk) };
-    if tcp.is_null() {
-        return facts;
-    }
+    let Some((sk, tcp)) = stream(ctx) else { return facts };
+    // SAFETY: a field of a full socket.
+    let state = unsafe { read_volatile(&raw const (*sk).state) };
     // SAFETY: as above; BTF's view of the same socket.
     let full = unsafe { bpf_skc_to_tcp_sock(sk.cast()) };
     if full.is_null() {
@@ -96,4 +79,34 @@ pub fn facts(ctx: &TcContext, segment: &Segment, own_fin: u32) -> u32 {
         facts |= UNACKED;
     }
     facts
+}
+
+/// The smoothed round-trip time in microseconds; 0 where it is not known.
+#[inline(never)]
+pub fn round_trip_us(ctx: &TcContext) -> u32 {
+    // SAFETY: a field of a TCP socket; the kernel keeps eight times the value.
+    stream(ctx).map_or(0, |(_, tcp)| unsafe { (*tcp).srtt_us >> 3 })
+}
+
+/// The local TCP socket that sent the segment.
+#[inline(always)]
+fn stream(ctx: &TcContext) -> Option<(*mut bpf_sock, *mut TcpSock)> {
+    // SAFETY: a field of the context that the verifier knows.
+    let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if sk.is_null() {
+        return None;
+    }
+    // SAFETY: checked above; the verifier follows the pointer's type.
+    let sk = unsafe { bpf_sk_fullsock(sk) };
+    if sk.is_null() {
+        return None;
+    }
+    // SAFETY: fields of a full socket.
+    let (kind, protocol) = unsafe { ((*sk).type_, (*sk).protocol) };
+    if kind != STREAM || protocol != TCP {
+        return None;
+    }
+    // SAFETY: a full TCP socket.
+    let tcp = unsafe { bpf_tcp_sock(sk) };
+    (!tcp.is_null()).then_some((sk, tcp))
 }

@@ -4,11 +4,11 @@
 use super::Fate;
 use super::frame::Frame;
 use super::rules::counted;
+use super::socket;
 use crate::counters::{add, count};
 use crate::flows::{now, wake_up};
 use crate::maps::{DRAFT, STAND_INS, STANDING, Substitute};
 use crate::packets::SkbBytes;
-use crate::settings;
 use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::{
     bpf_clone_redirect, bpf_l4_csum_replace, bpf_map_update_elem, bpf_skb_change_tail,
@@ -16,7 +16,7 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::TcContext;
 use bytemuck::Zeroable as _;
-use proxy_common::abi::{Counter, Rule, SWITCH_XDP, StandInSlot};
+use proxy_common::abi::{Counter, Rule, StandInSlot};
 use proxy_common::decide::Refusal;
 use proxy_common::key::{FlowKey, V4_MAPPED};
 use proxy_common::segment::{ACK, FIN, RST, SYN};
@@ -97,10 +97,7 @@ pub fn speaks_for(packet: &Packet) -> bool {
 /// number already. Says why not.
 #[inline(always)]
 pub fn appoint(frame: &Frame<'_>, packet: &Packet, rule: &Rule, interface: u32) -> Refusal {
-    if settings::has(SWITCH_XDP) {
-        return Refusal::NO_STAND_IN;
-    }
-    let Some(slot) = DRAFT.get_ptr_mut(0) else { return Refusal::NO_ROOM };
+    let Some(slot) = DRAFT.get_ptr_mut(0) else { return Refusal::NO_STAND_IN };
     // SAFETY: this CPU's entry of the map, and nobody else's while this program runs.
     let draft = unsafe { &mut *slot };
     *draft = StandInSlot::zeroed();
@@ -124,7 +121,7 @@ pub fn appoint(frame: &Frame<'_>, packet: &Packet, rule: &Rule, interface: u32) 
         )
     };
     if failed != 0 {
-        return Refusal::NO_ROOM;
+        return Refusal::NO_STAND_IN;
     }
     stand(ALL, 1);
     stand(WAITING, 1);
@@ -137,7 +134,9 @@ pub fn appoint(frame: &Frame<'_>, packet: &Packet, rule: &Rule, interface: u32) 
 /// What the RST tells of its socket; `None` where a header is not understood.
 #[inline(always)]
 fn describe(frame: &Frame<'_>, packet: &Packet, to: &mut StandIn) -> Option<()> {
-    if !has_plain_headers(frame.ctx, packet, frame.is_ipv6) {
+    // SAFETY: a field of the context that the verifier knows.
+    let is_tagged = unsafe { (*frame.ctx.skb.skb).vlan_present } != 0;
+    if is_tagged || !has_plain_headers(frame.ctx, packet, frame.is_ipv6) {
         return None;
     }
     let now = now();
@@ -147,7 +146,7 @@ fn describe(frame: &Frame<'_>, packet: &Packet, to: &mut StandIn) -> Option<()> 
     to.expected = packet.segment.ack;
     to.window = packet.segment.window;
     to.fins = 1;
-    to.rto_ms = LEAST_RTO_MS;
+    to.rto_ms = LEAST_RTO_MS + socket::round_trip_us(frame.ctx) / 1000;
     to.local = packet.segment.sender;
     to.bits = WAITS;
     if frame.timestamps != 0 {

@@ -104,7 +104,7 @@ async fn watch(
     for missing in observer.missing() {
         eprintln!("teardown: {missing}");
     }
-    eprintln!("teardown: watching {}", Source::attachments(&observer).join(", "));
+    let attached = Source::attachments(&observer).join(", ");
     let (terminal, outlet) =
         Terminal::start(BACKLOG).context("cannot start a thread for stdout")?;
     let tail = Tail::new(args.look.clone(), paint());
@@ -116,6 +116,8 @@ async fn watch(
             .set_policy(policy)
             .map_err(|error| Usage(format!("--policy '{policy}': {error}")))?;
     }
+    // Whoever reads this may rely on the rules.
+    eprintln!("teardown: watching {attached}");
     daemon.record(recording, args.segments);
     daemon.add_reader(Reader::new(tail, outlet, args.look.json));
     daemon.run(stop, true).await?;

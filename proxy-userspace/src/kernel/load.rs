@@ -4,11 +4,11 @@ use super::btf::Btf;
 use super::error::Error;
 use super::object::OBJECT;
 use super::offsets;
-use super::options::{Ingress, Options};
+use super::options::Options;
 use aya::{Ebpf, EbpfLoader};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use proxy_common::abi::{
-    ABI_VERSION, MOST_PAYLOAD, SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS, SWITCH_XDP,
+    ABI_VERSION, MOST_PAYLOAD, SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS,
 };
 use std::os::fd::AsRawFd as _;
 
@@ -29,9 +29,6 @@ pub(super) fn load(options: &Options, btf: &Btf) -> Result<Ebpf, Error> {
     if options.enforce {
         switches |= SWITCH_ENFORCE;
     }
-    if options.ingress == Ingress::Xdp {
-        switches |= SWITCH_XDP;
-    }
     let payload = if options.segments { options.payload.min(MOST_PAYLOAD) } else { 0 };
     let netns = netns_cookie().map_err(Error::system("reading the network namespace's cookie"))?;
     EbpfLoader::new()
@@ -40,9 +37,15 @@ pub(super) fn load(options: &Options, btf: &Btf) -> Result<Ebpf, Error> {
         .override_global("NETNS_COOKIE", &netns, true)
         .override_global("OFFSETS", bytemuck::bytes_of(&offsets), true)
         .map_max_entries("FLOWS", options.table_entries)
+        .map_max_entries("STAND_INS", stand_ins(options))
         .map_max_entries("EVENTS", options.ring_bytes)
         .load(OBJECT)
         .map_err(refused)
+}
+
+/// How many sockets can be stood in for at once: half as many as connections are followed.
+pub(super) const fn stand_ins(options: &Options) -> u32 {
+    if options.table_entries < 2 { 1 } else { options.table_entries / 2 }
 }
 
 /// A missing privilege shows first when the maps are made.

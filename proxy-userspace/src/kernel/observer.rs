@@ -131,7 +131,11 @@ impl Observer {
             owners,
             statements: if options.enforce { Some(Statements::take(&mut ebpf)?) } else { None },
             enforcer,
-            stand_ins: if options.enforce { Some(StandIns::take(&mut ebpf)?) } else { None },
+            stand_ins: if options.enforce {
+                Some(StandIns::take(&mut ebpf, options)?)
+            } else {
+                None
+            },
             reasons: RstReasons::of(&btf),
             missing,
             wanted: options.interfaces.clone(),

@@ -6,12 +6,14 @@
 
 use super::batch;
 use super::error::Error;
+use super::load;
 use super::object::{array, take};
+use super::options::Options;
 use super::pod::Raw;
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
-use proxy_common::abi::{STAND_INS, StandInSlot};
+use proxy_common::abi::StandInSlot;
 use proxy_common::key::{FlowKey, V4_MAPPED};
 use proxy_common::segment::{ACK, FIN, RST};
 use proxy_common::stand_in::{Due, Header, StandIn, TIME_WAIT_NS, checksum};
@@ -27,6 +29,7 @@ const SHORT_TIME_WAIT_NS: u64 = 1_000 * MILLISECOND;
 /// The table of stand-ins, as the daemon sees it.
 pub(super) struct StandIns {
     table: MapData,
+    capacity: u64,
     standing: Array<MapData, Raw<[u64; 2]>>,
     next_look: u64,
     looked: u64,
@@ -40,14 +43,15 @@ impl StandIns {
     ///
     /// # Errors
     /// Where the object lacks one, or the verifier refuses the program.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+    pub(super) fn take(ebpf: &mut Ebpf, options: &Options) -> Result<Self, Error> {
         super::attach::loaded(ebpf, "td_tend")?;
         let table = match take(ebpf, "STAND_INS")? {
             Map::HashMap(data) => data,
             _ => return Err(Error::Missing("STAND_INS as a hash map")),
         };
         let standing = array(ebpf, "STANDING")?;
-        Ok(Self { table, standing, next_look: 0, looked: 0, took: 0, waiting: false })
+        let capacity = u64::from(load::stand_ins(options));
+        Ok(Self { table, capacity, standing, next_look: 0, looked: 0, took: 0, waiting: false })
     }
 
     /// Whether one waits for its peer, as far as was seen when it was last looked: then the time
@@ -74,11 +78,11 @@ impl StandIns {
             return Ok(());
         }
         self.looked = now;
-        let half_full = all * 2 > STAND_INS as u64;
+        let half_full = all * 2 > self.capacity;
         let time_wait = if half_full { SHORT_TIME_WAIT_NS } else { TIME_WAIT_NS };
         let program = ebpf.program("td_tend").ok_or(Error::Missing("td_tend"))?;
         let program: &SchedClassifier = program.try_into().map_err(Error::program("td_tend"))?;
-        for (key, slot) in batch::entries::<FlowKey, StandInSlot>(&self.table, STAND_INS as u64)? {
+        for (key, slot) in batch::entries::<FlowKey, StandInSlot>(&self.table, self.capacity)? {
             let flags = match slot.stand_in.due(now, time_wait) {
                 Due::FIN => FIN | ACK,
                 Due::RESET => RST | ACK,

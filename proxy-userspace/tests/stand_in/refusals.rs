@@ -67,10 +67,24 @@ fn data_that_was_not_acknowledged() {
 }
 
 #[test]
-fn packets_that_come_by_xdp() {
-    let scene = Scene::with(Topology::veth(Family::V4), "abort fin", &["--ingress", "xdp"]);
-    let pair = scene.connect();
-    is_refused(scene, pair, "no stand in", &[RST | ACK]);
+fn more_than_there_is_room_for() {
+    // A table of 64 connections has room for 32 stand-ins.
+    let scene = Scene::with(Topology::veth(Family::V4), "abort fin", &["--table", "64"]);
+    let pairs: Vec<Pair> = (0..40).map(|_| scene.connect()).collect();
+    let mut peers = Vec::new();
+    for pair in pairs {
+        abort(pair.local);
+        peers.push(pair.peer);
+    }
+    // No peer closes, so that every stand-in stays.
+    let ends: Vec<_> = peers.iter_mut().map(|peer| end_of(peer).1).collect();
+    let clean = ends.iter().filter(|end| end.is_ok()).count();
+    let reset = ends.iter().filter(|end| **end == Err(ErrorKind::ConnectionReset)).count();
+    assert_eq!((clean, reset), (32, 8));
+    drop(peers);
+    let left = scene.end(40);
+    assert_eq!(left.count("rst to fin"), 32, "{}", left.counts());
+    assert_eq!(left.count("refused (no stand in)"), 8, "{}", left.counts());
 }
 
 #[test]
