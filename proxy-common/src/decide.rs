@@ -71,6 +71,7 @@ refusals! {
     8 NO_STAND_IN "there are as many stand-ins for sockets as there is room for";
     9 UNKNOWN_HEADER "the packet has a header or an option that is not understood";
     10 NO_LINK "the interface and the link header towards the peer are not known";
+    11 UNTENDED "the daemon, which keeps the time for stand-ins, stands still";
 }
 
 /// What is decided: the action, and why a change was refused.

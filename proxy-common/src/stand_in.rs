@@ -40,6 +40,9 @@ pub const TIME_WAIT_NS: u64 = 60_000_000_000;
 /// The shortest time before a FIN is sent again, in milliseconds: TCP_RTO_MIN.
 pub const LEAST_RTO_MS: u32 = 200;
 
+/// A daemon that has not looked for so long is taken for dead.
+pub const UNTENDED_NS: u64 = 5_000_000_000;
+
 /// No window is larger (RFC 7323, 2.3).
 const MOST_WINDOW: u32 = 1 << 30;
 

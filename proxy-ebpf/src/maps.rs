@@ -118,6 +118,10 @@ pub static STAND_INS: HashMap<FlowKey, Substitute, STAND_IN_COUNT, { BPF_F_NO_PR
 #[btf_map]
 pub static STANDING: Array<[u64; 2], 1> = Array::new();
 
+/// When the daemon last looked after them, CLOCK_MONOTONIC in nanoseconds.
+#[btf_map]
+pub static TENDED: Array<u64, 1> = Array::new();
+
 /// The stand-in at hand, one for each CPU, as [`PACKET`] is: to insert it, and to write what it
 /// sends. Without a lock, as helpers may not read one.
 #[btf_map]

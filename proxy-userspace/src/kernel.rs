@@ -38,6 +38,7 @@ pub use btf::{Btf, BtfError, VMLINUX};
 pub use diag::can_destroy;
 pub use error::Error;
 pub use observer::{Event, Observer};
+pub use offsets::lacking as lacking_for_changes;
 pub use options::{Ingress, MOST_PAYLOAD, Options, RING_BYTES, TABLE_ENTRIES, TcHook};
 pub use reasons::RstReasons;
 pub use rules::{Covered, Rules, RulesFull, Scope};

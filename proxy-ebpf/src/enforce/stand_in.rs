@@ -7,7 +7,7 @@ use super::rules::counted;
 use super::socket;
 use crate::counters::{add, count};
 use crate::flows::{now, wake_up};
-use crate::maps::{DRAFT, STAND_INS, STANDING, Substitute};
+use crate::maps::{DRAFT, STAND_INS, STANDING, Substitute, TENDED};
 use crate::packets::SkbBytes;
 use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::{
@@ -21,8 +21,8 @@ use proxy_common::decide::Refusal;
 use proxy_common::key::{FlowKey, V4_MAPPED};
 use proxy_common::segment::{ACK, FIN, RST, SYN};
 use proxy_common::stand_in::{
-    Due, ETHERNET, GONE, Header, LEAST_RTO_MS, LINGER_MS, LINK_LEN, Reply, StandIn, TIMESTAMPS,
-    WAITS, checksum,
+    Due, ETHERNET, FIN_ACKED, GONE, Header, LEAST_RTO_MS, LINGER_MS, LINK_LEN, Reply, StandIn,
+    TIMESTAMPS, UNTENDED_NS, WAITS, checksum,
 };
 use proxy_common::wire::{self, Packet};
 
@@ -47,6 +47,15 @@ pub fn any_waits() -> bool {
 fn standing(which: usize) -> u64 {
     // SAFETY: the map's only entry; a look that is a moment late does no harm.
     STANDING.get_ptr(0).map_or(0, |counts| unsafe { (*counts)[which] })
+}
+
+/// Whether the daemon keeps the time: one that is dead or stands still repeats no FIN, and gives
+/// nobody up. clsact filters outlive it.
+#[inline(always)]
+fn is_tended() -> bool {
+    // SAFETY: the map's only entry, written whole by the daemon.
+    let tended = TENDED.get_ptr(0).map_or(0, |at| unsafe { *at });
+    now().saturating_sub(tended) < UNTENDED_NS
 }
 
 #[inline(always)]
@@ -97,6 +106,9 @@ pub fn speaks_for(packet: &Packet) -> bool {
 /// number already. Says why not.
 #[inline(always)]
 pub fn appoint(frame: &Frame<'_>, packet: &Packet, rule: &Rule, interface: u32) -> Refusal {
+    if !is_tended() {
+        return Refusal::UNTENDED;
+    }
     let Some(slot) = DRAFT.get_ptr_mut(0) else { return Refusal::NO_STAND_IN };
     // SAFETY: this CPU's entry of the map, and nobody else's while this program runs.
     let draft = unsafe { &mut *slot };
@@ -225,7 +237,7 @@ fn stood_in(ctx: &TcContext, packet: &mut Packet) -> Fate {
         // On loopback what the stand-in sent itself comes in here.
         return Fate::STEP;
     }
-    if !packet.segment.has(RST | SYN) && !is_answerable(ctx, packet) {
+    if !is_tended() || !packet.segment.has(RST | SYN) && !is_answerable(ctx, packet) {
         count(Counter::STAND_INS_GIVEN_UP);
         dismiss(&packet.key);
         return Fate::STEP;
@@ -367,6 +379,7 @@ pub fn tend(ctx: &TcContext, packet: &Packet) -> i32 {
     let stand_in = guard.stand_in();
     let due = stand_in.due(now, 0);
     let (interface, rule) = (stand_in.interface, stand_in.rule);
+    let by_rule = stand_in.has(FIN_ACKED) && stand_in.linger_ms != LINGER_MS;
     let ours = stand_in.local == packet.segment.sender && !stand_in.has(GONE);
     let repeats = ours && due == Due::FIN && packet.segment.has(FIN);
     if repeats {
@@ -391,6 +404,9 @@ pub fn tend(ctx: &TcContext, packet: &Packet) -> i32 {
     }
     if resets {
         count(Counter::STAND_IN_RESETS);
+        if by_rule {
+            counted!(rule, half_close);
+        }
     }
     1
 }

@@ -1,7 +1,7 @@
 //! The checks: each looks at one thing and says what it found.
 
 use super::Finding;
-use crate::kernel::{Btf, cgroup};
+use crate::kernel::{Btf, BtfError, cgroup, lacking_for_changes};
 use crate::privilege::KEPT;
 use aya::maps::MapType;
 use aya::programs::ProgramType;
@@ -28,6 +28,7 @@ pub(super) fn all() -> Vec<(&'static str, Finding)> {
         ("tracing programs", program(ProgramType::RawTracePoint, TRACEPOINT)),
         ("tracefs", tracefs(&fs::read_to_string("/proc/mounts").unwrap_or_default())),
         ("RST reasons", rst_reasons()),
+        ("changed closes", changes(Btf::of_kernel().map(|btf| lacking_for_changes(&btf)))),
         ("namespace", namespace()),
     ]);
     findings
@@ -190,6 +191,18 @@ fn reasons_among(arguments: usize) -> Finding {
     }
 }
 
+/// What `active`, `passive` and `abort` of a policy read from a socket.
+fn changes(lacking: Result<Vec<&'static str>, BtfError>) -> Finding {
+    let without = "rules cannot change a close: it goes out as the application made it";
+    match lacking {
+        Ok(lacking) if lacking.is_empty() => {
+            Finding::Good("BTF tells what active, passive and abort need".to_owned())
+        }
+        Ok(lacking) => less(format!("BTF does not tell {}", lacking.join(", ")), without),
+        Err(error) => less(error.to_string(), without),
+    }
+}
+
 fn namespace() -> Finding {
     let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
     match (of("self"), of("1")) {
@@ -233,6 +246,13 @@ mod tests {
     fn the_reason_is_the_tracepoints_third_argument() {
         assert!(matches!(reasons_among(2), Finding::Less { .. }));
         assert!(matches!(reasons_among(3), Finding::Good(_)));
+    }
+
+    #[test]
+    fn what_a_changed_close_needs_is_named() {
+        assert!(matches!(changes(Ok(vec![])), Finding::Good(_)));
+        let found = changes(Ok(vec!["tcp_sock.write_seq"]));
+        assert!(matches!(found, Finding::Less { found, .. } if found.contains("write_seq")));
     }
 
     #[test]

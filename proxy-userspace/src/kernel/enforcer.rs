@@ -46,6 +46,13 @@ impl Enforcer {
         btf: &Btf,
         missing: &mut Vec<String>,
     ) -> Result<Self, Error> {
+        let lacking = offsets::lacking(btf);
+        if !lacking.is_empty() {
+            missing.push(format!(
+                "this kernel's BTF does not tell {}: active, passive and abort are off",
+                lacking.join(", ")
+            ));
+        }
         let (striker, why) = match able(ebpf, btf) {
             Ok(striker) => (Some(striker), None),
             Err(why) => {

@@ -46,6 +46,22 @@ pub(super) fn of(btf: &Btf) -> Offsets {
     }
 }
 
+/// What the programs that change a close would need and the kernel that `btf` describes does not
+/// tell.
+#[must_use]
+pub fn lacking(btf: &Btf) -> Vec<&'static str> {
+    let offsets = of(btf);
+    [
+        (offsets.write_seq, "tcp_sock.write_seq"),
+        (offsets.copied_seq, "tcp_sock.copied_seq"),
+        (offsets.sk_shutdown, "sock.sk_shutdown"),
+        (offsets.sk_flags, "sock_common.skc_flags"),
+    ]
+    .into_iter()
+    .filter_map(|(at, name)| (at == NO_OFFSET).then_some(name))
+    .collect()
+}
+
 /// What the program that ends connections from outside would need and this kernel does not tell.
 #[must_use]
 pub(super) fn missing_for_strikes(offsets: &Offsets) -> Vec<&'static str> {

@@ -8,6 +8,7 @@ use super::batch;
 use super::error::Error;
 use super::load;
 use super::object::{array, take};
+use super::observer::now_ns;
 use super::options::Options;
 use super::pod::Raw;
 use aya::Ebpf;
@@ -31,6 +32,7 @@ pub(super) struct StandIns {
     table: MapData,
     capacity: u64,
     standing: Array<MapData, Raw<[u64; 2]>>,
+    tended: Array<MapData, Raw<u64>>,
     next_look: u64,
     looked: u64,
     /// How long the last look through the table took.
@@ -51,7 +53,18 @@ impl StandIns {
         };
         let standing = array(ebpf, "STANDING")?;
         let capacity = u64::from(load::stand_ins(options));
-        Ok(Self { table, capacity, standing, next_look: 0, looked: 0, took: 0, waiting: false })
+        let mut tended = array(ebpf, "TENDED")?;
+        tended.set(0, Raw(now_ns()), 0).map_err(Error::map("TENDED"))?;
+        Ok(Self {
+            table,
+            capacity,
+            standing,
+            tended,
+            next_look: 0,
+            looked: 0,
+            took: 0,
+            waiting: false,
+        })
     }
 
     /// Whether one waits for its peer, as far as was seen when it was last looked: then the time
@@ -68,6 +81,7 @@ impl StandIns {
         if now < self.next_look {
             return Ok(());
         }
+        self.tended.set(0, Raw(now), 0).map_err(Error::map("TENDED"))?;
         let Raw([all, waiting]) = self.standing.get(&0, 0).map_err(Error::map("STANDING"))?;
         self.waiting = waiting != 0;
         self.next_look = now + LOOK_NS;
@@ -93,7 +107,7 @@ impl StandIns {
             let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
             program.test_run(options).map_err(Error::program("running td_tend"))?;
         }
-        self.took = super::observer::now_ns().saturating_sub(now);
+        self.took = now_ns().saturating_sub(now);
         Ok(())
     }
 }

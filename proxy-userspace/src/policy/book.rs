@@ -86,6 +86,14 @@ impl Book {
                  servers, or an address"
             )));
         }
+        if !scope.peers.is_empty() && words.split_ascii_whitespace().any(|word| word == "checks") {
+            return Err(BookError::Wrong(format!(
+                "'checks' is for servers of teardown's own proxy ('run -f'): of another program's \
+                 connections nothing tells which are checks. If they go to a port or address of \
+                 their own, that should have a rule of its own, as 'ADDR:PORT abort fin'; else \
+                 '{target}' should have one rule without 'checks'"
+            )));
+        }
         let at = self.entries.iter().position(|entry| entry.target == target);
         let id = match at {
             Some(at) => self.entries[at].id,

@@ -4,6 +4,7 @@ use crate::scene::{Scene, abort, end_of, unacknowledged};
 use crate::support::packets::{ACK, FIN, RST};
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
+use crate::support::weather::{Loss, Weather};
 use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
@@ -45,6 +46,44 @@ fn a_peer_that_sends_too_much_is_reset() {
 }
 
 #[test]
+fn a_peer_that_never_closes_is_given_up() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin half-close 700ms");
+    let mut pair = scene.connect();
+    abort(pair.local);
+    assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+    let error = until("the RST", || SockRef::from(&pair.peer).take_error().expect("its state"));
+    // That is Linux's word for a RST after a FIN.
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    drop(pair.peer);
+    let left = scene.end(1);
+    assert_eq!(left.sent(), [FIN | ACK, RST | ACK]);
+    let close = left.close();
+    assert_eq!((close["first_signal"].as_str(), close["answer"].as_str()), (Some("fin"), None));
+    assert_eq!(
+        (left.count("rst to fin"), left.count("half close over")),
+        (1, 1),
+        "{}",
+        left.counts()
+    );
+}
+
+#[test]
+fn a_peer_that_is_gone_is_given_up_after_some_fins() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin half-close 2s");
+    let pair = scene.connect();
+    let weather = Weather::lose(&scene.topology.backend, Loss::All);
+    abort(pair.local);
+    scene.watch.wait_for_closes(1);
+    drop(weather);
+    drop(pair.peer);
+    let left = scene.end(1);
+    let sent = left.sent();
+    let fins = sent.iter().take_while(|flags| **flags == FIN | ACK).count();
+    // At 0, 0.2, 0.6 and 1.4 s.
+    assert_eq!((fins, sent[fins]), (4, RST | ACK), "{sent:?}");
+}
+
+#[test]
 fn a_peer_that_resets_ends_it() {
     let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
     let mut pair = scene.connect();
@@ -78,4 +117,27 @@ fn without_its_daemon_the_stack_answers() {
     abort(other.local);
     let error = other.peer.read(&mut [0; 1]).expect_err("a RST");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_daemon_that_stands_still_keeps_nobody_waiting() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let mut pair = scene.connect();
+    abort(pair.local);
+    assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+    scene.watch.process.signal(Signal::STOP);
+    // The programs are there, and nobody keeps the time: soon a RST leaves as it was made.
+    until("a RST", || {
+        let mut next = scene.connect();
+        abort(next.local);
+        end_of(&mut next.peer).1.err()
+    });
+    pair.peer.write_all(b"hello?").expect("the first segment is taken");
+    until("the RST", || SockRef::from(&pair.peer).take_error().expect("its state"));
+    scene.watch.process.signal(Signal::CONT);
+    until("a clean end again", || {
+        let mut next = scene.connect();
+        abort(next.local);
+        end_of(&mut next.peer).1.ok()
+    });
 }

@@ -20,6 +20,8 @@ pub(crate) enum Loss {
     Rst,
     /// This many of a hundred, of every kind.
     Share(u8),
+    /// Every one.
+    All,
 }
 
 /// Losses that last until they are dropped.
@@ -42,6 +44,7 @@ impl Weather {
             }
             Loss::Fin => format!("tcp flags & fin == fin {first}"),
             Loss::Rst => format!("tcp flags & rst == rst {first}"),
+            Loss::All => "meta l4proto tcp counter drop".to_owned(),
             Loss::Share(share) => {
                 format!("meta l4proto tcp numgen random mod 100 < {share} counter drop")
             }
