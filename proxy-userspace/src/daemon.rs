@@ -4,6 +4,7 @@
 //! the runtime socket send requests, so nothing in here waits for anybody or locks anything.
 
 pub mod clock;
+mod background;
 mod commands;
 mod half_open;
 mod joined;

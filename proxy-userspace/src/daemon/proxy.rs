@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 
 /// The configuration is wrong; what is wrong has been said.
 #[derive(Debug, thiserror::Error)]
-#[error("{} errors in the configuration", .0)]
+#[error("errors in the configuration: {0}")]
 pub struct Refused(usize);
 
 /// `teardown run -c`: says everything that is wrong, and nothing more.
@@ -104,16 +104,39 @@ pub struct Prepared {
     numbers: Arc<ServerNumbers>,
 }
 
-impl Prepared {
-    /// Reads and binds, with whatever privileges that takes.
+/// A configuration that can be run; nothing of it was done yet.
+pub struct Planned {
+    files: Vec<PathBuf>,
+    config: Config,
+    assembled: Assembled,
+    pages: Arc<OnceLock<Arc<Control>>>,
+    numbers: Arc<ServerNumbers>,
+}
+
+impl Planned {
+    /// Reads the configuration.
     ///
     /// # Errors
-    /// A wrong configuration, an address that cannot be bound, a syslog server that cannot be
-    /// reached.
-    pub fn new(files: &[PathBuf]) -> anyhow::Result<Self> {
+    /// A wrong one.
+    pub fn read(files: &[PathBuf]) -> anyhow::Result<Self> {
         let pages = Arc::new(OnceLock::new());
         let numbers = Arc::new(ServerNumbers::default());
         let Read { config, assembled, .. } = read(files, &pages, &numbers)?;
+        Ok(Self { files: files.to_vec(), config, assembled, pages, numbers })
+    }
+
+    /// Whether it asks to be run in the background.
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.config.global.daemon
+    }
+
+    /// Binds, with whatever privileges that takes.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, a syslog server that cannot be reached.
+    pub fn prepare(self) -> anyhow::Result<Prepared> {
+        let Self { files, config, assembled, pages, numbers } = self;
         raise_descriptors(&config)?;
         let settings = &assembled.settings;
         let listeners =
@@ -125,10 +148,11 @@ impl Prepared {
             std::fs::write(pidfile, format!("{}\n", std::process::id()))
                 .with_context(|| format!("cannot write the pidfile {}", pidfile.display()))?;
         }
-        let files = files.to_vec();
-        Ok(Self { files, config, assembled, styles, listeners, pages, numbers })
+        Ok(Prepared { files, config, assembled, styles, listeners, pages, numbers })
     }
+}
 
+impl Prepared {
     /// The names of its addresses.
     #[must_use]
     pub fn labels(&self) -> Labels {

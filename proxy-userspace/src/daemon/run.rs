@@ -1,7 +1,8 @@
 //! `teardown run`: the daemon, spoken to over its runtime socket.
 
 use super::observe::Observe;
-use super::proxy::{self, Prepared, Running};
+use super::background::Background;
+use super::proxy::{self, Planned, Prepared, Running};
 use super::stated::Stated;
 use super::{Daemon, Source, start};
 use crate::admin::session::Request;
@@ -38,6 +39,9 @@ pub struct Args {
     /// Only check the configuration of -f
     #[arg(short = 'c', long = "check")]
     check: bool,
+    /// Stay in the foreground, whatever 'daemon' in the configuration says
+    #[arg(long)]
+    foreground: bool,
     /// Another proxy's haproxy.cfg: closes get its names, and what teardown does not know in it is
     /// passed over
     #[arg(long, value_name = "FILE", conflicts_with = "files")]
@@ -66,10 +70,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.check {
         return proxy::check(&args.files);
     }
-    let prepared = match args.files.as_slice() {
+    let planned = match args.files.as_slice() {
         [] => None,
-        files => Some(Prepared::new(files)?),
+        files => Some(Planned::read(files)?),
     };
+    let background = match &planned {
+        Some(planned) if planned.is_daemon() && !stays(args) => Some(Background::begin()?),
+        _ => None,
+    };
+    let prepared = planned.map(Planned::prepare).transpose()?;
     let labels = match &prepared {
         Some(prepared) => prepared.labels(),
         None => start::labels(&args.names)?,
@@ -129,6 +138,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         drop(requests);
         // Started by hand there is no service manager to tell.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
+        if let Some(background) = background {
+            background.ready()?;
+        }
         daemon.run(drained(stop, running), false).await?;
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         // Sessions end by themselves once the daemon takes no requests; tails get their summary.
@@ -136,6 +148,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let _ = timeout(GOODBYE, beside.join_all()).await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Whether it stays in the foreground: it was told to, or a service manager waits for its word.
+fn stays(args: &Args) -> bool {
+    args.foreground || std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
 fn hangups() -> anyhow::Result<Signal> {

@@ -51,7 +51,7 @@ pub const GLOBAL: &[Directive] = &[
         "daemon",
         "",
         "off",
-        "Accepted: teardown stays in the foreground, for a service manager or `&` to keep.",
+        "Go into the background once everything is bound, loaded and serving; the command ends then, with 1 and the reason where it could not. `--foreground`, or a service manager that waits for a word (`NOTIFY_SOCKET`), overrides it.",
     ),
     global("description", "TEXT", "none", "Shown by `show info`."),
     global("gid", "NUMBER", "unchanged", "The group to run as, by number."),
