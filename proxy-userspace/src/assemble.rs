@@ -37,6 +37,10 @@ pub struct Assembled {
 /// The numbers and names of a configuration's proxies that statistics show.
 #[derive(Debug, Default)]
 pub struct Numbers {
+    /// `node`: this host's name, where it was given one.
+    pub node: Option<String>,
+    /// `description` of `global`.
+    pub description: Option<String>,
     /// Each frontend's `id`.
     pub frontends: Vec<u32>,
     /// Each backend's `id`.
@@ -88,6 +92,8 @@ pub fn assemble(
         rises: Vec::new(),
         closes: HashMap::new(),
         numbers: Numbers {
+            node: config.global.node.clone(),
+            description: config.global.description.clone(),
             frontends: fronts.iter().map(|proxy| proxy.id).collect(),
             backends: backends.iter().map(|proxy| proxy.id).collect(),
             servers: Vec::new(),
@@ -136,6 +142,7 @@ fn global(config: &Config) -> settings::Global {
     global.maxconn = said.maxconn.filter(|most| *most > 0);
     global.hard_stop_after = said.hard_stop_after_ms.map(millis);
     global.bufsize = said.bufsize.map_or(global.bufsize, size);
+    global.maxrewrite = said.maxrewrite.map_or(global.maxrewrite, size);
     global.max_headers = said.maxhdr.map_or(global.max_headers, size);
     // The pools have one clock: it is set to the longest of the servers' delays.
     let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
@@ -208,10 +215,13 @@ impl Builder<'_> {
         };
         Some(settings::Bind {
             defer_accept: bind.defer_accept,
+            maxconn: bind.maxconn.unwrap_or(0),
             v6only: bind.v6only,
             backlog: bind.backlog.or(said.backlog).unwrap_or(0),
             transparent: bind.transparent,
             interface: bind.interface.clone(),
+            keepalive: keeps_alive(said, Switch::ClientTcpKeepAlive),
+            mss: bind.mss,
             unix_mode: bind.mode,
             unix_uid: bind.user,
             unix_gid: bind.group,
@@ -265,6 +275,7 @@ impl Builder<'_> {
             queue: time(timeouts.queue),
             tunnel: time(timeouts.tunnel),
         };
+        backend.prefer_last = said.switches.has(Switch::PreferLastServer);
         backend.pretend_keepalive = said.switches.has(Switch::PretendKeepAlive);
         backend.nolinger = said.switches.has(Switch::NoLinger);
         backend.abortonclose = said.switches.has(Switch::AbortOnClose);
@@ -284,7 +295,8 @@ impl Builder<'_> {
         let mut ids = Vec::new();
         let mut rises = Vec::new();
         for server in &proxy.servers {
-            let Some(told) = self.server(server) else { continue };
+            let Some(mut told) = self.server(server) else { continue };
+            told.keepalive = keeps_alive(said, Switch::ServerTcpKeepAlive);
             let at = (place, backend.servers.len());
             backend.servers.push(told);
             ids.push((server.id, server.settings.rise, server.settings.fall));
@@ -329,6 +341,7 @@ impl Builder<'_> {
             maxqueue: said.maxqueue,
             shutdown_on_down: said.on_marked_down_shutdown,
             pool_max_conn: said.pool_max_conn,
+            max_reuse: said.max_reuse,
             checked: said.check,
             ..settings::Server::new(&server.name, address)
         })
@@ -369,6 +382,11 @@ fn millis(ms: u32) -> Duration {
 /// 0 is for ever, as not set is.
 fn time(ms: Option<u32>) -> Option<Duration> {
     ms.filter(|ms| *ms > 0).map(millis)
+}
+
+/// Whether TCP keep-alive is asked for on one side, or on both.
+fn keeps_alive(said: &Said, side: Switch) -> bool {
+    said.switches.has(side) || said.switches.has(Switch::TcpKeepAlive)
 }
 
 fn mode(mode: Mode) -> settings::Mode {

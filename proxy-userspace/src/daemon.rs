@@ -3,8 +3,8 @@
 //! One thread, one loop, one owner of everything. Readers have queues of their own and sessions of
 //! the runtime socket send requests, so nothing in here waits for anybody or locks anything.
 
-pub mod clock;
 mod background;
+pub mod clock;
 mod commands;
 mod half_open;
 mod joined;

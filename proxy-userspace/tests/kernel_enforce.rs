@@ -82,8 +82,10 @@ async fn an_active_fin_becomes_a_reset_over_ipv6() {
 
 /// The states of this host's sockets with `port`, as ss(8) shows them.
 fn sockets(port: u16) -> String {
-    let filter = format!("( sport = :{port} or dport = :{port} ) and state connected");
-    let ss = std::process::Command::new("ss").args(["-Htan", &filter]).output().expect("ss");
+    let filter = format!("( sport = :{port} or dport = :{port} )");
+    let mut ss = std::process::Command::new("ss");
+    let ss = ss.args(["-Htn", "state", "connected", &filter]).output().expect("ss");
+    assert!(ss.status.success(), "{}", String::from_utf8_lossy(&ss.stderr));
     String::from_utf8_lossy(&ss.stdout).into_owned()
 }
 

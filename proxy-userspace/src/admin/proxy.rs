@@ -87,6 +87,11 @@ const COMMANDS: &[(&str, AccessLevel, &str)] = &[
         "set maxconn frontend <frontend> <value> : change a frontend's maxconn setting",
     ),
     (
+        "set maxconn global",
+        AccessLevel::Admin,
+        "set maxconn global <value>              : change the per-process maxconn setting",
+    ),
+    (
         "set maxconn server",
         AccessLevel::Admin,
         "set maxconn server <bk>/<srv> <value>   : change a server's maxconn setting",
@@ -201,6 +206,7 @@ impl Control {
             }
             "get weight" => set::weight(&scene, rest),
             "set maxconn frontend" => set::maxconn_frontend(&scene, rest),
+            "set maxconn global" => set::maxconn_global(&scene, rest),
             "set maxconn server" => set::maxconn_server(&scene, rest),
             _ => {
                 let text = set::shutdown_sessions(&scene, rest);

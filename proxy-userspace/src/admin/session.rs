@@ -7,11 +7,13 @@
 use super::outlet::{self, Inlet, Outlet};
 use crate::config::model::AccessLevel;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// The longest line that is read, in bytes; HAProxy's buffer is as long.
@@ -44,9 +46,28 @@ pub enum Request {
     EndTail(u64),
 }
 
+/// What holds for the sessions of a socket.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// What they may do.
+    pub level: AccessLevel,
+    /// How long a client may be silent before its next line; none is for ever. A tail may always.
+    pub silence: Option<Duration>,
+    /// Places for sessions, where there is an end to them; who finds none waits for one.
+    pub places: Option<Arc<Semaphore>>,
+}
+
+impl Terms {
+    /// Without limits.
+    #[must_use]
+    pub const fn free(level: AccessLevel) -> Self {
+        Self { level, silence: None, places: None }
+    }
+}
+
 /// Accepts sessions until the daemon takes no more requests, and waits then for those that are open.
 /// Dropped, it ends them all.
-pub async fn accept(listener: UnixListener, level: AccessLevel, daemon: mpsc::Sender<Request>) {
+pub async fn accept(listener: UnixListener, terms: Terms, daemon: mpsc::Sender<Request>) {
     let mut sessions = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -56,15 +77,23 @@ pub async fn accept(listener: UnixListener, level: AccessLevel, daemon: mpsc::Se
         match accepted {
             Ok((stream, _)) => {
                 let daemon = daemon.clone();
+                let Terms { level, silence, places } = terms.clone();
                 sessions.spawn(async move {
+                    let _place = match places {
+                        Some(places) => tokio::select! {
+                            () = daemon.closed() => return,
+                            place = places.acquire_owned() => place.ok(),
+                        },
+                        None => None,
+                    };
                     // A client that goes away in the middle of an answer is no news.
-                    let _ = serve(stream, level, &daemon).await;
+                    let _ = serve(stream, level, silence, &daemon).await;
                 });
             }
             Err(error) => {
                 // Out of descriptors: those that are open must end first.
                 tracing::warn!("runtime socket: {error}");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
         while sessions.try_join_next().is_some() {}
@@ -75,6 +104,7 @@ pub async fn accept(listener: UnixListener, level: AccessLevel, daemon: mpsc::Se
 async fn serve(
     mut stream: UnixStream,
     mut level: AccessLevel,
+    silence: Option<Duration>,
     daemon: &mpsc::Sender<Request>,
 ) -> io::Result<()> {
     let (read, mut write) = stream.split();
@@ -83,6 +113,7 @@ async fn serve(
     loop {
         let line = tokio::select! {
             () = daemon.closed() => return Ok(()),
+            () = past(silence) => return Ok(()),
             line = next_line(&mut lines) => line?,
         };
         let line = match line {
@@ -115,6 +146,14 @@ async fn serve(
             return Ok(());
         }
         write.write_all(b"\n> ").await?;
+    }
+}
+
+/// Done when a client has been silent for too long.
+async fn past(silence: Option<Duration>) {
+    match silence {
+        Some(silence) => tokio::time::sleep(silence).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -275,7 +314,7 @@ mod tests {
         let (requests, received) = mpsc::channel(1);
         let daemon = tokio::spawn(echo(received));
         let session =
-            tokio::spawn(async move { serve(theirs, AccessLevel::Admin, &requests).await });
+            tokio::spawn(async move { serve(theirs, AccessLevel::Admin, None, &requests).await });
         let (mut read, mut write) = ours.into_split();
         write.write_all(input.as_bytes()).await.expect("it reads");
         let mut output = String::new();
@@ -297,6 +336,36 @@ mod tests {
     #[tokio::test]
     async fn with_a_prompt_it_goes_on() {
         assert_eq!(talk("prompt\nshow info\n\nquit\n").await, "\n> <show|info>\n\n\n> \n> ");
+    }
+
+    #[tokio::test]
+    async fn silence_ends_a_session_and_others_wait_for_its_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).expect("a free path");
+        let (requests, received) = mpsc::channel(1);
+        let daemon = tokio::spawn(echo(received));
+        let terms = Terms {
+            level: AccessLevel::Admin,
+            silence: Some(Duration::from_millis(300)),
+            places: Some(Arc::new(Semaphore::new(1))),
+        };
+        let accepting = tokio::spawn(accept(listener, terms, requests));
+        let mut silent = UnixStream::connect(&path).await.expect("it listens");
+        silent.write_all(b"prompt\n").await.expect("it reads");
+        let mut prompt = [0; 3];
+        silent.read_exact(&mut prompt).await.expect("a prompt");
+        let begun = std::time::Instant::now();
+        let mut second = UnixStream::connect(&path).await.expect("it listens");
+        second.write_all(b"show info\n").await.expect("it reads");
+        let mut output = String::new();
+        second.read_to_string(&mut output).await.expect("it ends by itself");
+        assert_eq!(output, "<show|info>\n\n");
+        assert!(begun.elapsed() >= Duration::from_millis(200), "it waited for a place");
+        assert_eq!(silent.read(&mut prompt).await.expect("a FIN"), 0);
+        accepting.abort();
+        let _ = accepting.await;
+        daemon.await.expect("no panic");
     }
 
     #[tokio::test]

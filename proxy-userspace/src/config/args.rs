@@ -26,6 +26,13 @@ impl<'a> Args<'a> {
         Self { at: 1, ..Self::new(line, findings, false) }
     }
 
+    /// Says that `what`, the word just taken, is HAProxy's way to something that is otherwise here.
+    pub(super) fn moot(&mut self, what: &str, why: &str) {
+        let at = self.last();
+        let message = format!("'{what}' changes nothing here: {why}");
+        self.findings.add(super::diag::Level::Notice, Some(at), message);
+    }
+
     /// The next word without taking it; empty at the end.
     pub(super) fn peek(&self) -> &'a str {
         self.line.word(self.at)

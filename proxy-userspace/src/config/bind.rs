@@ -57,6 +57,7 @@ fn keyword(args: &mut Args<'_>, word: &str, to: &mut Bind) {
         "transparent" => to.transparent = true,
         "mss" => to.mss = args.number(word, 1..=u16::MAX),
         "nice" => {
+            args.moot(word, "every connection has the same rank");
             let _ = args.number(word, -1024..=1024);
         }
         _ => unknown(args, word),

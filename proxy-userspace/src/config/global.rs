@@ -36,7 +36,8 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Global) {
         "node" => to.node = text(args, word),
         "description" => to.description = Some(args.rest().join(" ")),
         "spread-checks" => to.spread_checks = args.number(word, 0..=50).unwrap_or_default(),
-        "tune.bufsize" => to.bufsize = bufsize(args),
+        "tune.bufsize" => to.bufsize = size(args, word, 2048),
+        "tune.maxrewrite" => to.maxrewrite = size(args, word, 0),
         "tune.http.maxhdr" => to.maxhdr = args.number(word, 1..=32767),
         "stats" => return stats(args, to),
         _ => return unknown(args, word),
@@ -48,12 +49,12 @@ fn text(args: &mut Args<'_>, word: &str) -> Option<String> {
     args.need(word, "a word").map(str::to_owned)
 }
 
-fn bufsize(args: &mut Args<'_>) -> Option<u32> {
-    let word = args.need("tune.bufsize", "a size such as 16384 or 32k")?;
+fn size(args: &mut Args<'_>, name: &str, least: u32) -> Option<u32> {
+    let word = args.need(name, "a size such as 16384 or 32k")?;
     let size = crate::units::size(word).ok().and_then(|size| u32::try_from(size).ok());
-    let size = size.filter(|size| (2048..=1 << 24).contains(size));
+    let size = size.filter(|size| (least..=1 << 24).contains(size));
     if size.is_none() {
-        args.wrong(format!("'tune.bufsize' expects a size from 2048 to 16m, not '{word}'"));
+        args.wrong(format!("'{name}' expects a size from {least} to 16m, not '{word}'"));
     }
     size
 }

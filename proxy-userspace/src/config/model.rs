@@ -60,6 +60,8 @@ pub struct Global {
     pub spread_checks: u32,
     /// `tune.bufsize`: the limit of a message's head, in bytes; 16384 when not set.
     pub bufsize: Option<u32>,
+    /// `tune.maxrewrite`: what of that is kept for what rules add; 1024 when not set.
+    pub maxrewrite: Option<u32>,
     /// `tune.http.maxhdr`: the most fields in a head; 101 when not set.
     pub maxhdr: Option<u32>,
 }

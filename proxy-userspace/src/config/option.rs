@@ -21,6 +21,9 @@ pub(super) fn option(args: &mut Args<'_>, to: &mut Settings, place: Places, nega
     }
     if let Some((_, switch)) = SWITCHES.iter().find(|entry| entry.0 == name) {
         to.switches.set(*switch, !negated);
+        if let Some(why) = switch.moot() {
+            args.moot(&format!("option {name}"), why);
+        }
         return args.end(name);
     }
     if let Some((_, mode)) = CLOSE_MODES.iter().find(|entry| entry.0 == name) {

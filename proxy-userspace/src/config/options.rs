@@ -40,6 +40,21 @@ pub enum Switch {
     TcpKeepAlive,
 }
 
+impl Switch {
+    /// Why it changes nothing here, if it does not.
+    #[must_use]
+    pub const fn moot(self) -> Option<&'static str> {
+        Some(match self {
+            Self::SpliceAuto | Self::SpliceRequest | Self::SpliceResponse => {
+                "bodies are spliced where it pays, by teardown's own judgement"
+            }
+            Self::SmartAccept => "the first ACK is left to the kernel",
+            Self::SmartConnect => "the ACK of the handshake is left to the kernel",
+            _ => return None,
+        })
+    }
+}
+
 /// The switches by name.
 pub const SWITCHES: [(&str, Switch); 17] = [
     ("abortonclose", Switch::AbortOnClose),

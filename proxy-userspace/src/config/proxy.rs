@@ -153,7 +153,10 @@ fn timeout(args: &mut Args<'_>, to: &mut Timeouts, place: Places) {
         "http-request" => &mut to.http_request,
         "http-keep-alive" => &mut to.http_keep_alive,
         "queue" => &mut to.queue,
-        "tarpit" => &mut to.tarpit,
+        "tarpit" => {
+            args.moot("timeout tarpit", "there is no tarpit");
+            &mut to.tarpit
+        }
         "tunnel" => &mut to.tunnel,
         _ => {
             let hint = near::hint(word, names().map(|(name, _)| name));

@@ -3,9 +3,10 @@
 use super::labels::Labels;
 use super::stated::{ServerNumbers, Stated};
 use crate::admin::proxy::{Control, OfConfig};
+use crate::admin::session::Terms;
 use crate::admin::socket::RuntimeSocket;
 use crate::assemble::{self, Assembled};
-use crate::config::model::{AccessLevel, Config, Proxy as Section};
+use crate::config::model::{Config, Proxy as Section};
 use crate::config::{self, Address, Findings, Strictness, labels};
 use crate::http::closes::Closes;
 use crate::http::engine::{self, Engine};
@@ -22,6 +23,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// The configuration is wrong; what is wrong has been said.
@@ -169,7 +172,12 @@ impl Prepared {
     ///
     /// # Errors
     /// An address that cannot be bound.
-    pub fn sockets(&self) -> anyhow::Result<Vec<(RuntimeSocket, AccessLevel)>> {
+    pub fn sockets(&self) -> anyhow::Result<Vec<(RuntimeSocket, Terms)>> {
+        let global = &self.config.global;
+        let silence = global.stats_timeout_ms.unwrap_or(10_000);
+        let silence = Some(Duration::from_millis(silence.into())).filter(|time| !time.is_zero());
+        let most = usize::try_from(global.stats_maxconn.unwrap_or(10)).unwrap_or(usize::MAX);
+        let places = Some(Arc::new(Semaphore::new(most)));
         let mut sockets = Vec::new();
         for said in &self.config.global.stats_sockets {
             let Address::Unix(path) = &said.address else {
@@ -183,7 +191,8 @@ impl Prepared {
             let socket = RuntimeSocket::bind(path)?;
             permit(path, said.mode, said.user, said.group)
                 .with_context(|| format!("cannot change who may use {}", path.display()))?;
-            sockets.push((socket, said.level));
+            let terms = Terms { level: said.level, silence, places: places.clone() };
+            sockets.push((socket, terms));
         }
         Ok(sockets)
     }

@@ -1,11 +1,11 @@
 //! `teardown run`: the daemon, spoken to over its runtime socket.
 
-use super::observe::Observe;
 use super::background::Background;
+use super::observe::Observe;
 use super::proxy::{self, Planned, Prepared, Running};
 use super::stated::Stated;
 use super::{Daemon, Source, start};
-use crate::admin::session::Request;
+use crate::admin::session::{Request, Terms};
 use crate::admin::socket::{DEFAULT_PATH, RuntimeSocket};
 use crate::admin::{endpoint, session};
 use crate::config::model::AccessLevel;
@@ -87,12 +87,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let more_sockets = prepared.as_ref().map_or_else(|| Ok(Vec::new()), Prepared::sockets)?;
     start::runtime()?.block_on(async {
         let mut listeners = Vec::new();
-        for (socket, level) in [(&socket, AccessLevel::Admin)]
-            .into_iter()
-            .chain(more_sockets.iter().map(|(socket, level)| (socket, *level)))
-        {
+        let own = (&socket, Terms::free(AccessLevel::Admin));
+        let more = more_sockets.iter().map(|(socket, terms)| (socket, terms.clone()));
+        for (socket, terms) in [own].into_iter().chain(more) {
             let listener = socket.listener().context("cannot wait on the runtime socket")?;
-            listeners.push((listener, level));
+            listeners.push((listener, terms));
         }
         let metrics = match args.metrics {
             Some(at) => Some(
@@ -128,8 +127,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if let Some(metrics) = metrics {
             beside.spawn(endpoint::serve(metrics, requests.clone()));
         }
-        for (listener, level) in listeners {
-            beside.spawn(session::accept(listener, level, requests.clone()));
+        for (listener, terms) in listeners {
+            beside.spawn(session::accept(listener, terms, requests.clone()));
         }
         if let Some(running) = &running {
             daemon.set_proxy(Arc::clone(running), ear);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::admin::outlet;
-use crate::admin::session;
+use crate::admin::session::{self, Terms};
 use crate::admin::socket::RuntimeSocket;
 use crate::config::model::AccessLevel;
 use crate::report::columns::Paint;
@@ -101,7 +101,8 @@ impl Running {
         let socket = RuntimeSocket::bind(&path).expect("a free path");
         let (mut daemon, events, requests) = daemon(open);
         let listener = socket.listener().expect("it is registered");
-        let sessions = tokio::spawn(session::accept(listener, AccessLevel::Admin, requests));
+        let sessions =
+            tokio::spawn(session::accept(listener, Terms::free(AccessLevel::Admin), requests));
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(async move {
             let stop = async {

@@ -16,6 +16,7 @@ use super::{
     client::Client,
     counters::Count,
     held::HeldProxies,
+    listener::Ear,
     live::{Frontend, Proxies},
     park::Parked,
     presence::Presence,
@@ -34,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// A listening socket that a worker accepts from.
 #[derive(Debug)]
 pub(crate) struct Door {
-    pub(crate) socket: Arc<OwnedFd>,
+    pub(crate) ear: Ear,
     pub(crate) frontend: Arc<Frontend>,
 }
 
@@ -44,26 +45,26 @@ pub(crate) async fn run(
     proxies: Rc<HeldProxies>,
     door: Door,
 ) -> io::Result<()> {
-    let raw = door.socket.as_raw_fd();
+    let raw = door.ear.socket.as_raw_fd();
     // SAFETY: the door holds the socket open for longer than this registration lives.
     let watched = unsafe { AsyncFd::register_with_interest(raw, Interest::READABLE) }?;
-    let local = socket2::SockRef::from(&door.socket).local_addr().ok();
+    let local = socket2::SockRef::from(&door.ear.socket).local_addr().ok();
     let local = local.and_then(|local| local.as_socket());
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     loop {
-        if !has_room(&proxies, &door.frontend) {
+        if !has_room(&proxies, &door) {
             tokio::time::sleep(PAUSE).await;
             continue;
         }
         let mut guard = watched.readable().await?;
         for _ in 0..BATCH {
-            if !has_room(&proxies, &door.frontend) {
+            if !has_room(&proxies, &door) {
                 break;
             }
-            match rustix::net::acceptfrom_with(&door.socket, flags) {
+            match rustix::net::acceptfrom_with(&door.ear.socket, flags) {
                 Ok((fd, peer)) => {
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    welcome(&worker, &proxies, &door.frontend, fd, [peer, local]);
+                    welcome(&worker, &proxies, &door, fd, [peer, local]);
                 }
                 Err(Errno::AGAIN) => {
                     guard.clear_ready();
@@ -83,24 +84,29 @@ pub(crate) async fn run(
     }
 }
 
-fn has_room(proxies: &Proxies, frontend: &Frontend) -> bool {
+fn has_room(proxies: &Proxies, door: &Door) -> bool {
+    let Door { ear, frontend } = door;
     let limit = frontend.maxconn.load(Relaxed);
-    let of_process = proxies.global.maxconn.unwrap_or(0);
+    let of_process = proxies.maxconn.load(Relaxed);
     frontend.enabled.load(Relaxed)
         && (limit == 0 || frontend.sessions.now() < limit)
+        && (ear.maxconn == 0 || ear.connections.now() < ear.maxconn)
         && (of_process == 0 || proxies.connections.now() < of_process)
 }
 
 fn welcome(
     worker: &Rc<Worker>,
     proxies: &Proxies,
-    frontend: &Arc<Frontend>,
+    door: &Door,
     fd: OwnedFd,
     addresses: [Option<SocketAddr>; 2],
 ) {
+    let frontend = &door.frontend;
     worker.count(&frontend.counters, Count::Sessions, 1);
     worker.count(&frontend.counters, Count::Connections, 1);
-    let presence = Presence::new(Arc::clone(frontend), Arc::clone(&proxies.connections));
+    let of_process = Arc::clone(&proxies.connections);
+    let of_address = Arc::clone(&door.ear.connections);
+    let presence = Presence::new(Arc::clone(frontend), [of_process, of_address]);
     let sock = Sock::from(fd);
     let client = Client::new(Rc::clone(worker), sock, presence, addresses, Instant::now(), 0);
     match frontend.settings.mode {

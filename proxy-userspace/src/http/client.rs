@@ -50,6 +50,8 @@ pub(crate) struct Client {
     pub(crate) begun: Instant,
     /// When the last byte came.
     pub(crate) heard: Instant,
+    /// The last request's backend and server, by their places, where the next one prefers it.
+    pub(crate) last_server: Option<(usize, usize)>,
     /// What the last request was doing when it ended.
     pub(crate) last: Doing,
 }
@@ -108,6 +110,7 @@ impl Client {
             since,
             begun: since,
             heard: since,
+            last_server: None,
             last: Doing::default(),
         }
     }
@@ -192,8 +195,8 @@ impl Client {
         if !Rc::ptr_eq(&proxies, &self.proxies)
             && let Some(frontend) = proxies.frontend(&self.frontend().settings.name)
         {
-            let connections = Arc::clone(&proxies.connections);
-            self.presence = Presence::new(Arc::clone(frontend), connections);
+            self.last_server = None;
+            self.presence = self.presence.moved_to(Arc::clone(frontend));
             self.proxies = Rc::clone(&proxies);
         }
     }

@@ -102,6 +102,8 @@ impl Exchange<'_> {
     /// Keeps the server's connection after a complete exchange, or closes it.
     fn part(&mut self, mut upstream: Upstream, answered: Answered, reusable: bool) {
         let keeps = self.prepared.mode == Connection::KeepAlive;
+        let most = upstream.conn.server.settings.max_reuse;
+        let reusable = reusable && most.is_none_or(|most| upstream.conn.doing.requests <= most);
         if !reusable || !keeps || self.client.worker.stopping.get() {
             let until_close = answered.framing == Framing::Close;
             if self.backend.settings.nolinger && until_close {

@@ -3,7 +3,6 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    os::fd::OwnedFd,
     rc::Rc,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -21,7 +20,7 @@ use super::{
     counters::Gauge,
     held::HeldProxies,
     hooks::Log,
-    listener::{BindError, Listeners},
+    listener::{BindError, Ear, Listeners},
     live::Proxies,
     park,
     session::Stop,
@@ -65,7 +64,7 @@ pub struct SessionInfo {
 }
 
 enum Command {
-    Doors(Arc<Proxies>, Vec<(String, Arc<OwnedFd>)>),
+    Doors(Arc<Proxies>, Vec<Ear>),
     Stop,
     HardStop,
     Sessions(oneshot::Sender<Vec<SessionInfo>>),
@@ -222,7 +221,7 @@ fn run(
     index: usize,
     proxies: Arc<Proxies>,
     outside: Arc<Outside>,
-    doors: Vec<(String, Arc<OwnedFd>)>,
+    doors: Vec<Ear>,
     inbox: mpsc::UnboundedReceiver<Command>,
     ready: &std::sync::mpsc::Sender<io::Result<()>>,
 ) {
@@ -265,11 +264,7 @@ async fn background(worker: Rc<Worker>) {
     }
 }
 
-async fn work(
-    worker: Rc<Worker>,
-    doors: Vec<(String, Arc<OwnedFd>)>,
-    mut inbox: mpsc::UnboundedReceiver<Command>,
-) {
+async fn work(worker: Rc<Worker>, doors: Vec<Ear>, mut inbox: mpsc::UnboundedReceiver<Command>) {
     let mut open = open_doors(&worker, doors);
     while let Some(command) = inbox.recv().await {
         match command {
@@ -334,11 +329,12 @@ fn serve(worker: &Rc<Worker>, command: Command) {
 }
 
 /// Accepts on these sockets.
-fn open_doors(worker: &Rc<Worker>, doors: Vec<(String, Arc<OwnedFd>)>) -> Vec<DoorTask> {
+fn open_doors(worker: &Rc<Worker>, doors: Vec<Ear>) -> Vec<DoorTask> {
     let proxies = Rc::clone(&worker.proxies.borrow());
-    let open = |(name, socket): (String, Arc<OwnedFd>)| {
-        let frontend = Arc::clone(proxies.frontend(&name)?);
-        let door = Door { socket, frontend };
+    let open = |ear: Ear| {
+        let frontend = Arc::clone(proxies.frontend(&ear.frontend)?);
+        let name = ear.frontend.clone();
+        let door = Door { ear, frontend };
         let (worker, proxies) = (Rc::clone(worker), Rc::clone(&proxies));
         Some(tokio::task::spawn_local(async move {
             if let Err(error) = accept::run(worker, proxies, door).await {

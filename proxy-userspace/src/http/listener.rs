@@ -16,6 +16,7 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::counters::Gauge;
 use super::settings::{Bind, BindAddress, Frontend, Settings};
 
 /// An address could not be listened on.
@@ -42,6 +43,18 @@ struct Bound {
     bind: Bind,
     frontend: String,
     sockets: Vec<Arc<OwnedFd>>,
+    /// Connections that were accepted on them and are open, of all workers.
+    connections: Arc<Gauge>,
+}
+
+/// What a worker accepts from.
+#[derive(Clone, Debug)]
+pub(crate) struct Ear {
+    pub(crate) frontend: String,
+    pub(crate) socket: Arc<OwnedFd>,
+    /// Connections at once on the address; 0 is no limit.
+    pub(crate) maxconn: u32,
+    pub(crate) connections: Arc<Gauge>,
 }
 
 impl Listeners {
@@ -52,6 +65,7 @@ impl Listeners {
         for frontend in &settings.frontends {
             for bind in &frontend.binds {
                 let kept = before.bound.iter().find(|old| old.bind.address == bind.address);
+                let connections = kept.map(|old| Arc::clone(&old.connections));
                 let sockets = match kept {
                     Some(old) => Ok(old.sockets.clone()),
                     None => open(frontend, bind, workers),
@@ -62,17 +76,20 @@ impl Listeners {
                     error,
                 })?;
                 let (bind, frontend) = (bind.clone(), frontend.name.clone());
-                bound.push(Bound { bind, frontend, sockets });
+                let connections = connections.unwrap_or_default();
+                bound.push(Bound { bind, frontend, sockets, connections });
             }
         }
         Ok(Self { bound })
     }
 
-    /// A worker's sockets, each with its frontend's name.
-    pub(crate) fn of(&self, worker: usize) -> Vec<(String, Arc<OwnedFd>)> {
-        let pick = |bound: &Bound| {
-            let socket = &bound.sockets[worker % bound.sockets.len()];
-            (bound.frontend.clone(), Arc::clone(socket))
+    /// A worker's sockets.
+    pub(crate) fn of(&self, worker: usize) -> Vec<Ear> {
+        let pick = |bound: &Bound| Ear {
+            frontend: bound.frontend.clone(),
+            socket: Arc::clone(&bound.sockets[worker % bound.sockets.len()]),
+            maxconn: bound.bind.maxconn,
+            connections: Arc::clone(&bound.connections),
         };
         self.bound.iter().map(pick).collect()
     }
@@ -146,6 +163,12 @@ fn inet(bind: &Bind, address: std::net::SocketAddr, backlog: i32) -> io::Result<
     }
     // Inherited by what is accepted.
     socket.set_tcp_nodelay(true)?;
+    if bind.keepalive {
+        socket.set_keepalive(true)?;
+    }
+    if let Some(mss) = bind.mss {
+        socket.set_tcp_mss(mss.into())?;
+    }
     if bind.defer_accept {
         defer_accept(&socket)?;
     }

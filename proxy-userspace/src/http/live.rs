@@ -33,6 +33,8 @@ pub struct Proxies {
     pub backends: Vec<Arc<Backend>>,
     /// Counter shards: the workers, and one more for whoever is none.
     pub shards: usize,
+    /// Client connections at most, 0 is no limit (`set maxconn global`).
+    pub maxconn: AtomicU32,
     /// Client connections of the process. Shared by the configurations before and after a reload.
     pub connections: Arc<Gauge>,
     /// When these were built.
@@ -46,6 +48,7 @@ impl Proxies {
         let frontends = settings.frontends.into_iter().enumerate();
         let backends = settings.backends.into_iter().enumerate();
         Self {
+            maxconn: AtomicU32::new(settings.global.maxconn.unwrap_or(0)),
             global: settings.global,
             frontends: frontends.map(|(i, f)| Arc::new(Frontend::new(i, f, shards))).collect(),
             backends: backends.map(|(i, b)| Arc::new(Backend::new(i, b, shards))).collect(),

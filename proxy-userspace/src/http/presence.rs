@@ -8,22 +8,32 @@ use super::{counters::Gauge, live::Frontend, session::Session, worker::Worker};
 #[derive(Debug)]
 pub(crate) struct Presence {
     pub(crate) frontend: Arc<Frontend>,
-    connections: Arc<Gauge>,
+    /// Of the process, and of the address.
+    connections: [Arc<Gauge>; 2],
 }
 
 impl Presence {
     /// Counts a connection that was accepted.
-    pub(crate) fn new(frontend: Arc<Frontend>, connections: Arc<Gauge>) -> Self {
+    pub(crate) fn new(frontend: Arc<Frontend>, connections: [Arc<Gauge>; 2]) -> Self {
         frontend.sessions.rise();
-        connections.rise();
+        for gauge in &connections {
+            gauge.rise();
+        }
         Self { frontend, connections }
+    }
+
+    /// The same connection with another frontend.
+    pub(crate) fn moved_to(&self, frontend: Arc<Frontend>) -> Self {
+        Self::new(frontend, self.connections.clone())
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
         self.frontend.sessions.fall();
-        self.connections.fall();
+        for gauge in &self.connections {
+            gauge.fall();
+        }
     }
 }
 

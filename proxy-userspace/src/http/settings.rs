@@ -160,6 +160,8 @@ pub struct Bind {
     /// Not for protocols in which the server speaks first; clients that stay silent are then
     /// invisible to `timeout http-request`.
     pub defer_accept: bool,
+    /// Connections at once on this address; 0 is no limit of its own (`maxconn`).
+    pub maxconn: u32,
     /// Accept IPv4 on an IPv6 address (`v4v6`) or not (`v6only`).
     pub v6only: Option<bool>,
     /// The length of the kernel's queue of unaccepted connections; 0 takes the frontend's
@@ -169,6 +171,10 @@ pub struct Bind {
     pub transparent: bool,
     /// The device that the address is bound to (`interface`).
     pub interface: Option<String>,
+    /// TCP keep-alive on what is accepted (`option clitcpka`, `option tcpka`).
+    pub keepalive: bool,
+    /// The largest segment (TCP_MAXSEG, `mss`).
+    pub mss: Option<u16>,
     /// Permissions of a Unix socket (`mode`, octal in the configuration).
     pub unix_mode: Option<u32>,
     /// Owner of a Unix socket (`uid`, `user`).
@@ -183,10 +189,13 @@ impl Bind {
         Self {
             address,
             defer_accept: false,
+            maxconn: 0,
             v6only: None,
             backlog: 0,
             transparent: false,
             interface: None,
+            keepalive: false,
+            mss: None,
             unix_mode: None,
             unix_uid: None,
             unix_gid: None,
@@ -277,6 +286,8 @@ pub struct Backend {
     pub connection: Connection,
     /// The server's timeouts.
     pub timeouts: ServerTimeouts,
+    /// Stay on the client's last server where that is up and has room (`option prefer-last-server`).
+    pub prefer_last: bool,
     /// Don't say `Connection: close` to servers (`option http-pretend-keepalive`).
     pub pretend_keepalive: bool,
     /// Close server connections with RST at once (`option nolinger`).
@@ -304,6 +315,7 @@ impl Backend {
             reuse: Reuse::Safe,
             connection: Connection::KeepAlive,
             timeouts: ServerTimeouts::default(),
+            prefer_last: false,
             pretend_keepalive: false,
             nolinger: false,
             abortonclose: false,
@@ -365,6 +377,10 @@ pub struct Server {
     pub pool_max_conn: Option<u32>,
     /// The address that connections come from (`source`).
     pub source: Option<SocketAddr>,
+    /// Requests over one connection beyond the first; none is no limit (`max-reuse`).
+    pub max_reuse: Option<u32>,
+    /// TCP keep-alive (`option srvtcpka`, `option tcpka`).
+    pub keepalive: bool,
     /// Whether health checks decide if it is up (`check`); the checks' own settings are health's.
     pub checked: bool,
     /// Its number for those who hear of its connections; 0 is none.
@@ -385,6 +401,8 @@ impl Server {
             shutdown_on_down: false,
             pool_max_conn: None,
             source: None,
+            max_reuse: None,
+            keepalive: false,
             checked: false,
             number: 0,
         }

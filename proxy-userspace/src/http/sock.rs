@@ -68,7 +68,11 @@ impl From<OwnedFd> for Sock {
 
 impl Sock {
     /// A socket from which `address` can be reached.
-    pub(crate) fn open(address: &ServerAddress, source: Option<SocketAddr>) -> io::Result<Self> {
+    pub(crate) fn open(
+        address: &ServerAddress,
+        source: Option<SocketAddr>,
+        keepalive: bool,
+    ) -> io::Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let family = match address {
             ServerAddress::Inet(SocketAddr::V4(_)) => AddressFamily::INET,
@@ -79,6 +83,9 @@ impl Sock {
         let sock = Self::from(fd);
         if family != AddressFamily::UNIX {
             sock.delay.set(Delay::Unused);
+            if keepalive {
+                sockopt::set_socket_keepalive(&sock.fd, true)?;
+            }
             if let Some(source) = source {
                 rustix::net::bind(&sock.fd, &source)?;
             }

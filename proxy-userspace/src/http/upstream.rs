@@ -93,6 +93,7 @@ pub(crate) async fn reach(
         }
         account.server = Some(server.clone());
         client.session.place(&slot.backend, &server);
+        client.last_server = settings.prefer_last.then_some((errand.backend.index, server.index));
         if errand.reuse
             && attempt == 0
             && let Some((conn, sent)) = pooled(client, &errand, &server)
@@ -190,9 +191,14 @@ async fn assign(
     let backend = errand.backend;
     let nobody = Fail::new(503, Cause::Server, Phase::Connect);
     let pick = || backend.settings.balance.pick(backend, errand.key, avoid);
+    let last = client.last_server.filter(|_| avoid.is_none()).and_then(|(of, index)| {
+        let server = backend.servers.get(index).filter(|_| of == backend.index)?;
+        (server.usable() && !server.full()).then_some(index)
+    });
     let chosen = match fixed {
         Some(index) => Some(index),
         None => match pick() {
+            _ if last.is_some() => last,
             Some(index) if overfull(&backend.servers[index]) => {
                 let other = backend.settings.balance.pick(backend, errand.key, Some(index));
                 other.filter(|&other| !overfull(&backend.servers[other]))
@@ -319,7 +325,8 @@ async fn connect(client: &Client, errand: &Errand<'_>, slot: &Slot) -> Result<(I
     let named = Named { backend: &slot.backend, server };
     let closes = &client.worker.outside.closes;
     let address = server.address();
-    let sock = Sock::open(&address, server.settings.source).map_err(lost)?;
+    let of_server = &server.settings;
+    let sock = Sock::open(&address, of_server.source, of_server.keepalive).map_err(lost)?;
     let cookie = closes.opened(sock.as_fd(), named, errand.class);
     let established = match sock.connect(&address) {
         Ok(()) => establish(client, errand, &sock).await,

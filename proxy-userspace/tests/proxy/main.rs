@@ -4,6 +4,7 @@ mod behaviour;
 mod bodies;
 mod closes;
 mod failures;
+mod options;
 mod service;
 mod smuggling;
 mod support;

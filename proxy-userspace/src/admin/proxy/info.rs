@@ -5,12 +5,19 @@ use super::rows::Value;
 use super::show::{tags_in_json, value_in_json};
 use super::{Control, Scene};
 use crate::http::counters::Count;
+use crate::http::logline;
 use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
 /// `show info [typed|json]`.
 pub(super) fn show(control: &Control, scene: &Scene, words: &[&str]) -> String {
-    let values = FIELDS.iter().map(|field| (field, value(control, scene, field.1)));
+    // A description that was not given is left out, as by HAProxy.
+    let is_said = |name: &str| name != "description" || scene.numbers.description.is_some();
+    let values = FIELDS
+        .iter()
+        .filter(|field| is_said(field.1))
+        .map(|field| (field, value(control, scene, field.1)));
     if words.contains(&"json") {
         let list: Vec<serde_json::Value> = values
             .map(|((position, name, tags, kind), value)| {
@@ -55,8 +62,10 @@ fn value(control: &Control, scene: &Scene, name: &str) -> Value {
             return text(format!("{days}d {hours}h{minutes:02}m{seconds:02}s"));
         }
         "node" => {
-            return text(crate::http::logline::Surroundings::here().host);
+            let node = scene.numbers.node.clone();
+            return text(node.unwrap_or_else(|| logline::Surroundings::here().host));
         }
+        "description" => return text(scene.numbers.description.clone().unwrap_or_default()),
         "Nbproc" | "Process_num" => 1,
         "Nbthread" => u64::try_from(proxies.shards - 1).unwrap_or_default(),
         "Pid" => std::process::id().into(),
@@ -64,7 +73,8 @@ fn value(control: &Control, scene: &Scene, name: &str) -> Value {
         "Ulimit-n" | "Maxsock" => {
             rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(0)
         }
-        "Maxconn" | "Hard_maxconn" => proxies.global.maxconn.unwrap_or(0).into(),
+        "Maxconn" => proxies.maxconn.load(Relaxed).into(),
+        "Hard_maxconn" => proxies.global.maxconn.unwrap_or(0).into(),
         "CurrConns" => proxies.connections.now().into(),
         "CumConns" => over_frontends(Count::Connections),
         "CumReq" => over_frontends(Count::Requests),

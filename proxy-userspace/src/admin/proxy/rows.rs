@@ -120,7 +120,7 @@ pub(super) fn frontend(scene: &Scene, frontend: &Frontend) -> Row {
     row.number("scur", frontend.sessions.now());
     row.number("smax", frontend.sessions.max());
     let own = frontend.maxconn.load(Relaxed);
-    let limit = if own > 0 { own } else { scene.proxies.global.maxconn.unwrap_or(0) };
+    let limit = if own > 0 { own } else { scene.proxies.maxconn.load(Relaxed) };
     row.number("slim", limit);
     row.counts(
         &frontend.counters,

@@ -154,6 +154,22 @@ pub(super) fn maxconn_frontend(scene: &Scene, words: &[&str]) -> String {
     }
 }
 
+/// `set maxconn global <value>`.
+pub(super) fn maxconn_global(scene: &Scene, words: &[&str]) -> String {
+    match words.first().map(|value| value.parse()) {
+        // 0 is what the configuration says, as in HAProxy.
+        Some(Ok(0)) => {
+            scene.proxies.maxconn.store(scene.proxies.global.maxconn.unwrap_or(0), Relaxed);
+            String::new()
+        }
+        Some(Ok(most)) => {
+            scene.proxies.maxconn.store(most, Relaxed);
+            String::new()
+        }
+        _ => "Expects an integer value.\n".to_owned(),
+    }
+}
+
 /// `set maxconn server <b>/<s> <value>`.
 pub(super) fn maxconn_server(scene: &Scene, words: &[&str]) -> String {
     let (_, server) = match scene.server(words.first()) {

@@ -140,7 +140,6 @@ pub const MOOT: &[&str] = &[
     "tune.lua.task-timeout",
     "tune.maxaccept",
     "tune.maxpollevents",
-    "tune.maxrewrite",
     "tune.pattern.cache-size",
     "tune.peers.max-updates-at-once",
     "tune.pipesize",

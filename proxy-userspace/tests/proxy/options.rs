@@ -1,0 +1,88 @@
+//! Options that change how connections are chosen and made.
+
+use crate::support::{Origin, Proxy, settings};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn a_connection_is_used_again_only_so_often() {
+    for (most, opened) in [(None, 1), (Some(0), 6), (Some(1), 3), (Some(2), 2)] {
+        let origin = Origin::answering(OK);
+        let mut settings = settings(&[origin.address]);
+        settings.backends[0].servers[0].max_reuse = most;
+        let proxy = Proxy::start(settings);
+        let mut client = proxy.connect();
+        for _ in 0..6 {
+            client.send(GET);
+            assert_eq!(client.response(), OK);
+        }
+        assert_eq!(origin.opened(), opened, "max-reuse {most:?}");
+    }
+}
+
+#[test]
+fn a_client_stays_on_its_last_server_if_that_is_preferred() {
+    for (prefer, counts) in [(false, [3, 3]), (true, [6, 0])] {
+        let answers = ["one", "two"]
+            .map(|name| format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{name}"));
+        let origins = answers.each_ref().map(|answer| Origin::answering(answer.as_str()));
+        let mut settings = settings(&origins.each_ref().map(|origin| origin.address));
+        settings.backends[0].prefer_last = prefer;
+        let proxy = Proxy::start(settings);
+        let mut client = proxy.connect();
+        let mut seen = [0, 0];
+        for _ in 0..6 {
+            client.send(GET);
+            let response = client.response();
+            seen[usize::from(response.ends_with("two"))] += 1;
+        }
+        seen.sort_unstable_by(|a, b| b.cmp(a));
+        assert_eq!(seen, counts, "prefer-last-server {prefer}");
+    }
+}
+
+/// What ss(8) says of the established connections with this port at one end.
+fn sockets(port: u16) -> String {
+    let filter = format!("( sport = :{port} or dport = :{port} )");
+    let mut ss = std::process::Command::new("ss");
+    let ss = ss.args(["-Htnoi", "state", "established", &filter]).output().expect("ss");
+    assert!(ss.status.success(), "{}", String::from_utf8_lossy(&ss.stderr));
+    String::from_utf8_lossy(&ss.stdout).into_owned()
+}
+
+#[test]
+fn keep_alive_and_segment_size_are_the_sockets_own() {
+    let origin = Origin::answering(OK);
+    let mut settings = settings(&[origin.address]);
+    settings.backends[0].servers[0].keepalive = true;
+    settings.frontends[0].binds[0].keepalive = true;
+    settings.frontends[0].binds[0].mss = Some(1_000);
+    let proxy = Proxy::start(settings);
+    let mut client = proxy.connect();
+    client.send(GET);
+    assert_eq!(client.response(), OK);
+    let (front, back) = (sockets(proxy.address.port()), sockets(origin.address.port()));
+    assert_eq!(front.matches("timer:(keepalive,").count(), 1, "{front}");
+    assert_eq!(back.matches("timer:(keepalive,").count(), 1, "{back}");
+    assert!(front.contains("advmss:1000 ") || front.contains(" mss:988 "), "{front}");
+}
+
+#[test]
+fn an_address_has_a_limit_of_its_own() {
+    let origin = Origin::answering(OK);
+    let mut settings = settings(&[origin.address]);
+    settings.frontends[0].binds[0].maxconn = 1;
+    let proxy = Proxy::start(settings);
+    let mut first = proxy.connect();
+    first.send(GET);
+    assert_eq!(first.response(), OK);
+    // The next one waits until the first has gone.
+    let mut second = proxy.connect();
+    second.send(GET);
+    let proxies = proxy.engine.proxies();
+    assert_eq!(proxies.frontends[0].sessions.now(), 1);
+    drop(first);
+    assert_eq!(second.response(), OK);
+    assert_eq!(proxies.frontends[0].sessions.max(), 1);
+}
