@@ -25,12 +25,20 @@ defaults
 frontend in
   bind 127.0.0.1:8080
   use_backend reset if { path /reset }
+  use_backend like-1.4 if { path /like-1.4 }
+  use_backend like-1.5 if { path /like-1.5 }
   use_backend checked if { path /checked }
   default_backend kept
 backend reset
   server s1 127.0.0.1:9000 close passive rst
 backend kept
   server s2 127.0.0.1:9000
+backend like-1.4
+  option httpchk GET /never-1.4
+  server s4 127.0.0.1:9000 check inter 300ms close like haproxy-1.4
+backend like-1.5
+  option httpchk GET /never-1.5
+  server s5 127.0.0.1:9000 check inter 300ms close like haproxy-1.5
 backend checked
   option httpchk GET /check
   server s3 127.0.0.1:9000 check inter 300ms close passive rst checks passive keep
@@ -52,8 +60,12 @@ fn serve(mut stream: TcpStream, ends: &Ends) {
     let path = String::from_utf8_lossy(&head).split(' ').nth(1).unwrap_or_default().to_owned();
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
     // Held back until the FIN: the proxy had better not be first.
-    SockRef::from(&stream).send_with_flags(answer, libc::MSG_MORE).expect("it reads");
-    stream.shutdown(Shutdown::Write).expect("a connection");
+    let flags = if path.starts_with("/never") { 0 } else { libc::MSG_MORE };
+    SockRef::from(&stream).send_with_flags(answer, flags).expect("it reads");
+    // Some never close by themselves.
+    if !path.starts_with("/never") {
+        stream.shutdown(Shutdown::Write).expect("a connection");
+    }
     let end = match stream.read(&mut byte) {
         Ok(0) => "fin".to_owned(),
         Err(error) if error.kind() == ErrorKind::ConnectionReset => "rst".to_owned(),
@@ -107,6 +119,14 @@ fn servers_checks_and_strangers_are_told_apart_at_one_address() {
         assert_eq!(end_of(path), end, "{path}");
     }
     assert_eq!(end_of("/check"), "fin");
+    // The presets: the answer to the server's FIN, and the end of a check whose server never
+    // closes, as HAProxy 1.4.22 and 1.5.4 do it.
+    for (path, end) in [("/like-1.4", "rst"), ("/like-1.5", "fin")] {
+        ask(&netns, 8080, path);
+        assert_eq!(end_of(path), end, "{path}");
+    }
+    assert_eq!(end_of("/never-1.4"), "fin");
+    assert_eq!(end_of("/never-1.5"), "rst");
     // A stranger to the same address.
     ask(&netns, 9000, "/stranger");
     assert_eq!(end_of("/stranger"), "fin");
