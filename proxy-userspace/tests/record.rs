@@ -2,9 +2,11 @@
 //! others can open it too.
 
 use socket2::SockRef;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -63,6 +65,30 @@ fn the_first_bytes_of_data_are_recorded_on_request() {
         assert_eq!(heads > 0, !kept.is_empty(), "{options:?}: {shown}");
         assert_eq!(shown.contains("Content-Length"), kept == HEAD, "{options:?}: {shown}");
     }
+}
+
+#[test]
+fn rotation_goes_on_in_a_folder_of_somebody_elses() {
+    let above = tempfile::tempdir().expect("a folder");
+    let folder = above.path().join("recordings");
+    std::fs::create_dir(&folder).expect("a folder");
+    // Root alone, without capabilities, could not create a file there.
+    std::os::unix::fs::chown(&folder, Some(65_534), Some(65_534)).expect("this needs root");
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).expect("its owner's alone");
+    let file = folder.join("closes.pcapng");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = listener.local_addr().expect("an address");
+    let live = watch_with(&file, server, &["--rotate", "2k"], || {
+        ENDINGS.iter().for_each(|way| play(&listener, *way));
+    });
+    let mut files = vec![file];
+    while let next = folder.join(format!("closes.{}.pcapng", files.len()))
+        && next.exists()
+    {
+        files.push(next);
+    }
+    assert!(files.len() > 2, "{files:?}");
+    assert_eq!(explain_all(&files, server), live);
 }
 
 /// A response whose data has the FIN in the same segment.
@@ -151,9 +177,14 @@ fn play(listener: &TcpListener, ending: Ending) {
 }
 
 fn explain(file: &Path, server: SocketAddr) -> Vec<String> {
+    explain_all(&[file.into()], server)
+}
+
+/// The closes of a row of files.
+fn explain_all(files: &[PathBuf], server: SocketAddr) -> Vec<String> {
     let output = Command::new(env!("CARGO_BIN_EXE_teardown"))
         .args(["explain", "--json", "--port", &server.port().to_string()])
-        .arg(file)
+        .args(files)
         .output()
         .expect("teardown runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -41,6 +41,7 @@ pub(super) fn read(
         nameless: Nameless::default(),
         interfaces: Vec::new(),
         checksums: options.checksums,
+        without_flags: 0,
     };
     let mut lines = Lines::new(input);
     let mut logical = Logical::default();
@@ -61,6 +62,12 @@ pub(super) fn read(
     account.clock = reader.times.clock();
     account.notes.extend(reader.times.note());
     account.notes.extend(reader.nameless.notes());
+    if reader.without_flags > 0 {
+        account.notes.push(format!(
+            "{} TCP packet(s) are told without flags and numbers: give tcpdump's text without -q",
+            reader.without_flags
+        ));
+    }
     if account.packets == 0 && account.damage.is_none() {
         let what = "no line of tcpdump's is in it (it would read like \
                     `11:17:45.102437 IP 192.0.2.1.40000 > 192.0.2.2.80: Flags [S], seq 1, …`)";
@@ -79,6 +86,8 @@ struct Reader {
     interfaces: Vec<Box<[u8]>>,
     /// Wrong checksums count.
     checksums: bool,
+    /// TCP packets of which `-q` has left out what matters.
+    without_flags: u64,
 }
 
 impl Reader {
@@ -92,6 +101,7 @@ impl Reader {
     ) -> ControlFlow<()> {
         let Some(line) = packet::parse(bytes) else {
             if let Some(stamp) = packet::other_packet(bytes) {
+                self.without_flags += u64::from(packet::is_without_flags(bytes));
                 self.times.time_ns(stamp);
                 account.packets += 1;
                 account.skipped.not_tcp += 1;

@@ -115,6 +115,12 @@ pub(super) fn other_packet(line: &[u8]) -> Option<Stamp> {
     (stamp != Stamp::None).then_some(stamp)
 }
 
+/// Whether the line tells a TCP packet as `-q` does: `… > 192.0.2.2.80: tcp 77`.
+pub(super) fn is_without_flags(line: &[u8]) -> bool {
+    let (before, length) = last_word(line);
+    before.ends_with(b": tcp ") && decimal(length).0.is_some()
+}
+
 /// The flags between the brackets.
 fn flags(letters: &[u8]) -> Option<u8> {
     if letters == b"none" {
@@ -344,6 +350,13 @@ mod tests {
         ] {
             assert_eq!(parse(line), None, "{}", String::from_utf8_lossy(line));
         }
+    }
+
+    #[test]
+    fn quiet_lines_are_known_as_such() {
+        let quiet = b"11:17:45.1 IP 192.0.2.1.4000 > 192.0.2.2.80: tcp 77";
+        assert!(is_without_flags(quiet) && parse(quiet).is_none());
+        assert!(!is_without_flags(b"11:17:45.1 IP 192.0.2.1.53 > 192.0.2.2.53: UDP, length 12"));
     }
 
     #[test]

@@ -82,6 +82,13 @@ fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
     out[start + 4..start + 8].copy_from_slice(&len.to_le_bytes());
 }
 
+/// The length of the first of several blocks.
+#[must_use]
+pub fn first_len(blocks: &[u8]) -> usize {
+    let told = blocks.get(4..8).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
+    told.map_or(blocks.len(), |len| (len as usize).clamp(1, blocks.len()))
+}
+
 /// The halves of a timestamp, the upper first.
 fn put_time(out: &mut Vec<u8>, time_ns: u64) {
     out.extend(((time_ns >> 32) as u32).to_le_bytes());

@@ -50,17 +50,26 @@ impl Rotating {
         self.file.write_all(&self.head)
     }
 
-    /// Writes whole blocks.
+    /// Writes whole blocks, as [`super::blocks`] makes them.
     ///
     /// # Errors
     /// Where a file cannot be written, created or removed.
-    pub fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
-        let full = self.limits.size.is_some_and(|size| self.written + blocks.len() as u64 > size);
+    pub fn write(&mut self, mut blocks: &[u8]) -> io::Result<()> {
+        while !blocks.is_empty() {
+            let (block, rest) = blocks.split_at(super::blocks::first_len(blocks));
+            self.write_block(block)?;
+            blocks = rest;
+        }
+        Ok(())
+    }
+
+    fn write_block(&mut self, block: &[u8]) -> io::Result<()> {
+        let full = self.limits.size.is_some_and(|size| self.written + block.len() as u64 > size);
         if full && self.written > self.head.len() as u64 {
             self.next()?;
         }
-        self.written += blocks.len() as u64;
-        self.file.write_all(blocks)
+        self.written += block.len() as u64;
+        self.file.write_all(block)
     }
 
     /// Hands everything to the system.
@@ -117,13 +126,19 @@ mod tests {
         let folder = above.path().join("before");
         std::fs::create_dir(&folder).unwrap();
         let path = folder.join("closes.pcapng");
-        let limits = Limits { size: Some(10), files: Some(2) };
+        let limits = Limits { size: Some(50), files: Some(2) };
         let mut rotating = Rotating::create(&path, limits, b"HEAD".to_vec()).unwrap();
         // The folder stays the same one, whatever it is called.
         std::fs::rename(&folder, above.path().join("after")).unwrap();
         let folder = above.path().join("after");
-        for block in [&b"aaa"[..], b"bbb", b"ccc", b"dddddddd", b"e"] {
-            rotating.write(block).unwrap();
+        let block = |len: usize| {
+            let mut block = vec![0; len];
+            block[4..8].copy_from_slice(&(len as u32).to_le_bytes());
+            block
+        };
+        // Several at a time are parted where a file is full.
+        for blocks in [block(20), [block(20), block(20), block(40)].concat(), block(12)] {
+            rotating.write(&blocks).unwrap();
         }
         rotating.flush().unwrap();
         let mut names: Vec<_> =
@@ -131,6 +146,6 @@ mod tests {
         names.sort();
         assert_eq!(names, ["closes.2.pcapng", "closes.3.pcapng"]);
         let last = std::fs::read(folder.join("closes.3.pcapng")).unwrap();
-        assert_eq!(last, b"HEADe");
+        assert_eq!(last, [b"HEAD".to_vec(), block(12)].concat());
     }
 }
