@@ -19,6 +19,8 @@ pub(crate) struct Args {
 enum Bench {
     /// The observer: cost of a packet and of a close; throughput beside tcpdump and tcplife
     Observe,
+    /// The enforcer: cost of each change of a close; HAProxy with rules and without
+    Enforce,
     /// The proxy: CPU time, throughput, latency and memory beside HAProxy and nginx
     Proxy,
     /// Reading captures: packets a second beside tcpdump and tshark, and memory

@@ -1,6 +1,7 @@
 //! HTTP load of our own making: a connection for each request, closed by the server's side.
 
 use crate::support::netns::Netns;
+use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -14,6 +15,15 @@ pub(crate) const BODY: usize = 1024;
 /// Threads of the server: a connection is served to its end before the next is accepted.
 const SERVERS: usize = 4;
 
+/// Where the server's FIN stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closes {
+    /// In the segment of the response: whoever waits for the response has it too.
+    WithData,
+    /// In the next one.
+    AfterData,
+}
+
 /// A server that answers one request a connection, and closes.
 pub(crate) struct Server {
     addr: SocketAddr,
@@ -24,13 +34,13 @@ pub(crate) struct Server {
 
 impl Server {
     /// Serves at `addr` in `netns`.
-    pub(crate) fn start(netns: &Netns, addr: SocketAddr) -> Self {
+    pub(crate) fn start(netns: &Netns, addr: SocketAddr, closes: Closes) -> Self {
         let listener = Arc::new(netns.run(|| TcpListener::bind(addr)).expect("the server's port"));
         let over = Arc::new(AtomicBool::new(false));
         let threads = (0..SERVERS)
             .map(|_| {
                 let (listener, over) = (Arc::clone(&listener), Arc::clone(&over));
-                std::thread::spawn(move || serve(&listener, &over))
+                std::thread::spawn(move || serve(&listener, &over, closes))
             })
             .collect();
         Self { addr, netns: netns.clone(), over, threads }
@@ -50,7 +60,7 @@ impl Drop for Server {
     }
 }
 
-fn serve(listener: &TcpListener, over: &AtomicBool) {
+fn serve(listener: &TcpListener, over: &AtomicBool, closes: Closes) {
     let mut response =
         format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\nConnection: close\r\n\r\n")
             .into_bytes();
@@ -60,6 +70,9 @@ fn serve(listener: &TcpListener, over: &AtomicBool) {
         let Ok((mut stream, _)) = listener.accept() else { continue };
         // The request is one segment; whoever closes before it is no client of ours.
         if stream.read(&mut request).is_ok_and(|length| length > 0) {
+            if closes == Closes::WithData {
+                SockRef::from(&stream).set_tcp_cork(true).expect("an option");
+            }
             let _the_client_may_be_gone = stream.write_all(&response);
         }
     }

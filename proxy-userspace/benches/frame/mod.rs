@@ -5,7 +5,9 @@
 //! So variants take turns in every round, and what is said is each one's ratio to the first.
 #![allow(dead_code, reason = "each benchmark uses its own part of the frame")]
 
+pub(crate) mod beside;
 pub(crate) mod bpf_stats;
 pub(crate) mod cpu;
+pub(crate) mod live;
 pub(crate) mod load;
 pub(crate) mod rounds;

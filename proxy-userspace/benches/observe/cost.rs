@@ -1,11 +1,11 @@
 //! What a packet and a close cost in the kernel, by the kernel's own count of each program's time.
 
 use crate::frame::bpf_stats::{Measuring, Runs, Snapshot, held_by};
-use crate::live::Live;
+use crate::frame::live::Live;
 use crate::support::foreign::{Attached, Hook};
+use crate::support::process::descriptors_for;
 use crate::support::topology::{Family, Topology};
 use aya::programs::TcAttachType;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -145,13 +145,4 @@ fn sum<'a>(runs: impl IntoIterator<Item = &'a Runs>) -> Runs {
         count: sum.count + runs.count,
         nanoseconds: sum.nanoseconds + runs.nanoseconds,
     })
-}
-
-/// Raises the limit of open descriptors where it is too low.
-fn descriptors_for(count: u32) {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < u64::from(count)) {
-        let wanted = Rlimit { current: Some(count.into()), ..limit };
-        setrlimit(Resource::Nofile, wanted).expect("a limit that root may raise");
-    }
 }

@@ -1,6 +1,6 @@
 //! From the wire to the screen: how long after its end a close can be read from `teardown watch`.
 
-use crate::beside::Scene;
+use crate::frame::beside::Scene;
 use crate::observers::teardown;
 use crate::support::process::Process;
 use jiff::Timestamp;

@@ -5,14 +5,13 @@ mod frame;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-mod beside;
 mod cost;
 mod latency;
-mod live;
 mod observers;
 
-use beside::Scene;
 use clap::Parser;
+use frame::beside::{self, Scene};
+use frame::load::Closes;
 use observers::Observer;
 use std::time::Duration;
 
@@ -49,7 +48,7 @@ fn main() {
         cost::measure();
     }
     if !cli.no_beside {
-        let (scene, time) = (Scene::new(), Duration::from_secs(cli.seconds));
+        let (scene, time) = (Scene::new(Closes::AfterData), Duration::from_secs(cli.seconds));
         latency::measure(&scene, time, cli.rate);
         beside::measure(&scene, &cli.observers, cli.rounds, time, cli.rate);
     }

@@ -1,5 +1,6 @@
 //! Those who watch: teardown and its peers, each in the proxy's namespace, writing to a file.
 
+use crate::frame::beside::Beside;
 use crate::support::netns::Netns;
 use crate::support::process::Process;
 use crate::support::until::until;
@@ -26,8 +27,10 @@ pub(crate) enum Observer {
 impl Observer {
     pub(crate) const ALL: [Self; 5] =
         [Self::Nothing, Self::Teardown, Self::TeardownXdp, Self::Tcpdump, Self::Tcplife];
+}
 
-    pub(crate) fn name(self) -> &'static str {
+impl Beside for Observer {
+    fn name(&self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
             Self::Teardown => "teardown",
@@ -38,7 +41,7 @@ impl Observer {
     }
 
     /// Starts it in `netns`; comes back once it watches. Its output goes to a file in `folder`.
-    pub(crate) fn start(self, netns: &Netns, folder: &Path) -> Option<Process> {
+    fn start(&self, netns: &Netns, folder: &Path) -> Option<Process> {
         let output = folder.join("output");
         let (command, ready) = match self {
             Self::Nothing => return None,
@@ -60,7 +63,7 @@ impl Observer {
         };
         let file = File::create(&output).expect("the output's file");
         let mut process = Process::start(netns, with_tracefs(&command).stdout(file));
-        if self == Self::Tcplife {
+        if *self == Self::Tcplife {
             until("bpftrace to attach", || {
                 let text = fs::read_to_string(&output).expect("the output");
                 text.contains("RX_KB").then_some(())

@@ -3,13 +3,13 @@
 use crate::stage::{accept, connect, hear, listen};
 use crate::support::enforcer::Enforcer;
 use crate::support::packets::{FIN, RST};
-use crate::support::process::{Process, undivided};
+use crate::support::process::{Process, descriptors_for, undivided};
 use crate::support::servers::Ended;
 use crate::support::ss;
 use crate::support::tcpdump::Tcpdump;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::{until, until_empty};
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 
@@ -45,7 +45,7 @@ fn ten_thousand_passive_closes_leave_nothing() {
 }
 
 fn crowd(words: &str, close: impl Fn(Vec<TcpStream>, Vec<TcpStream>)) {
-    descriptors();
+    descriptors_for(20_000);
     let topology = Topology::veth(Family::V4);
     let enforcer = Enforcer::start(&topology.proxy, &[]);
     let peer = SocketAddr::new(topology.backend_addr, PORT);
@@ -90,7 +90,7 @@ fn a_process_that_exits_with_thousands_of_sockets_leaves_none() {
 }
 
 fn exit(before: impl Fn(&[TcpStream]), words: &str) {
-    descriptors();
+    descriptors_for(20_000);
     let topology = Topology::veth(Family::V4);
     let enforcer = Enforcer::start(&topology.proxy, &[]);
     let peer = SocketAddr::new(topology.backend_addr, PORT);
@@ -174,11 +174,4 @@ fn none_is_left(topology: &Topology) {
             all.map(|socket| format!("{socket:?}")).collect()
         });
     }
-}
-
-/// Room for the sockets of both ends.
-fn descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: Some(20_000), maximum: limit.maximum.map(|m| m.max(20_000)) };
-    setrlimit(Resource::Nofile, wanted).expect("a limit that root may raise");
 }

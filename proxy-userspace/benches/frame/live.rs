@@ -1,9 +1,10 @@
 //! The kernel side at work in a namespace, its events read and thrown away.
 
 use crate::support::netns::Netns;
+use proxy_common::policy::Policy;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use teardown::kernel::{Observer, Options};
+use teardown::kernel::{Covered, Observer, Options, Scope};
 use tokio::sync::oneshot;
 
 /// A thread that observes until this is dropped.
@@ -15,6 +16,15 @@ pub(crate) struct Live {
 impl Live {
     /// Comes back once everything is attached.
     pub(crate) fn start(netns: &Netns, options: Options) -> Self {
+        Self::with_rule(netns, options, None)
+    }
+
+    /// The same with one rule.
+    pub(crate) fn with_rule(
+        netns: &Netns,
+        options: Options,
+        rule: Option<(Covered, Policy)>,
+    ) -> Self {
         let (stop, mut stopped) = oneshot::channel();
         let (attached, ready) = mpsc::channel();
         let netns = netns.clone();
@@ -25,6 +35,11 @@ impl Live {
             runtime.block_on(async {
                 let mut observer =
                     Observer::start(&options).unwrap_or_else(|error| panic!("{error}"));
+                if let Some((peers, policy)) = rule {
+                    let rules = observer.rules().expect("closes may be changed");
+                    let scope = Scope { peers: vec![peers], ..Scope::default() };
+                    rules.set(1, scope, policy, Policy::KEEP).expect("a rule");
+                }
                 attached.send(()).expect("somebody waits");
                 let mut events = Vec::new();
                 loop {

@@ -1,19 +1,30 @@
-//! HAProxy between clients and a server, with and without somebody watching.
+//! HAProxy between clients and a server, with and without somebody beside it.
 
 use crate::frame::cpu;
-use crate::frame::load::{self, Load, Server};
+use crate::frame::load::{self, Closes, Load, Server};
 use crate::frame::rounds::{Column, interleaved, table};
-use crate::observers::Observer;
+use crate::support::netns::Netns;
 use crate::support::process::Process;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// Threads of clients: enough for HAProxy never to wait for one.
 const CLIENTS: u32 = 16;
+
+/// Somebody beside HAProxy, or nobody.
+pub(crate) trait Beside: Copy {
+    fn name(&self) -> &'static str;
+    /// Starts it in the proxy's namespace; comes back once it is at work. Its files go to a folder.
+    fn start(&self, netns: &Netns, folder: &Path) -> Option<Process>;
+}
+
+/// The server's address: HAProxy's only one.
+pub(crate) const SERVER_PORT: u16 = 9000;
 
 /// Client, HAProxy and server, each in a namespace of its own, joined by veth.
 pub(crate) struct Scene {
@@ -25,7 +36,8 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    pub(crate) fn new() -> Self {
+    /// The server closes with the last data, or right after it.
+    pub(crate) fn new(closes: Closes) -> Self {
         let topology = Topology::veth(Family::V4);
         for netns in [&topology.client, &topology.proxy, &topology.backend] {
             // As many connections as there can be, and TIME_WAIT no limit to them.
@@ -34,9 +46,9 @@ impl Scene {
                        echo 8192 >/proc/sys/net/core/somaxconn";
             netns.output(Command::new("sh").args(["-c", set]));
         }
-        let back = SocketAddr::new(topology.backend_addr, 9000);
+        let back = SocketAddr::new(topology.backend_addr, SERVER_PORT);
         let front = SocketAddr::new(topology.front_addr, 8000);
-        let server = Server::start(&topology.backend, back);
+        let server = Server::start(&topology.backend, back, closes);
         let folder = TempDir::new().expect("a folder");
         let path = folder.path().join("haproxy.cfg");
         let text = format!(
@@ -56,8 +68,8 @@ impl Scene {
         load::clients(&self.topology.client, self.front, CLIENTS, time, rate)
     }
 
-    /// One run of clients with one observer.
-    fn run(&self, observer: Observer, time: Duration, rate: Option<u32>) -> Sample {
+    /// One run of clients with one of those.
+    fn run(&self, observer: impl Beside, time: Duration, rate: Option<u32>) -> Sample {
         let watching = observer.start(&self.topology.proxy, self.folder.path());
         let pids = [Some(self.haproxy.pid()), watching.as_ref().map(Process::pid)];
         let used = || {
@@ -105,7 +117,7 @@ const MEASURES: [Measure; 4] = [
 /// Takes and prints the measures at full speed and, with `rate`, at that many a second.
 pub(crate) fn measure(
     scene: &Scene,
-    observers: &[Observer],
+    observers: &[impl Beside],
     rounds: usize,
     time: Duration,
     rate: u32,
