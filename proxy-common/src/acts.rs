@@ -30,6 +30,8 @@ pub const STOOD_IN: u32 = 0x800;
 pub const TOLD_HALF_CLOSE: u32 = 0x1000;
 /// `Acts::bits`: the daemon was told that the peer's FIN awaits ours.
 pub const TOLD_CLOSE_WAIT: u32 = 0x2000;
+/// `Acts::bits`: with [`CLOSED_NOW`]: by a FIN, where no data is lost by it.
+pub const CLOSE_BY_FIN: u32 = 0x4000;
 
 /// Ended from outside: neither the application nor the peer asked for it.
 pub const STRUCK: u32 = HALF_CLOSE_OVER | CLOSE_WAIT_OVER | CLOSED_NOW;

@@ -15,7 +15,7 @@ use proxy_common::abi::{
     CloseRecord, Counter, RECORD_CLOSE, RECORD_NOTHING, RECORD_SEGMENT, SWITCH_ENFORCE,
     SWITCH_FULL_HISTORY, SWITCH_SEGMENTS, SegmentRecord, Statement,
 };
-use proxy_common::acts::{Acts, TOLD_LOCAL};
+use proxy_common::acts::{Acts, CLOSE_BY_FIN, STOOD_IN, TOLD_LOCAL};
 use proxy_common::flow::{self, Flow, Input, Mode, Outcome};
 use proxy_common::key::FlowKey;
 use proxy_common::segment::{ACK, CONTROL, SYN, Segment};
@@ -106,7 +106,10 @@ fn note_statement(slot: *mut Slot, cookie: u64) {
 fn was_told(slot: *mut Slot, event: &SocketEvent) -> bool {
     let guard = Guard::lock(slot);
     let acts = guard.acts();
-    let told = acts.bits & TOLD_LOCAL != 0 && acts.local == event.side.0;
+    // Closed by a FIN and a stand-in, the socket is aborted by command, and the peer still speaks.
+    let both = STOOD_IN | CLOSE_BY_FIN;
+    let told = acts.bits & TOLD_LOCAL != 0 || acts.bits & both == both;
+    let told = told && acts.local == event.side.0;
     guard.unlock();
     told && event.new_state == CLOSE
 }

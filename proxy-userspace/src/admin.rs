@@ -4,6 +4,7 @@
 //! command over, and write what comes back. So a slow or silly client holds up nobody.
 
 pub mod client;
+pub mod close;
 pub mod endpoint;
 pub mod metrics;
 pub mod outlet;

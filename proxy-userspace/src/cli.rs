@@ -4,7 +4,7 @@
 
 pub mod generate;
 
-use crate::admin::{client, reload};
+use crate::admin::{client, close, reload};
 use crate::daemon::{run, watch};
 use crate::{diff, doctor, explain};
 use clap::{Parser, Subcommand};
@@ -35,6 +35,8 @@ pub enum Command {
     Run(Box<run::Args>),
     /// Show closes as the running daemon sees them
     Tail(Box<client::Args>),
+    /// Close connections now, idle ones too: the running daemon resets or finishes them
+    Close(close::Args),
     /// Have the running daemon read its proxy's configuration anew
     Reload(reload::Args),
     /// Check what this host offers, and say what teardown does without the rest
@@ -59,6 +61,7 @@ impl Cli {
             Command::Watch(args) => watch::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Tail(args) => client::run(&args),
+            Command::Close(args) => close::run(&args),
             Command::Reload(args) => reload::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Diff(args) => diff::run(&args),

@@ -5,6 +5,7 @@
 
 mod background;
 pub mod clock;
+mod close;
 mod commands;
 mod half_open;
 mod joined;

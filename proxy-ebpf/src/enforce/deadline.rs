@@ -8,8 +8,11 @@ use crate::maps::{EVENTS, Slot};
 use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
 use aya_ebpf::programs::TcContext;
 use proxy_common::abi::{Counter, DeadlineRecord, RECORD_DEADLINE, Rule};
-use proxy_common::acts::{HAS_LINK, STOOD_IN, STRUCK, TOLD_CLOSE_WAIT, TOLD_HALF_CLOSE};
+use proxy_common::acts::{
+    CLOSE_BY_FIN, HAS_LINK, STOOD_IN, STRUCK, TOLD_CLOSE_WAIT, TOLD_HALF_CLOSE,
+};
 use proxy_common::key::{FlowKey, Side};
+use proxy_common::policy::{Policy, Wish};
 use proxy_common::wire::Packet;
 
 /// Whether the connection was ended from outside: what follows is our own doing.
@@ -17,6 +20,15 @@ use proxy_common::wire::Packet;
 pub fn is_struck(slot: *mut Slot) -> bool {
     // SAFETY: a pointer to a value of the map; the bits are set before anything is sent.
     unsafe { (*slot).acts.bits & STRUCK != 0 }
+}
+
+/// What the operator's command `close` asks for, where that is a FIN: as a rule for this one RST.
+#[inline(always)]
+pub fn rule_of_command(slot: *mut Slot) -> Option<Rule> {
+    // SAFETY: as in `is_struck`.
+    let (bits, id) = unsafe { ((*slot).acts.bits, (*slot).acts.rule) };
+    let policy = Policy { abort: Wish::FIN, ..Policy::KEEP };
+    (bits & CLOSE_BY_FIN != 0).then_some(Rule { policy, id, prefix: 0 })
 }
 
 /// Our FIN leaves, and the rule does not wait for the peer's for ever.

@@ -12,7 +12,7 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use proxy_common::abi::Rule;
 use proxy_common::acts::{
-    Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, RST_TO_FIN, STOOD_IN, TOLD_LOCAL,
+    Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, RST_TO_FIN, STOOD_IN, STRUCK, TOLD_LOCAL,
 };
 use proxy_common::decide::{Action, HAS_SOCKET, IS_RST, Refusal, decide};
 use proxy_common::key::Side;
@@ -40,16 +40,18 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, interface: u32) -> Fate {
     if is_for_local_stack(packet, slot) {
         return Fate::PASS;
     }
-    if !rules::any() || was_stood_in(slot) {
+    if was_stood_in(slot) {
         return Fate::STEP;
     }
-    let peer = packet.key.end(packet.segment.sender.other());
-    let Some(rule) = rules::of_statement(slot).or_else(|| rules::find(peer)) else {
-        return Fate::STEP;
+    let found = if deadline::is_struck(slot) {
+        deadline::rule_of_command(slot)
+    } else if rules::any() {
+        let peer = packet.key.end(packet.segment.sender.other());
+        rules::of_statement(slot).or_else(|| rules::find(peer))
+    } else {
+        None
     };
-    if deadline::is_struck(slot) {
-        return Fate::STEP;
-    }
+    let Some(rule) = found else { return Fate::STEP };
     let fate = apply(ctx, packet, slot, &rule, interface);
     if fate == Fate::STEP && packet.segment.has(FIN) && rule.policy.half_close_ms != 0 {
         deadline::finished(ctx, packet, slot, &rule);
@@ -231,7 +233,9 @@ fn finish(
     let guard = Guard::lock(slot);
     let acts = guard.acts();
     acts.bits |= RST_TO_FIN | STOOD_IN;
-    acts.asked = RST | ACK;
+    if acts.bits & STRUCK == 0 {
+        acts.asked = RST | ACK;
+    }
     acts.sent = FIN | ACK;
     guard.unlock();
     counted!(rule.id, rst_to_fin);

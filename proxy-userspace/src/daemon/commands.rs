@@ -8,6 +8,7 @@ use crate::admin::outlet::Outlet;
 use crate::admin::proxy::Control;
 use crate::admin::session::Request;
 use crate::config::model::AccessLevel;
+use crate::policy::close::CloseWords;
 use crate::report::clock::Stamp;
 use crate::report::columns::{self, HEADER, Paint};
 use crate::report::filter::Filter;
@@ -22,6 +23,8 @@ use std::fmt::Write;
 /// What `help` answers, and what follows an unknown command.
 const HELP: &str = "\
 The following commands are valid:
+  close END END | --server NAME | --peer ADDR[/LEN][:PORT] [--how rst|fin] [--dry-run]
+                                  closes connections now, or lists those that would be closed
   del policy TARGET               closes to these peers go out as they are made again
   help                            this list
   prompt                          toggle interactive mode with a prompt
@@ -57,6 +60,7 @@ struct Words {
 enum Command {
     #[command(subcommand)]
     Del(Del),
+    Close(CloseWords),
     Help,
     #[command(subcommand)]
     Set(Set),
@@ -176,6 +180,7 @@ impl<S: Source> Daemon<S> {
             Err(error) => return format!("{error}\n{HELP}"),
         };
         match command {
+            Command::Close(words) => self.close_now(&words),
             Command::Help => HELP.to_owned(),
             Command::Set(Set::Policy { words }) => match self.set_policy(&words.join(" ")) {
                 Ok(target) => format!("The rule for {target} is in force.\n"),

@@ -2,7 +2,7 @@
 
 use super::clock::SourceClock;
 use super::source::{Counter, Event, Source};
-use crate::kernel::{self, Attachment, Observer};
+use crate::kernel::{self, Attachment, Closed, Observer, Which};
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 
@@ -45,6 +45,15 @@ impl Source for Observer {
 
     fn rules(&mut self) -> Option<&mut kernel::Rules> {
         Self::rules(self)
+    }
+
+    fn close_now(
+        &mut self,
+        which: &Which,
+        by_fin: bool,
+        dry_run: bool,
+    ) -> Result<Option<Vec<Closed>>, kernel::Error> {
+        Self::close_now(self, which, by_fin, dry_run)
     }
 
     fn rst_reason(&self, code: u32) -> Option<&str> {

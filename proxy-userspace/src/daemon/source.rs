@@ -1,7 +1,7 @@
 //! Where closes come from, as the daemon sees it: the kernel live, a replay in the tests.
 
 pub use crate::kernel::Event;
-use crate::kernel::Rules;
+use crate::kernel::{Closed, Rules, Which};
 
 use super::clock::SourceClock;
 use proxy_common::flow::Flow;
@@ -53,6 +53,21 @@ pub trait Source {
     /// The rules by which closes are changed, where they may be.
     fn rules(&mut self) -> Option<&mut Rules> {
         None
+    }
+
+    /// Closes connections now, by FIN or by RST; with `dry_run` only says which. `None` where it
+    /// cannot change closes.
+    ///
+    /// # Errors
+    /// Where the connections cannot be listed or closed.
+    fn close_now(
+        &mut self,
+        which: &Which,
+        by_fin: bool,
+        dry_run: bool,
+    ) -> Result<Option<Vec<Closed>>, Self::Error> {
+        let _ = (which, by_fin, dry_run);
+        Ok(None)
     }
 
     /// The kernel's name for the reason of a RST.

@@ -31,7 +31,7 @@ const LOOPBACK: u32 = 1;
 pub(super) struct Enforcer {
     /// The rules.
     pub rules: Rules,
-    striker: Option<Striker>,
+    pub(super) striker: Option<Striker>,
     deadlines: Deadlines,
 }
 
@@ -129,7 +129,7 @@ fn able(ebpf: &mut Ebpf, btf: &Btf) -> Result<Striker, String> {
 }
 
 /// What is known of a connection's local end, the way to its peer included.
-fn look(
+pub(super) fn look(
     striker: &mut Striker,
     ebpf: &Ebpf,
     key: FlowKey,
@@ -173,7 +173,7 @@ fn strike_one(
         }
         verdict => {
             let done = if verdict == Verdict::Abort {
-                abort(striker, ebpf, &seen)?
+                abort(striker, ebpf, &seen, cause(&seen))?
             } else {
                 reset(striker, ebpf, &seen, cause(&seen))?
             };
@@ -190,7 +190,12 @@ fn strike_one(
 }
 
 /// Sends a RST to both ends. Returns the program's answer.
-fn reset(striker: &mut Striker, ebpf: &Ebpf, seen: &Strike, cause: u32) -> Result<u32, Error> {
+pub(super) fn reset(
+    striker: &mut Striker,
+    ebpf: &Ebpf,
+    seen: &Strike,
+    cause: u32,
+) -> Result<u32, Error> {
     let done = striker.reset(ebpf, seen, cause, seen.rule)?;
     if done == DONE && seen.interface == LOOPBACK {
         // IPv4 takes a packet that comes in over loopback without a route for a martian, unless
@@ -203,17 +208,22 @@ fn reset(striker: &mut Striker, ebpf: &Ebpf, seen: &Strike, cause: u32) -> Resul
 }
 
 /// Has the kernel abort the socket. Returns the answer as the program would give it.
-fn abort(striker: &mut Striker, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
+pub(super) fn abort(
+    striker: &mut Striker,
+    ebpf: &Ebpf,
+    seen: &Strike,
+    cause: u32,
+) -> Result<u32, Error> {
     let Ok(socket) = diag::find(&seen.key, seen.local, seen.interface) else { return Ok(CHANGED) };
     if u32::from(socket.state) != seen.state {
         return Ok(CHANGED);
     }
-    let marked = striker.mark(ebpf, seen, cause(seen), seen.rule)?;
+    let marked = striker.mark(ebpf, seen, cause, seen.rule)?;
     if marked != DONE {
         return Ok(marked);
     }
     if diag::destroy(&socket).is_err() {
-        striker.unmark(ebpf, seen, cause(seen), seen.rule)?;
+        striker.unmark(ebpf, seen, cause, seen.rule)?;
         return Ok(CHANGED);
     }
     Ok(DONE)

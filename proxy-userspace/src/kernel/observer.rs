@@ -2,6 +2,7 @@
 
 use super::attach::{self, Attached, Attachment};
 use super::btf::Btf;
+use super::close::{Closed, Which};
 use super::enforcer::Enforcer;
 use super::error::Error;
 use super::hold::Hold;
@@ -315,6 +316,21 @@ impl Observer {
     /// changed. Only the first call gets it.
     pub const fn take_statements(&mut self) -> Option<Statements> {
         self.statements.take()
+    }
+
+    /// Closes connections now, by FIN or by RST; with `dry_run` only says which. `None` where
+    /// closes may not be changed.
+    ///
+    /// # Errors
+    /// Where the sockets cannot be listed or the program not be run.
+    pub fn close_now(
+        &mut self,
+        which: &Which,
+        by_fin: bool,
+        dry_run: bool,
+    ) -> Result<Option<Vec<Closed>>, Error> {
+        let Some(enforcer) = &mut self.enforcer else { return Ok(None) };
+        enforcer.close(&self.ebpf, &self.table, which, by_fin, dry_run).map(Some)
     }
 
     /// What this kernel lacks and teardown does without, in words.

@@ -33,6 +33,17 @@ impl Covered {
         Self { addr, prefix: if addr.is_ipv4() { 32 } else { 128 }, port: Some(end.port) }
     }
 
+    /// Whether it covers this peer.
+    #[must_use]
+    pub fn covers(&self, peer: &Endpoint) -> bool {
+        let one = Self::one(peer);
+        // What is left of both addresses behind the prefix is nothing.
+        let same = Self { prefix: self.prefix, port: self.port, ..one }.key().data().0
+            == self.key().data().0;
+        same && one.addr.is_ipv4() == self.addr.is_ipv4()
+            && self.port.is_none_or(|port| port == peer.port)
+    }
+
     /// Bits of the 128 that an IPv4-mapped or IPv6 address has.
     fn bits(self) -> u32 {
         match self.addr {
@@ -230,6 +241,12 @@ mod tests {
         assert_eq!(one.key().data().0.addr[12..], [10, 1, 0, 0]);
         assert_eq!(one.key().prefix_len(), 32 + 96 + 22);
         let port = Covered { port: Some(80), ..one };
+        assert!(one.covers(&Endpoint::v4([10, 1, 0, 9], 1)));
+        assert!(!one.covers(&Endpoint::v4([10, 1, 4, 0], 1)));
+        assert!(port.covers(&Endpoint::v4([10, 1, 0, 9], 80)));
+        assert!(!port.covers(&Endpoint::v4([10, 1, 0, 9], 81)));
+        let all_v6 = Covered { addr: "::".parse().unwrap(), prefix: 0, port: None };
+        assert!(!all_v6.covers(&Endpoint::v4([10, 1, 0, 9], 80)));
         assert_ne!(one.key().data().0, port.key().data().0);
     }
 }
