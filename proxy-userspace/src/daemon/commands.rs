@@ -13,7 +13,7 @@ use crate::report::clock::Stamp;
 use crate::report::columns::{self, HEADER, Paint};
 use crate::report::filter::Filter;
 use crate::report::json;
-use crate::report::record::Record;
+use crate::report::record::{Change, Record};
 use crate::report::tail::{Look, Tail};
 use clap::{Parser, Subcommand};
 use proxy_common::key::Endpoint;
@@ -211,7 +211,10 @@ impl<S: Source> Daemon<S> {
         let mut list = List::new(json);
         for closed in self.recent.newest_first() {
             let close = verdict::close(&closed.key, &closed.flow);
-            let record = joined_record(&self.source, &self.labels, &self.clock, closed, &close);
+            let record = Record {
+                change: Change::of(&closed.acts, self.policies.name(closed.acts.rule)),
+                ..joined_record(&self.source, &self.labels, &self.clock, closed, &close)
+            };
             list.add(&record, filter);
             if list.lines == last {
                 break;

@@ -31,20 +31,27 @@ impl ValueEnum for How {
     }
 }
 
-/// Which connections are to be closed, and how.
+/// Which connections are to be closed: one way to say so.
 #[derive(Clone, Debug, Args)]
-#[group(id = "which", required = true, multiple = false)]
-pub struct CloseWords {
+#[group(required = true, multiple = false)]
+struct Chosen {
     /// Both ends of one connection, as the tail shows them: 10.0.0.1:40000 10.0.0.5:80. Where both
     /// are on this host, the first is closed
-    #[arg(num_args = 2, value_names = ["END", "END"], group = "which")]
+    #[arg(num_args = 2, value_names = ["END", "END"])]
     ends: Vec<SocketAddr>,
     /// Every connection to this server of the configuration: SERVER or BACKEND/SERVER
-    #[arg(long, value_name = "NAME", value_parser = server, group = "which")]
+    #[arg(long, value_name = "NAME", value_parser = server)]
     server: Option<Target>,
     /// Every connection to these peers: ADDR[/LEN][:PORT]
-    #[arg(long, value_name = "ADDR[/LEN][:PORT]", value_parser = peer, group = "which")]
+    #[arg(long, value_name = "ADDR[/LEN][:PORT]", value_parser = peer)]
     peer: Option<Target>,
+}
+
+/// Which connections are to be closed, and how.
+#[derive(Clone, Debug, Args)]
+pub struct CloseWords {
+    #[command(flatten)]
+    chosen: Chosen,
     /// With what they are closed
     #[arg(long, value_name = "rst|fin", default_value = "rst")]
     how: How,
@@ -82,7 +89,7 @@ impl CloseWords {
     /// Whom they mean.
     #[must_use]
     pub fn which(&self) -> Meant {
-        match (self.ends.as_slice(), &self.server, &self.peer) {
+        match (self.chosen.ends.as_slice(), &self.chosen.server, &self.chosen.peer) {
             (&[first, second], _, _) => {
                 let [first, second] = [first, second].map(endpoint);
                 Meant::One(FlowKey::new(first, second).0, first)
@@ -119,13 +126,13 @@ fn endpoint(address: SocketAddr) -> Endpoint {
 /// As the parser reads them back.
 impl fmt::Display for CloseWords {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for end in &self.ends {
+        for end in &self.chosen.ends {
             write!(out, " {end}")?;
         }
-        if let Some(server) = &self.server {
+        if let Some(server) = &self.chosen.server {
             write!(out, " --server={}", crate::admin::session::quoted(&server.to_string()))?;
         }
-        if let Some(peer) = &self.peer {
+        if let Some(peer) = &self.chosen.peer {
             write!(out, " --peer={peer}")?;
         }
         if self.how == How::Fin {
