@@ -47,6 +47,12 @@ pub use rules::{Covered, Rules, RulesFull, Scope};
 pub use stated::Statements;
 pub use table::Count;
 
+/// The fields that deadlines and `close` need and this kernel's BTF does not tell.
+#[must_use]
+pub fn missing_for_strikes(btf: &Btf) -> Vec<&'static str> {
+    offsets::missing_for_strikes(&offsets::of(btf))
+}
+
 /// Whether the running kernel has tcx links (Linux 6.6).
 #[must_use]
 pub fn has_tcx() -> bool {

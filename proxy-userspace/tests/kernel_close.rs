@@ -164,8 +164,8 @@ fn an_idle_connection_is_reset(topology: &Topology, is_older: bool) {
     let connection = captured(capture, pair.port());
     let resets: Vec<_> = connection.packets.iter().filter(|(_, p)| p.has(RST)).collect();
     assert_eq!(resets.len(), 1, "{connection}");
-    let before = connection.packets.iter().filter(|(end, p)| *end == End::Orig && !p.has(RST));
-    assert_eq!(resets[0].1.seq, before.last().expect("it spoke").1.end(), "{connection}");
+    let mut before = connection.packets.iter().filter(|(end, p)| *end == End::Orig && !p.has(RST));
+    assert_eq!(resets[0].1.seq, before.next_back().expect("it spoke").1.end(), "{connection}");
     assert!(resets[0].0 == End::Orig && resets[0].1.has(ACK), "{connection}");
 }
 

@@ -128,8 +128,8 @@ fn is_exact(connection: &Connection, waited_since: &Packet) {
 }
 
 fn last_of(connection: &Connection, end: End) -> &Packet {
-    let sent = connection.packets.iter().filter(|(by, packet)| *by == end && !packet.has(RST));
-    &sent.last().expect("it spoke").1
+    let mut sent = connection.packets.iter().filter(|(by, packet)| *by == end && !packet.has(RST));
+    &sent.next_back().expect("it spoke").1
 }
 
 fn fin_of(connection: &Connection, end: End) -> &Packet {

@@ -1,7 +1,7 @@
 //! The checks: each looks at one thing and says what it found.
 
 use super::Finding;
-use crate::kernel::{Btf, BtfError, cgroup, lacking_for_changes};
+use crate::kernel::{self, Btf, BtfError, cgroup, lacking_for_changes};
 use crate::privilege::KEPT;
 use aya::maps::MapType;
 use aya::programs::ProgramType;
@@ -29,6 +29,7 @@ pub(super) fn all() -> Vec<(&'static str, Finding)> {
         ("tracefs", tracefs(&fs::read_to_string("/proc/mounts").unwrap_or_default())),
         ("RST reasons", rst_reasons()),
         ("changed closes", changes(Btf::of_kernel().map(|btf| lacking_for_changes(&btf)))),
+        ("deadlines, close", strikes()),
         ("namespace", namespace()),
     ]);
     findings
@@ -200,6 +201,21 @@ fn changes(lacking: Result<Vec<&'static str>, BtfError>) -> Finding {
         }
         Ok(lacking) => less(format!("BTF does not tell {}", lacking.join(", ")), without),
         Err(error) => less(error.to_string(), without),
+    }
+}
+
+/// What `half-close`, `close-wait` and `close` need.
+fn strikes() -> Finding {
+    let without = "rules with half-close or close-wait are refused, and 'close' closes nothing";
+    match Btf::of_kernel().map(|btf| kernel::missing_for_strikes(&btf)) {
+        Err(error) => less(error.to_string(), without),
+        Ok(missing) if !missing.is_empty() => {
+            less(format!("BTF does not tell {}", missing.join(", ")), without)
+        }
+        Ok(_) if !kernel::can_destroy() => {
+            less("sockets cannot be aborted: no CONFIG_INET_DIAG_DESTROY, or not root", without)
+        }
+        Ok(_) => Finding::Good("offsets are known, sockets can be aborted".to_owned()),
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Enforcer {
     pub rules: Rules,
     pub(super) striker: Option<Striker>,
     deadlines: Deadlines,
+    /// Deadlines that were not told.
+    lost: u64,
 }
 
 impl Enforcer {
@@ -60,12 +62,25 @@ impl Enforcer {
                 (None, Some(why))
             }
         };
-        Ok(Self { rules: Rules::take(ebpf, why)?, striker, deadlines: Deadlines::default() })
+        Ok(Self {
+            rules: Rules::take(ebpf, why)?,
+            striker,
+            deadlines: Deadlines::default(),
+            lost: 0,
+        })
     }
 
     /// The kernel told of a half-closed connection.
     pub(super) fn told(&mut self, record: &DeadlineRecord) {
         self.deadlines.told(record);
+    }
+
+    /// So many deadlines were not told since the start, as the ring was full: where there are more
+    /// than before, every socket is looked at.
+    pub(super) fn lost(&mut self, total: u64) {
+        if total > std::mem::replace(&mut self.lost, total) {
+            self.look_at_all();
+        }
     }
 
     /// When the next connection is due, CLOCK_MONOTONIC.

@@ -20,6 +20,7 @@ use super::stated::Statements;
 use super::table::{Count, Table};
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
+use proxy_common::abi::Counter;
 use proxy_common::acts::Acts;
 use proxy_common::flow::Flow;
 use proxy_common::key::{FlowKey, Side};
@@ -161,6 +162,9 @@ impl Observer {
             if Instant::now() >= self.next_tidy {
                 self.next_tidy = Instant::now() + TIDY;
                 self.table.tidy(&self.ebpf, now_ns())?;
+                if let Some(enforcer) = &mut self.enforcer {
+                    enforcer.lost(self.table.count(Counter::LOST_DEADLINES)?);
+                }
             }
             if let Some(stand_ins) = &mut self.stand_ins {
                 stand_ins.tend(&self.ebpf, now_ns())?;

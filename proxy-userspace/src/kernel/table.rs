@@ -80,7 +80,11 @@ impl Table {
         Ok(self.count(Counter::FLOWS_MADE)?.saturating_sub(freed))
     }
 
-    fn count(&self, counter: Counter) -> Result<u64, Error> {
+    /// One counter.
+    ///
+    /// # Errors
+    /// Where the map cannot be read.
+    pub(super) fn count(&self, counter: Counter) -> Result<u64, Error> {
         let values = self.counts.get(&counter.0, 0).map_err(Error::map("COUNTS"))?;
         Ok(values.iter().map(|Raw(value)| value).sum())
     }
