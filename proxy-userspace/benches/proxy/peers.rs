@@ -4,9 +4,12 @@ use crate::scene::{CLOSES, KEEPS, ORIGIN, Scene};
 use crate::support::process::Process;
 use crate::support::until::until;
 use std::net::TcpStream;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use teardown::daemon::proxy::Prepared;
+use teardown::http::closes::{Class, Closes, Cookie, Doing, Upstream};
 
 /// A proxy and its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -141,12 +144,30 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Who is told of no closes: without the kernel side there is nobody to join them.
+struct Deaf;
+
+impl Closes for Deaf {
+    fn opened(&self, _: BorrowedFd<'_>, _: Upstream<'_>, _: Class) -> Cookie {
+        Cookie::default()
+    }
+    fn stated(
+        &self,
+        _: (BorrowedFd<'_>, Cookie),
+        _: Option<Upstream<'_>>,
+        _: Class,
+        _: bool,
+        _: &Doing,
+    ) {
+    }
+}
+
 /// teardown's proxy, without observer and policies, until it is ended.
 pub(crate) fn be_the_proxy(file: PathBuf) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let prepared = Prepared::new(&[file]).expect("a configuration that can be run");
-        let _running = prepared.start().expect("workers");
+        let _running = prepared.start(Arc::new(Deaf)).expect("workers");
         std::future::pending::<()>().await;
     });
 }

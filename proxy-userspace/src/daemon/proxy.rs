@@ -1,7 +1,7 @@
 //! The proxy beside the observer: from a configuration to a running engine, and reloads.
 
 use super::labels::Labels;
-use super::stated::{ServerNumbers, Stated};
+use super::stated::ServerNumbers;
 use crate::admin::proxy::{Control, OfConfig};
 use crate::admin::session::Terms;
 use crate::admin::socket::RuntimeSocket;
@@ -211,12 +211,12 @@ impl Prepared {
     ///
     /// # Errors
     /// Where a thread cannot be started.
-    pub fn start(self, ear: Arc<Stated>) -> anyhow::Result<Running> {
+    pub fn start(self, ear: Arc<dyn Closes>) -> anyhow::Result<Running> {
         let Self { files, config, assembled, styles, listeners, pages, numbers: stated } = self;
         let jail = config.global.chroot;
         let Assembled { settings, checks, rises, numbers, .. } = assembled;
         let logger = Arc::new(Logger::new(styles));
-        let closes: Arc<dyn Closes> = ear;
+        let closes = ear;
         let log = Arc::clone(&logger);
         let heard = Arc::clone(&closes);
         // What reads the network's bytes needs no capability: the workers get theirs from the

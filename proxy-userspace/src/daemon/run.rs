@@ -121,7 +121,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         // Before the first connection is made.
         daemon.put_policies(policies)?;
         let running =
-            prepared.map(|prepared| prepared.start(Arc::clone(&ear))).transpose()?.map(Arc::new);
+            prepared.map(|prepared| prepared.start(ear.clone())).transpose()?.map(Arc::new);
         daemon.record(recording, args.segments);
         let mut beside = JoinSet::new();
         if let Some(metrics) = metrics {

@@ -148,3 +148,14 @@ pub(crate) async fn attend(worker: Rc<Worker>) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Parked;
+
+    #[test]
+    fn a_parked_connection_is_small() {
+        // There may be very many: a larger one should be so on purpose (docs/performance.md).
+        assert!(size_of::<Parked>() <= 192, "{} bytes", size_of::<Parked>());
+    }
+}
