@@ -4,9 +4,11 @@ use crate::shapes::Shape;
 use crate::support::netns::Netns;
 use crate::support::process::Process;
 use crate::support::until::until;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Where the server listens.
@@ -60,10 +62,17 @@ impl Scene {
         scene
     }
 
-    /// Waits until somebody listens there.
+    /// Waits until somebody answers there: to listen is not enough, as `teardown run` does that
+    /// before it loads the kernel side.
     pub(crate) fn wait_for(&self, address: &str) {
         let address: SocketAddr = address.parse().expect("an address");
-        until("a listener", || self.netns.run(|| TcpStream::connect(address)).ok());
+        let answered = || -> Option<usize> {
+            let mut stream = TcpStream::connect(address).ok()?;
+            stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+            stream.write_all(b"GET /1024 HTTP/1.1\r\nHost: bench\r\n\r\n").ok()?;
+            stream.read(&mut [0; 16]).ok().filter(|length| *length > 0)
+        };
+        until("an answer", || self.netns.run(answered));
     }
 
     /// A file with this text.

@@ -36,6 +36,7 @@ pub(crate) fn run(scene: &Scene, pid: u32, shape: Shape, time: Duration, connect
     let wrong = ["Non-2xx", "Socket errors"].iter().any(|words| text.contains(words));
     assert!(!wrong, "requests failed:\n{text}");
     let requests: f64 = before_words(&text, "requests in");
+    assert!(requests > 0.0, "nothing was answered:\n{text}");
     Turn {
         cpu: used.as_secs_f64() * 1e6 / requests,
         rate: after_words(&text, "Requests/sec:").parse().expect("a rate"),
