@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use teardown::daemon::proxy::Prepared;
+use teardown::daemon::proxy::Planned;
 use teardown::http::closes::{Class, Closes, Cookie, Doing, Upstream};
 
 /// A proxy and its configuration.
@@ -166,7 +166,8 @@ impl Closes for Deaf {
 pub(crate) fn be_the_proxy(file: PathBuf) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        let prepared = Prepared::new(&[file]).expect("a configuration that can be run");
+        let prepared = Planned::read(&[file]).and_then(Planned::prepare);
+        let prepared = prepared.expect("a configuration that can be run");
         let _running = prepared.start(Arc::new(Deaf)).expect("workers");
         std::future::pending::<()>().await;
     });
