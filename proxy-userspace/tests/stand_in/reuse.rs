@@ -4,6 +4,7 @@ use crate::scene::{Scene, abort, end_of};
 use crate::support::packets::{FIN, RST};
 use crate::support::tcpdump::Tcpdump;
 use crate::support::topology::{Family, Topology};
+use crate::support::until::PATIENCE;
 use crate::support::watch::Watch;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +15,7 @@ fn connect_from(from: SocketAddr, to: SocketAddr) -> TcpStream {
         .expect("a socket");
     socket.set_reuse_address(true).expect("an option");
     socket.bind(&from.into()).expect("its port");
-    socket.connect(&to.into()).expect("a connection");
+    socket.connect_timeout(&to.into(), PATIENCE).expect("a connection");
     socket.into()
 }
 
