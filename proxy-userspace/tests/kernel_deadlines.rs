@@ -80,9 +80,7 @@ impl Scene {
     }
 
     fn wait_for_state(&self, backend: bool, state: &str) {
-        until(&format!("{state}"), || {
-            (self.state(backend).as_deref() == Some(state)).then_some(())
-        });
+        until(state, || (self.state(backend).as_deref() == Some(state)).then_some(()));
     }
 
     /// The captured connection, and what teardown told.

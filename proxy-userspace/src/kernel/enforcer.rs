@@ -24,6 +24,9 @@ const AT_ONCE: usize = 256;
 /// A connection that was looked at so often after its time is left alone.
 const TRIES: u32 = 20;
 
+/// How long after a strike it is looked whether the socket is gone, in nanoseconds.
+const CONFIRM_NS: u64 = 500_000_000;
+
 /// The index of `lo` in every network namespace.
 const LOOPBACK: u32 = 1;
 
@@ -193,8 +196,12 @@ fn strike_one(
                 reset(striker, ebpf, &seen, cause(&seen))?
             };
             tracing::debug!(state = seen.state, done, "a half-closed connection was struck");
-            // Also where it was done: a RST that crosses data may not be believed.
-            if entry.tries < TRIES {
+            // Also where it was done: a RST that crosses data may not be believed. There is no
+            // hurry, and others may be due.
+            if done == DONE && entry.tries < TRIES {
+                entry.tries += 1;
+                deadlines.add(now + CONFIRM_NS, entry);
+            } else if entry.tries < TRIES {
                 deadlines.again(now, entry);
             } else if done != CHANGED {
                 tracing::warn!(key = ?entry.key, "a connection does not end: it is left alone");

@@ -52,7 +52,8 @@ impl Striker {
         bound: u32,
     ) -> Result<Strike, Error> {
         let asked = Strike { key, local, verb: LOOK, ..Strike::zeroed() };
-        self.run(ebpf, asked, &[0; 64], bound)
+        self.run(ebpf, asked, &[0; 64], bound)?;
+        self.map.get(&0, 0).map(|Raw(told)| told).map_err(Error::map("STRIKE"))
     }
 
     /// Sends a RST+ACK to the peer and its mirror image to the local stack, if the socket is as it
@@ -76,7 +77,7 @@ impl Striker {
             timestamps: (seen.header_len == WITH_TIMESTAMPS).then_some([value, seen.ts_recent]),
         };
         let frame = frame::reset(&seen.key, seen.local, seen.link, numbers);
-        self.run(ebpf, asked, &frame, seen.interface).map(|told| told.answer)
+        self.run(ebpf, asked, &frame, seen.interface)
     }
 
     /// Notes that the connection is ended for `cause` by the kernel's own means, if its socket is
@@ -92,7 +93,7 @@ impl Striker {
         rule: Rule,
     ) -> Result<u32, Error> {
         let asked = Strike { verb: MARK, states: 1 << seen.state, cause, rule, ..*seen };
-        self.run(ebpf, asked, &[0; 64], seen.interface).map(|told| told.answer)
+        self.run(ebpf, asked, &[0; 64], seen.interface)
     }
 
     /// Takes a mark back: it was not ended.
@@ -132,13 +133,14 @@ impl Striker {
         self.run(ebpf, asked, &[0; 64], 0).map(|_| ())
     }
 
+    /// Runs the program; returns its answer.
     fn run(
         &mut self,
         ebpf: &Ebpf,
         asked: Strike,
         frame: &[u8],
         interface: u32,
-    ) -> Result<Strike, Error> {
+    ) -> Result<u32, Error> {
         self.map.set(0, Raw(asked), 0).map_err(Error::map("STRIKE"))?;
         let program = ebpf.program("td_strike").ok_or(Error::Missing("td_strike"))?;
         let program: &SchedClassifier = program.try_into().map_err(Error::program("td_strike"))?;
@@ -150,8 +152,8 @@ impl Striker {
             ctx_in: Some(&context),
             ..TestRunOptions::new()
         };
-        program.test_run(options).map_err(Error::program("running td_strike"))?;
-        self.map.get(&0, 0).map(|Raw(told)| told).map_err(Error::map("STRIKE"))
+        let ran = program.test_run(options).map_err(Error::program("running td_strike"))?;
+        Ok(ran.return_value)
     }
 }
 
