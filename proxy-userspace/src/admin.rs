@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod close;
+pub mod copy;
 pub mod endpoint;
 pub mod metrics;
 pub mod outlet;

@@ -21,13 +21,14 @@ pub mod run;
 mod source;
 pub(crate) mod start;
 pub mod stated;
+mod tape;
 mod terminal;
 #[cfg(test)]
 mod tests;
 pub mod watch;
 
 pub use readers::Reader;
-pub use recording::{Recording, Write};
+pub use recording::{Recording, Target, Write};
 pub use source::{Counter, Event, Source};
 pub use terminal::{Terminal, paint};
 
@@ -48,6 +49,7 @@ use stated::Stated;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tape::{Tape, Tapes};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -75,6 +77,9 @@ pub struct Daemon<S> {
     configured: Vec<ServerPolicy>,
     started: Instant,
     recording: Option<Recording>,
+    tapes: Tapes,
+    /// Whether the source tells segments at all.
+    tells_segments: bool,
     /// Readers are told segments; a recording alone wants them for itself.
     shows_segments: bool,
 }
@@ -108,6 +113,8 @@ impl<S: Source> Daemon<S> {
             configured: Vec::new(),
             started: Instant::now(),
             recording: None,
+            tapes: Tapes::default(),
+            tells_segments: false,
             shows_segments: true,
         }
     }
@@ -123,6 +130,7 @@ impl<S: Source> Daemon<S> {
     /// Writes segments and closes into a file too. Readers are shown segments only where they
     /// asked for them.
     pub fn record(&mut self, recording: Option<Recording>, shows_segments: bool) {
+        self.tells_segments = shows_segments || recording.is_some();
         self.shows_segments = shows_segments || recording.is_none();
         self.recording = recording;
     }
@@ -154,7 +162,7 @@ impl<S: Source> Daemon<S> {
                 biased;
                 () = &mut stop => break Ended::Stopped,
                 Some(request) = self.requests.recv() => self.answer(request),
-                _ = tick.tick(), if !self.readers.is_empty() || self.recording.is_some() => {
+                _ = tick.tick(), if self.has_listeners() => {
                     self.tick()?;
                 }
                 () = tokio::time::sleep(joined::LOOK), if self.joins.is_waiting() => self.join(),
@@ -198,8 +206,8 @@ impl<S: Source> Daemon<S> {
                     if self.shows_segments {
                         self.readers.segment(&key, &segment, unix_ns);
                     }
-                    if let Some(recording) = &mut self.recording {
-                        recording.segment(&key, &segment, &data, unix_ns);
+                    for tape in tapes(&mut self.recording, &mut self.tapes) {
+                        tape.segment(&key, &segment, &data, unix_ns);
                     }
                 }
             }
@@ -223,10 +231,15 @@ impl<S: Source> Daemon<S> {
         };
         self.totals.add(&record);
         self.readers.close(&record);
-        if let Some(recording) = &mut self.recording {
-            recording.close(&closed.key, &closed.flow, &record, &self.clock);
+        for tape in tapes(&mut self.recording, &mut self.tapes) {
+            tape.close(&closed.key, &closed.flow, &record, &self.clock);
         }
         self.recent.push(closed);
+    }
+
+    /// Whether anybody waits for what only a tick brings.
+    fn has_listeners(&self) -> bool {
+        !self.readers.is_empty() || self.recording.is_some() || !self.tapes.is_empty()
     }
 
     fn flush(&mut self) {
@@ -237,9 +250,11 @@ impl<S: Source> Daemon<S> {
 
     fn tick(&mut self) -> Result<(), S::Error> {
         let now_ns = self.clock.now();
+        let unix_ns = self.clock.unix_ns(now_ns);
         if let Some(recording) = &mut self.recording {
-            recording.flush(self.clock.unix_ns(now_ns));
+            recording.tape.flush(unix_ns);
         }
+        self.tapes.flush(unix_ns);
         if self.readers.want_half_open(now_ns) {
             let flows = self.source.flows()?;
             let open = half_open::among(&flows, now_ns);
@@ -275,6 +290,8 @@ impl<S: Source> Daemon<S> {
         self.flush();
         let names = |end: &Endpoint| self.labels.of(end);
         self.readers.end_all(&names, &losses(&self.source, &self.joins));
+        let now_ns = self.clock.now();
+        self.tapes.end_all(self.clock.unix_ns(now_ns));
         if let Some(recording) = self.recording.take()
             && let Err(error) = recording.finish()
         {
@@ -282,6 +299,14 @@ impl<S: Source> Daemon<S> {
         }
         Ok(())
     }
+}
+
+/// Every recording: the file's and the sessions'.
+fn tapes<'a>(
+    recording: &'a mut Option<Recording>,
+    tapes: &'a mut Tapes,
+) -> impl Iterator<Item = &'a mut Tape> {
+    recording.iter_mut().map(|recording| &mut recording.tape).chain(tapes.each())
 }
 
 /// What is shown of `close`.

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How a connection of this test ends.
@@ -108,6 +108,91 @@ fn answer_with_the_fin(listener: &TcpListener) {
     assert_eq!(all.len(), HEAD.len() + 3);
 }
 
+fn teardown() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_teardown"))
+}
+
+/// Starts what observes, and waits until it does.
+fn started(command: &mut Command) -> Child {
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("teardown starts");
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    let mut words = String::new();
+    while !words.contains("watching") {
+        let read = said.read_line(&mut words).expect("stderr");
+        assert!(read > 0, "it does not watch, this needs root: {words}");
+    }
+    // Whatever it says later must find a reader.
+    std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+    child
+}
+
+/// A daemon that observes loopback, ended with the test.
+struct Daemon(Child, PathBuf);
+
+impl Daemon {
+    fn start(folder: &Path, options: &[&str]) -> Self {
+        let socket = folder.join("teardown.sock");
+        let child = started(
+            teardown().args(["run", "--interface", "lo", "--socket"]).arg(&socket).args(options),
+        );
+        Self(child, socket)
+    }
+
+    fn tail(&self, file: &Path, server: SocketAddr) -> Command {
+        let mut command = teardown();
+        command.args(["tail", "--json", "--port", &server.port().to_string(), "--socket"]);
+        command.arg(&self.1).args(["--count", &ENDINGS.len().to_string(), "--write"]).arg(file);
+        command
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_tail_records_what_the_daemon_sees() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = listener.local_addr().expect("an address");
+    let daemon = Daemon::start(folder.path(), &["--segments"]);
+    let file = folder.path().join("tail.pcapng");
+    let mut tail = daemon.tail(&file, server).stdout(Stdio::piped()).spawn().expect("it starts");
+    // The file is there once the daemon has agreed to record.
+    while !file.exists() {
+        assert!(tail.try_wait().expect("a status").is_none(), "it ended");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The tail itself comes right after: a close that it misses does not count among its own.
+    ENDINGS.iter().for_each(|way| play(&listener, *way));
+    let mut shown = String::new();
+    let mut lines = BufReader::new(tail.stdout.take().expect("piped"));
+    lines.read_to_string(&mut shown).expect("stdout");
+    assert!(tail.wait().expect("a status").success());
+    let mut live: Vec<_> =
+        shown.lines().filter(|line| line.contains("conn_state")).map(str::to_owned).collect();
+    live.sort();
+    assert_eq!(live.len(), ENDINGS.len(), "{shown}");
+    assert_eq!(explain(&file, server), live);
+    opens_elsewhere(&file, &live);
+}
+
+#[test]
+fn a_daemon_that_follows_no_segments_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let daemon = Daemon::start(folder.path(), &[]);
+    let file = folder.path().join("tail.pcapng");
+    let tail = daemon.tail(&file, "127.0.0.1:80".parse().expect("an address")).output();
+    let tail = tail.expect("it runs");
+    let said = String::from_utf8_lossy(&tail.stderr);
+    assert_eq!(tail.status.code(), Some(1), "{said}");
+    assert!(said.contains("run --segments"), "{said}");
+    assert!(!file.exists());
+}
+
 /// The closes that a recording watch shows while `traffic` runs, sorted.
 fn watch(file: &Path, server: SocketAddr, traffic: impl FnOnce()) -> Vec<String> {
     watch_with(file, server, &[], traffic)
@@ -120,25 +205,18 @@ fn watch_with(
     options: &[&str],
     traffic: impl FnOnce(),
 ) -> Vec<String> {
-    let mut watch = Command::new(env!("CARGO_BIN_EXE_teardown"))
-        .args(["watch", "--json", "--interface", "lo", "--port", &server.port().to_string()])
-        .args(["--count", &ENDINGS.len().to_string(), "--write"])
-        .arg(file)
-        .args(options)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("teardown starts");
-    let mut said = BufReader::new(watch.stderr.take().expect("piped"));
-    let mut words = String::new();
-    while !words.contains("watching") {
-        let read = said.read_line(&mut words).expect("stderr");
-        assert!(read > 0, "it does not watch, this needs root: {words}");
-    }
+    let mut watch = started(
+        teardown()
+            .args(["watch", "--json", "--interface", "lo", "--port", &server.port().to_string()])
+            .args(["--count", &ENDINGS.len().to_string(), "--write"])
+            .arg(file)
+            .args(options)
+            .stdout(Stdio::piped()),
+    );
     traffic();
     let mut shown = String::new();
     watch.stdout.take().expect("piped").read_to_string(&mut shown).expect("stdout");
-    assert!(watch.wait().expect("it ends").success(), "{words}");
+    assert!(watch.wait().expect("it ends").success());
     let mut closes: Vec<String> = shown.lines().map(str::to_owned).collect();
     closes.sort();
     closes

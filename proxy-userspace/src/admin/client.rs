@@ -3,9 +3,10 @@
 //! The daemon filters and formats; this end copies, and asks for the summary when it is stopped. If
 //! stdout is slow, it reads less from the socket, and the daemon says how many lines were missed.
 
+use super::copy::Copy;
 use super::outlet::{Outlet, Sent};
 use super::socket::DEFAULT_PATH;
-use crate::daemon::{Terminal, paint};
+use crate::daemon::{Target, Terminal, paint};
 use crate::report::tail::{Look, time};
 use anyhow::{Context, anyhow, bail};
 use std::io::{self, Write};
@@ -35,6 +36,8 @@ pub struct Args {
     duration: Option<Duration>,
     #[command(flatten)]
     look: Look,
+    #[command(flatten)]
+    target: Target,
 }
 
 /// Shows closes until it is stopped, or the daemon is.
@@ -50,9 +53,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let paint = paint();
         let colour = if paint.colour { " --colour" } else { "" };
         stream.write_all(format!("tail{}{colour}\n", args.look).as_bytes()).await?;
+        let recording = Copy::start(&args.socket, &args.target)?;
         let (terminal, outlet) = Terminal::start(BACKLOG)?;
         let ended_well = copy(stream, outlet, args).await?;
         terminal.finish().context("stdout")?;
+        recording.map(Copy::finish).transpose()?;
         if !ended_well {
             bail!("the daemon at {} is gone without a word", args.socket.display());
         }

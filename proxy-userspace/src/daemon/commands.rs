@@ -111,6 +111,9 @@ struct TailWords {
     /// For the terminal that `teardown tail` writes to.
     #[arg(long, hide = true)]
     colour: bool,
+    /// For `teardown tail --write`: blocks of a pcapng file in the place of lines.
+    #[arg(long, hide = true)]
+    record: bool,
 }
 
 impl<S: Source> Daemon<S> {
@@ -135,12 +138,24 @@ impl<S: Source> Daemon<S> {
                 self.flush();
                 let names = |end: &Endpoint| self.labels.of(end);
                 self.readers.end(id, &names, &losses(&self.source, &self.joins));
+                let now_ns = self.clock.now();
+                self.tapes.end(id, self.clock.unix_ns(now_ns));
             }
         }
     }
 
     fn tail(&mut self, words: &[String], outlet: Outlet) -> Result<u64, String> {
         let words = TailWords::try_parse_from(words).map_err(|error| error.to_string())?;
+        if words.record {
+            if !self.tells_segments {
+                return Err(
+                    "this daemon does not follow segments: a recording needs one that was \
+                            started with 'teardown run --segments' (or --write)\n"
+                        .to_owned(),
+                );
+            }
+            return Ok(self.tapes.add(outlet));
+        }
         let tail = Tail::new(words.look, Paint { colour: words.colour });
         Ok(self.readers.add(Reader::new(tail, outlet, false)))
     }
