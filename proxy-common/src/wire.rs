@@ -3,12 +3,17 @@
 //! Headers are fetched one by one through [`Bytes`], so that the same code reads a socket buffer
 //! in the kernel (`bpf_skb_load_bytes` checks the bounds) and a slice of a capture file.
 
+mod options;
 mod plain;
+#[cfg(test)]
+mod tests;
 
+pub use options::timestamps;
+use options::window_scale;
 pub use plain::{SYN_OPTIONS, plain_v4, plain_v6};
 
 use crate::key::{Endpoint, FlowKey};
-use crate::segment::{ACK, HAS_TIMESTAMP, NO_WINDOW_SCALE, PAYLOAD_UNKNOWN, SYN, Segment};
+use crate::segment::{ACK, NO_WINDOW_SCALE, PAYLOAD_UNKNOWN, SYN, Segment};
 use bytemuck::{Pod, Zeroable};
 
 /// Something that headers can be loaded from.
@@ -113,8 +118,6 @@ pub const PROTOCOL_TCP: u8 = 6;
 const MAX_TAGS: usize = 2;
 /// IPv6 extension headers looked through; more than these are not seen on real paths (RFC 9098).
 const MAX_EXTENSIONS: usize = 6;
-/// TCP options looked at; 40 bytes of options hold few that are not padding.
-const MAX_OPTIONS: usize = 20;
 
 /// What the IP header says of its payload.
 struct Ip {
@@ -290,200 +293,4 @@ fn tcp<B: Bytes>(bytes: &B, ip: &Ip, packet: &mut Packet) -> Result<(), Refusal>
     packet.tcp_header_len = header_len as u16;
     packet.reserved = 0;
     Ok(())
-}
-
-/// The shift of the window scale option (kind 3) between `at` and `end`.
-#[inline(always)]
-fn window_scale<B: Bytes>(bytes: &B, at: u32, end: u32) -> u8 {
-    match option(bytes, at, end, 3) {
-        Some(found) => bytes.load::<1>(found + 2).map_or(NO_WINDOW_SCALE, |[shift]| shift),
-        None => NO_WINDOW_SCALE,
-    }
-}
-
-/// Where the option of `kind` stands between `at` and `end` (RFC 9293, 3.2).
-#[inline(always)]
-fn option<B: Bytes>(bytes: &B, mut at: u32, end: u32, kind: u8) -> Option<u32> {
-    for _ in 0..MAX_OPTIONS {
-        if at >= end {
-            return None;
-        }
-        let [this] = bytes.load::<1>(at).ok()?;
-        if this == 0 {
-            return None;
-        }
-        if this == 1 {
-            at += 1;
-            continue;
-        }
-        let [len] = bytes.load::<1>(at + 1).ok()?;
-        if len < 2 || at + u32::from(len) > end {
-            return None;
-        }
-        if this == kind {
-            return Some(at);
-        }
-        at += u32::from(len);
-    }
-    None
-}
-
-/// Reads the timestamps option (kind 8, RFC 7323) of a packet into its segment.
-///
-/// Apart from [`parse`], as only few segments need it and each byte costs a helper call in the
-/// kernel. Returns the offset of TSval in the frame.
-#[inline(always)]
-pub fn timestamps<B: Bytes>(bytes: &B, packet: &mut Packet) -> Option<u32> {
-    let start = u32::from(packet.tcp_offset);
-    let end = start + u32::from(packet.tcp_header_len);
-    let found = option(bytes, start + 20, end, 8)?;
-    let values: [u8; 8] = bytes.load(found + 2).ok()?;
-    let [a, b, c, d, e, f, g, h] = values;
-    packet.segment.timestamp = u32::from_be_bytes([a, b, c, d]);
-    packet.segment.timestamp_echo = u32::from_be_bytes([e, f, g, h]);
-    packet.segment.marks |= HAS_TIMESTAMP;
-    Some(found + 2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::key::Side;
-    use crate::segment::FIN;
-
-    const SOURCE: [u8; 4] = [192, 0, 2, 1];
-    const DESTINATION: [u8; 4] = [192, 0, 2, 2];
-
-    fn tcp_header(flags: u8, options: &[u8]) -> Vec<u8> {
-        let mut header = vec![0x9c, 0x40, 0, 80, 0, 0, 0, 9, 0, 0, 0, 7];
-        header.push(((20 + options.len()) / 4 * 16) as u8);
-        header.extend([flags, 0x01, 0x02, 0, 0, 0, 0]);
-        header.extend(options);
-        header
-    }
-
-    fn ipv4_packet(tcp: &[u8], payload: usize) -> Vec<u8> {
-        let total = (20 + tcp.len() + payload) as u16;
-        let mut packet = vec![0x45, 0];
-        packet.extend(total.to_be_bytes());
-        packet.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
-        packet.extend(SOURCE);
-        packet.extend(DESTINATION);
-        packet.extend(tcp);
-        packet.extend(vec![b'x'; payload]);
-        packet
-    }
-
-    fn ethernet_frame(tags: &[u8], kind: u16, packet: &[u8]) -> Vec<u8> {
-        let mut frame = vec![2; 12];
-        frame.extend(tags);
-        frame.extend(kind.to_be_bytes());
-        frame.extend(packet);
-        frame
-    }
-
-    fn read(frame: &[u8], link: Link) -> Result<Packet, Refusal> {
-        parse_slice(frame, link, frame.len() as u32, 5)
-    }
-
-    #[test]
-    fn ethernet_padding_is_no_payload() {
-        let mut frame = ethernet_frame(&[], 0x0800, &ipv4_packet(&tcp_header(FIN | ACK, &[]), 0));
-        frame.resize(60, 0);
-        let packet = read(&frame, Link::Ethernet).unwrap();
-        assert_eq!(packet.segment.payload, 0);
-        assert_eq!(packet.segment.sender, Side::LOW);
-        assert_eq!(packet.segment.vantage, 5);
-        assert_eq!(packet.key.ends[1], Endpoint::v4(DESTINATION, 80));
-        assert_eq!((packet.segment.seq, packet.segment.ack), (9, 7));
-        assert_eq!(packet.segment.end(), 10);
-    }
-
-    #[test]
-    fn tags_are_looked_through() {
-        let packet = ipv4_packet(&tcp_header(ACK, &[]), 3);
-        for tags in [&[0x81, 0, 0, 5][..], &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6]] {
-            let frame = ethernet_frame(tags, 0x0800, &packet);
-            assert_eq!(read(&frame, Link::Ethernet).unwrap().segment.payload, 3);
-        }
-        let three = [0x81, 0, 0, 1, 0x81, 0, 0, 2, 0x81, 0, 0, 3];
-        let frame = ethernet_frame(&three, 0x0800, &packet);
-        assert_eq!(read(&frame, Link::Ethernet), Err(Refusal::Malformed));
-    }
-
-    #[test]
-    fn a_cut_capture_still_tells_the_payload() {
-        let packet = ipv4_packet(&tcp_header(ACK, &[]), 1000);
-        let cut = parse_slice(&packet[..40], Link::Ip, 1040, 0).unwrap();
-        assert_eq!(cut.segment.payload, 1000);
-        assert_eq!(parse_slice(&packet[..39], Link::Ip, 1040, 0), Err(Refusal::Truncated));
-    }
-
-    #[test]
-    fn options_stand_anywhere() {
-        let options = [2, 4, 5, 0xb4, 1, 3, 3, 7, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0];
-        let packet = ipv4_packet(&tcp_header(SYN, &options), 0);
-        let mut read = read(&packet, Link::Ip).unwrap();
-        assert_eq!(read.segment.window_scale, 7);
-        let frame = Frame { bytes: &packet, frame_len: packet.len() as u32 };
-        assert_eq!(timestamps(&frame, &mut read), Some(40 + 12));
-        assert_eq!((read.segment.timestamp, read.segment.timestamp_echo), (1, 2));
-    }
-
-    #[test]
-    fn broken_options_are_no_options() {
-        for options in [[3, 0, 0, 0], [3, 1, 7, 0], [3, 9, 7, 0], [0, 3, 3, 7]] {
-            let packet = ipv4_packet(&tcp_header(SYN, &options), 0);
-            let segment = read(&packet, Link::Ip).unwrap().segment;
-            assert_eq!(segment.window_scale, NO_WINDOW_SCALE, "{options:?}");
-        }
-    }
-
-    #[test]
-    fn ipv6_extension_headers_are_walked() {
-        let tcp = tcp_header(FIN | ACK, &[]);
-        let mut packet = vec![0x60, 0, 0, 0];
-        packet.extend(((8 + 16 + tcp.len()) as u16).to_be_bytes());
-        packet.extend([0, 64]);
-        packet.extend([0x20; 16]);
-        packet.extend([0x30; 16]);
-        packet.extend([60, 0, 1, 4, 0, 0, 0, 0]);
-        packet.extend([6, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        packet.extend(&tcp);
-        let read = read(&packet, Link::Ip).unwrap();
-        assert_eq!(read.tcp_offset, 64);
-        assert_eq!((read.segment.flags, read.segment.payload), (FIN | ACK, 0));
-        assert_eq!(read.key.ends[0], Endpoint::v6([0x20; 16], 40000));
-    }
-
-    #[test]
-    fn later_fragments_and_other_protocols_are_refused() {
-        let mut packet = ipv4_packet(&tcp_header(FIN, &[]), 0);
-        packet[7] = 1;
-        assert_eq!(read(&packet, Link::Ip), Err(Refusal::Fragment));
-        packet[7] = 0;
-        packet[6] = 0x20;
-        assert_eq!(read(&packet, Link::Ip).unwrap().segment.marks, PAYLOAD_UNKNOWN);
-        packet[9] = 17;
-        assert_eq!(read(&packet, Link::Ip), Err(Refusal::NotTcp));
-        packet[0] = 0x55;
-        assert_eq!(read(&packet, Link::Ip), Err(Refusal::NotIp));
-    }
-
-    #[test]
-    fn impossible_lengths_are_refused() {
-        let mut short = ipv4_packet(&tcp_header(FIN, &[]), 0);
-        short[32] = 0x40;
-        assert_eq!(read(&short, Link::Ip), Err(Refusal::Malformed));
-        short[32] = 0x60;
-        assert_eq!(read(&short, Link::Ip), Err(Refusal::Malformed));
-    }
-
-    #[test]
-    fn big_tcp_takes_the_frames_length() {
-        let mut packet = ipv4_packet(&tcp_header(ACK, &[]), 0);
-        packet[2] = 0;
-        packet[3] = 0;
-        assert_eq!(parse_slice(&packet, Link::Ip, 90_040, 0).unwrap().segment.payload, 90_000);
-    }
 }
