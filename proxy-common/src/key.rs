@@ -31,6 +31,13 @@ impl Endpoint {
         Self { addr, port }
     }
 
+    /// Whether the address is an IPv4-mapped one.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_ipv4(&self) -> bool {
+        self.addr[..12] == V4_MAPPED
+    }
+
     /// The address as two big-endian halves: compared in two steps, which the verifier follows.
     #[inline(always)]
     const fn halves(&self) -> (u64, u64) {
@@ -112,6 +119,13 @@ impl FlowKey {
         }
     }
 
+    /// Whether the connection runs over IPv6: its two addresses are of one kind.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_ipv6(&self) -> bool {
+        !self.ends[0].is_ipv4()
+    }
+
     /// The endpoint at `side`.
     #[inline(always)]
     #[must_use]
@@ -133,6 +147,14 @@ mod tests {
         assert_eq!(there, back);
         assert_eq!((from_a, from_b), (Side::LOW, Side::HIGH));
         assert_eq!(there.end(from_b), &b);
+    }
+
+    #[test]
+    fn the_version_is_told_by_the_address() {
+        let ipv4 = Endpoint::v4([10, 0, 0, 1], 1);
+        assert!(!FlowKey::new(ipv4, ipv4).0.is_ipv6());
+        let ipv6 = Endpoint::v6([0xff; 16], 1);
+        assert!(FlowKey::new(ipv6, ipv6).0.is_ipv6());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use core::ptr::read_volatile;
 use proxy_common::acts::{
     Acts, CLOSE_WAIT_OVER, CLOSED_NOW, DRY, HALF_CLOSE_OVER, HAS_LINK, MATCHED, REFUSED, TOLD_LOCAL,
 };
-use proxy_common::key::{Endpoint, V4_MAPPED};
+use proxy_common::key::Endpoint;
 use proxy_common::segment::{ACK, RST};
 use proxy_common::strike::{
     CHANGED, DONE, FAILED, GONE, LOOK, MARK, REFUSE, RESET, Strike, UNABLE, UNMARK,
@@ -89,7 +89,7 @@ pub extern "C" fn td_look(ctx: *mut aya_ebpf::bindings::__sk_buff, strike: *mut 
 fn find(ctx: &TcContext, strike: &Strike) -> *mut bpf_sock {
     let local = *strike.key.end(strike.local);
     let peer = *strike.key.end(strike.local.other());
-    let (mut tuple, size) = if is_ipv4(&peer) {
+    let (mut tuple, size) = if peer.is_ipv4() {
         let tail = |end: &Endpoint| {
             u32::from_ne_bytes([end.addr[12], end.addr[13], end.addr[14], end.addr[15]])
         };
@@ -117,11 +117,6 @@ fn find(ctx: &TcContext, strike: &Strike) -> *mut bpf_sock {
     };
     // SAFETY: the tuple has the size that is said. All ones: the namespace of the context.
     unsafe { bpf_skc_lookup_tcp(ctx.as_ptr(), &raw mut tuple, size as u32, u64::MAX, 0) }
-}
-
-#[inline(always)]
-fn is_ipv4(end: &Endpoint) -> bool {
-    end.addr[..12] == V4_MAPPED
 }
 
 /// A minisock: the orphan of FIN_WAIT2, or TIME_WAIT in earnest. `None` where it is none.
@@ -246,8 +241,7 @@ fn cover(acts: &mut Acts, strike: &Strike) -> bool {
 /// Sends the frame at hand to the peer, and its mirror image to the local stack.
 #[inline(always)]
 fn send(ctx: &TcContext, strike: &Strike, slot: *mut Slot) -> u32 {
-    let is_ipv6 = !is_ipv4(strike.key.end(strike.local));
-    let frame = Frame::made(ctx, is_ipv6, strike.header_len == 32);
+    let frame = Frame::made(ctx, strike.key.is_ipv6(), strike.header_len == 32);
     if frame.copy_out(strike.interface).is_none() {
         take_back(strike, slot);
         counted!(strike.rule.id, failed);

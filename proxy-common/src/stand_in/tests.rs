@@ -132,7 +132,7 @@ fn the_newest_timestamp_in_order_is_echoed() {
 }
 
 fn frame(header: &Header<'_>, flags: u8, now_ns: u64) -> Vec<u8> {
-    let is_ipv6 = header.key.ends[0].addr[..12] != crate::key::V4_MAPPED;
+    let is_ipv6 = header.key.is_ipv6();
     let mut tcp = header.tcp(flags, now_ns);
     let sum = checksum(header.pseudo(), &tcp);
     tcp[16..18].copy_from_slice(&sum.to_ne_bytes());
@@ -167,7 +167,7 @@ proptest! {
         timestamps: bool,
     ) {
         let (a, b, port_a, port_b, is_ipv6) = ends;
-        prop_assume!(a[..12] != crate::key::V4_MAPPED && b[..12] != crate::key::V4_MAPPED);
+        prop_assume!(!Endpoint::v6(a, 0).is_ipv4() && !Endpoint::v6(b, 0).is_ipv4());
         let (ours, theirs) = if is_ipv6 {
             (Endpoint::v6(a, port_a), Endpoint::v6(b, port_b))
         } else {

@@ -8,7 +8,6 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::TcContext;
 use core::mem::MaybeUninit;
-use proxy_common::key::V4_MAPPED;
 use proxy_common::wire::Packet;
 
 /// TCP options that are left as they are (RFC 9293, RFC 7323).
@@ -79,8 +78,7 @@ impl<'a> Frame<'a> {
         if timestamps == NOT_UNDERSTOOD {
             return None;
         }
-        let is_ipv4 = packet.key.ends[0].addr[..12] == V4_MAPPED;
-        Some(Self { ctx, ip, tcp, timestamps, is_ipv6: u32::from(!is_ipv4) })
+        Some(Self { ctx, ip, tcp, timestamps, is_ipv6: u32::from(packet.key.is_ipv6()) })
     }
 
     /// A frame of our own making, with an Ethernet header.

@@ -18,7 +18,7 @@ use aya_ebpf::programs::TcContext;
 use bytemuck::Zeroable as _;
 use proxy_common::abi::{Counter, Rule, StandInSlot};
 use proxy_common::decide::Refusal;
-use proxy_common::key::{FlowKey, V4_MAPPED};
+use proxy_common::key::FlowKey;
 use proxy_common::segment::{ACK, FIN, RST, SYN};
 use proxy_common::stand_in::{
     Due, ETHERNET, FIN_ACKED, GONE, Header, LEAST_RTO_MS, LINGER_MS, LINK_LEN, Reply, StandIn,
@@ -277,13 +277,8 @@ fn stood_in(ctx: &TcContext, packet: &mut Packet) -> Fate {
 }
 
 #[inline(always)]
-fn is_ipv6(packet: &Packet) -> bool {
-    packet.key.ends[0].addr[..12] != V4_MAPPED
-}
-
-#[inline(always)]
 fn is_answerable(ctx: &TcContext, packet: &Packet) -> bool {
-    has_plain_headers(ctx, packet, u32::from(is_ipv6(packet)))
+    has_plain_headers(ctx, packet, u32::from(packet.key.is_ipv6()))
 }
 
 /// Turns the segment at hand into the stand-in's answer and sends it. Global, so that the verifier
@@ -320,7 +315,7 @@ fn send(
     interface: u32,
 ) -> Option<()> {
     let header = Header { stand_in, key: &packet.key };
-    let v6 = is_ipv6(packet);
+    let v6 = packet.key.is_ipv6();
     let ip = if stand_in.has(ETHERNET) { LINK_LEN } else { 0 };
     let tcp = ip + if v6 { 40 } else { 20 };
     if u32::from(packet.ip_offset) != ip {

@@ -1,7 +1,7 @@
 //! Local TCP sockets by sock_diag(7): which there are, and having the kernel abort one.
 
 use netlink_sys::{Socket, SocketAddr};
-use proxy_common::key::{Endpoint, FlowKey, Side, V4_MAPPED};
+use proxy_common::key::{Endpoint, FlowKey, Side};
 use proxy_common::socket::tcp_state::FIN_WAIT2;
 use std::io;
 
@@ -125,8 +125,7 @@ fn open() -> io::Result<Socket> {
 }
 
 fn family(key: &FlowKey) -> u8 {
-    let v4 = key.ends[0].addr[..12] == V4_MAPPED;
-    (if v4 { libc::AF_INET } else { libc::AF_INET6 }) as u8
+    (if key.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET }) as u8
 }
 
 /// `struct inet_diag_sockid`.
@@ -135,7 +134,7 @@ fn id(key: &FlowKey, local: Side, bound: u32, cookie: [u8; 8]) -> [u8; ID] {
     let mut id = [0; ID];
     id[0..2].copy_from_slice(&source.port.to_be_bytes());
     id[2..4].copy_from_slice(&target.port.to_be_bytes());
-    let from = if i32::from(family(key)) == libc::AF_INET { 12 } else { 0 };
+    let from = if key.is_ipv6() { 0 } else { 12 };
     id[4..20 - from].copy_from_slice(&source.addr[from..]);
     id[20..36 - from].copy_from_slice(&target.addr[from..]);
     id[36..40].copy_from_slice(&bound.to_ne_bytes());

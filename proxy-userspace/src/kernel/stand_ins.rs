@@ -15,7 +15,7 @@ use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use proxy_common::abi::StandInSlot;
-use proxy_common::key::{FlowKey, V4_MAPPED};
+use proxy_common::key::FlowKey;
 use proxy_common::segment::{ACK, FIN, RST};
 use proxy_common::stand_in::{Due, Header, StandIn, TIME_WAIT_NS, checksum};
 
@@ -116,7 +116,7 @@ impl StandIns {
 /// classifier is run on nothing else.
 fn frame(key: &FlowKey, stand_in: &StandIn, flags: u8, now: u64) -> Vec<u8> {
     let header = Header { stand_in, key };
-    let is_ipv6 = key.ends[0].addr[..12] != V4_MAPPED;
+    let is_ipv6 = key.is_ipv6();
     let mut tcp = header.tcp(flags, now);
     let sum = checksum(header.pseudo(), &tcp);
     tcp[16..18].copy_from_slice(&sum.to_ne_bytes());

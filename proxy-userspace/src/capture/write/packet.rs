@@ -1,6 +1,6 @@
 //! A segment back into the bytes of a packet: what the kernel side kept of it is its headers.
 
-use proxy_common::key::{FlowKey, V4_MAPPED};
+use proxy_common::key::FlowKey;
 use proxy_common::segment::{ACK, HAS_TIMESTAMP, NO_WINDOW_SCALE, Segment};
 
 /// Bytes of data that are kept at most with a segment.
@@ -43,7 +43,7 @@ pub fn put(out: &mut Vec<u8>, key: &FlowKey, segment: &Segment, payload: &[u8]) 
 }
 
 fn is_v4(key: &FlowKey) -> bool {
-    key.ends.iter().all(|end| end.addr.starts_with(&V4_MAPPED))
+    key.ends.iter().all(|end| end.is_ipv4())
 }
 
 /// The IP header; returns the packet's length on the wire.
