@@ -13,7 +13,7 @@ pub struct Endpoint {
 }
 
 /// The first twelve bytes of an IPv4-mapped address.
-pub const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 impl Endpoint {
     /// An IPv4 endpoint; `addr` in network byte order.

@@ -13,7 +13,6 @@ mod deadlines;
 mod diag;
 mod enforcer;
 mod error;
-mod frame;
 mod hold;
 mod links;
 mod load;

@@ -16,6 +16,9 @@ pub type Ipv4 = [u8; 20];
 /// An IPv6 header without extension headers.
 pub type Ipv6 = [u8; 40];
 
+/// The longest frame that a stand-in sends: over IPv6, with timestamps.
+const LONGEST_FRAME: usize = LINK_LEN as usize + 40 + TCP_LEN_WITH_TIMESTAMPS as usize;
+
 /// A segment that a stand-in sends.
 #[derive(Clone, Copy)]
 pub struct Header<'a> {
@@ -109,6 +112,31 @@ impl Header<'_> {
             header[28..32].copy_from_slice(&stand_in.echo.to_be_bytes());
         }
         header
+    }
+
+    /// The whole frame, and how many of its bytes count. Always with an Ethernet header: a
+    /// classifier that is run by hand takes nothing else, and a device without link headers takes
+    /// it off again.
+    #[must_use]
+    pub fn frame(&self, flags: u8, now_ns: u64) -> ([u8; LONGEST_FRAME], usize) {
+        let is_ipv6 = self.key.is_ipv6();
+        let mut frame = [0; LONGEST_FRAME];
+        let mut len = 0;
+        let mut put = |bytes: &[u8]| {
+            frame[len..len + bytes.len()].copy_from_slice(bytes);
+            len += bytes.len();
+        };
+        put(&self.link(is_ipv6));
+        if is_ipv6 {
+            put(&self.ipv6());
+        } else {
+            put(&self.ipv4());
+        }
+        let mut tcp = self.tcp(flags, now_ns);
+        let sum = checksum(self.pseudo(), &tcp);
+        tcp[16..18].copy_from_slice(&sum.to_ne_bytes());
+        put(&tcp[..self.tcp_len() as usize]);
+        (frame, len)
     }
 
     /// The sum of the pseudo-header (RFC 9293, 3.1), folded: what stands in the checksum field

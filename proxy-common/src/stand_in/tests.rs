@@ -131,21 +131,6 @@ fn the_newest_timestamp_in_order_is_echoed() {
     assert_eq!(one.timestamp_at(SECOND + 5_999_999), 705);
 }
 
-fn frame(header: &Header<'_>, flags: u8, now_ns: u64) -> Vec<u8> {
-    let is_ipv6 = header.key.is_ipv6();
-    let mut tcp = header.tcp(flags, now_ns);
-    let sum = checksum(header.pseudo(), &tcp);
-    tcp[16..18].copy_from_slice(&sum.to_ne_bytes());
-    let mut frame = header.link(is_ipv6).to_vec();
-    if is_ipv6 {
-        frame.extend(header.ipv6());
-    } else {
-        frame.extend(header.ipv4());
-    }
-    frame.extend(&tcp[..header.tcp_len() as usize]);
-    frame
-}
-
 /// The one's complement sum of bytes in network order, as RFC 1071 has it.
 fn plain_sum(bytes: &[u8]) -> u32 {
     let mut sum: u32 = bytes
@@ -180,9 +165,11 @@ proptest! {
             bits: if timestamps { TIMESTAMPS } else { 0 },
             ..stand_in()
         };
-        let bytes = frame(&Header { stand_in: &one, key: &key }, flags, one.made_ns + 3_000_000);
-        let mut read = wire::parse_slice(&bytes, Link::Ethernet, bytes.len() as u32, 0).unwrap();
-        let view = wire::Frame { bytes: &bytes, frame_len: bytes.len() as u32 };
+        let header = Header { stand_in: &one, key: &key };
+        let (frame, len) = header.frame(flags, one.made_ns + 3_000_000);
+        let bytes = &frame[..len];
+        let mut read = wire::parse_slice(bytes, Link::Ethernet, bytes.len() as u32, 0).unwrap();
+        let view = wire::Frame { bytes, frame_len: bytes.len() as u32 };
         prop_assert_eq!(wire::timestamps(&view, &mut read).is_some(), timestamps);
         let segment = read.segment;
         prop_assert_eq!(read.key, key);

@@ -17,7 +17,7 @@ use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use proxy_common::abi::StandInSlot;
 use proxy_common::key::FlowKey;
 use proxy_common::segment::{ACK, FIN, RST};
-use proxy_common::stand_in::{Due, Header, StandIn, TIME_WAIT_NS, checksum};
+use proxy_common::stand_in::{Due, Header, TIME_WAIT_NS};
 
 const MILLISECOND: u64 = 1_000_000;
 /// How often it is looked for FINs to send again.
@@ -103,29 +103,11 @@ impl StandIns {
                 Due::FORGET => ACK,
                 _ => continue,
             };
-            let frame = frame(&key, &slot.stand_in, flags, now);
-            let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
+            let (frame, len) = Header { stand_in: &slot.stand_in, key: &key }.frame(flags, now);
+            let options = TestRunOptions { data_in: Some(&frame[..len]), ..TestRunOptions::new() };
             program.test_run(options).map_err(Error::program("running td_tend"))?;
         }
         self.took = now_ns().saturating_sub(now);
         Ok(())
     }
-}
-
-/// The frame that `stand_in` sends with these flags; always with an Ethernet header, as a
-/// classifier is run on nothing else.
-fn frame(key: &FlowKey, stand_in: &StandIn, flags: u8, now: u64) -> Vec<u8> {
-    let header = Header { stand_in, key };
-    let is_ipv6 = key.is_ipv6();
-    let mut tcp = header.tcp(flags, now);
-    let sum = checksum(header.pseudo(), &tcp);
-    tcp[16..18].copy_from_slice(&sum.to_ne_bytes());
-    let mut frame = header.link(is_ipv6).to_vec();
-    if is_ipv6 {
-        frame.extend(header.ipv6());
-    } else {
-        frame.extend(header.ipv4());
-    }
-    frame.extend(&tcp[..header.tcp_len() as usize]);
-    frame
 }

@@ -5,7 +5,6 @@
 
 use super::attach;
 use super::error::Error;
-use super::frame::{self, Numbers};
 use super::object::array;
 use super::observer::now_ns;
 use super::pod::Raw;
@@ -16,13 +15,14 @@ use bytemuck::Zeroable as _;
 use proxy_common::abi::Rule;
 use proxy_common::decide::Refusal;
 use proxy_common::key::{FlowKey, Side};
+use proxy_common::segment::{ACK, RST};
+use proxy_common::stand_in::{Header, StandIn, TCP_LEN, TCP_LEN_WITH_TIMESTAMPS, TIMESTAMPS};
 use proxy_common::strike::{DRY, LOOK, MARK, REFUSE, RESET, Strike, UNMARK};
 
 /// Where the context of a program on the bench holds its interface (`struct __sk_buff`).
 const CONTEXT_INTERFACE: usize = 40;
-/// Bytes of a TCP header without options, and with timestamps alone.
-const PLAIN: u32 = 20;
-const WITH_TIMESTAMPS: u32 = 32;
+/// The hop limit of a RST, as Linux has it unless told otherwise (`ip_default_ttl`).
+const HOP_LIMIT: u8 = 64;
 
 /// The program and its map.
 pub(super) struct Striker {
@@ -69,15 +69,10 @@ impl Striker {
         rule: Rule,
     ) -> Result<u32, Error> {
         let asked = Strike { verb: RESET, states: 1 << seen.state, cause, rule, ..*seen };
-        let now_ms = (now_ns() / 1_000_000) as u32;
-        let value = now_ms.wrapping_add(seen.ts_offset);
-        let numbers = Numbers {
-            seq: seen.snd_nxt,
-            ack: seen.rcv_nxt,
-            timestamps: (seen.header_len == WITH_TIMESTAMPS).then_some([value, seen.ts_recent]),
-        };
-        let frame = frame::reset(&seen.key, seen.local, seen.link, numbers);
-        self.run(ebpf, asked, &frame, seen.interface)
+        let now = now_ns();
+        let (frame, len) =
+            Header { stand_in: &sender(seen, now), key: &seen.key }.frame(RST | ACK, now);
+        self.run(ebpf, asked, &frame[..len], seen.interface)
     }
 
     /// Notes that the connection is ended for `cause` by the kernel's own means, if its socket is
@@ -157,10 +152,27 @@ impl Striker {
     }
 }
 
+/// Who sends the RST: a stand-in for the socket, as it was `seen`, with its very numbers.
+fn sender(seen: &Strike, now: u64) -> StandIn {
+    let has_timestamps = seen.header_len == TCP_LEN_WITH_TIMESTAMPS;
+    StandIn {
+        made_ns: now,
+        next: seen.snd_nxt,
+        expected: seen.rcv_nxt,
+        timestamp: ((now / 1_000_000) as u32).wrapping_add(seen.ts_offset),
+        echo: seen.ts_recent,
+        bits: if has_timestamps { TIMESTAMPS } else { 0 },
+        local: seen.local,
+        link: seen.link,
+        hop_limit: HOP_LIMIT,
+        ..StandIn::zeroed()
+    }
+}
+
 /// Whether the connection's segments carry options that a frame of ours would lack: a signature.
 #[must_use]
 pub(super) const fn is_signed(seen: &Strike) -> bool {
-    !matches!(seen.header_len, PLAIN | WITH_TIMESTAMPS)
+    !matches!(seen.header_len, TCP_LEN | TCP_LEN_WITH_TIMESTAMPS)
 }
 
 #[cfg(test)]

@@ -1,16 +1,13 @@
 //! Writing numbers, endpoints and names into a buffer without allocating.
 
-use proxy_common::key::{Endpoint, V4_MAPPED};
+use proxy_common::key::Endpoint;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// The IP address of an endpoint, IPv4 where it is an IPv4-mapped one.
 #[must_use]
 pub fn address(end: &Endpoint) -> IpAddr {
-    match end.addr {
-        [head @ .., a, b, c, d] if head == V4_MAPPED => Ipv4Addr::new(a, b, c, d).into(),
-        addr => Ipv6Addr::from(addr).into(),
-    }
+    Ipv6Addr::from(end.addr).to_canonical()
 }
 
 /// `n` in decimal.
