@@ -93,11 +93,12 @@ impl Enforcer {
             if seen.has_link == 0 {
                 return Ok(Some(meaning(Refusal::NO_LINK)));
             }
-            reset(striker, ebpf, &seen, CLOSED_NOW)?
+            seen.cause = CLOSED_NOW;
+            reset(striker, ebpf, &seen)?
         } else {
             seen.interface = one.bound;
-            let cause = if by_fin { CLOSED_NOW | CLOSE_BY_FIN } else { CLOSED_NOW };
-            abort(striker, ebpf, &seen, cause)?
+            seen.cause = if by_fin { CLOSED_NOW | CLOSE_BY_FIN } else { CLOSED_NOW };
+            abort(striker, ebpf, &seen)?
         };
         Ok((done != DONE).then_some("it changed meanwhile, or the kernel did not send the RST"))
     }

@@ -190,10 +190,11 @@ fn strike_one(
             deadlines.again(now, entry);
         }
         verdict => {
+            let seen = Strike { cause: cause(&seen), ..seen };
             let done = if verdict == Verdict::Abort {
-                abort(striker, ebpf, &seen, cause(&seen))?
+                abort(striker, ebpf, &seen)?
             } else {
-                reset(striker, ebpf, &seen, cause(&seen))?
+                reset(striker, ebpf, &seen)?
             };
             tracing::debug!(state = seen.state, done, "a half-closed connection was struck");
             // Also where it was done: a RST that crosses data may not be believed. There is no
@@ -211,14 +212,9 @@ fn strike_one(
     Ok(())
 }
 
-/// Sends a RST to both ends. Returns the program's answer.
-pub(super) fn reset(
-    striker: &mut Striker,
-    ebpf: &Ebpf,
-    seen: &Strike,
-    cause: u32,
-) -> Result<u32, Error> {
-    let done = striker.reset(ebpf, seen, cause, seen.rule)?;
+/// Sends a RST to both ends, for the `cause` in `seen`. Returns the program's answer.
+pub(super) fn reset(striker: &mut Striker, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
+    let done = striker.reset(ebpf, seen)?;
     if done == DONE && seen.interface == LOOPBACK {
         // IPv4 takes a packet that comes in over loopback without a route for a martian, unless
         // it is for a full socket: the minisock did not get it. The peer, here too, did.
@@ -229,23 +225,19 @@ pub(super) fn reset(
     Ok(done)
 }
 
-/// Has the kernel abort the socket. Returns the answer as the program would give it.
-pub(super) fn abort(
-    striker: &mut Striker,
-    ebpf: &Ebpf,
-    seen: &Strike,
-    cause: u32,
-) -> Result<u32, Error> {
+/// Has the kernel abort the socket, for the `cause` in `seen`. Returns the answer as the program
+/// would give it.
+pub(super) fn abort(striker: &mut Striker, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
     let Ok(socket) = diag::find(&seen.key, seen.local, seen.interface) else { return Ok(CHANGED) };
     if u32::from(socket.state) != seen.state {
         return Ok(CHANGED);
     }
-    let marked = striker.mark(ebpf, seen, cause, seen.rule)?;
+    let marked = striker.mark(ebpf, seen)?;
     if marked != DONE {
         return Ok(marked);
     }
     if diag::destroy(&socket).is_err() {
-        striker.unmark(ebpf, seen, cause, seen.rule)?;
+        striker.unmark(ebpf, seen)?;
         return Ok(CHANGED);
     }
     Ok(DONE)

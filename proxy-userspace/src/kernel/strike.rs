@@ -12,7 +12,6 @@ use aya::Ebpf;
 use aya::maps::{Array, MapData};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use bytemuck::Zeroable as _;
-use proxy_common::abi::Rule;
 use proxy_common::decide::Refusal;
 use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::{ACK, RST};
@@ -57,37 +56,25 @@ impl Striker {
     }
 
     /// Sends a RST+ACK to the peer and its mirror image to the local stack, if the socket is as it
-    /// was `seen`, and counts it for `rule`. Returns the answer.
+    /// was `seen`, and counts it for the `cause` and the `rule` in there. Returns the answer.
     ///
     /// # Errors
     /// As [`Striker::look`].
-    pub(super) fn reset(
-        &mut self,
-        ebpf: &Ebpf,
-        seen: &Strike,
-        cause: u32,
-        rule: Rule,
-    ) -> Result<u32, Error> {
-        let asked = Strike { verb: RESET, states: 1 << seen.state, cause, rule, ..*seen };
+    pub(super) fn reset(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
+        let asked = Strike { verb: RESET, states: 1 << seen.state, ..*seen };
         let now = now_ns();
         let (frame, len) =
             Header { stand_in: &sender(seen, now), key: &seen.key }.frame(RST | ACK, now);
         self.run(ebpf, asked, &frame[..len], seen.interface)
     }
 
-    /// Notes that the connection is ended for `cause` by the kernel's own means, if its socket is
-    /// as it was `seen`. Returns the answer.
+    /// Notes that the connection is ended by the kernel's own means, if its socket is as it was
+    /// `seen`, for the `cause` in there. Returns the answer.
     ///
     /// # Errors
     /// As [`Striker::look`].
-    pub(super) fn mark(
-        &mut self,
-        ebpf: &Ebpf,
-        seen: &Strike,
-        cause: u32,
-        rule: Rule,
-    ) -> Result<u32, Error> {
-        let asked = Strike { verb: MARK, states: 1 << seen.state, cause, rule, ..*seen };
+    pub(super) fn mark(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
+        let asked = Strike { verb: MARK, states: 1 << seen.state, ..*seen };
         self.run(ebpf, asked, &[0; 64], seen.interface)
     }
 
@@ -95,15 +82,8 @@ impl Striker {
     ///
     /// # Errors
     /// As [`Striker::look`].
-    pub(super) fn unmark(
-        &mut self,
-        ebpf: &Ebpf,
-        seen: &Strike,
-        cause: u32,
-        rule: Rule,
-    ) -> Result<(), Error> {
-        let asked = Strike { verb: UNMARK, cause, rule, ..*seen };
-        self.run(ebpf, asked, &[0; 64], 0).map(|_| ())
+    pub(super) fn unmark(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<(), Error> {
+        self.run(ebpf, Strike { verb: UNMARK, ..*seen }, &[0; 64], 0).map(|_| ())
     }
 
     /// Counts what a dry run leaves undone.
@@ -231,8 +211,8 @@ mod tests {
         }
 
         fn reset(&mut self, seen: &Strike) -> u32 {
-            let rule = Rule::zeroed();
-            self.striker.reset(&self.ebpf, seen, HALF_CLOSE_OVER, rule).expect("it runs")
+            let seen = Strike { cause: HALF_CLOSE_OVER, ..*seen };
+            self.striker.reset(&self.ebpf, &seen).expect("it runs")
         }
 
         fn wait_for(&mut self, state: u8) -> Strike {
