@@ -1,5 +1,6 @@
 //! `teardown tail --write`: a recording that the daemon makes and this end writes to its disk.
 
+use crate::capture::write::blocks::{SECTION_HEADER, stated_len};
 use crate::capture::write::rotate::Rotating;
 use crate::daemon::Target;
 use anyhow::{Context, anyhow, bail};
@@ -9,8 +10,6 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::JoinHandle;
 
-/// The type of a pcapng section's first block.
-const SECTION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 /// The least length of a block: its type, and its length twice.
 const LEAST: usize = 12;
 
@@ -85,8 +84,9 @@ struct Blocks {
 impl Blocks {
     /// Waits for the first block; what else comes is a refusal.
     fn expect_section(&mut self) -> anyhow::Result<()> {
-        while self.held.len() < SECTION.len() && self.read()? {}
-        if self.held.starts_with(&SECTION) {
+        let section = SECTION_HEADER.to_le_bytes();
+        while self.held.len() < section.len() && self.read()? {}
+        if self.held.starts_with(&section) {
             return Ok(());
         }
         while self.read()? {}
@@ -96,8 +96,7 @@ impl Blocks {
     /// The next whole block; `None` at the end, where `held` has what is left.
     fn next(&mut self) -> anyhow::Result<Option<Vec<u8>>> {
         loop {
-            if let Some(length) = self.held.get(4..8).and_then(|word| word.try_into().ok()) {
-                let length = u32::from_le_bytes(length) as usize;
+            if let Some(length) = stated_len(&self.held) {
                 if length < LEAST {
                     bail!("the daemon sent a block of {length} bytes; {LEAST} is the least");
                 }

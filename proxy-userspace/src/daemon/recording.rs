@@ -117,7 +117,7 @@ impl Recording {
     /// # Errors
     /// What the disk said.
     pub(super) fn finish(self) -> io::Result<()> {
-        let Self { tape, done } = self;
+        let Self { mut tape, done } = self;
         let missed = tape.finish();
         if missed > 0 {
             tracing::warn!("{missed} batches of segments and closes are missing in the file");

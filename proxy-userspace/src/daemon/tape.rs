@@ -75,7 +75,7 @@ impl Tape {
     }
 
     /// Hands on everything; returns how many batches were left out.
-    pub(super) fn finish(mut self) -> u64 {
+    pub(super) fn finish(&mut self) -> u64 {
         self.recorder.release_all();
         self.send();
         self.missed
@@ -131,10 +131,9 @@ impl Tapes {
 }
 
 fn end(mut tape: Tape, unix_ns: i64) {
-    tape.recorder.release_all();
-    tape.send();
-    if tape.missed > 0 {
-        let comment = format!("{} batches of segments and closes are missing", tape.missed);
+    let missed = tape.finish();
+    if missed > 0 {
+        let comment = format!("{missed} batches of segments and closes are missing");
         tracing::warn!("a session's recording was read too slowly: {comment}");
         let mut block = Vec::new();
         let options = [(COMMENT, comment.as_bytes())];

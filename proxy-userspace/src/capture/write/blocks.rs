@@ -13,7 +13,8 @@ pub const RESOLUTION: u16 = 9;
 /// Bytes of someone's own, behind a private enterprise number; copied when a file is edited.
 pub const CUSTOM: u16 = 2989;
 
-const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+/// The type of a section header, the same in both byte orders: what a file begins with.
+pub const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
@@ -82,11 +83,17 @@ fn block(out: &mut Vec<u8>, kind: u32, body: impl FnOnce(&mut Vec<u8>)) {
     out[start + 4..start + 8].copy_from_slice(&len.to_le_bytes());
 }
 
-/// The length of the first of several blocks.
+/// The length that the first of several blocks states, in bytes; `None` where its head is not whole.
+#[must_use]
+pub fn stated_len(blocks: &[u8]) -> Option<usize> {
+    let word = blocks.get(4..8)?.try_into().ok()?;
+    Some(u32::from_le_bytes(word) as usize)
+}
+
+/// The length of the first of several whole blocks.
 #[must_use]
 pub fn first_len(blocks: &[u8]) -> usize {
-    let told = blocks.get(4..8).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
-    told.map_or(blocks.len(), |len| (len as usize).clamp(1, blocks.len()))
+    stated_len(blocks).map_or(blocks.len(), |len| len.clamp(1, blocks.len()))
 }
 
 /// The halves of a timestamp, the upper first.
