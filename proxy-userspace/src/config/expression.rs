@@ -139,7 +139,7 @@ fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
         "always_true" => Fetch::Truth(true),
         // No connection has TLS here.
         "always_false" | "ssl_fc" => Fetch::Truth(false),
-        _ if FETCH_OTHERS.contains(&name) => {
+        _ if FETCH_OTHERS.iter().any(|list| list.contains(&name)) => {
             return Err(format!("'{name}' is HAProxy's; teardown has not got it"));
         }
         _ => {

@@ -1,0 +1,89 @@
+//! Keywords of `bind` and `server` lines.
+
+use super::{Directive, PROXIES, at};
+
+const fn word(
+    name: &'static str,
+    arguments: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Directive {
+    at(PROXIES, name, arguments, default, meaning)
+}
+
+/// Keywords of `bind` lines.
+pub const BIND: &[Directive] = &[
+    word("backlog", "N", "the proxy's", "The length of the kernel's queue."),
+    word(
+        "defer-accept",
+        "",
+        "off",
+        "Accept once the client has sent something (TCP_DEFER_ACCEPT).",
+    ),
+    word("gid", "NUMBER", "unchanged", "The group of a Unix socket."),
+    word("group", "NAME", "unchanged", "The group of a Unix socket."),
+    word("id", "N", "counted", "Its number in the statistics."),
+    word("interface", "NAME", "any", "Only this network interface."),
+    word(
+        "maxconn",
+        "N",
+        "the proxy's",
+        "Connections at once on this address; more wait in the kernel.",
+    ),
+    word("mode", "OCTAL", "0666 less umask", "The permissions of a Unix socket."),
+    word("mss", "N", "the system's", "The largest segment (TCP_MAXSEG)."),
+    word("name", "NAME", "the address", "Its name in the statistics."),
+    word("nice", "N", "0", "Accepted with a notice: every connection has the same rank."),
+    word("transparent", "", "off", "Bind an address that the host has not (IP_TRANSPARENT)."),
+    word("uid", "NUMBER", "unchanged", "The owner of a Unix socket."),
+    word("user", "NAME", "unchanged", "The owner of a Unix socket."),
+    word("v4v6", "", "the system's", "IPv4 on an IPv6 address too."),
+    word("v6only", "", "the system's", "No IPv4 on an IPv6 address."),
+];
+
+/// Keywords of `server` and `default-server` lines.
+pub const SERVER: &[Directive] = &[
+    word("addr", "ADDRESS", "the server's", "The address to check."),
+    word("backup", "", "off", "Used only when no other server is up; `no-backup` takes it back."),
+    word("check", "", "off", "Health checks; `no-check` takes it back."),
+    word(
+        "close",
+        "[like haproxy-1.4|haproxy-1.5] [active keep|fin|rst] [passive keep|fin|rst] [abort keep|fin] [half-close TIME] [close-wait TIME] [any-fin] [dry-run] [force] [checks ...]",
+        "keep",
+        "How connections to this server close; see policies.md. What follows `checks` is for health checks alone.",
+    ),
+    word("disabled", "", "off", "Starts in maintenance; `enabled` takes it back."),
+    word("downinter", "TIME", "inter", "Between checks while the server is down."),
+    word("enabled", "", "on", "Takes back a `disabled` of `default-server`."),
+    word("fall", "N", "3", "Failed checks until it is down."),
+    word("fastinter", "TIME", "inter", "Between checks while it is going up or down."),
+    word("id", "N", "counted", "Its number in the statistics (`server` only)."),
+    word("inter", "TIME", "2s", "Between checks."),
+    word(
+        "max-reuse",
+        "N",
+        "-1",
+        "Requests over one connection beyond the first; -1 is without limit.",
+    ),
+    word("maxconn", "N", "0", "Connections at once; more wait in its queue. 0 is without limit."),
+    word("maxqueue", "N", "0", "How many wait in its queue at most. 0 is without limit."),
+    word("no-backup", "", "on", "Takes back a `backup` of `default-server`."),
+    word("no-check", "", "on", "Takes back a `check` of `default-server`."),
+    word(
+        "on-marked-down",
+        "shutdown-sessions",
+        "off",
+        "When it goes down, its connections are closed.",
+    ),
+    word(
+        "on-marked-up",
+        "shutdown-backup-sessions",
+        "off",
+        "When it comes up, the backup servers' connections are closed.",
+    ),
+    word("pool-max-conn", "N", "-1", "Idle connections kept; -1 is without limit, 0 keeps none."),
+    word("pool-purge-delay", "TIME", "5s", "How long an idle connection is kept."),
+    word("port", "N", "the server's", "The port to check."),
+    word("rise", "N", "2", "Good checks until it is up."),
+    word("weight", "N", "1", "Its share, 0 to 256; 0 gets nothing new."),
+];
