@@ -1,0 +1,129 @@
+//! A `frontend`, `backend` or `listen` with its lines.
+
+use super::bind::Bind;
+use super::server::Server;
+use super::settings::Settings;
+use crate::config::token::Position;
+use crate::http::acl::{Condition, Test};
+use crate::http::rules::{HeadEdit, RequestAction, Rule};
+
+/// The kind of a proxy section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Accepts clients.
+    Frontend,
+    /// Holds servers.
+    Backend,
+    /// Both in one.
+    Listen,
+}
+
+impl Kind {
+    /// The section's keyword.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Frontend => "frontend",
+            Self::Backend => "backend",
+            Self::Listen => "listen",
+        }
+    }
+
+    /// Whether it accepts clients.
+    #[must_use]
+    pub const fn is_frontend(self) -> bool {
+        !matches!(self, Self::Backend)
+    }
+
+    /// Whether it holds servers.
+    #[must_use]
+    pub const fn is_backend(self) -> bool {
+        !matches!(self, Self::Frontend)
+    }
+}
+
+/// `mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Bytes are passed on as they come.
+    #[default]
+    Tcp,
+    /// HTTP/1.
+    Http,
+}
+
+/// A `frontend`, `backend` or `listen`.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// Its name.
+    pub name: String,
+    /// Which section it is.
+    pub kind: Kind,
+    /// `id`, or its place among the proxies, from 2 on as in HAProxy.
+    pub id: u32,
+    /// Where it begins.
+    pub at: Position,
+    /// What it has from its `defaults` or says itself.
+    pub settings: Settings,
+    /// `bind` lines: one for each address.
+    pub binds: Vec<Bind>,
+    /// `server` lines.
+    pub servers: Vec<Server>,
+    /// `acl` lines, in order.
+    pub acls: Vec<Acl>,
+    /// `use_backend` lines, in order.
+    pub use_backends: Vec<UseBackend>,
+    /// `http-request` lines, in order.
+    pub http_request: Vec<Rule<RequestAction>>,
+    /// `redirect` lines, which come after the `http-request` rules.
+    pub redirects: Vec<Rule<RequestAction>>,
+    /// `http-response` lines, in order.
+    pub http_response: Vec<Rule<HeadEdit>>,
+}
+
+impl Proxy {
+    /// A proxy that says nothing yet.
+    #[must_use]
+    pub fn new(name: String, kind: Kind, at: Position, settings: Settings) -> Self {
+        Self {
+            name,
+            kind,
+            id: 0,
+            at,
+            settings,
+            binds: Vec::new(),
+            servers: Vec::new(),
+            acls: Vec::new(),
+            use_backends: Vec::new(),
+            http_request: Vec::new(),
+            redirects: Vec::new(),
+            http_response: Vec::new(),
+        }
+    }
+
+    /// The names of the backends that it may send to.
+    pub fn backends(&self) -> impl Iterator<Item = &str> {
+        let uses = self.use_backends.iter().map(|rule| rule.name.as_str());
+        uses.chain(self.settings.default_backend.iter().map(|backend| backend.0.as_str()))
+    }
+}
+
+/// A `use_backend` line.
+#[derive(Debug, Clone)]
+pub struct UseBackend {
+    /// The backend's name.
+    pub name: String,
+    /// Where it stands.
+    pub at: Position,
+    /// When it applies; always without one.
+    pub condition: Option<Condition>,
+}
+
+/// An `acl` line.
+#[derive(Debug, Clone)]
+pub struct Acl {
+    /// Its name.
+    pub name: String,
+    /// What it tests.
+    pub test: Test,
+}

@@ -1,0 +1,159 @@
+//! What a proxy may also inherit from a `defaults` section.
+
+use super::balance::{Balance, HashType, Reuse};
+use super::proxy::Mode;
+use super::server::ServerSettings;
+use crate::config::log::LogTarget;
+use crate::config::options::{CloseMode, Switches};
+use crate::config::token::Position;
+use crate::http::health::script::Script;
+
+/// What a proxy may also inherit from a `defaults` section.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `mode`.
+    pub mode: Mode,
+    /// `disabled`.
+    pub disabled: bool,
+    /// `description`.
+    pub description: Option<String>,
+    /// `option` and `no option`.
+    pub switches: Switches,
+    /// Which of the options about HTTP closes is in force.
+    pub close_mode: CloseMode,
+    /// `option forwardfor`.
+    pub forward_for: Option<ForwardFor>,
+    /// `option redispatch N`: every how many retries another server is chosen; -1, the default, is
+    /// the last one. `None`: never.
+    pub redispatch: Option<i32>,
+    /// `log` lines.
+    pub logs: Vec<LogTarget>,
+    /// `log global`: the targets of the `global` section too.
+    pub log_global: bool,
+    /// `log-tag`.
+    pub log_tag: Option<String>,
+    /// `option httplog`, `tcplog` or `log-format`.
+    pub log_format: LogFormat,
+    /// `maxconn` of a frontend; `None`: the process's.
+    pub maxconn: Option<u32>,
+    /// `fullconn` of a backend.
+    pub fullconn: Option<u32>,
+    /// `backlog`.
+    pub backlog: Option<u32>,
+    /// `retries`; 3.
+    pub retries: u32,
+    /// `timeout` lines.
+    pub timeouts: Timeouts,
+    /// `balance`.
+    pub balance: Balance,
+    /// `hash-type`.
+    pub hash_type: HashType,
+    /// `http-reuse`.
+    pub http_reuse: Reuse,
+    /// `default_backend`, and where it is named.
+    pub default_backend: Option<(String, Position)>,
+    /// `default-server`: what servers begin with.
+    pub default_server: ServerSettings,
+    /// `option httpchk`, `option tcp-check`, `http-check` and `tcp-check` lines.
+    pub check: Script,
+    /// `errorfile`: the status code, and the whole response as it goes out.
+    pub error_files: Vec<(u16, Vec<u8>)>,
+    /// `stats` lines.
+    pub stats: Stats,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Tcp,
+            disabled: false,
+            description: None,
+            switches: Switches::default(),
+            close_mode: CloseMode::KeepAlive,
+            forward_for: None,
+            redispatch: None,
+            logs: Vec::new(),
+            log_global: false,
+            log_tag: None,
+            log_format: LogFormat::Default,
+            maxconn: None,
+            fullconn: None,
+            backlog: None,
+            retries: 3,
+            timeouts: Timeouts::default(),
+            balance: Balance::RoundRobin,
+            hash_type: HashType::default(),
+            http_reuse: Reuse::Safe,
+            default_backend: None,
+            default_server: ServerSettings::default(),
+            check: Script::default(),
+            error_files: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+}
+
+/// `timeout` lines, in milliseconds. 0 is without end, as not set is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// `timeout client`.
+    pub client: Option<u32>,
+    /// `timeout client-fin`.
+    pub client_fin: Option<u32>,
+    /// `timeout server`.
+    pub server: Option<u32>,
+    /// `timeout server-fin`.
+    pub server_fin: Option<u32>,
+    /// `timeout connect`.
+    pub connect: Option<u32>,
+    /// `timeout check`: the further wait of a check once it is connected.
+    pub check: Option<u32>,
+    /// `timeout http-request`.
+    pub http_request: Option<u32>,
+    /// `timeout http-keep-alive`.
+    pub http_keep_alive: Option<u32>,
+    /// `timeout queue`; `timeout connect` when not set.
+    pub queue: Option<u32>,
+    /// `timeout tarpit`; `timeout connect` when not set.
+    pub tarpit: Option<u32>,
+    /// `timeout tunnel`.
+    pub tunnel: Option<u32>,
+}
+
+/// What a request's log line looks like.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// No `option httplog` or `tcplog`: HAProxy's default line.
+    #[default]
+    Default,
+    /// `option tcplog`.
+    Tcp,
+    /// `option httplog`.
+    Http,
+    /// `option httplog clf`.
+    Clf,
+    /// `log-format`.
+    Custom(String),
+}
+
+/// `option forwardfor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardFor {
+    /// `header`; `X-Forwarded-For`.
+    pub header: String,
+    /// `except`: clients for which nothing is added, as address and prefix length.
+    pub except: Option<(std::net::IpAddr, u8)>,
+    /// `if-none`: only where the client sent none.
+    pub if_none: bool,
+}
+
+/// `stats` lines of a proxy: the statistics page.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// `stats enable`, or any other `stats` line.
+    pub enabled: bool,
+    /// `stats uri`; `/haproxy?stats`.
+    pub uri: Option<String>,
+    /// `stats refresh`.
+    pub refresh_ms: Option<u32>,
+}
