@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::condition::Blocks;
 use super::diag::Findings;
-use super::directives::{Places, SECTION_OTHERS};
+use super::directives::{self, Places, SECTION_OTHERS};
 use super::model::{Config, Kind, Proxy, Settings};
 use super::source::Source;
 use super::token::{self, Environment, Line, Position};
@@ -105,6 +105,15 @@ impl Reader {
     fn line(&mut self, line: &Line) {
         if self.begins_section(line) {
             return;
+        }
+        if matches!(self.current, Section::None) && directives::is_global(line.word(0)) {
+            // A listing that lost its first line says what it means all the same.
+            let message = format!(
+                "'{}' stands before any section: a line 'global' is missing, and taken as written",
+                line.word(0)
+            );
+            self.findings.warn(line.at(0), message);
+            self.current = Section::Global;
         }
         let mut args = Args::new(line, &mut self.findings, self.lenient);
         match &mut self.current {

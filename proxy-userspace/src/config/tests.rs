@@ -72,6 +72,23 @@ fn the_threads_configuration_is_understood() {
     assert_eq!(config.global.maxconn, Some(50_000));
 }
 
+/// As it was posted: the line `global` was lost when it was copied.
+#[test]
+fn words_of_global_before_any_section_are_read_as_such() {
+    let (config, findings) = read(THREAD.strip_prefix("global\n").unwrap(), Strictness::Strict);
+    let said: Vec<String> = findings.list.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        ["[WARNING] test.cfg:1:3: 'log' stands before any section: a line 'global' is missing, \
+          and taken as written"]
+    );
+    let whole = strict(THREAD);
+    assert_eq!(config.global.maxconn, whole.global.maxconn);
+    assert_eq!((config.global.logs.len(), config.proxies.len()), (1, 1));
+    let (_, findings) = read("bind :80\n", Strictness::Strict);
+    assert!(findings.to_string().contains("'bind' stands before any section"), "{findings}");
+}
+
 #[test]
 fn every_mistake_is_found_with_its_place_and_the_nearest_word() {
     let (_, findings) = read(

@@ -55,6 +55,13 @@ pub struct Directive {
     pub meaning: &'static str,
 }
 
+/// Whether a line of the `global` section may begin with `word`, teardown's or HAProxy's.
+#[must_use]
+pub fn is_global(word: &str) -> bool {
+    let ours = |directive: &Directive| directive.name.split(' ').next() == Some(word);
+    GLOBAL.iter().any(ours) || GLOBAL_OTHERS.contains(&word) || MOOT.contains(&word)
+}
+
 /// docs/configuration.md, whole.
 #[must_use]
 pub fn markdown() -> String {
@@ -136,7 +143,7 @@ quotes keep everything as it is; a backslash keeps one character (`\\n`, `\\r`, 
 as in C).
 - Sections: `global`, `defaults [NAME] [from NAME]`, `frontend NAME [from NAME]`, `listen`, \
 `backend`. A proxy begins with what its defaults say: the last `defaults` before it, or the one \
-that it names.
+that it names. Words of `global` that stand before any section are read as such, with a warning.
 - `.if`, `.elif`, `.else`, `.endif` with `defined()`, `streq()`, `strneq()`, `feature()`, \
 `version_atleast()`, `version_before()`; `.notice`, `.warning`, `.alert`, `.diag`. The version is \
 that of HAProxy 2.6, whose language this is.
