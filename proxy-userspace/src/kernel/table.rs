@@ -42,6 +42,9 @@ impl Table {
     /// Where the object lacks one, or the verifier refuses the program.
     pub(super) fn take(ebpf: &mut Ebpf, options: &Options) -> Result<Self, Error> {
         attach::loaded(ebpf, "td_reap")?;
+        // Each read of a counter needs the number of CPUs. It is found in /sys, and then known to
+        // this thread: a chroot hides /sys before the first read.
+        aya::util::nr_cpus().map_err(|(path, error)| Error::system(path)(error))?;
         let flows = match take(ebpf, "FLOWS")? {
             Map::HashMap(data) => data,
             _ => return Err(Error::Missing("FLOWS as a hash map")),
