@@ -137,7 +137,7 @@ impl Exchange<'_> {
             let unframed = answered.framing == Framing::Chunked && self.prepared.minor == 0;
             *pump = std::mem::replace(pump, Pump::new(Body::Over, false)).carry_on(
                 if answered.tunnel { Body::Over } else { answered.framing.into() },
-                unframed,
+                unframed && !answered.tunnel,
             );
             self.rest = Vec::new();
         }
@@ -197,7 +197,8 @@ impl Exchange<'_> {
         for rules in [&self.backend.settings.rules, of_frontend].into_iter().flatten() {
             rules.response(&head.view, &mut edits);
         }
-        let unframed = head.framing == Framing::Chunked && self.prepared.minor == 0;
+        let is_tunnel = self.prepared.mode == Connection::Tunnel;
+        let unframed = head.framing == Framing::Chunked && self.prepared.minor == 0 && !is_tunnel;
         let request_over = upstream.request.is_done() && !self.request_broken;
         let keep = self.prepared.persists
             && request_over
@@ -205,7 +206,9 @@ impl Exchange<'_> {
             && !connected
             && head.framing != Framing::Close
             && !self.client.worker.stopping.get();
-        let say = if switched {
+        let say = if is_tunnel {
+            Say::AsReceived
+        } else if switched {
             Say::Upgrade
         } else if connected {
             Say::Nothing
@@ -225,7 +228,7 @@ impl Exchange<'_> {
                 && head.framing != Framing::Close
                 && !head.odd,
             keep,
-            tunnel: switched || connected || self.prepared.mode == Connection::Tunnel,
+            tunnel: switched || connected || is_tunnel,
         })
     }
 

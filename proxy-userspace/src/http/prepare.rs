@@ -111,6 +111,7 @@ fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepa
     let upgrade = head.options.upgrade && head.view.minor > 0 && head.framing.is_empty();
     let pretend = of_backend.is_some_and(|backend| backend.pretend_keepalive);
     let say = match mode {
+        Connection::Tunnel => Say::AsReceived,
         _ if upgrade => Say::Upgrade,
         Connection::ServerClose | Connection::Close if !pretend => {
             if head.view.minor > 0 {

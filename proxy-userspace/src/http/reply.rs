@@ -131,7 +131,7 @@ fn connection(say: Say) -> &'static str {
     match say {
         Say::Close => "Connection: close\r\n",
         Say::KeepAlive => "Connection: keep-alive\r\n",
-        Say::Nothing | Say::Upgrade => "",
+        Say::Nothing | Say::Upgrade | Say::AsReceived => "",
     }
 }
 

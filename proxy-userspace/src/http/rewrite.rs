@@ -23,6 +23,8 @@ pub(crate) enum Say {
     KeepAlive,
     /// `upgrade`.
     Upgrade,
+    /// What the sender said to it: the two ends agree between themselves.
+    AsReceived,
 }
 
 /// Writes a request's head for the server.
@@ -35,8 +37,9 @@ pub(crate) fn request(
 ) {
     line(out, head.line);
     let drop = |name: &str| {
-        hop(name, say == Say::Upgrade)
-            || (head.options.nominates && nominated(head.view.fields, name))
+        say != Say::AsReceived
+            && (hop(name, say == Say::Upgrade)
+                || (head.options.nominates && nominated(head.view.fields, name)))
     };
     fields(out, head.view.fields, drop, edits);
     if let Some(forwardfor) = forward {
@@ -57,9 +60,10 @@ pub(crate) fn response(
 ) {
     line(out, head.line);
     let drop = |name: &str| {
-        hop(name, say == Say::Upgrade)
-            || (unframed && framing(name))
-            || (head.options.nominates && nominated(head.view.fields, name))
+        (unframed && framing(name))
+            || say != Say::AsReceived
+                && (hop(name, say == Say::Upgrade)
+                    || (head.options.nominates && nominated(head.view.fields, name)))
     };
     fields(out, head.view.fields, drop, edits);
     append(out, edits);
@@ -73,7 +77,7 @@ fn line(out: &mut Vec<u8>, line: &[u8]) {
 
 fn end(out: &mut Vec<u8>, say: Say) {
     out.extend_from_slice(match say {
-        Say::Nothing => b"\r\n",
+        Say::Nothing | Say::AsReceived => b"\r\n",
         Say::Close => b"Connection: close\r\n\r\n",
         Say::KeepAlive => b"Connection: keep-alive\r\n\r\n",
         Say::Upgrade => b"Connection: upgrade\r\n\r\n",

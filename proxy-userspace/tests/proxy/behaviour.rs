@@ -84,6 +84,10 @@ fn connection_fields_follow_the_mode() {
         (Connection::ServerClose, new, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
         (Connection::ServerClose, keep, "GET / HTTP/1.0\r\n\r\n"),
         (Connection::Close, old, old),
+        // The two ends of a tunnel agree between themselves.
+        (Connection::Tunnel, old, old),
+        (Connection::Tunnel, new, new),
+        (Connection::Tunnel, keep, keep),
     ];
     for (mode, request, expected) in cases {
         let got = forwarded(request, |settings| settings.backends[0].connection = mode);
@@ -111,6 +115,20 @@ fn the_client_is_told_whether_its_connection_stays() {
     assert!(client.response().contains("\r\nConnection: keep-alive\r\n"));
     client.send(close);
     assert_eq!(client.rest(), closed);
+}
+
+#[test]
+fn a_tunnel_passes_what_a_server_says_of_its_connection() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+                   2\r\nok\r\n0\r\n\r\n";
+    let origin = Origin::new(move |mut peer| {
+        peer.request();
+        peer.send(chunked);
+    });
+    let mut settings = settings(&[origin.address]);
+    settings.backends[0].connection = Connection::Tunnel;
+    let proxy = Proxy::start(settings);
+    assert_eq!(proxy.exchange("GET / HTTP/1.0\r\n\r\n"), chunked);
 }
 
 #[test]
