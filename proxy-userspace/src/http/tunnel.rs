@@ -32,12 +32,30 @@ pub(crate) async fn run(client: &mut Client, conn: &Idle, ways: Ways, account: &
     let mut up = request.carry_on(Body::Close, false);
     let mut down = response.carry_on(Body::Close, false);
     let (mut client_half, mut server_half) = (Half::default(), Half::default());
-    let mut mark = None;
+    let (mut mark, mut late) = (None, None);
     let mut input = std::mem::take(&mut client.input);
     let (client_sock, server_sock) = (&client.sock, &conn.sock);
     let worker = &client.worker;
     let result = poll_fn(|cx| {
         if let Err(stop) = client.session.check(cx) {
+            let both_open = !client_half.over && !server_half.over && up.waits == Waits::Source;
+            if stop == Stop::Timeout
+                && both_open
+                && let Some(rest) = after_the_client(client, conn)
+            {
+                // As HAProxy: a client that is silent for too long counts as one that closed.
+                client.session.resume();
+                late = Some(Termination::new(Cause::ClientTimeout, Phase::Data));
+                let told = finish(Poll::Ready(Ok(())), &mut client_half, server_sock);
+                if let Err(broken) = told {
+                    return Poll::Ready(Err(end(&broken, true)));
+                }
+                mark = Some((up.taken, up.moved, down.taken, down.moved, true, false));
+                client.within(rest);
+                // The new deadline is nobody's yet who could wake this task.
+                let _ = client.session.check(cx);
+                return Poll::Pending;
+            }
             let waits_for_server = up.waits == Waits::Sink || down.waits == Waits::Source;
             let server = !server_half.over && (client_half.over || waits_for_server);
             return Poll::Ready(Err(stopped(stop, server)));
@@ -64,7 +82,7 @@ pub(crate) async fn run(client: &mut Client, conn: &Idle, ways: Ways, account: &
     .await;
     account.bytes_in += up.taken;
     account.bytes_out += down.moved;
-    if let Err(termination) = result {
+    if let Some(termination) = late.or(result.err()) {
         account.termination = termination;
     }
     up.recycle(worker);
@@ -110,6 +128,22 @@ fn patience(
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     })
+}
+
+/// How long the server may be silent yet when the client has been so for too long; none where the
+/// server has no time left either.
+fn after_the_client(client: &Client, conn: &Idle) -> Option<Option<std::time::Duration>> {
+    let ours = &client.frontend().settings.timeouts;
+    let theirs = &conn.backend.settings.timeouts;
+    if theirs.tunnel.is_some() {
+        return None;
+    }
+    let silent = ours.client?;
+    match (theirs.server_fin, theirs.server) {
+        (_, Some(server)) if server <= silent => None,
+        (Some(fin), _) => Some(Some(fin)),
+        (None, server) => Some(server.map(|server| server - silent)),
+    }
 }
 
 fn stopped(stop: Stop, server: bool) -> Termination {
