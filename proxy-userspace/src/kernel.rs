@@ -42,7 +42,7 @@ pub use observer::{Event, Observer};
 pub use offsets::lacking as lacking_for_changes;
 pub use options::{Ingress, MOST_PAYLOAD, Options, RING_BYTES, TABLE_ENTRIES, TcHook};
 pub use reasons::RstReasons;
-pub use rules::{Covered, Rules, RulesFull, Scope};
+pub use rules::{Covered, Policies, Rules, RulesFull, Scope};
 pub use stated::Statements;
 pub use table::Count;
 

@@ -9,7 +9,7 @@ use proxy_common::verdict::{self, ConnState, Role, Signal};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
-use teardown::kernel::{Covered, Event, Observer, Options, Scope};
+use teardown::kernel::{Covered, Event, Observer, Options, Policies, Scope};
 
 fn observer(policy: Policy, listener: &TcpListener) -> Observer {
     let options =
@@ -19,7 +19,8 @@ fn observer(policy: Policy, listener: &TcpListener) -> Observer {
     let prefix = if local.is_ipv4() { 32 } else { 128 };
     let covered = Covered { addr: local.ip(), prefix, port: Some(local.port()) };
     let scope = Scope { peers: vec![covered], ..Scope::default() };
-    observer.rules().unwrap().set(1, scope, policy, policy).unwrap();
+    let policies = Policies { traffic: policy, tunnels: policy, checks: policy };
+    observer.rules().unwrap().set(1, scope, policies).unwrap();
     observer
 }
 

@@ -4,7 +4,7 @@ use crate::support::netns::Netns;
 use proxy_common::policy::Policy;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use teardown::kernel::{Covered, Observer, Options, Scope};
+use teardown::kernel::{Covered, Observer, Options, Policies, Scope};
 use tokio::sync::oneshot;
 
 /// A thread that observes until this is dropped.
@@ -38,7 +38,8 @@ impl Live {
                 if let Some((peers, policy)) = rule {
                     let rules = observer.rules().expect("closes may be changed");
                     let scope = Scope { peers: vec![peers], ..Scope::default() };
-                    rules.set(1, scope, policy, Policy::KEEP).expect("a rule");
+                    let policies = Policies { traffic: policy, ..Policies::default() };
+                    rules.set(1, scope, policies).expect("a rule");
                 }
                 attached.send(()).expect("somebody waits");
                 let mut events = Vec::new();

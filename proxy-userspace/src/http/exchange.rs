@@ -21,6 +21,7 @@ use super::{
     pump::{Body, Broken, Pump, Waits},
     refusal::Refusal,
     session::Stop,
+    settings::Connection,
     upstream::{Errand, Fail, Upstream, note_session, reach},
 };
 
@@ -98,8 +99,9 @@ impl Exchange<'_> {
                 Ok(prefix) => prefix,
                 Err(refusal) => return self.refused_request(refusal).await,
             };
-            let class =
-                if self.prepared.asked == Asked::Connect { Class::Tunnel } else { Class::Active };
+            let tunnel =
+                self.prepared.asked == Asked::Connect || self.prepared.mode == Connection::Tunnel;
+            let class = if tunnel { Class::Tunnel } else { Class::Active };
             let errand = Errand {
                 backend: &self.backend,
                 key: self.prepared.key,

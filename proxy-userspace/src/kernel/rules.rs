@@ -8,7 +8,9 @@ use super::pod::Raw;
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
-use proxy_common::abi::{CLASS_CHECK, PEER_PORT_BITS, Peer, RULES, Rule, RuleCounts, Statement};
+use proxy_common::abi::{
+    CLASS_CHECK, CLASS_TUNNEL, PEER_PORT_BITS, Peer, RULES, Rule, RuleCounts, Statement,
+};
 use proxy_common::key::Endpoint;
 use proxy_common::policy::Policy;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,6 +79,25 @@ pub struct Scope {
     pub stated: Vec<(u16, u8)>,
 }
 
+/// What a rule wants of each kind of connection that the proxy states; of others, `traffic`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// Of connections with requests.
+    pub traffic: Policy,
+    /// Of tunnels.
+    pub tunnels: Policy,
+    /// Of health checks.
+    pub checks: Policy,
+}
+
+impl Policies {
+    /// Every one.
+    #[must_use]
+    pub const fn all(&self) -> [Policy; 3] {
+        [self.traffic, self.tunnels, self.checks]
+    }
+}
+
 impl Scope {
     /// Whether it covers nothing.
     #[must_use]
@@ -134,25 +155,23 @@ impl Rules {
         (1..RULES as u32).find(|id| !self.covered.contains_key(id)).ok_or(RulesFull)
     }
 
-    /// Sets what rule `id` wants, for exactly this; `checks` is for the health checks that this
-    /// host's own proxy states.
+    /// Sets what rule `id` wants, for exactly this.
     ///
     /// # Errors
     /// Where a map cannot be written.
-    pub fn set(
-        &mut self,
-        id: u32,
-        scope: Scope,
-        policy: Policy,
-        checks: Policy,
-    ) -> Result<(), Error> {
+    pub fn set(&mut self, id: u32, scope: Scope, policies: Policies) -> Result<(), Error> {
+        let policy = policies.traffic;
         // New and changed entries first: a peer that stays covered is covered at every moment.
         for peer in &scope.peers {
             let rule = Rule { policy, id, prefix: peer.bits() };
             self.trie.insert(&peer.key(), Raw(rule), 0).map_err(Error::map("RULES"))?;
         }
         for &(server, class) in &scope.stated {
-            let policy = if class == CLASS_CHECK { checks } else { policy };
+            let policy = match class {
+                CLASS_CHECK => policies.checks,
+                CLASS_TUNNEL => policies.tunnels,
+                _ => policy,
+            };
             let rule = Raw(Rule { policy, id, prefix: 0 });
             let key = Statement::key(server, class);
             self.stated.insert(key, rule, 0).map_err(Error::map("RULES_STATED"))?;
@@ -162,7 +181,7 @@ impl Rules {
             peers: old.peers.into_iter().filter(|old| !scope.peers.contains(old)).collect(),
             stated: old.stated.into_iter().filter(|old| !scope.stated.contains(old)).collect(),
         })?;
-        let policies = [policy, checks];
+        let policies = policies.all();
         if policies.iter().any(|policy| policy.close_wait_ms != 0) {
             self.close_wait.insert(id);
         } else {

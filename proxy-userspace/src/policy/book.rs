@@ -2,7 +2,7 @@
 
 use super::target::Target;
 use super::words::{self, Wishes};
-use crate::kernel::{self, Rules, Scope};
+use crate::kernel::{self, Policies, Rules, Scope};
 use proxy_common::abi::RuleCounts;
 use proxy_common::decide::Refusal;
 use proxy_common::policy::Policy;
@@ -72,7 +72,12 @@ impl Book {
         resolve: Resolve<'_>,
     ) -> Result<&Entry, BookError> {
         let (target, words, wishes) = read(text).map_err(BookError::Wrong)?;
-        let waits = [wishes.traffic, wishes.for_checks()].iter().any(Policy::has_deadline);
+        let policies = Policies {
+            traffic: wishes.traffic,
+            tunnels: wishes.for_tunnels(),
+            checks: wishes.for_checks(),
+        };
+        let waits = policies.all().iter().any(Policy::has_deadline);
         if let Some(why) = rules.no_deadlines().filter(|_| waits) {
             return Err(BookError::Wrong(format!("'half-close' and 'close-wait' are off: {why}")));
         }
@@ -86,12 +91,15 @@ impl Book {
                  servers, or an address"
             )));
         }
-        if !scope.peers.is_empty() && words.split_ascii_whitespace().any(|word| word == "checks") {
+        let own = |word: &&str| ["tunnels", "checks"].contains(word);
+        if !scope.peers.is_empty()
+            && let Some(word) = words.split_ascii_whitespace().find(own)
+        {
             return Err(BookError::Wrong(format!(
-                "'checks' is for servers of teardown's own proxy ('run -f'): of another program's \
-                 connections nothing tells which are checks. If they go to a port or address of \
+                "'{word}' is for servers of teardown's own proxy ('run -f'): of another program's \
+                 connections nothing tells which are {word}. If they go to a port or address of \
                  their own, that should have a rule of its own, as 'ADDR:PORT abort fin'; else \
-                 '{target}' should have one rule without 'checks'"
+                 '{target}' should have one rule without '{word}'"
             )));
         }
         let at = self.entries.iter().position(|entry| entry.target == target);
@@ -99,7 +107,7 @@ impl Book {
             Some(at) => self.entries[at].id,
             None => rules.free_number()?,
         };
-        rules.set(id, scope, wishes.traffic, wishes.for_checks())?;
+        rules.set(id, scope, policies)?;
         let entry = Entry { id, name: target.to_string(), target, words };
         let at = at.unwrap_or_else(|| {
             self.entries.push(entry.clone());

@@ -2,26 +2,36 @@
 //!
 //! ```text
 //! [like PRESET] [active keep|fin|rst] [passive keep|fin|rst] [abort keep|fin]
-//! [half-close TIME] [close-wait TIME] [any-fin] [dry-run] [force] [checks WORDS...]
+//! [half-close TIME] [close-wait TIME] [any-fin] [dry-run] [force]
+//! [tunnels WORDS...] [checks WORDS...]
 //! ```
 //!
-//! Later words win over earlier ones, so a preset is a start to build on. What follows `checks` is
-//! for health checks alone; without it, checks follow the same policy as traffic.
+//! Later words win over earlier ones, so a preset is a start to build on. What follows `tunnels` is
+//! for tunnels alone, what follows `checks` for health checks; without them, these follow the same
+//! policy as traffic.
 
 use crate::{near, units};
 use proxy_common::policy::{ANY_FIN, DRY_RUN, FORCE, Policy, Wish};
 use std::fmt;
 
-/// What one rule wants: of traffic, and of health checks where that differs.
+/// What one rule wants: of traffic, and of tunnels and health checks where that differs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wishes {
-    /// For every connection, health checks apart if `checks` says otherwise.
+    /// For every connection that nothing else is said of.
     pub traffic: Policy,
+    /// For tunnels: `mode tcp`, `option http-tunnel`, CONNECT. `None`: the same as traffic.
+    pub tunnels: Option<Policy>,
     /// For health checks. `None`: the same as traffic.
     pub checks: Option<Policy>,
 }
 
 impl Wishes {
+    /// The policy of tunnels.
+    #[must_use]
+    pub fn for_tunnels(&self) -> Policy {
+        self.tunnels.unwrap_or(self.traffic)
+    }
+
     /// The policy of health checks.
     #[must_use]
     pub fn for_checks(&self) -> Policy {
@@ -43,7 +53,7 @@ pub struct WordError {
 pub type Word<'a> = (usize, &'a str);
 
 /// Every word that can begin a clause; what else follows `close` on a server line is the server's.
-pub const KEYWORDS: [&str; 10] = [
+pub const KEYWORDS: [&str; 11] = [
     "active",
     "passive",
     "abort",
@@ -53,22 +63,46 @@ pub const KEYWORDS: [&str; 10] = [
     "dry-run",
     "force",
     "like",
+    "tunnels",
     "checks",
 ];
 
-/// The presets, with what each stands for (traffic, then checks). docs/policies.md explains them.
+/// What a preset stands for.
+#[derive(Clone, Copy)]
+struct Preset {
+    name: &'static str,
+    traffic: Policy,
+    tunnels: Policy,
+    checks: Policy,
+}
+
+/// The presets. docs/policies.md explains them.
 ///
-/// Measured on real builds: 1.4 answers a server's FIN with RST, and ends its checks with FIN; 1.5
-/// and later answer with FIN, and end a check whose server has not closed with RST, as teardown's
-/// own checks do by themselves.
-const PRESETS: [(&str, Policy, Policy); 2] = [
-    (
-        "haproxy-1.4",
-        Policy { passive: Wish::RST, ..Policy::KEEP },
-        Policy { abort: Wish::FIN, ..Policy::KEEP },
-    ),
-    ("haproxy-1.5", Policy { passive: Wish::FIN, ..Policy::KEEP }, Policy::KEEP),
+/// Measured on real builds: 1.4 answers a server's FIN with RST, but passes it on in a tunnel, and
+/// ends its checks with FIN; 1.5 and later answer with FIN, and end a check whose server has not
+/// closed with RST, as teardown's own checks do by themselves.
+const PRESETS: [Preset; 2] = [
+    Preset {
+        name: "haproxy-1.4",
+        traffic: Policy { passive: Wish::RST, ..Policy::KEEP },
+        tunnels: Policy::KEEP,
+        checks: Policy { abort: Wish::FIN, ..Policy::KEEP },
+    },
+    Preset {
+        name: "haproxy-1.5",
+        traffic: Policy { passive: Wish::FIN, ..Policy::KEEP },
+        tunnels: Policy { passive: Wish::FIN, ..Policy::KEEP },
+        checks: Policy::KEEP,
+    },
 ];
+
+/// What the words being read are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Traffic,
+    Tunnels,
+    Checks,
+}
 
 /// Reads a whole text, as on the command line or the runtime socket.
 ///
@@ -91,11 +125,14 @@ pub fn parse(text: &str) -> Result<Wishes, WordError> {
 pub fn take(words: &[Word<'_>], end: usize) -> Result<(Wishes, usize), WordError> {
     let mut reader = Reader { words, end, used: 0 };
     let mut wishes = Wishes::default();
-    let mut in_checks = false;
-    let mut preset_checks = None;
+    let mut of = Of::Traffic;
+    let mut preset = None;
     while let Some((column, word)) = reader.next_keyword() {
-        let policy =
-            if in_checks { wishes.checks.get_or_insert(Policy::KEEP) } else { &mut wishes.traffic };
+        let policy = match of {
+            Of::Traffic => &mut wishes.traffic,
+            Of::Tunnels => wishes.tunnels.get_or_insert(Policy::KEEP),
+            Of::Checks => wishes.checks.get_or_insert(Policy::KEEP),
+        };
         match word {
             "active" => policy.active = reader.wish("active", &["keep", "fin", "rst"])?,
             "passive" => policy.passive = reader.wish("passive", &["keep", "fin", "rst"])?,
@@ -106,20 +143,29 @@ pub fn take(words: &[Word<'_>], end: usize) -> Result<(Wishes, usize), WordError
             "dry-run" => policy.bits |= DRY_RUN,
             "force" => policy.bits |= FORCE,
             "like" => {
-                let (traffic, checks) = reader.preset()?;
-                if in_checks {
-                    follow(policy, &checks);
-                } else {
-                    follow(policy, &traffic);
-                    preset_checks = Some(checks);
+                let said = reader.preset()?;
+                match of {
+                    Of::Traffic => {
+                        follow(policy, &said.traffic);
+                        preset = Some(said);
+                    }
+                    Of::Tunnels => follow(policy, &said.tunnels),
+                    Of::Checks => follow(policy, &said.checks),
                 }
             }
-            _ if in_checks => {
+            "tunnels" if wishes.tunnels.is_some() => {
+                return Err(wrong(column, "'tunnels' stands once, before the words for tunnels"));
+            }
+            "tunnels" => {
+                of = Of::Tunnels;
+                reader.expect_clause(word)?;
+            }
+            _ if wishes.checks.is_some() => {
                 return Err(wrong(column, "'checks' stands once, before the words for checks"));
             }
             _ => {
-                in_checks = true;
-                reader.expect_clause()?;
+                of = Of::Checks;
+                reader.expect_clause(word)?;
             }
         }
     }
@@ -131,10 +177,15 @@ pub fn take(words: &[Word<'_>], end: usize) -> Result<(Wishes, usize), WordError
             |word| unknown(column, word),
         ));
     }
-    if let (Some(preset), None) = (preset_checks, wishes.checks) {
-        let mut checks = wishes.traffic;
-        follow(&mut checks, &preset);
-        wishes.checks = Some(checks);
+    if let Some(preset) = preset {
+        let traffic = wishes.traffic;
+        let following = |like: &Policy| {
+            let mut policy = traffic;
+            follow(&mut policy, like);
+            policy
+        };
+        wishes.tunnels.get_or_insert(following(&preset.tunnels));
+        wishes.checks.get_or_insert(following(&preset.checks));
     }
     Ok((wishes, reader.used))
 }
@@ -190,22 +241,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn preset(&mut self) -> Result<(Policy, Policy), WordError> {
-        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.0).collect();
+    fn preset(&mut self) -> Result<Preset, WordError> {
+        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
         let list = names.join(", ");
         let (column, word) = self.value("like", &format!("one of {list}"))?;
-        let preset = PRESETS.iter().find(|preset| preset.0 == word);
-        preset.map(|&(_, traffic, checks)| (traffic, checks)).ok_or_else(|| {
+        let preset = PRESETS.iter().find(|preset| preset.name == word);
+        preset.copied().ok_or_else(|| {
             let hint = near::hint(word, names.iter().copied());
             wrong(column, &format!("'like' expects one of {list}, not '{word}'{hint}"))
         })
     }
 
-    fn expect_clause(&self) -> Result<(), WordError> {
+    fn expect_clause(&self, of: &str) -> Result<(), WordError> {
         match self.words.get(self.used) {
             Some(&(_, word)) if KEYWORDS.contains(&word) => Ok(()),
             Some(&(column, word)) => Err(unknown(column, word)),
-            None => Err(wrong(self.end, "'checks' expects what to do with a check's close")),
+            None => Err(wrong(self.end, &format!("'{of}' expects what to do with their closes"))),
         }
     }
 }
@@ -234,6 +285,10 @@ fn wrong(column: usize, message: &str) -> WordError {
 impl fmt::Display for Wishes {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_policy(out, &self.traffic)?;
+        if let Some(tunnels) = &self.tunnels {
+            out.write_str(" tunnels ")?;
+            write_policy(out, tunnels)?;
+        }
         if let Some(checks) = &self.checks {
             out.write_str(" checks ")?;
             write_policy(out, checks)?;
@@ -289,7 +344,7 @@ mod tests {
             close_wait_ms: 1_500,
             bits: ANY_FIN | DRY_RUN | FORCE,
         };
-        assert_eq!(wishes, Wishes { traffic: policy, checks: None });
+        assert_eq!(wishes, Wishes { traffic: policy, ..Wishes::default() });
         assert_eq!(wishes.for_checks(), policy);
     }
 
@@ -304,10 +359,24 @@ mod tests {
     }
 
     #[test]
+    fn tunnels_have_their_own_words() {
+        let wishes = parse("passive rst tunnels active rst any-fin checks abort fin").unwrap();
+        assert_eq!((wishes.traffic.passive, wishes.traffic.active), (Wish::RST, Wish::KEEP));
+        assert_eq!(wishes.for_tunnels().active, Wish::RST);
+        assert!(wishes.for_tunnels().has(ANY_FIN) && !wishes.for_checks().has(ANY_FIN));
+        assert_eq!(parse("passive rst").unwrap().for_tunnels().passive, Wish::RST);
+        let other_order = parse("passive rst checks abort fin tunnels active rst any-fin").unwrap();
+        assert_eq!(wishes, other_order);
+    }
+
+    #[test]
     fn presets_are_a_start_to_build_on() {
         let old = parse("like haproxy-1.4").unwrap();
         assert_eq!(old.traffic.passive, Wish::RST);
         assert_eq!(old.for_checks().abort, Wish::FIN);
+        assert_eq!(old.for_tunnels(), Policy::KEEP);
+        let own = parse("like haproxy-1.4 tunnels like haproxy-1.5").unwrap();
+        assert_eq!(own.for_tunnels().passive, Wish::FIN);
         let new = parse("like haproxy-1.5 active rst").unwrap();
         assert_eq!((new.traffic.passive, new.traffic.active), (Wish::FIN, Wish::RST));
         assert_eq!(new.for_checks(), Policy::KEEP);
@@ -335,6 +404,8 @@ mod tests {
             ("like haproxy-1.6", 6, "one of haproxy-1.4, haproxy-1.5"),
             ("active fin checks", 18, "'checks' expects"),
             ("checks abort fin checks force", 18, "'checks' stands once"),
+            ("active fin tunnels", 19, "'tunnels' expects"),
+            ("tunnels force tunnels force", 15, "'tunnels' stands once"),
             ("active fin bogus", 12, "unknown policy word 'bogus'"),
             ("", 1, "expects what to do with a close"),
         ];
@@ -361,8 +432,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_reads_back(traffic in any_policy(), checks in proptest::option::of(any_policy())) {
-            let wishes = Wishes { traffic, checks };
+        fn what_is_shown_reads_back(
+            traffic in any_policy(),
+            tunnels in proptest::option::of(any_policy()),
+            checks in proptest::option::of(any_policy()),
+        ) {
+            let wishes = Wishes { traffic, tunnels, checks };
             prop_assert_eq!(parse(&wishes.to_string()), Ok(wishes));
         }
 
