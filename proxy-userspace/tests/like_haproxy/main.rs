@@ -1,0 +1,10 @@
+//! teardown's closes beside HAProxy's, on the wire: tcpdump in the backend's namespace is the
+//! judge. Run as root; each test makes its own network.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod modes;
+mod servers;
+mod stage;
