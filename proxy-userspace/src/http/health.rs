@@ -3,14 +3,15 @@
 //! A server counts up to `rise` good or down `fall` bad checks as HAProxy's does: it begins up, and
 //! one bad check takes it down until it has proven itself.
 
-pub mod attempt;
+mod attempt;
 pub mod board;
+pub mod outcome;
 pub mod script;
 
 use super::closes::Closes;
 use super::live::{Admin, Backend, Server};
-use attempt::{Outcome, Status};
 use board::Board;
+use outcome::{Outcome, Status};
 use script::Script;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -3,8 +3,8 @@
 use super::Scene;
 use super::columns::COLUMNS;
 use crate::http::counters::{Count, Counters};
-use crate::http::health::attempt::Status;
 use crate::http::health::board::Standing;
+use crate::http::health::outcome::Status;
 use crate::http::live::{Admin, Backend, Frontend, Server};
 use crate::http::settings::{Mode, ServerAddress};
 use std::sync::atomic::Ordering::Relaxed;

@@ -3,7 +3,7 @@
 use super::Scene;
 use super::columns::{COLUMNS, FIRST_OF_MODULES};
 use super::rows::{self, Object, Row, Value};
-use crate::http::health::attempt::Status;
+use crate::http::health::outcome::Status;
 use crate::http::live::{Admin, Backend, Server};
 use crate::http::settings::ServerAddress;
 use std::fmt::Write;

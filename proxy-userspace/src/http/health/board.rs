@@ -1,6 +1,6 @@
 //! What the checks of every server have found, for statistics and the runtime socket.
 
-use super::attempt::{Outcome, Status};
+use super::outcome::{Outcome, Status};
 use crate::http::live::Backend;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,13 +1,16 @@
 use super::super::board::Board;
-use super::super::script::Script;
+use super::super::script::{HttpSend, Script};
 use super::super::{Events, conclude};
 use super::*;
 use crate::http::balance::{Algorithm, Balance, Hashing};
-use crate::http::closes::Closes;
+use crate::http::closes::{Class, Closes, Cookie, Doing, Upstream};
 use crate::http::live::{Backend, Proxies};
 use crate::http::settings;
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 #[derive(Default)]

@@ -1,0 +1,201 @@
+//! A check's connection: opened, read, written, and closed as HAProxy closes a check's.
+
+use crate::http::closes::{Class, Cookie, Doing, Upstream};
+use crate::http::health::outcome::{Outcome, Status};
+use crate::http::health::script::{CheckKind, Connect};
+use crate::http::health::{Plan, Surroundings, Target};
+use crate::http::settings::ServerAddress;
+use socket2::SockRef;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// The most bytes of an answer that are looked at (`tune.bufsize`).
+const MOST: usize = 16_384;
+
+/// Opens one, within the plan's time.
+pub(super) async fn connect<'a>(
+    plan: &Plan,
+    around: &'a Surroundings,
+    to: &Connect,
+) -> Result<Connection<'a>, Outcome> {
+    let patience = plan.connect_timeout.map_or(plan.interval, |limit| limit.min(plan.interval));
+    let upstream = Upstream { backend: &around.backend, server: &around.server };
+    let mut cookie = Cookie::default();
+    let socket = match target(plan, around, to) {
+        Target::Inet(address) => {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+            match socket {
+                Ok(socket) => {
+                    cookie = around.closes.opened(socket.as_fd(), upstream, Class::Check);
+                    within(patience, socket.connect(address)).await.map(Socket::Tcp)
+                }
+                Err(error) => Err(error),
+            }
+        }
+        Target::Unix(path) => within(patience, UnixStream::connect(path)).await.map(Socket::Unix),
+    };
+    match socket {
+        Ok(socket) => Ok(Connection {
+            socket: Some(socket),
+            cookie,
+            around,
+            http: plan.script.kind == CheckKind::Http,
+            linger: to.linger,
+            ended: false,
+            received: Vec::new(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(Outcome::new(Status::L4Timeout, ""))
+        }
+        Err(error) if is_ours(&error) => Err(Outcome::new(Status::SocketError, plain(&error))),
+        Err(error) => Err(Outcome::new(Status::L4Connection, plain(&error))),
+    }
+}
+
+fn target(plan: &Plan, around: &Surroundings, to: &Connect) -> Target {
+    let own = match (plan.address, around.server.address()) {
+        (Some(address), _) | (None, ServerAddress::Inet(address)) => address,
+        (None, ServerAddress::Unix(path)) => return Target::Unix(path),
+    };
+    let ip = to.host.unwrap_or_else(|| own.ip());
+    let port = to.port.or(plan.port).unwrap_or_else(|| own.port());
+    Target::Inet(SocketAddr::new(ip, port))
+}
+
+async fn within<T>(
+    patience: Duration,
+    connecting: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    timeout(patience, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Whether the fault is this process's or host's, not the server's.
+fn is_ours(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// The system's words for an error, without Rust's "(os error 111)".
+pub(super) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+
+    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => read(stream, buffer).await,
+            Self::Unix(stream) => read(stream, buffer).await,
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => write(stream, bytes).await,
+            Self::Unix(stream) => write(stream, bytes).await,
+        }
+    }
+
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Unix(stream) => stream.try_read(buffer),
+        }
+    }
+}
+
+async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> io::Result<usize> {
+    stream.read(buffer).await
+}
+
+async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await
+}
+
+/// A check's connection. Dropping it closes it as HAProxy closes a check's: with RST, unless the
+/// server's FIN has been seen or `linger` was asked for.
+pub(super) struct Connection<'a> {
+    socket: Option<Socket>,
+    cookie: Cookie,
+    around: &'a Surroundings,
+    /// `string` means the body, not everything that came.
+    pub(super) http: bool,
+    linger: bool,
+    /// The server's FIN has been seen.
+    ended: bool,
+    pub(super) received: Vec<u8>,
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        let Some(socket) = self.socket.take() else { return };
+        let reset = !self.linger && !self.ended;
+        if reset {
+            // Where that fails the close is a FIN: nothing is lost.
+            let _ = SockRef::from(&socket.as_fd()).set_linger(Some(Duration::ZERO));
+        }
+        let upstream = Upstream { backend: &self.around.backend, server: &self.around.server };
+        let class = Class::Check;
+        let nothing = Doing { http: self.http, ..Doing::default() };
+        let socket = (socket.as_fd(), self.cookie);
+        self.around.closes.stated(socket, Some(upstream), class, reset, &nothing);
+    }
+}
+
+impl Connection<'_> {
+    /// Sends; what came before is forgotten.
+    pub(super) async fn send(&mut self, bytes: &[u8], number: usize) -> Outcome {
+        self.received.clear();
+        let Some(socket) = &mut self.socket else { return Outcome::new(Status::SocketError, "") };
+        match socket.write(bytes).await {
+            Ok(()) => Outcome::new(Status::L7Ok, ""),
+            Err(error) => {
+                let info = format!("{} at step {number} (send)", plain(&error));
+                Outcome::new(Status::L4Connection, info)
+            }
+        }
+    }
+
+    /// Reads once more; false at the end, or where more would be too much.
+    pub(super) async fn more(&mut self) -> io::Result<bool> {
+        let Some(socket) = &mut self.socket else { return Ok(false) };
+        if self.ended || self.received.len() >= MOST {
+            return Ok(false);
+        }
+        let mut buffer = [0; 4_096];
+        let count = socket.read(&mut buffer).await?;
+        self.ended = count == 0;
+        self.received.extend_from_slice(&buffer[..count]);
+        Ok(count > 0)
+    }
+
+    /// Whether the server's FIN is already there: then the close is no reset.
+    pub(super) fn see_end(&mut self) {
+        let Some(socket) = &self.socket else { return };
+        let mut buffer = [0; 4_096];
+        while !self.ended {
+            match socket.try_read(&mut buffer) {
+                Ok(0) => self.ended = true,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}

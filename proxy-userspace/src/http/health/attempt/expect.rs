@@ -1,0 +1,114 @@
+//! What a check's answer must be: bytes over TCP; status, field or body over HTTP.
+
+use super::connection::{Connection, plain};
+use super::http::parse;
+use crate::http::health::outcome::{Outcome, Status};
+use crate::http::health::script::{Expect, Pattern};
+use std::io;
+
+impl Connection<'_> {
+    pub(super) async fn expect_tcp(&mut self, expect: &Expect, number: usize) -> Outcome {
+        let Pattern::Bytes(pattern) = &expect.pattern else {
+            return Outcome::new(Status::L7Response, "");
+        };
+        let least = expect.min_recv.map(|least| least as usize);
+        loop {
+            let there = memchr::memmem::find(&self.received, pattern).is_some();
+            let enough = least.is_some_and(|least| self.received.len() >= least);
+            if there || (enough && !self.received.is_empty()) {
+                if there != expect.negate {
+                    return Outcome::new(Status::L7Ok, "");
+                }
+                return Outcome::new(Status::L7Response, unmatched(expect, pattern, number));
+            }
+            match self.more().await {
+                Ok(true) => {}
+                Ok(false) if expect.negate && !self.received.is_empty() => {
+                    return Outcome::new(Status::L7Ok, "");
+                }
+                Ok(false) if self.received.is_empty() => {
+                    let info = format!("connection closed at step {number} of tcp-check (expect)");
+                    return Outcome::new(Status::L7Response, info);
+                }
+                Ok(false) => {
+                    return Outcome::new(Status::L7Response, unmatched(expect, pattern, number));
+                }
+                Err(error) => return self.broken(&error),
+            }
+        }
+    }
+
+    pub(super) async fn expect_http(&mut self, expect: &Expect, disable_on_404: bool) -> Outcome {
+        let (answer, body_at) = loop {
+            match parse(&self.received) {
+                Ok(Some(answer)) => break answer,
+                Ok(None) => match self.more().await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let empty = self.received.is_empty();
+                        let info = if empty { "Connection closed" } else { "invalid response" };
+                        return Outcome::new(Status::L7Response, info);
+                    }
+                    Err(error) => return self.broken(&error),
+                },
+                Err(()) => return Outcome::new(Status::L7Response, "invalid response"),
+            }
+        };
+        let code = answer.code;
+        let with = |status, info: &str| Outcome { status, code, info: info.to_owned() };
+        if disable_on_404 && code == 404 {
+            return with(Status::L7OkConditional, "Not Found");
+        }
+        let matched = match &expect.pattern {
+            Pattern::Status(ranges) => {
+                let hit = ranges.iter().any(|&(low, high)| (low..=high).contains(&code));
+                if hit == expect.negate {
+                    let info = expect.comment.as_deref().unwrap_or(&answer.reason);
+                    return with(Status::L7Status, info);
+                }
+                true
+            }
+            Pattern::Header { name, value, method, full } => {
+                answer.has(name, value.as_deref(), *method, *full) != expect.negate
+            }
+            Pattern::Bytes(pattern) => loop {
+                let body = self.received.get(body_at..).unwrap_or_default();
+                let whole = answer.length.is_some_and(|length| body.len() >= length);
+                let there = memchr::memmem::find(body, pattern).is_some();
+                if there || whole {
+                    break there != expect.negate;
+                }
+                match self.more().await {
+                    Ok(true) => {}
+                    Ok(false) => break expect.negate,
+                    Err(error) => return self.broken(&error),
+                }
+            },
+        };
+        if matched {
+            return with(Status::L7Ok, "");
+        }
+        let info = expect.comment.as_deref().unwrap_or(match expect.pattern {
+            Pattern::Header { .. } => "HTTP header check did not match",
+            _ => "HTTP content check did not match",
+        });
+        Outcome::new(Status::L7Response, info)
+    }
+
+    fn broken(&self, error: &io::Error) -> Outcome {
+        Outcome::new(Status::L7Response, plain(error))
+    }
+}
+
+fn unmatched(expect: &Expect, pattern: &[u8], number: usize) -> String {
+    let text = String::from_utf8_lossy(pattern);
+    let default = if expect.negate {
+        format!("TCPCHK matched unwanted content '{text}' at step {number}")
+    } else {
+        format!("TCPCHK did not match content '{text}' at step {number}")
+    };
+    match &expect.comment {
+        Some(comment) => format!("{default} comment: '{comment}'"),
+        None => default,
+    }
+}
