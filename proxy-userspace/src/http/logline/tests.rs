@@ -2,8 +2,10 @@ use super::*;
 use crate::http::balance::{Algorithm, Balance, Hashing};
 use crate::http::event::{Phase, Termination, Timers};
 use crate::http::live::Proxies;
-use crate::http::settings::{self, Settings};
+use crate::http::settings::{self, Mode, Settings};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 fn proxies() -> Proxies {
     let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), false, 1));

@@ -1,0 +1,217 @@
+//! What each variable writes of a session.
+
+use super::date::date;
+use super::variables::Variable;
+use super::{Flags, Surroundings};
+use crate::http::event::Session;
+use crate::http::live;
+use crate::http::settings::{BindAddress, Mode, ServerAddress};
+use jiff::tz::TimeZone;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+impl Variable {
+    /// Appends what it stands for.
+    pub(super) fn write(
+        self,
+        flags: Flags,
+        session: &Session<'_>,
+        surroundings: &Surroundings,
+        out: &mut Vec<u8>,
+    ) {
+        let times = &session.timers;
+        let server_address = || match session.server.map(live::Server::address) {
+            Some(ServerAddress::Inet(address)) => Some(address),
+            _ => None,
+        };
+        let backend =
+            || session.backend.map_or(&session.frontend.settings.name, |b| &b.settings.name);
+        match self {
+            Self::BytesOut => number(out, session.bytes_out),
+            Self::BytesIn => number(out, session.bytes_in),
+            Self::RequestCookie | Self::ResponseCookie if flags.quote => {
+                out.extend_from_slice(b"\"\"");
+            }
+            Self::RequestCookie | Self::ResponseCookie | Self::UniqueId => out.push(b'-'),
+            Self::Host => text(out, flags, surroundings.host.as_bytes()),
+            Self::Method => text(out, flags, line(session).0),
+            Self::Path | Self::PathOnly => {
+                text(out, flags, line(session).1.split(|&b| b == b'?').next().unwrap_or_default());
+            }
+            Self::Query => {
+                let target = line(session).1;
+                let at = target.iter().position(|&b| b == b'?').unwrap_or(target.len());
+                text(out, flags, &target[at..]);
+            }
+            Self::Uri => text(out, flags, line(session).1),
+            Self::Version => text(out, flags, line(session).2),
+            Self::Status if session.status == 0 => out.extend_from_slice(b"-1"),
+            Self::Status => number(out, session.status),
+            Self::ActiveTime => number(out, times.active.as_millis()),
+            Self::ConnectTime => maybe(out, times.connect),
+            Self::QueueTime => maybe(out, times.queue),
+            Self::RequestTime => maybe(out, times.request),
+            Self::ResponseTime => maybe(out, times.response),
+            Self::IdleTime => number(out, times.idle.unwrap_or_default().as_millis()),
+            Self::HandshakeTime => out.push(b'0'),
+            Self::RequestTimeWithIdle => {
+                maybe(out, times.request.map(|time| time + times.idle.unwrap_or_default()));
+            }
+            Self::DataTime => {
+                let before = [times.request, times.queue, times.connect, times.response];
+                let whole: Option<Duration> = before.into_iter().sum();
+                maybe(out, whole.map(|whole| times.active.saturating_sub(whole)));
+            }
+            Self::TotalTime => number(out, times.total.as_millis()),
+            Self::UserTime => {
+                number(out, times.total.saturating_sub(times.idle.unwrap_or_default()).as_millis());
+            }
+            Self::Backend => text(out, flags, backend().as_bytes()),
+            Self::Server => text(
+                out,
+                flags,
+                match session.server {
+                    _ if session.stats => b"<STATS>".as_slice(),
+                    Some(server) => server.settings.name.as_bytes(),
+                    None => b"<NOSRV>",
+                },
+            ),
+            Self::Frontend | Self::FrontendTransport => {
+                text(out, flags, session.frontend.settings.name.as_bytes());
+            }
+            Self::ClientIp => ip(out, flags, session.client),
+            Self::ClientPort => number(out, session.client.map_or(0, |at| at.port())),
+            Self::ServerIp => ip(out, flags, server_address()),
+            Self::ServerPort => number(out, server_address().map_or(0, |at| at.port())),
+            Self::FrontendIp => ip(out, flags, local(session)),
+            Self::FrontendPort => number(out, local(session).map_or(0, |at| at.port())),
+            // The engine does not keep what a gone connection came from.
+            Self::BackendSourceIp | Self::BackendSourcePort => out.push(b'-'),
+            Self::ProcessConnections => number(out, session.actconn),
+            Self::FrontendConnections => number(out, session.feconn),
+            Self::BackendConnections => number(out, session.beconn),
+            Self::ServerConnections => number(out, session.srvconn),
+            Self::BackendQueue => number(out, session.backend_queue),
+            Self::ServerQueue => number(out, session.srv_queue),
+            Self::Retries => {
+                if session.redispatched {
+                    out.push(b'+');
+                }
+                number(out, session.retries);
+            }
+            Self::RequestHeaders
+            | Self::ResponseHeaders
+            | Self::RequestHeadersClf
+            | Self::ResponseHeadersClf
+            | Self::SetFlags => {}
+            Self::LogCounter | Self::RequestCounter => number(out, session.serial),
+            Self::ModeName => out.extend_from_slice(match session.frontend.settings.mode {
+                Mode::Http => b"HTTP",
+                Mode::Tcp => b"TCP",
+            }),
+            Self::Pid => number(out, surroundings.pid),
+            Self::Request if session.request_line.is_empty() => text(out, flags, b"<BADREQ>"),
+            Self::Request => text(out, flags, session.request_line),
+            Self::Termination => out.extend_from_slice(&session.termination.letters()),
+            Self::TerminationCookies => {
+                out.extend_from_slice(&session.termination.letters());
+                out.extend_from_slice(b"--");
+            }
+            Self::Seconds | Self::Milliseconds => {
+                let since = accepted(session).duration_since(SystemTime::UNIX_EPOCH);
+                let since = since.unwrap_or_default();
+                if self == Self::Seconds {
+                    number(out, since.as_secs());
+                } else {
+                    // A vector takes everything.
+                    let _ = write!(out, "{:03}", since.subsec_millis());
+                }
+            }
+            Self::Date => {
+                date(out, accepted(session), &surroundings.zone, "%d/%b/%Y:%H:%M:%S", true);
+            }
+            Self::RequestDate => {
+                date(out, session.started, &surroundings.zone, "%d/%b/%Y:%H:%M:%S", true);
+            }
+            Self::GmtTime => {
+                date(out, accepted(session), &TimeZone::UTC, "%d/%b/%Y:%H:%M:%S +0000", false);
+            }
+            Self::RequestDateGmt => {
+                date(out, session.started, &TimeZone::UTC, "%d/%b/%Y:%H:%M:%S +0000", false);
+            }
+            Self::LocalTime => {
+                date(out, accepted(session), &surroundings.zone, "%d/%b/%Y:%H:%M:%S %z", false);
+            }
+            Self::RequestDateLocal => {
+                date(out, session.started, &surroundings.zone, "%d/%b/%Y:%H:%M:%S %z", false);
+            }
+        }
+    }
+}
+
+/// When the connection was accepted: the idle time before the request.
+fn accepted(session: &Session<'_>) -> SystemTime {
+    session.started.checked_sub(session.timers.idle.unwrap_or_default()).unwrap_or(session.started)
+}
+
+/// Method, target and version of the request line.
+fn line<'a>(session: &Session<'a>) -> (&'a [u8], &'a [u8], &'a [u8]) {
+    if session.request_line.is_empty() {
+        return (b"<BADREQ>", b"<BADREQ>", b"<BADREQ>");
+    }
+    let mut parts = session.request_line.split(|&byte| byte == b' ');
+    let mut next = || parts.next().unwrap_or_default();
+    (next(), next(), next())
+}
+
+/// The frontend's own address: the first of its binds, as sessions don't keep theirs.
+fn local(session: &Session<'_>) -> Option<SocketAddr> {
+    session.frontend.settings.binds.iter().find_map(|bind| match &bind.address {
+        BindAddress::Inet(address) => Some(*address),
+        _ => None,
+    })
+}
+
+/// A number in decimal.
+pub(super) fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
+    // A vector takes everything.
+    let _ = write!(out, "{number}");
+}
+
+fn maybe(out: &mut Vec<u8>, time: Option<Duration>) {
+    match time {
+        Some(time) => number(out, time.as_millis()),
+        None => out.extend_from_slice(b"-1"),
+    }
+}
+
+fn ip(out: &mut Vec<u8>, flags: Flags, address: Option<SocketAddr>) {
+    match address {
+        Some(SocketAddr::V4(at)) if flags.hexadecimal => {
+            let _ = write!(out, "{:08X}", at.ip().to_bits());
+        }
+        Some(at) => text(out, flags, at.ip().to_string().as_bytes()),
+        None => text(out, flags, b"unix"),
+    }
+}
+
+/// A text: quoted if asked for, and with what cannot be printed, `"` and `#` as `#XX`.
+fn text(out: &mut Vec<u8>, flags: Flags, text: &[u8]) {
+    if flags.quote {
+        out.push(b'"');
+    }
+    for &byte in text {
+        if !(0x20..0x7f).contains(&byte) || matches!(byte, b'"' | b'#') {
+            let _ = write!(out, "#{byte:02X}");
+        } else {
+            if flags.escape && matches!(byte, b'\\' | b']') {
+                out.push(b'\\');
+            }
+            out.push(byte);
+        }
+    }
+    if flags.quote {
+        out.push(b'"');
+    }
+}
