@@ -1,6 +1,9 @@
+use super::terms::millis;
 use super::*;
 use crate::config::{Strictness, parse, source::Source};
 use crate::http::hooks::Request;
+use crate::http::settings::Connection;
+use std::net::SocketAddr;
 
 fn put_together(text: &str) -> (Assembled, Findings) {
     let source = Source { name: "t.cfg".into(), text: text.as_bytes().to_vec() };

@@ -1,0 +1,133 @@
+//! A backend, its servers and their checks.
+
+use super::terms::{
+    algorithm, connection, error_pages, forward_for, hashing, keeps_alive, millis, mode,
+    redispatch, reuse, time,
+};
+use super::{Assembled, Builder};
+use crate::config::address::{Address, Port};
+use crate::config::model::{self, Kind, Proxy};
+use crate::config::options::Switch;
+use crate::http::balance;
+use crate::http::health::Plan;
+use crate::http::settings;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+impl Builder<'_> {
+    /// Puts the backend of a section that holds servers into `to`, at `place`.
+    pub(super) fn backend(&mut self, place: usize, proxy: &Proxy, to: &mut Assembled) {
+        let said = &proxy.settings;
+        let timeouts = &said.timeouts;
+        let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::try_from(place).unwrap_or(0) + 1);
+        let balance = balance::Balance::new(
+            algorithm(&said.balance),
+            hashing(said),
+            said.switches.has(Switch::AllBackups),
+            seed,
+        );
+        let mut backend = settings::Backend::new(&proxy.name, Arc::new(balance));
+        backend.mode = mode(said.mode);
+        backend.retries = said.retries;
+        backend.redispatch = redispatch(said.redispatch);
+        backend.reuse = reuse(said.http_reuse);
+        backend.connection = connection(said.close_mode);
+        backend.timeouts = settings::ServerTimeouts {
+            connect: time(timeouts.connect),
+            server: time(timeouts.server),
+            server_fin: time(timeouts.server_fin),
+            queue: time(timeouts.queue),
+            tunnel: time(timeouts.tunnel),
+        };
+        backend.prefer_last = said.switches.has(Switch::PreferLastServer);
+        backend.pretend_keepalive = said.switches.has(Switch::PretendKeepAlive);
+        backend.nolinger = said.switches.has(Switch::NoLinger);
+        backend.abortonclose = said.switches.has(Switch::AbortOnClose);
+        backend.error_pages = error_pages(said);
+        // A `listen` is one proxy: its rules and its forwardfor stand in its frontend half.
+        if proxy.kind == Kind::Backend {
+            backend.forwardfor = forward_for(said);
+            backend.rules = self.rules(proxy);
+        }
+        let mut ids = Vec::new();
+        let mut rises = Vec::new();
+        for server in &proxy.servers {
+            let Some(mut told) = self.server(server) else { continue };
+            told.keepalive = keeps_alive(said, Switch::ServerTcpKeepAlive);
+            let at = (place, backend.servers.len());
+            backend.servers.push(told);
+            ids.push((server.id, server.settings.rise, server.settings.fall));
+            rises.push(server.settings.rise);
+            if server.settings.check {
+                to.checks.push(self.plan(at, proxy, server));
+            }
+            if let Some(wishes) = server.settings.close {
+                to.closes.insert(at, wishes);
+            }
+        }
+        to.settings.backends.push(backend);
+        to.numbers.servers.push(ids);
+        to.rises.push(rises);
+    }
+
+    fn server(&mut self, server: &model::Server) -> Option<settings::Server> {
+        let address = match &server.address {
+            Address::Tcp { host, port: Port::Fixed(port) } => {
+                let ip = self.lookup(host, &server.at)?;
+                settings::ServerAddress::Inet(SocketAddr::new(ip, *port))
+            }
+            Address::Unix(path) => settings::ServerAddress::Unix(path.clone()),
+            other => {
+                self.findings.alert(
+                    server.at.clone(),
+                    format!(
+                        "server '{}' at '{other}': teardown needs an address with a port of its \
+                         own, or a Unix socket's path",
+                        server.name
+                    ),
+                );
+                return None;
+            }
+        };
+        let said = &server.settings;
+        Some(settings::Server {
+            weight: said.weight,
+            backup: said.backup,
+            disabled: said.disabled,
+            maxconn: said.maxconn,
+            maxqueue: said.maxqueue,
+            shutdown_on_down: said.on_marked_down_shutdown,
+            pool_max_conn: said.pool_max_conn,
+            max_reuse: said.max_reuse,
+            checked: said.check,
+            ..settings::Server::new(&server.name, address)
+        })
+    }
+
+    fn plan(&mut self, at: (usize, usize), proxy: &Proxy, server: &model::Server) -> Plan {
+        let said = &server.settings;
+        let address = match (&said.check_addr, said.check_port.or(server.address.port())) {
+            (Some(Address::Tcp { host, .. }), Some(port)) => {
+                self.lookup(host, &server.at).map(|ip| SocketAddr::new(ip, port))
+            }
+            _ => None,
+        };
+        let timeouts = &proxy.settings.timeouts;
+        Plan {
+            server: at,
+            script: Arc::new(proxy.settings.check.clone()),
+            interval: millis(said.inter_ms),
+            fast: said.fast_inter_ms.map(millis),
+            down: said.down_inter_ms.map(millis),
+            rise: said.rise,
+            fall: said.fall,
+            address,
+            port: said.check_port,
+            connect_timeout: time(timeouts.connect),
+            check_timeout: time(timeouts.check),
+            spread: self.config.global.spread_checks,
+            log_each: proxy.settings.switches.has(Switch::LogHealthChecks),
+            up_shuts_backups: said.on_marked_up_shutdown_backup,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A frontend, and the addresses that it listens on.
+
+use super::Builder;
+use super::terms::{connection, error_pages, forward_for, keeps_alive, mode, time};
+use crate::config::address::{Address, Port};
+use crate::config::model::{self, Kind, Proxy, Settings as Said};
+use crate::config::options::Switch;
+use crate::http::rules::Routes;
+use crate::http::settings;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+impl Builder<'_> {
+    /// The frontend of a section that accepts clients.
+    pub(super) fn frontend(&mut self, proxy: &Proxy) -> settings::Frontend {
+        let said = &proxy.settings;
+        let timeouts = &said.timeouts;
+        let routes: Vec<_> = proxy
+            .use_backends
+            .iter()
+            .filter_map(|rule| Some((*self.index.get(rule.name.as_str())?, rule.condition.clone())))
+            .collect();
+        let named = said.default_backend.as_ref().map(|(name, _)| name.as_str());
+        let own = (proxy.kind == Kind::Listen).then_some(proxy.name.as_str());
+        settings::Frontend {
+            name: proxy.name.clone(),
+            mode: mode(said.mode),
+            binds: proxy.binds.iter().filter_map(|bind| self.bind(bind, said)).collect(),
+            maxconn: said.maxconn.unwrap_or(0),
+            disabled: false,
+            connection: connection(said.close_mode),
+            timeouts: settings::ClientTimeouts {
+                client: time(timeouts.client),
+                client_fin: time(timeouts.client_fin),
+                http_request: time(timeouts.http_request),
+                http_keep_alive: time(timeouts.http_keep_alive),
+            },
+            nolinger: said.switches.has(Switch::NoLinger),
+            dontlognull: said.switches.has(Switch::DontLogNull),
+            forwardfor: forward_for(said),
+            error_pages: error_pages(said),
+            rules: self.rules(proxy),
+            route: (!routes.is_empty()).then(|| Arc::new(Routes { rules: routes }) as _),
+            default_backend: named.or(own).and_then(|name| self.index.get(name).copied()),
+        }
+    }
+
+    fn bind(&mut self, bind: &model::Bind, said: &Said) -> Option<settings::Bind> {
+        let address = match &bind.address {
+            Address::Tcp { host, port: Port::Fixed(port) } => {
+                let ip = self.lookup(host, &bind.at)?;
+                settings::BindAddress::Inet(SocketAddr::new(ip, *port))
+            }
+            Address::Unix(path) => settings::BindAddress::Unix(path.clone()),
+            Address::Abstract(name) => settings::BindAddress::Abstract(name.clone().into_bytes()),
+            Address::Fd(fd) => settings::BindAddress::Fd(*fd),
+            Address::Tcp { .. } => return None,
+        };
+        Some(settings::Bind {
+            defer_accept: bind.defer_accept,
+            maxconn: bind.maxconn.unwrap_or(0),
+            v6only: bind.v6only,
+            backlog: bind.backlog.or(said.backlog).unwrap_or(0),
+            transparent: bind.transparent,
+            interface: bind.interface.clone(),
+            keepalive: keeps_alive(said, Switch::ClientTcpKeepAlive),
+            mss: bind.mss,
+            unix_mode: bind.mode,
+            unix_uid: bind.user,
+            unix_gid: bind.group,
+            ..settings::Bind::new(address)
+        })
+    }
+}

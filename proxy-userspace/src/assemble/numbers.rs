@@ -1,0 +1,73 @@
+//! The numbers and names of a configuration's proxies that statistics show.
+
+use crate::config::model::{Balance, Config, Kind, Proxy};
+
+/// The numbers and names of a configuration's proxies that statistics show.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    /// `node`: this host's name, where it was given one.
+    pub node: Option<String>,
+    /// `description` of `global`.
+    pub description: Option<String>,
+    /// Each frontend's `id`.
+    pub frontends: Vec<u32>,
+    /// Each backend's `id`.
+    pub backends: Vec<u32>,
+    /// Each server's `id`, `rise` and `fall`, by backend and place.
+    pub servers: Vec<Vec<(u32, u32, u32)>>,
+    /// Each backend's `fullconn`: without one, a tenth of what its frontends let in.
+    pub fullconns: Vec<u32>,
+    /// Each backend's `balance`, by its name.
+    pub algorithms: Vec<&'static str>,
+}
+
+impl Numbers {
+    /// Those of a configuration; servers are numbered as they are put together.
+    pub(super) fn of(config: &Config, fronts: &[&Proxy], backends: &[&Proxy]) -> Self {
+        Self {
+            node: config.global.node.clone(),
+            description: config.global.description.clone(),
+            frontends: fronts.iter().map(|proxy| proxy.id).collect(),
+            backends: backends.iter().map(|proxy| proxy.id).collect(),
+            servers: Vec::new(),
+            fullconns: backends.iter().map(|proxy| fullconn(config, fronts, proxy)).collect(),
+            algorithms: backends.iter().map(|proxy| algorithm_name(proxy)).collect(),
+        }
+    }
+
+    /// A server's `id`.
+    #[must_use]
+    pub fn server(&self, (backend, server): (usize, usize)) -> u32 {
+        self.servers.get(backend).and_then(|list| list.get(server)).map_or(0, |numbers| numbers.0)
+    }
+
+    /// A server's `rise` and `fall`.
+    #[must_use]
+    pub fn rise_and_fall(&self, (backend, server): (usize, usize)) -> (u32, u32) {
+        let numbers = self.servers.get(backend).and_then(|list| list.get(server));
+        numbers.map_or((2, 3), |numbers| (numbers.1, numbers.2))
+    }
+}
+
+fn fullconn(config: &Config, fronts: &[&Proxy], backend: &Proxy) -> u32 {
+    let global = config.global.maxconn.unwrap_or(0);
+    let users = fronts.iter().filter(|front| {
+        front.backends().any(|name| name == backend.name)
+            || (front.name == backend.name && backend.kind == Kind::Listen)
+    });
+    let all: u32 = users.map(|front| front.settings.maxconn.unwrap_or(global)).sum();
+    backend.settings.fullconn.unwrap_or(all.div_ceil(10))
+}
+
+fn algorithm_name(backend: &Proxy) -> &'static str {
+    match backend.settings.balance {
+        Balance::RoundRobin => "roundrobin",
+        Balance::StaticRoundRobin => "static-rr",
+        Balance::LeastConn => "leastconn",
+        Balance::First => "first",
+        Balance::Source => "source",
+        Balance::Uri { .. } => "uri",
+        Balance::Header { .. } => "hdr",
+        Balance::Random { .. } => "random",
+    }
+}
