@@ -1,0 +1,217 @@
+//! From a configuration that can be run to bound sockets, and to what runs on them.
+
+use super::running::Running;
+use super::{Read, ServerPolicy, policies, read, say};
+use crate::admin::proxy::{Control, OfConfig};
+use crate::admin::session::Terms;
+use crate::admin::socket::RuntimeSocket;
+use crate::assemble::{self, Assembled};
+use crate::config::model::Config;
+use crate::config::{Address, Findings, labels};
+use crate::daemon::labels::Labels;
+use crate::daemon::stated::ServerNumbers;
+use crate::http::closes::Closes;
+use crate::http::engine::{self, Engine};
+use crate::http::health::board::Board;
+use crate::http::listener::Listeners;
+use crate::http::syslog::{Logger, Style};
+use crate::privilege;
+use anyhow::{Context, bail};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// A configuration that can be run; nothing of it was done yet.
+pub struct Planned {
+    files: Vec<PathBuf>,
+    config: Config,
+    assembled: Assembled,
+    pages: Arc<OnceLock<Arc<Control>>>,
+    numbers: Arc<ServerNumbers>,
+}
+
+impl Planned {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// A wrong one.
+    pub fn read(files: &[PathBuf]) -> anyhow::Result<Self> {
+        let pages = Arc::new(OnceLock::new());
+        let numbers = Arc::new(ServerNumbers::default());
+        let Read { config, assembled, .. } = read(files, &pages, &numbers)?;
+        Ok(Self { files: files.to_vec(), config, assembled, pages, numbers })
+    }
+
+    /// Whether it asks to be run in the background.
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.config.global.daemon
+    }
+
+    /// Binds, with whatever privileges that takes.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, a syslog server that cannot be reached.
+    pub fn prepare(self) -> anyhow::Result<Prepared> {
+        let Self { files, config, assembled, pages, numbers } = self;
+        raise_descriptors(&config)?;
+        let settings = &assembled.settings;
+        let listeners =
+            Listeners::bind(settings, engine::workers(settings), &Listeners::default())?;
+        let mut findings = Findings::default();
+        let styles = assemble::logs(&config, &labels::resolve, &mut findings);
+        say(&findings)?;
+        if let Some(pidfile) = &config.global.pidfile {
+            std::fs::write(pidfile, format!("{}\n", std::process::id()))
+                .with_context(|| format!("cannot write the pidfile {}", pidfile.display()))?;
+        }
+        Ok(Prepared { files, config, assembled, styles, listeners, pages, numbers })
+    }
+}
+
+/// A proxy with its sockets bound and its files open, not yet running.
+pub struct Prepared {
+    files: Vec<PathBuf>,
+    config: Config,
+    assembled: Assembled,
+    styles: HashMap<String, Style>,
+    listeners: Listeners,
+    pages: Arc<OnceLock<Arc<Control>>>,
+    numbers: Arc<ServerNumbers>,
+}
+
+impl Prepared {
+    /// The names of its addresses.
+    #[must_use]
+    pub fn labels(&self) -> Labels {
+        Labels::of_own(labels::Labels::new(&self.config, &labels::resolve), &self.numbers)
+    }
+
+    /// The `close` words of servers.
+    #[must_use]
+    pub fn policies(&self) -> Vec<ServerPolicy> {
+        policies(&self.config)
+    }
+
+    /// Binds what `stats socket` lines ask for.
+    ///
+    /// # Errors
+    /// An address that cannot be bound.
+    pub fn sockets(&self) -> anyhow::Result<Vec<(RuntimeSocket, Terms)>> {
+        let global = &self.config.global;
+        let silence = global.stats_timeout_ms.unwrap_or(10_000);
+        let silence = Some(Duration::from_millis(silence.into())).filter(|time| !time.is_zero());
+        let most = usize::try_from(global.stats_maxconn.unwrap_or(10)).unwrap_or(usize::MAX);
+        let places = Some(Arc::new(Semaphore::new(most)));
+        let mut sockets = Vec::new();
+        for said in &self.config.global.stats_sockets {
+            let Address::Unix(path) = &said.address else {
+                bail!(
+                    "{}: 'stats socket' at '{}': teardown's runtime sockets are Unix sockets; \
+                     give a path",
+                    said.at,
+                    said.address
+                );
+            };
+            let socket = RuntimeSocket::bind(path)?;
+            permit(path, said.mode, said.user, said.group)
+                .with_context(|| format!("cannot change who may use {}", path.display()))?;
+            let terms = Terms { level: said.level, silence, places: places.clone() };
+            sockets.push((socket, terms));
+        }
+        Ok(sockets)
+    }
+
+    /// Goes into the `chroot`, and becomes the `group` and the `user`.
+    ///
+    /// # Errors
+    /// Where the system refuses; then the daemon had better not run on.
+    pub fn give_up_root(&self) -> anyhow::Result<()> {
+        let global = &self.config.global;
+        privilege::become_user(global.chroot.as_deref(), global.user, global.group)
+            .context("cannot give up root")
+    }
+
+    /// Starts the workers and the checks, which tell `ear` of their connections.
+    ///
+    /// # Errors
+    /// Where a thread cannot be started.
+    pub fn start(self, ear: Arc<dyn Closes>) -> anyhow::Result<Running> {
+        let Self { files, config, assembled, styles, listeners, pages, numbers: stated } = self;
+        let jail = config.global.chroot;
+        let Assembled { settings, checks, rises, numbers, .. } = assembled;
+        let logger = Arc::new(Logger::new(styles));
+        let closes = ear;
+        let log = Arc::clone(&logger);
+        let heard = Arc::clone(&closes);
+        // What reads the network's bytes needs no capability: the workers get theirs from the
+        // thread that starts them.
+        let starting = std::thread::spawn(move || -> anyhow::Result<Engine> {
+            privilege::drop_all()?;
+            Ok(Engine::start(settings, listeners, log, heard)?)
+        });
+        let engine = starting.join().map_err(|_| anyhow::anyhow!("cannot start the workers"))??;
+        let engine = Arc::new(engine);
+        let board = Arc::new(Board::new(&rises));
+        let of_config = OfConfig { board: Arc::clone(&board), numbers: Arc::new(numbers) };
+        let control = Arc::new(Control::new(Arc::clone(&engine), Arc::clone(&logger), of_config));
+        // The pages were made before there was anything to show.
+        let _ = pages.set(Arc::clone(&control));
+        let running = Running {
+            files,
+            jail,
+            engine,
+            logger,
+            control,
+            closes,
+            pages,
+            numbers: stated,
+            checks: Mutex::new(JoinSet::new()),
+        };
+        running.check(checks, &board);
+        Ok(running)
+    }
+}
+
+/// Room for two descriptors a connection, where the system lets us.
+fn raise_descriptors(config: &Config) -> anyhow::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let needed = config.global.maxconn.map(|most| u64::from(most) * 2 + 100);
+    let Some(wanted) = config.global.ulimit_n.or(needed) else { return Ok(()) };
+    let now = getrlimit(Resource::Nofile);
+    if now.current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    let most = now.maximum.map_or(wanted, |most| most.max(wanted));
+    let raised = Rlimit { current: Some(wanted), maximum: Some(most) };
+    if setrlimit(Resource::Nofile, raised).is_err() {
+        if config.global.ulimit_n.is_some() {
+            bail!("cannot raise the limit of descriptors to {wanted} ('ulimit-n')");
+        }
+        eprintln!(
+            "[WARNING] {wanted} descriptors are needed for maxconn, and the limit is {}: \
+             connections may be refused",
+            now.current.unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+fn permit(
+    path: &Path,
+    mode: Option<u32>,
+    user: Option<u32>,
+    group: Option<u32>,
+) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if user.is_some() || group.is_some() {
+        std::os::unix::fs::chown(path, user, group)?;
+    }
+    match mode {
+        Some(mode) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)),
+        None => Ok(()),
+    }
+}

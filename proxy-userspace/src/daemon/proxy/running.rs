@@ -1,0 +1,115 @@
+//! The proxy while it runs: its checks, reloads, and its end.
+
+use super::{Read, Refused, Reloaded, policies, read, say};
+use crate::admin::proxy::{Control, OfConfig};
+use crate::assemble::{self, Assembled};
+use crate::config::{Findings, labels};
+use crate::daemon::stated::ServerNumbers;
+use crate::http::closes::Closes;
+use crate::http::engine::Engine;
+use crate::http::health::board::Board;
+use crate::http::health::{self, Surroundings};
+use crate::http::syslog::Logger;
+use proxy_common::key::Endpoint;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio::task::JoinSet;
+
+/// A running proxy.
+pub struct Running {
+    pub(super) files: Vec<PathBuf>,
+    /// The `chroot` that it lives in.
+    pub(super) jail: Option<PathBuf>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) logger: Arc<Logger>,
+    pub(super) control: Arc<Control>,
+    pub(super) closes: Arc<dyn Closes>,
+    pub(super) pages: Arc<OnceLock<Arc<Control>>>,
+    pub(super) numbers: Arc<ServerNumbers>,
+    pub(super) checks: Mutex<JoinSet<()>>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Running").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// The commands of the runtime socket.
+    #[must_use]
+    pub fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
+    /// The servers' numbers for the kernel side.
+    pub(in crate::daemon) fn numbers(&self) -> &ServerNumbers {
+        &self.numbers
+    }
+
+    /// Where it listens.
+    pub(in crate::daemon) fn doors(&self) -> Vec<Endpoint> {
+        let addresses = self.engine.addresses();
+        addresses.into_iter().map(|(_, address)| labels::endpoint(address)).collect()
+    }
+
+    /// Ends the checks that run and starts these.
+    pub(super) fn check(&self, plans: Vec<health::Plan>, board: &Arc<Board>) {
+        let proxies = self.engine.proxies();
+        let mut tasks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.abort_all();
+        for (index, plan) in plans.iter().enumerate() {
+            let (backend, server) = plan.server;
+            let Some(backend) = proxies.backends.get(backend) else { continue };
+            let Some(server) = backend.servers.get(server) else { continue };
+            let around = Surroundings {
+                backend: Arc::clone(backend),
+                server: Arc::clone(server),
+                board: Arc::clone(board),
+                events: Arc::clone(&self.logger) as Arc<dyn health::Events>,
+                closes: Arc::clone(&self.closes),
+            };
+            tasks.spawn(health::run(plan.clone(), around, health::first_after(&plans, index)));
+        }
+    }
+
+    /// Reads the configuration anew and puts it in place.
+    ///
+    /// # Errors
+    /// Why it was not: then the old one runs on.
+    pub fn reload(&self) -> anyhow::Result<Reloaded> {
+        let Read { config, assembled, .. } = read(&self.files, &self.pages, &self.numbers)
+            .map_err(|error| match &self.jail {
+                Some(jail) if !error.is::<Refused>() => {
+                    let jail = jail.display();
+                    error.context(format!("a reload looks for its files within the chroot {jail}"))
+                }
+                _ => error,
+            })?;
+        let mut findings = Findings::default();
+        let styles = assemble::logs(&config, &labels::resolve, &mut findings);
+        say(&findings)?;
+        let Assembled { settings, checks, rises, numbers, .. } = assembled;
+        self.engine.reload(settings)?;
+        self.logger.reload(styles);
+        let board = Arc::new(Board::new(&rises));
+        self.control.reloaded(OfConfig { board: Arc::clone(&board), numbers: Arc::new(numbers) });
+        self.check(checks, &board);
+        let labels = labels::Labels::new(&config, &labels::resolve);
+        Ok(Reloaded { labels, policies: policies(&config) })
+    }
+
+    /// Takes no more connections, and waits until those that are open have ended.
+    pub async fn drain(&self) {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.engine.stop();
+        let engine = Arc::clone(&self.engine);
+        // A panic of a worker has been said on its way.
+        let _ = tokio::task::spawn_blocking(move || engine.join()).await;
+    }
+
+    /// Closes everything at once.
+    pub fn cut(&self) {
+        self.engine.hard_stop();
+    }
+}
