@@ -1,0 +1,109 @@
+//! Where requests go.
+
+use super::{Connection, ErrorPages, ForwardFor, Mode, Server};
+use crate::http::hooks::{Balance, Rules};
+use std::{sync::Arc, time::Duration};
+
+/// A backend, or the second half of a `listen`.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its name in logs and statistics.
+    pub name: String,
+    /// What is spoken.
+    pub mode: Mode,
+    /// Its servers, in the configuration's order.
+    pub servers: Vec<Server>,
+    /// Which server gets a request.
+    pub balance: Arc<dyn Balance>,
+    /// Connection attempts after the first (`retries`, 3).
+    pub retries: u32,
+    /// When another server may be tried (`option redispatch`).
+    pub redispatch: Redispatch,
+    /// How far server connections are shared between clients (`http-reuse`).
+    pub reuse: Reuse,
+    /// Keep-alive, close or tunnel.
+    pub connection: Connection,
+    /// The server's timeouts.
+    pub timeouts: ServerTimeouts,
+    /// Stay on the client's last server where that is up and has room (`option prefer-last-server`).
+    pub prefer_last: bool,
+    /// Don't say `Connection: close` to servers (`option http-pretend-keepalive`).
+    pub pretend_keepalive: bool,
+    /// Close server connections with RST at once (`option nolinger`).
+    pub nolinger: bool,
+    /// Give up a request whose client has gone (`option abortonclose`).
+    pub abortonclose: bool,
+    /// Add `X-Forwarded-For` (`option forwardfor`).
+    pub forwardfor: Option<ForwardFor>,
+    /// Pages that take the place of the built-in ones.
+    pub error_pages: ErrorPages,
+    /// `http-request` and `http-response` rules.
+    pub rules: Option<Arc<dyn Rules>>,
+}
+
+impl Backend {
+    /// A backend without servers and with the defaults.
+    pub fn new(name: impl Into<String>, balance: Arc<dyn Balance>) -> Self {
+        Self {
+            name: name.into(),
+            mode: Mode::Tcp,
+            servers: Vec::new(),
+            balance,
+            retries: 3,
+            redispatch: Redispatch::Never,
+            reuse: Reuse::Safe,
+            connection: Connection::KeepAlive,
+            timeouts: ServerTimeouts::default(),
+            prefer_last: false,
+            pretend_keepalive: false,
+            nolinger: false,
+            abortonclose: false,
+            forwardfor: None,
+            error_pages: ErrorPages::default(),
+            rules: None,
+        }
+    }
+}
+
+/// Timeouts of the server's side; none is for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerTimeouts {
+    /// Establishing the connection (`timeout connect`).
+    pub connect: Option<Duration>,
+    /// Silence of the server (`timeout server`).
+    pub server: Option<Duration>,
+    /// Silence after a half close (`timeout server-fin`); none takes `server`.
+    pub server_fin: Option<Duration>,
+    /// Waiting for a free connection slot (`timeout queue`); none takes `connect`.
+    pub queue: Option<Duration>,
+    /// Silence of a tunnel in both directions (`timeout tunnel`); none takes the sides' own.
+    pub tunnel: Option<Duration>,
+}
+
+/// When a request may go to another server than the one chosen (`option redispatch`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redispatch {
+    /// Never.
+    #[default]
+    Never,
+    /// On the last retry (`option redispatch`, and -1).
+    Last,
+    /// On every n-th retry (`option redispatch N`).
+    Every(u32),
+    /// On the n-th retry before the last (`option redispatch -N`).
+    BeforeLast(u32),
+}
+
+/// How far server connections are shared between clients (`http-reuse`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// Not at all.
+    Never,
+    /// The first request of a client's connection gets a fresh one; later ones any idle one.
+    #[default]
+    Safe,
+    /// As `safe`, and first requests get connections that have proven to be reusable.
+    Aggressive,
+    /// Any request gets any idle connection.
+    Always,
+}

@@ -1,0 +1,137 @@
+//! Where clients connect.
+
+use super::{Connection, ErrorPages, ForwardFor, Mode};
+use crate::http::hooks::{Route, Rules};
+use std::{net::SocketAddr, os::fd::RawFd, path::PathBuf, sync::Arc, time::Duration};
+
+/// A frontend, or the first half of a `listen`.
+#[derive(Clone, Debug)]
+pub struct Frontend {
+    /// Its name in logs and statistics.
+    pub name: String,
+    /// What is spoken.
+    pub mode: Mode,
+    /// Where it listens.
+    pub binds: Vec<Bind>,
+    /// Client connections at most; 0 is no limit of its own (`maxconn`).
+    pub maxconn: u32,
+    /// Whether it starts out not accepting (`disabled`).
+    pub disabled: bool,
+    /// Keep-alive, close or tunnel.
+    pub connection: Connection,
+    /// The client's timeouts.
+    pub timeouts: ClientTimeouts,
+    /// Close client connections with RST (`option nolinger`).
+    pub nolinger: bool,
+    /// Don't log connections that sent nothing (`option dontlognull`).
+    pub dontlognull: bool,
+    /// Add `X-Forwarded-For` (`option forwardfor`).
+    pub forwardfor: Option<ForwardFor>,
+    /// Pages that take the place of the built-in ones.
+    pub error_pages: ErrorPages,
+    /// `http-request` and `http-response` rules.
+    pub rules: Option<Arc<dyn Rules>>,
+    /// `use_backend` rules.
+    pub route: Option<Arc<dyn Route>>,
+    /// Index into [`Settings::backends`](super::Settings::backends) (`default_backend`).
+    pub default_backend: Option<usize>,
+}
+
+impl Default for Frontend {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            mode: Mode::Tcp,
+            binds: Vec::new(),
+            maxconn: 0,
+            disabled: false,
+            connection: Connection::KeepAlive,
+            timeouts: ClientTimeouts::default(),
+            nolinger: false,
+            dontlognull: false,
+            forwardfor: None,
+            error_pages: ErrorPages::default(),
+            rules: None,
+            route: None,
+            default_backend: None,
+        }
+    }
+}
+
+/// Timeouts of the client's side; none is for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientTimeouts {
+    /// Silence while data is expected or is to be taken (`timeout client`).
+    pub client: Option<Duration>,
+    /// Silence after a half close (`timeout client-fin`); none takes `client`.
+    pub client_fin: Option<Duration>,
+    /// A whole request head (`timeout http-request`); none takes `client`.
+    pub http_request: Option<Duration>,
+    /// Waiting for the next request (`timeout http-keep-alive`); none takes `http_request`.
+    pub http_keep_alive: Option<Duration>,
+}
+
+/// One address that a frontend listens on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Bind {
+    /// The address.
+    pub address: BindAddress,
+    /// Wake only when the client's first bytes are there (TCP_DEFER_ACCEPT, `defer-accept`).
+    /// Not for protocols in which the server speaks first; clients that stay silent are then
+    /// invisible to `timeout http-request`.
+    pub defer_accept: bool,
+    /// Connections at once on this address; 0 is no limit of its own (`maxconn`).
+    pub maxconn: u32,
+    /// Accept IPv4 on an IPv6 address (`v4v6`) or not (`v6only`).
+    pub v6only: Option<bool>,
+    /// The length of the kernel's queue of unaccepted connections; 0 takes the frontend's
+    /// maxconn (`backlog`).
+    pub backlog: u32,
+    /// Bind an address that the host does not have (`transparent`).
+    pub transparent: bool,
+    /// The device that the address is bound to (`interface`).
+    pub interface: Option<String>,
+    /// TCP keep-alive on what is accepted (`option clitcpka`, `option tcpka`).
+    pub keepalive: bool,
+    /// The largest segment (TCP_MAXSEG, `mss`).
+    pub mss: Option<u16>,
+    /// Permissions of a Unix socket (`mode`, octal in the configuration).
+    pub unix_mode: Option<u32>,
+    /// Owner of a Unix socket (`uid`, `user`).
+    pub unix_uid: Option<u32>,
+    /// Group of a Unix socket (`gid`, `group`).
+    pub unix_gid: Option<u32>,
+}
+
+impl Bind {
+    /// Listens on `address` with the defaults.
+    pub fn new(address: BindAddress) -> Self {
+        Self {
+            address,
+            defer_accept: false,
+            maxconn: 0,
+            v6only: None,
+            backlog: 0,
+            transparent: false,
+            interface: None,
+            keepalive: false,
+            mss: None,
+            unix_mode: None,
+            unix_uid: None,
+            unix_gid: None,
+        }
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BindAddress {
+    /// IPv4 or IPv6.
+    Inet(SocketAddr),
+    /// A Unix stream socket.
+    Unix(PathBuf),
+    /// A Unix stream socket in the abstract namespace (`abns@`).
+    Abstract(Vec<u8>),
+    /// A listening socket that was inherited (`fd@`).
+    Fd(RawFd),
+}

@@ -1,0 +1,73 @@
+//! A server of a backend.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+/// A server of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its name in logs and statistics.
+    pub name: String,
+    /// Where it listens.
+    pub address: ServerAddress,
+    /// Relative share of the load, 0 to 256 (`weight`, 1).
+    pub weight: u32,
+    /// Used only when all others are down (`backup`).
+    pub backup: bool,
+    /// Starts in maintenance (`disabled`).
+    pub disabled: bool,
+    /// Concurrent requests at most; 0 is no limit (`maxconn`).
+    pub maxconn: u32,
+    /// Requests waiting for this server at most; 0 is no limit (`maxqueue`).
+    pub maxqueue: u32,
+    /// Kill its connections when it goes down (`on-marked-down shutdown-sessions`).
+    pub shutdown_on_down: bool,
+    /// Idle connections kept at most; none is no limit (`pool-max-conn`).
+    pub pool_max_conn: Option<u32>,
+    /// The address that connections come from (`source`).
+    pub source: Option<SocketAddr>,
+    /// Requests over one connection beyond the first; none is no limit (`max-reuse`).
+    pub max_reuse: Option<u32>,
+    /// TCP keep-alive (`option srvtcpka`, `option tcpka`).
+    pub keepalive: bool,
+    /// Whether health checks decide if it is up (`check`); the checks' own settings are health's.
+    pub checked: bool,
+    /// Its number for those who hear of its connections; 0 is none.
+    pub number: u16,
+}
+
+impl Server {
+    /// A server with the defaults.
+    pub fn new(name: impl Into<String>, address: ServerAddress) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            weight: 1,
+            backup: false,
+            disabled: false,
+            maxconn: 0,
+            maxqueue: 0,
+            shutdown_on_down: false,
+            pool_max_conn: None,
+            source: None,
+            max_reuse: None,
+            keepalive: false,
+            checked: false,
+            number: 0,
+        }
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ServerAddress {
+    /// IPv4 or IPv6.
+    Inet(SocketAddr),
+    /// A Unix stream socket.
+    Unix(PathBuf),
+}
+
+impl From<SocketAddr> for ServerAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Inet(address)
+    }
+}
