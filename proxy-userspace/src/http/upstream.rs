@@ -1,9 +1,11 @@
 //! Getting a request to a server: a slot, a connection, retries and redispatch.
 
+mod assign;
+mod connect;
+mod lost;
+
 use std::{
     future::poll_fn,
-    io::{self, IoSlice},
-    os::fd::AsFd,
     sync::atomic::Ordering::Relaxed,
     task::Poll,
     time::{Duration, Instant},
@@ -12,18 +14,20 @@ use std::{
 use super::{
     account::Account,
     client::Client,
-    closes::{Class, Doing, Upstream as Named},
+    closes::Class,
     counters::Count,
     event::{Cause, Phase, Termination},
-    held::{HeldBackend, HeldServer},
+    held::HeldBackend,
     live::{Backend, Server},
     pool::Idle,
     pump::{Body, Pump},
-    queue::{Slot, Ticket},
+    queue::Slot,
     session::Stop,
-    settings::{Redispatch, Reuse},
-    sock::Sock,
+    settings::Redispatch,
 };
+use assign::assign;
+use connect::{connect, pooled};
+use lost::Lost;
 
 /// A request that was sent, its body perhaps not yet.
 #[derive(Debug)]
@@ -178,223 +182,6 @@ fn redispatches(backend: &Backend, server: &Server, attempt: u32) -> bool {
     };
     let others = backend.servers.iter().filter(|server| server.usable()).count() > 1;
     by_rule || !server.usable() || (others && backend.settings.balance.is_free())
-}
-
-/// A slot on a server, waited for if need be.
-async fn assign(
-    client: &Client,
-    errand: &Errand<'_>,
-    fixed: Option<usize>,
-    avoid: Option<usize>,
-    account: &mut Account,
-) -> Result<Slot, Fail> {
-    let backend = errand.backend;
-    let nobody = Fail::new(503, Cause::Server, Phase::Connect);
-    let pick = || backend.settings.balance.pick(backend, errand.key, avoid);
-    let last = client.last_server.filter(|_| avoid.is_none()).and_then(|(of, index)| {
-        let server = backend.servers.get(index).filter(|_| of == backend.index)?;
-        (server.usable() && !server.full()).then_some(index)
-    });
-    let chosen = match fixed {
-        Some(index) => Some(index),
-        None => match pick() {
-            _ if last.is_some() => last,
-            Some(index) if overfull(&backend.servers[index]) => {
-                let other = backend.settings.balance.pick(backend, errand.key, Some(index));
-                other.filter(|&other| !overfull(&backend.servers[other]))
-            }
-            Some(index) => Some(index),
-            None => {
-                if !backend.servers.iter().any(|server| server.usable()) {
-                    account.timers_none();
-                    return Err(nobody);
-                }
-                None
-            }
-        },
-    };
-    if let Some(slot) = chosen.and_then(|index| Slot::take(backend, index)) {
-        account.unqueued();
-        return Ok(slot);
-    }
-    let mut ticket = Ticket::draw(backend, chosen);
-    match chosen {
-        Some(_) => account.srv_queue = ticket.before,
-        None => account.backend_queue = ticket.before,
-    }
-    let timeouts = &backend.settings.timeouts;
-    client.within(timeouts.queue.or(timeouts.connect));
-    let granted = {
-        let mut wait = std::pin::pin!(ticket.granted());
-        poll_fn(|cx| {
-            if let Err(stop) = client.session.check(cx) {
-                return Poll::Ready(Err(Lost::Stopped(stop)));
-            }
-            if backend.settings.abortonclose && client.poll_gone(cx) {
-                return Poll::Ready(Err(Lost::Gone));
-            }
-            wait.as_mut().poll(cx).map(Ok)
-        })
-        .await
-    };
-    account.queued();
-    match granted {
-        Ok(Some(slot)) => Ok(slot),
-        Ok(None) => Err(nobody),
-        Err(Lost::Stopped(stop)) => {
-            client.session.resume();
-            let late = Fail::new(503, Cause::ServerTimeout, Phase::Queue);
-            Err(Fail::stopped(stop, Phase::Queue, late))
-        }
-        Err(_) => Err(Fail::new(503, Cause::Client, Phase::Queue)),
-    }
-}
-
-/// Whether a server's queue is as long as it may be.
-fn overfull(server: &Server) -> bool {
-    let limit = server.settings.maxqueue;
-    limit > 0 && server.full() && server.queue.len() >= limit
-}
-
-/// Sends the request on an idle connection, if there is one that takes it.
-fn pooled(client: &mut Client, errand: &Errand<'_>, server: &HeldServer) -> Option<(Idle, usize)> {
-    let mut dead = Vec::new();
-    let first = client.requests <= 1;
-    let own = client
-        .own
-        .take()
-        .filter(|own| own.server.is(server) && !own.sock.stirred() && own.moves == server.moves());
-    let found = own.or_else(|| {
-        let (takes, proven) = match errand.backend.settings.reuse {
-            Reuse::Never => (false, false),
-            Reuse::Safe => (!first, false),
-            Reuse::Aggressive => (true, first),
-            Reuse::Always => (true, false),
-        };
-        let pool = &client.worker.pool;
-        takes.then(|| pool.take(errand.backend, server, proven, &mut dead)).flatten()
-    });
-    let taken = found.and_then(|idle| {
-        let slices = [IoSlice::new(errand.head), IoSlice::new(&client.input[..errand.prefix])];
-        match idle.sock.try_send(&slices) {
-            Ok(sent) => Some((idle, sent)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some((idle, 0)),
-            Err(_) => {
-                dead.push(idle);
-                None
-            }
-        }
-    });
-    for idle in dead {
-        client.worker.close_idle(idle, None);
-    }
-    taken
-}
-
-/// Why there is no connection.
-enum Lost {
-    Refused,
-    Late,
-    Stopped(Stop),
-    /// The client gave up.
-    Gone,
-    /// No descriptor, no port, no memory.
-    Resources,
-}
-
-impl Lost {
-    /// What that would be in the log, were it the last attempt.
-    const fn termination(&self) -> Termination {
-        let cause = match self {
-            Self::Refused => Cause::Server,
-            Self::Late => Cause::ServerTimeout,
-            Self::Stopped(Stop::Killed | Stop::Forced) => Cause::Killed,
-            Self::Stopped(Stop::Down) => Cause::Down,
-            Self::Stopped(Stop::Timeout) | Self::Gone => Cause::Client,
-            Self::Resources => Cause::Resource,
-        };
-        Termination::new(cause, Phase::Connect)
-    }
-}
-
-/// Opens a connection and sends the request on it. The first write is tried at once: often the
-/// connection is established by then, and nothing has to be waited for.
-async fn connect(client: &Client, errand: &Errand<'_>, slot: &Slot) -> Result<(Idle, usize), Lost> {
-    let server = slot.server();
-    let moves = server.moves();
-    let named = Named { backend: &slot.backend, server };
-    let closes = &client.worker.outside.closes;
-    let address = server.address();
-    let of_server = &server.settings;
-    let sock = Sock::open(&address, of_server.source, of_server.keepalive).map_err(lost)?;
-    let cookie = closes.opened(sock.as_fd(), named, errand.class);
-    let established = match sock.connect(&address) {
-        Ok(()) => establish(client, errand, &sock).await,
-        Err(error) => Err(lost(error)),
-    };
-    let sent = match established {
-        Ok(sent) => sent,
-        Err(lost) => {
-            let doing = Doing { termination: lost.termination(), ..client.doing() };
-            let class = if errand.class == Class::Tunnel { Class::Tunnel } else { Class::Active };
-            closes.stated((sock.as_fd(), cookie), Some(named), class, false, &doing);
-            return Err(lost);
-        }
-    };
-    let (backend, server) = (slot.backend.clone(), server.clone());
-    let (since, doing) = (Instant::now(), client.doing());
-    Ok((Idle { sock, backend, server, moves, since, proven: false, cookie, doing }, sent))
-}
-
-/// Waits until a connection stands; how many bytes of the request are sent by then.
-async fn establish(client: &Client, errand: &Errand<'_>, sock: &Sock) -> Result<usize, Lost> {
-    let slices = [IoSlice::new(errand.head), IoSlice::new(&client.input[..errand.prefix])];
-    // In `mode tcp` there may be nothing to send yet, which would not tell whether it stands.
-    let nothing = errand.head.is_empty() && errand.prefix == 0;
-    let sent = if nothing { Err(io::ErrorKind::WouldBlock.into()) } else { sock.try_send(&slices) };
-    let sent = match sent {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            client.within(errand.backend.settings.timeouts.connect);
-            poll_fn(|cx| {
-                match client.session.check(cx) {
-                    Err(Stop::Timeout) => {
-                        client.session.resume();
-                        return Poll::Ready(Err(Lost::Late));
-                    }
-                    Err(stop) => return Poll::Ready(Err(Lost::Stopped(stop))),
-                    Ok(()) => {}
-                }
-                if errand.backend.settings.abortonclose && client.poll_gone(cx) {
-                    return Poll::Ready(Err(Lost::Gone));
-                }
-                sock.poll_writable(cx, false).map_err(lost).map(|ready| {
-                    ready?;
-                    sock.error().map_err(lost)
-                })
-            })
-            .await?;
-            if nothing { Ok(0) } else { sock.try_send(&slices) }
-        }
-        result => result,
-    };
-    match sent {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        result => result.map_err(lost),
-    }
-}
-
-fn lost(error: io::Error) -> Lost {
-    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-        Some(rustix::io::Errno::TIMEDOUT) => Lost::Late,
-        Some(
-            rustix::io::Errno::MFILE
-            | rustix::io::Errno::NFILE
-            | rustix::io::Errno::NOBUFS
-            | rustix::io::Errno::NOMEM
-            | rustix::io::Errno::ADDRNOTAVAIL,
-        ) => Lost::Resources,
-        _ => Lost::Refused,
-    }
 }
 
 /// Does nothing for a while.

@@ -1,0 +1,87 @@
+//! A slot on a server: which one, and the wait for it.
+
+use super::lost::Lost;
+use super::{Errand, Fail};
+use crate::http::account::Account;
+use crate::http::client::Client;
+use crate::http::event::{Cause, Phase};
+use crate::http::live::Server;
+use crate::http::queue::{Slot, Ticket};
+use std::future::poll_fn;
+use std::task::Poll;
+
+/// A slot on a server, waited for if need be.
+pub(super) async fn assign(
+    client: &Client,
+    errand: &Errand<'_>,
+    fixed: Option<usize>,
+    avoid: Option<usize>,
+    account: &mut Account,
+) -> Result<Slot, Fail> {
+    let backend = errand.backend;
+    let nobody = Fail::new(503, Cause::Server, Phase::Connect);
+    let pick = || backend.settings.balance.pick(backend, errand.key, avoid);
+    let last = client.last_server.filter(|_| avoid.is_none()).and_then(|(of, index)| {
+        let server = backend.servers.get(index).filter(|_| of == backend.index)?;
+        (server.usable() && !server.full()).then_some(index)
+    });
+    let chosen = match fixed {
+        Some(index) => Some(index),
+        None => match pick() {
+            _ if last.is_some() => last,
+            Some(index) if overfull(&backend.servers[index]) => {
+                let other = backend.settings.balance.pick(backend, errand.key, Some(index));
+                other.filter(|&other| !overfull(&backend.servers[other]))
+            }
+            Some(index) => Some(index),
+            None => {
+                if !backend.servers.iter().any(|server| server.usable()) {
+                    account.timers_none();
+                    return Err(nobody);
+                }
+                None
+            }
+        },
+    };
+    if let Some(slot) = chosen.and_then(|index| Slot::take(backend, index)) {
+        account.unqueued();
+        return Ok(slot);
+    }
+    let mut ticket = Ticket::draw(backend, chosen);
+    match chosen {
+        Some(_) => account.srv_queue = ticket.before,
+        None => account.backend_queue = ticket.before,
+    }
+    let timeouts = &backend.settings.timeouts;
+    client.within(timeouts.queue.or(timeouts.connect));
+    let granted = {
+        let mut wait = std::pin::pin!(ticket.granted());
+        poll_fn(|cx| {
+            if let Err(stop) = client.session.check(cx) {
+                return Poll::Ready(Err(Lost::Stopped(stop)));
+            }
+            if backend.settings.abortonclose && client.poll_gone(cx) {
+                return Poll::Ready(Err(Lost::Gone));
+            }
+            wait.as_mut().poll(cx).map(Ok)
+        })
+        .await
+    };
+    account.queued();
+    match granted {
+        Ok(Some(slot)) => Ok(slot),
+        Ok(None) => Err(nobody),
+        Err(Lost::Stopped(stop)) => {
+            client.session.resume();
+            let late = Fail::new(503, Cause::ServerTimeout, Phase::Queue);
+            Err(Fail::stopped(stop, Phase::Queue, late))
+        }
+        Err(_) => Err(Fail::new(503, Cause::Client, Phase::Queue)),
+    }
+}
+
+/// Whether a server's queue is as long as it may be.
+fn overfull(server: &Server) -> bool {
+    let limit = server.settings.maxqueue;
+    limit > 0 && server.full() && server.queue.len() >= limit
+}
