@@ -3,7 +3,6 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::fd::BorrowedFd,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -11,7 +10,7 @@ use std::{
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use teardown::http::{
-    closes::{Class, Closes, Cookie, Doing, Upstream},
+    closes::Closes,
     engine::Engine,
     event::Session,
     hooks::{Balance, Log, Request},
@@ -38,20 +37,7 @@ impl Balance for First {
     }
 }
 
-impl Closes for Nobody {
-    fn opened(&self, _: BorrowedFd<'_>, _: Upstream<'_>, _: Class) -> Cookie {
-        Cookie::default()
-    }
-    fn stated(
-        &self,
-        _: (BorrowedFd<'_>, Cookie),
-        _: Option<Upstream<'_>>,
-        _: Class,
-        _: bool,
-        _: &Doing,
-    ) {
-    }
-}
+impl Closes for Nobody {}
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";

@@ -4,12 +4,11 @@ use crate::scene::{CLOSES, KEEPS, ORIGIN, Scene};
 use crate::support::process::Process;
 use crate::support::until::until;
 use std::net::TcpStream;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use teardown::daemon::proxy::Planned;
-use teardown::http::closes::{Class, Closes, Cookie, Doing, Upstream};
+use teardown::http::closes::Closes;
 
 /// A proxy and its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -147,20 +146,7 @@ fn threads() -> usize {
 /// Who is told of no closes: without the kernel side there is nobody to join them.
 struct Deaf;
 
-impl Closes for Deaf {
-    fn opened(&self, _: BorrowedFd<'_>, _: Upstream<'_>, _: Class) -> Cookie {
-        Cookie::default()
-    }
-    fn stated(
-        &self,
-        _: (BorrowedFd<'_>, Cookie),
-        _: Option<Upstream<'_>>,
-        _: Class,
-        _: bool,
-        _: &Doing,
-    ) {
-    }
-}
+impl Closes for Deaf {}
 
 /// teardown's proxy, without observer and policies, until it is ended.
 pub(crate) fn be_the_proxy(file: PathBuf) {

@@ -93,21 +93,25 @@ pub struct Doing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cookie(pub u64);
 
-/// Hears of closes before they happen.
+/// Hears of closes before they happen; what it does not override it does not hear.
 pub trait Closes: Send + Sync {
     /// A connection to a server is about to be opened: called before connect(2), by the thread
     /// that makes that call. What it returns is given back when the connection closes.
-    fn opened(&self, socket: BorrowedFd<'_>, upstream: Upstream<'_>, class: Class) -> Cookie;
-    /// The socket is closed next; `reset` says that the engine asks for RST (SO_LINGER 0).
+    /// Whoever does not listen has no cookie for it.
+    fn opened(&self, _socket: BorrowedFd<'_>, _upstream: Upstream<'_>, _class: Class) -> Cookie {
+        Cookie::default()
+    }
+    /// The socket is closed next; `_reset` says that the engine asks for RST (SO_LINGER 0).
     /// Client connections are told too, with no upstream and no cookie.
     fn stated(
         &self,
-        socket: (BorrowedFd<'_>, Cookie),
-        upstream: Option<Upstream<'_>>,
-        class: Class,
-        reset: bool,
-        doing: &Doing,
-    );
+        _socket: (BorrowedFd<'_>, Cookie),
+        _upstream: Option<Upstream<'_>>,
+        _class: Class,
+        _reset: bool,
+        _doing: &Doing,
+    ) {
+    }
 }
 
 #[cfg(test)]

@@ -13,12 +13,7 @@ use std::{
 use teardown::{
     assemble::assemble,
     config::{self, Strictness},
-    http::{
-        closes::{Class, Closes, Cookie, Doing, Upstream},
-        engine::Engine,
-        event::Session,
-        hooks::Log,
-    },
+    http::{closes::Closes, engine::Engine, event::Session, hooks::Log},
 };
 
 use crate::requests::Case;
@@ -85,20 +80,7 @@ impl Log for Lines {
     }
 }
 
-impl Closes for Lines {
-    fn opened(&self, _: std::os::fd::BorrowedFd<'_>, _: Upstream<'_>, _: Class) -> Cookie {
-        Cookie::default()
-    }
-    fn stated(
-        &self,
-        _: (std::os::fd::BorrowedFd<'_>, Cookie),
-        _: Option<Upstream<'_>>,
-        _: Class,
-        _: bool,
-        _: &Doing,
-    ) {
-    }
-}
+impl Closes for Lines {}
 
 /// A line of HAProxy's in the same form: `ka ka/s 0/0/0/0/0 200 57 - - ---- 1/1/0/0/0 0/0 "…"`.
 fn fields(line: &str) -> String {

@@ -91,10 +91,6 @@ impl Log for Ears {
 }
 
 impl Closes for Ears {
-    fn opened(&self, _: std::os::fd::BorrowedFd<'_>, _: Upstream<'_>, _: Class) -> Cookie {
-        Cookie::default()
-    }
-
     fn stated(
         &self,
         _: (std::os::fd::BorrowedFd<'_>, Cookie),
