@@ -195,7 +195,7 @@ impl<S: Source> Daemon<S> {
         let now = Instant::now();
         for event in events.drain(..) {
             match event {
-                Event::Close { key, flow, acts, .. } => {
+                Event::Close { key, flow, acts } => {
                     let closed = Joined { key, flow, acts, note: None };
                     if let Some(closed) = self.joins.admit(closed, now) {
                         self.close(closed);

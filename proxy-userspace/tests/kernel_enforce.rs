@@ -34,7 +34,7 @@ async fn one_close(observer: &mut Observer, port: u16) -> (FlowKey, Flow, Acts) 
                 if let Event::Close { key, flow, acts, .. } = event
                     && key.ends.iter().any(|end| end.port == port)
                 {
-                    found.push((key, *flow, acts));
+                    found.push((key, flow, acts));
                 }
             }
         }

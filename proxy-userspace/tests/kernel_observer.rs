@@ -43,7 +43,7 @@ fn take(events: Vec<Event>, port: u16, found: &mut Vec<(FlowKey, Flow)>) {
         if let Event::Close { key, flow, .. } = event
             && key.ends.iter().any(|end| end.port == port)
         {
-            found.push((key, *flow));
+            found.push((key, flow));
         }
     }
 }

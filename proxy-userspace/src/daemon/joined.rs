@@ -29,7 +29,7 @@ const KEPT: usize = 65_536;
 #[derive(Clone, Debug)]
 pub(super) struct Joined {
     pub(super) key: FlowKey,
-    pub(super) flow: Box<Flow>,
+    pub(super) flow: Flow,
     pub(super) acts: Acts,
     pub(super) note: Option<Note>,
 }
@@ -121,6 +121,9 @@ impl Joins {
     /// Joins the note: where both ends are the proxy's, that of the end that connected. The other
     /// one would be for a reader who looks at it from that side.
     fn complete(&mut self, closed: &mut Joined) {
+        if self.notes.is_empty() {
+            return;
+        }
         for cookie in cookies(&closed.flow) {
             if let Some(note) = self.notes.remove(&cookie) {
                 closed.note.get_or_insert(note);
@@ -171,7 +174,7 @@ mod tests {
 
     fn closed(to: Endpoint, cookie: u64) -> Joined {
         let (key, side) = FlowKey::new(Endpoint::v4([127, 0, 0, 1], 40_000), to);
-        let mut flow = Box::new(Flow::new());
+        let mut flow = Flow::new();
         flow.orig = side;
         flow.ends[side.other().index()].cookie = cookie;
         Joined { key, flow, acts: bytemuck::Zeroable::zeroed(), note: None }

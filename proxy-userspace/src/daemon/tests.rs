@@ -66,12 +66,7 @@ impl Source for Replay {
 }
 
 fn close(script: &Script) -> Event {
-    Event::Close {
-        key: script.key,
-        flow: Box::new(script.flow),
-        acts: Acts::zeroed(),
-        listener: None,
-    }
+    Event::Close { key: script.key, flow: script.flow, acts: Acts::zeroed() }
 }
 
 fn daemon(open: &[Script]) -> (Daemon<Replay>, mpsc::Sender<Vec<Event>>, mpsc::Sender<Request>) {

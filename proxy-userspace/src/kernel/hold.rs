@@ -27,8 +27,8 @@ pub(super) struct Hold {
 
 impl Hold {
     /// A connection is over.
-    pub(super) fn close(&mut self, record: CloseRecord) {
-        self.closes.push_back(record);
+    pub(super) fn close(&mut self, record: &CloseRecord) {
+        self.closes.push_back(*record);
     }
 
     /// A tracepoint told something, at `now`.
@@ -48,11 +48,12 @@ impl Hold {
     /// Takes out what has waited long enough at `now`, with its facts joined.
     pub(super) fn release(&mut self, now: u64, mut give: impl FnMut(FlowKey, Flow, Acts)) {
         while let Some(record) = self.closes.front() {
-            if waits(&record.flow) && now.saturating_sub(record.flow.closed_ns) < HOLD_NS {
+            let may_have_facts = may_have_facts(&record.flow);
+            if may_have_facts && now.saturating_sub(record.flow.closed_ns) < HOLD_NS {
                 break;
             }
             let Some(mut record) = self.closes.pop_front() else { break };
-            if let Some((_, events)) = self.facts.remove(&record.key) {
+            if may_have_facts && let Some((_, events)) = self.facts.remove(&record.key) {
                 for event in &events {
                     flow::learn(&mut record.flow, event);
                 }
@@ -72,6 +73,6 @@ impl Hold {
 }
 
 /// Only closes with a RST have facts.
-fn waits(flow: &Flow) -> bool {
+fn may_have_facts(flow: &Flow) -> bool {
     flow.ends.iter().any(|end| end.rsts > 0)
 }

@@ -23,7 +23,7 @@ use aya::maps::{Array, MapData};
 use proxy_common::abi::Counter;
 use proxy_common::acts::Acts;
 use proxy_common::flow::Flow;
-use proxy_common::key::{FlowKey, Side};
+use proxy_common::key::FlowKey;
 use proxy_common::segment::Segment;
 use std::time::Duration;
 use tokio::io::Interest;
@@ -39,17 +39,19 @@ const TIDY: Duration = Duration::from_secs(1);
 
 /// What happened.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "closes are the rule; a box each costs more than room"
+)]
 pub enum Event {
     /// A connection is over.
     Close {
         /// The connection.
         key: FlowKey,
         /// All that is known of it; times are CLOCK_MONOTONIC.
-        flow: Box<Flow>,
+        flow: Flow,
         /// What teardown did to it.
         acts: Acts,
-        /// The side that a listening socket of this host's is bound to, if one is.
-        listener: Option<Side>,
     },
     /// A control segment was seen.
     Segment {
@@ -229,7 +231,7 @@ impl Observer {
         let now = now_ns();
         let (hold, owners, enforcer) = (&mut self.hold, &mut self.owners, &mut self.enforcer);
         let any = self.ring.get_mut().drain(|record| match record {
-            Record::Close(record) => hold.close(*record),
+            Record::Close(record) => hold.close(record),
             Record::Facts(record) => hold.fact(&record, now),
             Record::Listen(record) => owners.listens(record.endpoint, &record.event),
             Record::Deadline(record) => {
@@ -254,8 +256,8 @@ impl Observer {
         let (owners, table) = (&mut self.owners, &mut self.table);
         self.hold.release(now, |key, mut flow, acts| {
             table.reported(key, &flow, now);
-            let listener = owners.complete(&key, &mut flow);
-            out.push(Event::Close { key, flow: Box::new(flow), acts, listener });
+            owners.complete(&key, &mut flow);
+            out.push(Event::Close { key, flow, acts });
         });
     }
 

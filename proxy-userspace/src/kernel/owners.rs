@@ -67,23 +67,18 @@ impl Owners {
         }
     }
 
-    /// Fills in owners that the flow lacks. Returns which side listens, if one is known to.
-    pub(super) fn complete(&mut self, key: &FlowKey, flow: &mut Flow) -> Option<Side> {
-        let mut listener = None;
+    /// Fills in owners that the flow lacks.
+    pub(super) fn complete(&mut self, key: &FlowKey, flow: &mut Flow) {
         for side in [Side::LOW, Side::HIGH] {
             let local = *key.end(side);
-            let listening = self.listener(local).copied();
-            if listening.is_some() {
-                listener = Some(side);
-            }
-            let end = &mut flow.ends[side.index()];
             let connected = if self.connected.is_empty() {
                 None
             } else {
                 self.connected.remove(&(local, *key.end(side.other())))
             };
+            let end = &mut flow.ends[side.index()];
             if end.known & KNOWS_OWNER == 0
-                && let Some(owner) = connected.or(listening)
+                && let Some(owner) = connected.or_else(|| self.listener(local).copied())
             {
                 end.pid = owner.pid;
                 end.comm = owner.comm;
@@ -94,7 +89,6 @@ impl Owners {
                 }
             }
         }
-        listener
     }
 
     fn listener(&self, local: Endpoint) -> Option<&Owner> {
@@ -195,7 +189,7 @@ mod tests {
         let local = Endpoint::v4([127, 0, 0, 1], port);
         let (key, side) = FlowKey::new(local, Endpoint::v4([127, 0, 0, 9], 1));
         let mut flow = Flow::new();
-        assert_eq!(owners.complete(&key, &mut flow), Some(side));
+        owners.complete(&key, &mut flow);
         assert_eq!(flow.end(side).pid, std::process::id());
         assert_eq!(flow.end(side.other()).pid, 0);
     }

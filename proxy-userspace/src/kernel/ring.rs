@@ -12,9 +12,9 @@ use proxy_common::abi::{
 use std::os::fd::{AsRawFd, RawFd};
 
 /// What the programs tell.
-pub(super) enum Record {
-    /// A connection is over.
-    Close(Box<CloseRecord>),
+pub(super) enum Record<'a> {
+    /// A connection is over: where it stands in the ring, as a copy of its own costs.
+    Close(&'a CloseRecord),
     /// A control segment, and the first bytes of its data where they were asked for.
     Segment(SegmentRecord, Box<[u8]>),
     /// A socket listens.
@@ -44,7 +44,7 @@ impl Ring {
     }
 
     /// Everything that is there now. Returns whether there was anything.
-    pub(super) fn drain(&mut self, mut each: impl FnMut(Record)) -> bool {
+    pub(super) fn drain(&mut self, mut each: impl FnMut(Record<'_>)) -> bool {
         let mut any = false;
         while let Some(item) = self.0.next() {
             any = true;
@@ -57,10 +57,13 @@ impl Ring {
 }
 
 /// The first word says what the others are.
-fn record(bytes: &[u8]) -> Option<Record> {
+fn record(bytes: &[u8]) -> Option<Record<'_>> {
     let kind = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?);
     match kind {
-        RECORD_CLOSE => Some(Record::Close(Box::new(read::<CloseRecord>(bytes)?))),
+        // The kernel aligns records to eight bytes.
+        RECORD_CLOSE => {
+            bytemuck::try_from_bytes(bytes.get(..size_of::<CloseRecord>())?).ok().map(Record::Close)
+        }
         RECORD_SEGMENT => {
             let data = bytes.get(size_of::<SegmentRecord>()..)?;
             read(bytes).map(|record| Record::Segment(record, data.into()))

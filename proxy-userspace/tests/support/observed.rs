@@ -176,7 +176,7 @@ fn show(observer: &Observer, shared: &Mutex<Shared>) {
 fn keep(events: &mut Vec<Event>, shared: &Mutex<Shared>) {
     for event in events.drain(..) {
         if let Event::Close { key, flow, .. } = event {
-            shared.lock().expect("shared").closes.push((key, *flow));
+            shared.lock().expect("shared").closes.push((key, flow));
         }
     }
 }
