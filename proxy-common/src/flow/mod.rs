@@ -72,10 +72,6 @@ pub struct Flow {
     pub closed_ns: u64,
     /// When Zeek would begin its wait before it forgets the connection; 0 before.
     pub settled_ns: u64,
-    /// Both ends, indexed by [`Side`].
-    pub ends: [End; 2],
-    /// Zeek's history: letters, upper case for the originator.
-    pub history: [u8; HISTORY_LEN],
     /// [`STARTED`], [`MIDSTREAM`], [`CLOSED`] and so on.
     pub marks: u32,
     /// Which letters each end has in the history.
@@ -92,6 +88,10 @@ pub struct Flow {
     pub first_seen: u8,
     /// Always 0.
     pub reserved: u8,
+    /// Zeek's history: letters, upper case for the originator.
+    pub history: [u8; HISTORY_LEN],
+    /// Both ends, indexed by [`Side`].
+    pub ends: [End; 2],
 }
 
 const _: () = assert!(size_of::<Flow>() == 456);

@@ -11,7 +11,7 @@ use proxy_common::verdict::Signal;
 /// RFC 5612's number, in the byte order of our sections.
 const ENTERPRISE: [u8; 4] = 32_473_u32.to_le_bytes();
 /// The last byte is the version of what follows.
-const MAGIC: &[u8; 12] = b"teardown\0\0\0\x01";
+const MAGIC: &[u8; 12] = b"teardown\0\0\0\x02";
 
 /// A close with what the machine does not know of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
