@@ -4,6 +4,7 @@
 use crate::counters::count;
 use crate::enforce::no_longer_pending;
 use crate::maps::{ASLEEP, EMPTY, EVENTS, FLOWS, STATED, Slot};
+use crate::packets::Direction;
 use crate::settings;
 use aya_ebpf::bindings::{BPF_NOEXIST, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{
@@ -47,7 +48,8 @@ fn segment(key: &FlowKey, segment: &Segment) {
     if settings::has(SWITCH_SEGMENTS) && settings::payload() == 0 && segment.has(CONTROL) {
         tell_segment(key, segment, now);
     }
-    let begins = segment.flags & (SYN | ACK) == SYN;
+    // Of a SYN that comes in nobody has spoken yet; one that goes out was told by its socket.
+    let begins = segment.flags & (SYN | ACK) == SYN && Direction::of(segment) == Direction::INGRESS;
     let Some(slot) = (if begins { make_or_find(key) } else { find_or_make(key) }) else { return };
     let mode = if settings::has(SWITCH_FULL_HISTORY) { Mode::FULL } else { Mode::SPARSE };
     advance(key, slot, Input::Segment(segment), mode, now);

@@ -9,7 +9,7 @@ use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_skb_load_bytes, bpf_xdp_load_bytes};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use proxy_common::abi::{Counter, SWITCH_ENFORCE, SWITCH_FULL_HISTORY};
-use proxy_common::segment::{ACK, CONTROL, FIN, RST, SYN};
+use proxy_common::segment::{ACK, CONTROL, FIN, RST, SYN, Segment};
 use proxy_common::wire::{
     self, Bytes, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Link, PROTOCOL_TCP, Packet, Refusal, SYN_OPTIONS,
 };
@@ -23,6 +23,12 @@ impl Direction {
     pub const INGRESS: Self = Self(0);
     /// Out of the host.
     pub const EGRESS: Self = Self(1);
+
+    /// Which way `segment` went.
+    #[inline(always)]
+    pub fn of(segment: &Segment) -> Self {
+        Self(segment.vantage & 1)
+    }
 }
 
 /// A socket buffer's bytes.
