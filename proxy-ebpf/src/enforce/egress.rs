@@ -2,7 +2,7 @@
 
 use super::Fate;
 use super::deadline;
-use super::frame::Frame;
+use super::frame::{Frame, LOOPBACK};
 use super::rules::{self, counted};
 use super::socket;
 use super::stand_in;
@@ -90,7 +90,7 @@ fn apply(
     rule: &Rule,
     interface: u32,
 ) -> Fate {
-    let own_fin = fin_before(packet, slot);
+    let own_fin = if packet.segment.has(RST) { fin_before(packet, slot) } else { 0 };
     let facts = socket::facts(ctx, &packet.segment, own_fin);
     if facts & (IS_RST | HAS_SOCKET) == IS_RST {
         // The stack's own answer to a stray segment: nobody closes by it.
@@ -136,7 +136,7 @@ fn fin_before(packet: &Packet, slot: *mut Slot) -> u32 {
     let end = flow.end(packet.segment.sender);
     let is_before = end.fin_ns != 0 && end.fin_end() == packet.segment.seq;
     guard.unlock();
-    u32::from(packet.segment.has(RST) && is_before)
+    u32::from(is_before)
 }
 
 /// Remembers the rule; says whether it is the first time for this connection.
@@ -172,7 +172,13 @@ fn refuse(slot: *mut Slot, rule: &Rule, refusal: Refusal) -> Fate {
 
 /// The FIN becomes a RST to both ends: the local stack gets a copy that looks like the peer's.
 #[inline(always)]
-fn reset(frame: &Frame<'_>, packet: &Packet, slot: *mut Slot, rule: &Rule, interface: u32) -> Fate {
+fn reset(
+    frame: &Frame<'_>,
+    packet: &mut Packet,
+    slot: *mut Slot,
+    rule: &Rule,
+    interface: u32,
+) -> Fate {
     if frame.set_flags(RST | ACK).is_none() {
         counted!(rule.id, failed);
         return Fate::STEP;
@@ -186,7 +192,15 @@ fn reset(frame: &Frame<'_>, packet: &Packet, slot: *mut Slot, rule: &Rule, inter
         // The local socket stays until its FIN is sent again, and becomes a RST again.
         counted!(rule.id, failed);
     }
-    if restored { Fate::READ_AND_STEP } else { Fate::DROP }
+    if !restored {
+        return Fate::DROP;
+    }
+    if interface == LOOPBACK {
+        // The copy has gone through this very program, and `packet` is the copy's now.
+        return Fate::READ_AND_STEP;
+    }
+    packet.segment.flags = RST | ACK;
+    Fate::STEP
 }
 
 /// Says so in the connection's record, before the copy is on its way.

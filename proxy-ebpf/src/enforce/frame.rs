@@ -92,6 +92,10 @@ impl<'a> Frame<'a> {
 
     #[inline(always)]
     fn options(&self, len: u32) -> Option<u32> {
+        // What Linux sends: timestamps behind two bytes of padding, and nothing else.
+        if len == 32 && self.load::<4>(self.tcp + 20)? == [NOP, NOP, TIMESTAMPS, 10] {
+            return Some(self.tcp + 24);
+        }
         let end = self.tcp + len;
         let mut at = self.tcp + 20;
         let mut timestamps = 0;
@@ -209,12 +213,14 @@ impl<'a> Frame<'a> {
         self.store(self.tcp + 4, &new)
     }
 
-    /// Swaps what stands at two offsets: a sum does not change by it.
+    /// Swaps the halves of the `N` bytes at `at`: a sum does not change by it. One call reads and
+    /// one writes, as a call costs more than the bytes.
     #[inline(always)]
-    fn swap<const N: usize>(&self, a: u32, b: u32) -> Option<()> {
-        let (first, second): ([u8; N], [u8; N]) = (self.load(a)?, self.load(b)?);
-        self.store(a, &second)?;
-        self.store(b, &first)
+    fn swap_halves<const N: usize>(&self, at: u32) -> Option<()> {
+        let mut bytes: [u8; N] = self.load(at)?;
+        let (first, second) = bytes.split_at_mut(N / 2);
+        first.swap_with_slice(second);
+        self.store(at, &bytes)
     }
 
     /// Turns the segment round, or back.
@@ -228,17 +234,18 @@ impl<'a> Frame<'a> {
     fn swap_ends(&self) -> Option<()> {
         if self.ip >= 14 {
             // Else the stack takes it for somebody else's.
-            self.swap::<6>(0, 6)?;
+            self.swap_halves::<12>(0)?;
         }
         if self.is_ipv6 != 0 {
-            self.swap::<16>(self.ip + 8, self.ip + 24)?;
+            self.swap_halves::<32>(self.ip + 8)?;
         } else {
-            self.swap::<4>(self.ip + 12, self.ip + 16)?;
+            self.swap_halves::<8>(self.ip + 12)?;
         }
-        self.swap::<2>(self.tcp, self.tcp + 2)?;
-        self.swap::<4>(self.tcp + 4, self.tcp + 8)?;
+        // Ports, then numbers.
+        self.swap_halves::<4>(self.tcp)?;
+        self.swap_halves::<8>(self.tcp + 4)?;
         if self.timestamps != 0 {
-            self.swap::<4>(self.timestamps, self.timestamps + 4)?;
+            self.swap_halves::<8>(self.timestamps)?;
         }
         Some(())
     }
