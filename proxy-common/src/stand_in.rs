@@ -7,7 +7,9 @@
 
 mod header;
 
-pub use header::{Header, Ipv4, Ipv6, LINK_LEN, TCP_LEN, TCP_LEN_WITH_TIMESTAMPS, checksum};
+pub use header::{
+    Header, Ipv4, Ipv6, LINK_LEN, LONGEST_FRAME, TCP_LEN, TCP_LEN_WITH_TIMESTAMPS, checksum,
+};
 
 use crate::key::Side;
 use crate::segment::{ACK, FIN, HAS_TIMESTAMP, RST, SYN, Segment};

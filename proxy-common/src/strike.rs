@@ -2,20 +2,26 @@
 
 use crate::abi::Rule;
 use crate::key::{FlowKey, Side};
+use crate::stand_in::{LINK_LEN, LONGEST_FRAME};
 use bytemuck::{Pod, Zeroable};
 
+/// `Strike::verb`: none; so ends a list that is not full.
+pub const NOTHING: u8 = 0;
 /// `Strike::verb`: only fill in what is known.
-pub const LOOK: u8 = 0;
-/// `Strike::verb`: send the frame at hand to the peer, and turned round to the local stack.
-pub const RESET: u8 = 1;
+pub const LOOK: u8 = 1;
+/// `Strike::verb`: send `frame` to the peer, and turned round to the local stack.
+pub const RESET: u8 = 2;
+/// `Strike::verb`: send `frame` to the peer again, as the first may be lost: unless there is a
+/// socket, or the ports are in use anew.
+pub const REPEAT: u8 = 3;
 /// `Strike::verb`: note that the daemon is about to end it by the kernel's own means.
-pub const MARK: u8 = 2;
+pub const MARK: u8 = 4;
 /// `Strike::verb`: it was not ended after all; take the note back, and count a failure.
-pub const UNMARK: u8 = 3;
+pub const UNMARK: u8 = 5;
 /// `Strike::verb`: count what a dry run leaves undone.
-pub const DRY: u8 = 4;
+pub const DRY: u8 = 6;
 /// `Strike::verb`: count a refusal, by `refusal`.
-pub const REFUSE: u8 = 5;
+pub const REFUSE: u8 = 7;
 
 /// `Strike::answer`: there is no such socket.
 pub const GONE: u32 = 0;
@@ -28,7 +34,20 @@ pub const FAILED: u32 = 3;
 /// `Strike::answer`: the kernel lacks something that is needed.
 pub const UNABLE: u32 = 4;
 
-/// What is asked about one connection, and what is answered, 144 bytes.
+/// Room for the longest frame, and two bytes.
+pub const FRAME: usize = LONGEST_FRAME + 2;
+/// How many connections one run of the program is asked about at most.
+pub const AT_ONCE: usize = 32;
+
+/// A list of questions, one after the other.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Strikes {
+    /// The questions; one with [`NOTHING`] ends them.
+    pub entries: [Strike; AT_ONCE],
+}
+
+/// What is asked about one connection, and what is answered, 240 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Strike {
@@ -76,6 +95,23 @@ pub struct Strike {
     pub local_fin_ns: u64,
     /// Answer: when the peer's was.
     pub peer_fin_ns: u64,
+    /// The interface from which the socket is looked for, or 0: one that is bound to an interface
+    /// is found from there alone. With a frame it is the one towards the peer.
+    pub device: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// With [`RESET`] and [`REPEAT`]: what is sent, with an Ethernet header.
+    pub frame: [u8; FRAME],
 }
 
-const _: () = assert!(size_of::<Strike>() == 144);
+const _: () = assert!(size_of::<Strike>() == 240);
+
+impl Strike {
+    /// Bytes of `frame` that are used.
+    #[inline(always)]
+    #[must_use]
+    pub fn frame_len(&self) -> usize {
+        let ip_len = if self.key.is_ipv6() { 40 } else { 20 };
+        (LINK_LEN + ip_len + self.header_len) as usize
+    }
+}

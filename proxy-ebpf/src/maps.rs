@@ -12,7 +12,7 @@ use proxy_common::acts::Acts;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use proxy_common::stand_in::StandIn;
-use proxy_common::strike::Strike;
+use proxy_common::strike::Strikes;
 use proxy_common::wire::Packet;
 
 /// A flow and the lock under which it is stepped: two CPUs may hold packets of one connection.
@@ -84,7 +84,7 @@ pub static RULES_SET: Array<u32, 2> = Array::new();
 
 /// What `td_strike` is asked for, and what it answers.
 #[btf_map]
-pub static STRIKE: Array<Strike, 1> = Array::new();
+pub static STRIKES: Array<Strikes, 1> = Array::new();
 
 /// What each rule did.
 #[btf_map]

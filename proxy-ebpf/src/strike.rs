@@ -1,14 +1,14 @@
-//! Ends a connection from outside. The daemon says which and on what condition; this program looks
-//! the socket up, checks the condition again, and sends the daemon's frame to both ends.
+//! Ends connections from outside. The daemon says which and on what condition; this program looks
+//! each socket up, checks the condition again, and sends the daemon's frame to both ends.
 
 use crate::enforce::frame::Frame;
 use crate::enforce::rules::{self, counted};
 use crate::flows::{Guard, find_or_make};
-use crate::maps::{FLOWS, STRIKE, Slot};
+use crate::maps::{FLOWS, STRIKES, Slot};
 use crate::settings::offset;
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
-    bpf_sock, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1,
+    __sk_buff, bpf_sock, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1,
     bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
 };
 use aya_ebpf::helpers::generated::{
@@ -18,22 +18,42 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::programs::TcContext;
 use core::ptr::read_volatile;
 use proxy_common::acts::{
-    Acts, CLOSE_WAIT_OVER, CLOSED_NOW, DRY, HALF_CLOSE_OVER, HAS_LINK, MATCHED, REFUSED, TOLD_LOCAL,
+    Acts, CLOSE_WAIT_OVER, CLOSED_NOW, DRY, HALF_CLOSE_OVER, HAS_LINK, MATCHED, REFUSED, STOOD_IN,
+    TOLD_LOCAL,
 };
 use proxy_common::key::Endpoint;
 use proxy_common::segment::{ACK, RST};
+use proxy_common::socket::tcp_state::LISTEN;
+use proxy_common::stand_in::{TCP_LEN, TCP_LEN_WITH_TIMESTAMPS};
 use proxy_common::strike::{
-    CHANGED, DONE, FAILED, GONE, LOOK, MARK, REFUSE, RESET, Strike, UNABLE, UNMARK,
+    AT_ONCE, CHANGED, DONE, FAILED, GONE, LOOK, MARK, NOTHING, REFUSE, REPEAT, RESET, Strike,
+    UNABLE, UNMARK,
 };
 
-/// What the daemon asked for stands in the map; so does what it is told. The answer is returned too.
+/// What the daemon asks for stands in the map; so does what it is told. Returns how many questions
+/// there were.
 #[inline(always)]
 pub fn run(ctx: &TcContext) -> i32 {
-    let Some(strike) = STRIKE.get_ptr_mut(0) else { return 0 };
+    for index in 0..AT_ONCE {
+        if td_one(ctx.skb.skb, index as u32) == 0 {
+            return index as i32;
+        }
+    }
+    AT_ONCE as i32
+}
+
+/// Answers one question; 0 where there is none. Global, so that the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn td_one(ctx: *mut __sk_buff, index: u32) -> u32 {
+    let Some(strikes) = STRIKES.get_ptr_mut(0) else { return 0 };
     // SAFETY: the map's only entry; the daemon runs one of these at a time.
-    let strike = unsafe { &mut *strike };
-    strike.answer = answer(ctx, strike);
-    strike.answer as i32
+    let Some(strike) = (unsafe { (*strikes).entries.get_mut(index as usize) }) else { return 0 };
+    if strike.verb == NOTHING {
+        return 0;
+    }
+    strike.answer = answer(&TcContext::new(ctx), strike);
+    1
 }
 
 #[inline(always)]
@@ -45,6 +65,13 @@ fn answer(ctx: &TcContext, strike: &mut Strike) -> u32 {
     }
     if strike.verb == UNMARK {
         return unmark(strike);
+    }
+    if strike.verb == REPEAT {
+        // Of a socket that listens it is another.
+        let header_len = strike.header_len;
+        td_look(ctx.skb.skb, strike);
+        strike.header_len = header_len;
+        return repeat(ctx, strike);
     }
     if strike.verb == RESET || strike.verb == MARK {
         let seen = td_look(ctx.skb.skb, strike);
@@ -69,7 +96,7 @@ fn answer(ctx: &TcContext, strike: &mut Strike) -> u32 {
 /// Looks the socket up and fills in what it says. Global, so that the verifier looks at it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn td_look(ctx: *mut aya_ebpf::bindings::__sk_buff, strike: *mut Strike) -> u32 {
+pub extern "C" fn td_look(ctx: *mut __sk_buff, strike: *mut Strike) -> u32 {
     // SAFETY: the verifier knows the pointer's size; it may be null for all that it knows.
     let Some(strike) = (unsafe { strike.as_mut() }) else { return GONE };
     let ctx = TcContext::new(ctx);
@@ -140,7 +167,7 @@ fn read_minisock(sk: *mut bpf_sock, strike: &mut Strike) -> Option<()> {
     strike.write_seq = strike.snd_nxt;
     strike.ts_recent = word(ts_recent);
     strike.ts_offset = word(ts_offset);
-    strike.header_len = if strike.ts_recent == 0 { 20 } else { 32 };
+    strike.header_len = if strike.ts_recent == 0 { TCP_LEN } else { TCP_LEN_WITH_TIMESTAMPS };
     Some(())
 }
 
@@ -241,18 +268,49 @@ fn cover(acts: &mut Acts, strike: &Strike) -> bool {
 /// Sends the frame at hand to the peer, and its mirror image to the local stack.
 #[inline(always)]
 fn send(ctx: &TcContext, strike: &Strike, slot: *mut Slot) -> u32 {
-    let frame = Frame::made(ctx, strike.key.is_ipv6(), strike.header_len == 32);
-    if frame.copy_out(strike.interface).is_none() {
+    let frame = made(ctx, strike);
+    let sent = frame.as_ref().and_then(|frame| frame.copy_out(strike.interface));
+    let (Some(frame), Some(())) = (frame, sent) else {
         take_back(strike, slot);
         counted!(strike.rule.id, failed);
         return FAILED;
-    }
+    };
     if frame.turn().and_then(|()| frame.copy_in(strike.interface)).is_none() {
         // The daemon looks again, and finds the socket still there.
         counted!(strike.rule.id, failed);
         return FAILED;
     }
     DONE
+}
+
+/// Sends the frame to the peer again. A connection that began meanwhile has a clean record.
+#[inline(always)]
+fn repeat(ctx: &TcContext, strike: &Strike) -> u32 {
+    let key = strike.key;
+    let Some(slot) = FLOWS.get_ptr_mut(&key) else { return GONE };
+    // SAFETY: a pointer to a value of the map; the bits were set before the first was sent.
+    let bits = unsafe { (*slot).acts.bits };
+    let is_free = strike.state == 0 || strike.state == LISTEN.into();
+    if !is_free || bits & strike.cause == 0 || bits & STOOD_IN != 0 {
+        return CHANGED;
+    }
+    let sent = made(ctx, strike).and_then(|frame| frame.copy_out(strike.interface));
+    if sent.is_some() { DONE } else { FAILED }
+}
+
+/// Writes the daemon's frame over the one at hand, which has its length.
+#[inline(always)]
+fn made<'a>(ctx: &'a TcContext, strike: &Strike) -> Option<Frame<'a>> {
+    let (is_ipv6, has_timestamps) =
+        (strike.key.is_ipv6(), strike.header_len == TCP_LEN_WITH_TIMESTAMPS);
+    let frame = Frame::made(ctx, is_ipv6, has_timestamps);
+    match (is_ipv6, has_timestamps) {
+        (false, false) => frame.store::<54>(0, strike.frame.first_chunk()?)?,
+        (false, true) => frame.store::<66>(0, strike.frame.first_chunk()?)?,
+        (true, false) => frame.store::<74>(0, strike.frame.first_chunk()?)?,
+        (true, true) => frame.store::<86>(0, strike.frame.first_chunk()?)?,
+    }
+    Some(frame)
 }
 
 #[inline(always)]

@@ -17,7 +17,7 @@ pub type Ipv4 = [u8; 20];
 pub type Ipv6 = [u8; 40];
 
 /// The longest frame that a stand-in sends: over IPv6, with timestamps.
-const LONGEST_FRAME: usize = LINK_LEN as usize + 40 + TCP_LEN_WITH_TIMESTAMPS as usize;
+pub const LONGEST_FRAME: usize = LINK_LEN as usize + 40 + TCP_LEN_WITH_TIMESTAMPS as usize;
 
 /// A segment that a stand-in sends.
 #[derive(Clone, Copy)]

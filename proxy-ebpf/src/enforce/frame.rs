@@ -143,7 +143,7 @@ impl<'a> Frame<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn store<const N: usize>(&self, offset: u32, bytes: &[u8; N]) -> Option<()> {
+    pub fn store<const N: usize>(&self, offset: u32, bytes: &[u8; N]) -> Option<()> {
         // SAFETY: N bytes are there to be read.
         let failed = unsafe {
             bpf_skb_store_bytes(self.ctx.skb.skb, offset, bytes.as_ptr().cast(), N as u32, 0)

@@ -5,11 +5,11 @@
 //! socket's place). An orphan's minisock the kernel would forget without a word: `td_strike` resets
 //! both ends.
 
-use super::diag::{self, Local};
-use super::enforcer::{Enforcer, abort, look, reset};
+use super::diag::{Diag, Local};
+use super::enforcer::Enforcer;
 use super::error::Error;
 use super::rules::Scope;
-use super::strike::is_signed;
+use super::strike::{self, is_signed};
 use super::table::Table;
 use aya::Ebpf;
 use proxy_common::acts::{CLOSE_BY_FIN, CLOSED_NOW};
@@ -81,10 +81,12 @@ impl Enforcer {
         one: &Local,
         by_fin: bool,
     ) -> Result<Option<&'static str>, Error> {
-        let Some(striker) = &mut self.striker else {
+        let Some(tools) = &mut self.tools else {
             return Ok(Some("this kernel cannot close connections from outside"));
         };
-        let mut seen = look(striker, ebpf, one.key, one.local, one.bound)?;
+        let mut asked = [strike::look(one.key, one.local, one.bound)];
+        tools.look(ebpf, &mut asked)?;
+        let [mut seen] = asked;
         if seen.state != u32::from(one.state) {
             return Ok(Some("it changed meanwhile"));
         }
@@ -94,11 +96,12 @@ impl Enforcer {
                 return Ok(Some(meaning(Refusal::NO_LINK)));
             }
             seen.cause = CLOSED_NOW;
-            reset(striker, ebpf, &seen)?
+            let mut asked = [strike::reset(&seen)];
+            tools.reset(ebpf, &mut asked)?;
+            asked[0].answer
         } else {
-            seen.interface = one.bound;
             seen.cause = if by_fin { CLOSED_NOW | CLOSE_BY_FIN } else { CLOSED_NOW };
-            abort(striker, ebpf, &seen)?
+            tools.abort(ebpf, &seen)?
         };
         Ok((done != DONE).then_some("it changed meanwhile, or the kernel did not send the RST"))
     }
@@ -130,7 +133,9 @@ fn meaning(refusal: Refusal) -> &'static str {
 fn meant(table: &Table, which: &Which) -> Result<Vec<Local>, Error> {
     let states = [ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT];
     let states = states.iter().fold(0, |bits, state| bits | 1 << state);
-    let mut found = diag::list(states).map_err(Error::system("listing the sockets"))?;
+    let mut found = Diag::open()
+        .and_then(|mut diag| diag.list(states))
+        .map_err(Error::system("listing the sockets"))?;
     match which {
         Which::One(key, first) => {
             found.retain(|one| one.key == *key);

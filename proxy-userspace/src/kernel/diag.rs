@@ -2,7 +2,6 @@
 
 use netlink_sys::{Socket, SocketAddr};
 use proxy_common::key::{Endpoint, FlowKey, Side};
-use proxy_common::socket::tcp_state::FIN_WAIT2;
 use std::io;
 
 /// The protocol and its messages (include/uapi/linux/sock_diag.h).
@@ -18,6 +17,11 @@ const NLM_F_DUMP: u16 = 0x300;
 /// Bytes of a netlink header, and of an `inet_diag_sockid`.
 const HEADER: usize = 16;
 const ID: usize = 48;
+
+/// Whatever a socket's cookie is (`INET_DIAG_NOCOOKIE`).
+const ANY_COOKIE: [u8; 8] = [0xff; 8];
+/// Questions in one datagram: their answers have room in the socket's buffer.
+const AT_ONCE: usize = 64;
 
 /// One local socket of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,65 +42,106 @@ pub(super) struct Local {
     cookie: [u8; 8],
 }
 
-/// Every socket of this network namespace whose state is among the bits of `states`.
-///
-/// # Errors
-/// Those of the netlink socket.
-pub(super) fn list(states: u32) -> io::Result<Vec<Local>> {
-    let socket = open()?;
-    let mut found = Vec::new();
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        let id = [0; ID];
-        socket.send(&request(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, family as u8, states, &id), 0)?;
-        receive(&socket, |message| found.extend(read(message)))?;
+/// An open netlink socket, for any number of questions one after the other.
+pub(super) struct Diag {
+    socket: Socket,
+    /// What the last question was numbered: an answer to an earlier one is none to this.
+    number: u32,
+}
+
+impl Diag {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Those of the netlink socket.
+    pub(super) fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket, number: 0 })
     }
-    Ok(found)
-}
 
-/// The socket of one connection's end at `local`, whatever its state. `bound` as in [`Local`].
-///
-/// # Errors
-/// `NotFound` where there is none; else those of the netlink socket.
-pub(super) fn find(key: &FlowKey, local: Side, bound: u32) -> io::Result<Local> {
-    let socket = open()?;
-    let id = id(key, local, bound, [0xff; 8]);
-    socket.send(&request(SOCK_DIAG_BY_FAMILY, NLM_F_ACK, family(key), u32::MAX, &id), 0)?;
-    let mut found = None;
-    receive(&socket, |message| found = found.or_else(|| read(message)))?;
-    // Where no connection has these addresses, the kernel finds the socket that listens there.
-    found.filter(|one| one.key == *key).ok_or_else(|| io::ErrorKind::NotFound.into())
-}
+    /// Every socket of this network namespace whose state is among the bits of `states`.
+    ///
+    /// # Errors
+    /// Those of the netlink socket.
+    pub(super) fn list(&mut self, states: u32) -> io::Result<Vec<Local>> {
+        let mut found = Vec::new();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let asked = Question { family: family as u8, states, id: [0; ID] };
+            self.ask(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &asked, |message| {
+                found.extend(read(message));
+            })?;
+        }
+        Ok(found)
+    }
 
-/// Has the kernel abort a socket: it sends the RST that the state asks for, and its application
-/// gets ECONNABORTED.
-///
-/// # Errors
-/// `NotFound` where the socket is gone, or has become a minisock; `Unsupported` where the kernel
-/// was built without `CONFIG_INET_DIAG_DESTROY`; else those of the netlink socket.
-pub(super) fn destroy(one: &Local) -> io::Result<()> {
-    let socket = open()?;
-    let id = id(&one.key, one.local, one.bound, one.cookie);
-    socket.send(&request(SOCK_DESTROY, NLM_F_ACK, family(&one.key), u32::MAX, &id), 0)?;
-    receive(&socket, |_| {}).map_err(|error| match error.raw_os_error() {
-        Some(libc::ESTALE) => io::ErrorKind::NotFound.into(),
-        _ => error,
-    })
-}
+    /// The socket of one connection's end at `local`, whatever its state. `bound` as in [`Local`].
+    ///
+    /// # Errors
+    /// `NotFound` where there is none; else those of the netlink socket.
+    pub(super) fn find(&mut self, key: &FlowKey, local: Side, bound: u32) -> io::Result<Local> {
+        let asked = Question::about(key, local, bound, ANY_COOKIE);
+        let mut found = None;
+        self.ask(SOCK_DIAG_BY_FAMILY, NLM_F_ACK, &asked, |message| {
+            found = found.or_else(|| read(message));
+        })?;
+        // Where no connection has these addresses, the kernel finds the socket that listens there.
+        found.filter(|one| one.key == *key).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
 
-/// Has the kernel forget an orphan's minisock. Its peer must have been reset already: else the peer
-/// would never know. One that has become a proper TIME_WAIT stays, as does a full socket.
-///
-/// # Errors
-/// Those of the netlink socket.
-pub(super) fn forget_minisock(key: &FlowKey, local: Side) -> io::Result<()> {
-    let gone = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    };
-    match find(key, local, 0) {
-        Ok(one) if one.state == FIN_WAIT2 => destroy(&one).or_else(gone),
-        Ok(_) => Ok(()),
-        Err(error) => gone(error),
+    /// Has the kernel abort a socket: it sends the RST that the state asks for, and its application
+    /// gets ECONNABORTED.
+    ///
+    /// # Errors
+    /// `NotFound` where the socket is gone, or has become a minisock; `Unsupported` where the
+    /// kernel was built without `CONFIG_INET_DIAG_DESTROY`; else those of the netlink socket.
+    pub(super) fn destroy(&mut self, one: &Local) -> io::Result<()> {
+        let asked = Question::about(&one.key, one.local, one.bound, one.cookie);
+        self.ask(SOCK_DESTROY, NLM_F_ACK, &asked, |_| {}).map_err(|error| {
+            match error.raw_os_error() {
+                Some(libc::ESTALE) => io::ErrorKind::NotFound.into(),
+                _ => error,
+            }
+        })
+    }
+
+    /// Has the kernel forget orphans that were seen a moment ago. Their peers must have been reset
+    /// already: a minisock goes without a word. One that is gone is no error.
+    ///
+    /// # Errors
+    /// Those of the netlink socket.
+    pub(super) fn forget_orphans(&mut self, those: &[(FlowKey, Side)]) -> io::Result<()> {
+        for some in those.chunks(AT_ONCE) {
+            let mut bytes = Vec::new();
+            let last = some.len() - 1;
+            for (at, (key, local)) in some.iter().enumerate() {
+                let asked = Question::about(key, *local, 0, ANY_COOKIE);
+                self.number = self.number.wrapping_add(1);
+                // One answer for all: what the others say is that they are gone.
+                let flags = if at == last { NLM_F_ACK } else { 0 };
+                bytes.extend(asked.message(SOCK_DESTROY, flags, self.number));
+            }
+            self.socket.send(&bytes, 0)?;
+            match receive(&self.socket, self.number, |_| {}) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks, and gives every answer's body to `each`.
+    fn ask(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        asked: &Question,
+        each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        self.number = self.number.wrapping_add(1);
+        self.socket.send(&asked.message(kind, flags, self.number), 0)?;
+        receive(&self.socket, self.number, each)
     }
 }
 
@@ -114,49 +159,54 @@ pub fn can_destroy() -> bool {
         unread: 0,
         cookie: [0; 8],
     };
-    destroy(&one).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-}
-
-fn open() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    Ok(socket)
+    let asked = Diag::open().and_then(|mut diag| diag.destroy(&one));
+    asked.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn family(key: &FlowKey) -> u8 {
     (if key.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET }) as u8
 }
 
-/// `struct inet_diag_sockid`.
-fn id(key: &FlowKey, local: Side, bound: u32, cookie: [u8; 8]) -> [u8; ID] {
-    let (source, target) = (key.end(local), key.end(local.other()));
-    let mut id = [0; ID];
-    id[0..2].copy_from_slice(&source.port.to_be_bytes());
-    id[2..4].copy_from_slice(&target.port.to_be_bytes());
-    let from = if key.is_ipv6() { 0 } else { 12 };
-    id[4..20 - from].copy_from_slice(&source.addr[from..]);
-    id[20..36 - from].copy_from_slice(&target.addr[from..]);
-    id[36..40].copy_from_slice(&bound.to_ne_bytes());
-    id[40..48].copy_from_slice(&cookie);
-    id
+/// A `struct inet_diag_req_v2`.
+struct Question {
+    family: u8,
+    states: u32,
+    /// `struct inet_diag_sockid`.
+    id: [u8; ID],
 }
 
-/// A netlink message with a `struct inet_diag_req_v2`.
-fn request(kind: u16, flags: u16, family: u8, states: u32, id: &[u8; ID]) -> Vec<u8> {
-    let length = (HEADER + 8 + ID) as u32;
-    let mut bytes = length.to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend([family, libc::IPPROTO_TCP as u8, 0, 0]);
-    bytes.extend(states.to_ne_bytes());
-    bytes.extend(id);
-    bytes
+impl Question {
+    fn about(key: &FlowKey, local: Side, bound: u32, cookie: [u8; 8]) -> Self {
+        let (source, target) = (key.end(local), key.end(local.other()));
+        let mut id = [0; ID];
+        id[0..2].copy_from_slice(&source.port.to_be_bytes());
+        id[2..4].copy_from_slice(&target.port.to_be_bytes());
+        let from = if key.is_ipv6() { 0 } else { 12 };
+        id[4..20 - from].copy_from_slice(&source.addr[from..]);
+        id[20..36 - from].copy_from_slice(&target.addr[from..]);
+        id[36..40].copy_from_slice(&bound.to_ne_bytes());
+        id[40..48].copy_from_slice(&cookie);
+        Self { family: family(key), states: u32::MAX, id }
+    }
+
+    /// The netlink message.
+    fn message(&self, kind: u16, flags: u16, number: u32) -> Vec<u8> {
+        let length = (HEADER + 8 + ID) as u32;
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+        bytes.extend(number.to_ne_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend([self.family, libc::IPPROTO_TCP as u8, 0, 0]);
+        bytes.extend(self.states.to_ne_bytes());
+        bytes.extend(self.id);
+        bytes
+    }
 }
 
-/// Gives every message's body to `each`, until the kernel says that there are no more.
-fn receive(socket: &Socket, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+/// Gives the body of every answer to question `number` to `each`, until the kernel says that there
+/// are no more.
+fn receive(socket: &Socket, number: u32, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     loop {
         let (datagram, _) = socket.recv_from_full()?;
         let mut rest = datagram.as_slice();
@@ -168,6 +218,7 @@ fn receive(socket: &Socket, mut each: impl FnMut(&[u8])) -> io::Result<()> {
             let length = word(0) as usize;
             let Some(body) = rest.get(HEADER..length) else { break };
             match kind {
+                _ if word(8) != number => {}
                 NLMSG_DONE => return Ok(()),
                 NLMSG_ERROR => {
                     let code = body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
@@ -228,6 +279,7 @@ mod tests {
     #[test]
     fn a_socket_is_found_and_aborted() {
         assert!(can_destroy(), "this kernel lacks CONFIG_INET_DIAG_DESTROY, or we are not root");
+        let mut diag = Diag::open().expect("a netlink socket");
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(address).expect("a port");
             let stream =
@@ -235,17 +287,17 @@ mod tests {
             let (accepted, _) = listener.accept().expect("a connection");
             let ours = endpoint(stream.local_addr().expect("bound"));
             let (key, local) = FlowKey::new(ours, endpoint(stream.peer_addr().expect("connected")));
-            let found = find(&key, local, 0).expect("it is there");
+            let found = diag.find(&key, local, 0).expect("it is there");
             assert_eq!((found.state, found.local), (ESTABLISHED, local));
-            let all = list(1 << ESTABLISHED).expect("a list");
+            let all = diag.list(1 << ESTABLISHED).expect("a list");
             assert!(all.iter().any(|one| one.key == key && one.local == local), "{all:?}");
-            destroy(&found).expect("it is there");
+            diag.destroy(&found).expect("it is there");
             let error = accepted.peek(&mut [0]).expect_err("the RST came");
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
             // Only the listener is left, and that is no connection.
-            let gone = find(&key, local.other(), 0).map(|one| one.state);
+            let gone = diag.find(&key, local.other(), 0).map(|one| one.state);
             assert!(gone.is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
-            assert!(destroy(&found).is_err());
+            assert!(diag.destroy(&found).is_err());
             assert!(TcpStream::connect(listener.local_addr().expect("it")).is_ok());
         }
     }

@@ -6,16 +6,15 @@
 
 use super::btf::Btf;
 use super::deadlines::{Deadlines, Entry, Verdict, cause, judge};
-use super::diag;
+use super::diag::{self, Diag};
 use super::error::Error;
 use super::observer::now_ns;
 use super::offsets;
-use super::route;
+use super::route::Ways;
 use super::rules::Rules;
-use super::strike::Striker;
+use super::strike::{self, Striker};
 use aya::Ebpf;
 use proxy_common::abi::DeadlineRecord;
-use proxy_common::key::{FlowKey, Side};
 use proxy_common::socket::tcp_state::{CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2};
 use proxy_common::strike::{CHANGED, DONE, Strike};
 
@@ -30,11 +29,17 @@ const CONFIRM_NS: u64 = 500_000_000;
 /// The index of `lo` in every network namespace.
 const LOOPBACK: u32 = 1;
 
+/// What connections are looked at with, and ended.
+pub(super) struct Tools {
+    striker: Striker,
+    diag: Diag,
+}
+
 /// Rules, and what waits because of them.
 pub(super) struct Enforcer {
     /// The rules.
     pub rules: Rules,
-    pub(super) striker: Option<Striker>,
+    pub(super) tools: Option<Tools>,
     deadlines: Deadlines,
     /// Deadlines that were not told.
     lost: u64,
@@ -58,19 +63,15 @@ impl Enforcer {
                 lacking.join(", ")
             ));
         }
-        let (striker, why) = match able(ebpf, btf) {
-            Ok(striker) => (Some(striker), None),
+        let (tools, why) = match able(ebpf, btf) {
+            Ok(tools) => (Some(tools), None),
             Err(why) => {
                 missing.push(format!("{why}: half-close, close-wait and close are off"));
                 (None, Some(why))
             }
         };
-        Ok(Self {
-            rules: Rules::take(ebpf, why)?,
-            striker,
-            deadlines: Deadlines::default(),
-            lost: 0,
-        })
+        let rules = Rules::take(ebpf, why)?;
+        Ok(Self { rules, tools, deadlines: Deadlines::default(), lost: 0 })
     }
 
     /// The kernel told of a half-closed connection.
@@ -100,20 +101,22 @@ impl Enforcer {
         if self.rules.take_new_deadline() {
             self.look_at_all();
         }
-        let Some(striker) = &mut self.striker else { return Ok(false) };
-        let mut any = false;
-        for _ in 0..AT_ONCE {
-            let Some(entry) = self.deadlines.take(now_ns()) else { break };
-            any = true;
-            strike_one(striker, &mut self.deadlines, ebpf, entry)?;
+        let Some(tools) = &mut self.tools else { return Ok(false) };
+        let now = now_ns();
+        let due: Vec<Entry> =
+            std::iter::from_fn(|| self.deadlines.take(now)).take(AT_ONCE).collect();
+        if due.is_empty() {
+            return Ok(false);
         }
-        Ok(any)
+        tools.strike(ebpf, &mut self.deadlines, due)?;
+        Ok(true)
     }
 
     /// Finds the connections that are half closed now: a new rule may cover them.
     pub(super) fn look_at_all(&mut self) {
         let now = now_ns();
-        match diag::list(1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT) {
+        let states = 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT;
+        match Diag::open().and_then(|mut diag| diag.list(states)) {
             Ok(found) => {
                 for one in found {
                     let entry = Entry {
@@ -134,8 +137,8 @@ impl Enforcer {
     }
 }
 
-/// The program, or why this kernel cannot have it.
-fn able(ebpf: &mut Ebpf, btf: &Btf) -> Result<Striker, String> {
+/// The program and what it needs beside it, or why this kernel cannot have it.
+fn able(ebpf: &mut Ebpf, btf: &Btf) -> Result<Tools, String> {
     let lacking = offsets::missing_for_strikes(&offsets::of(btf));
     if !lacking.is_empty() {
         return Err(format!("this kernel's BTF does not tell {}", lacking.join(", ")));
@@ -143,102 +146,123 @@ fn able(ebpf: &mut Ebpf, btf: &Btf) -> Result<Striker, String> {
     if !diag::can_destroy() {
         return Err("this kernel cannot abort sockets (CONFIG_INET_DIAG_DESTROY)".to_owned());
     }
-    Striker::take(ebpf).map_err(|error| error.to_string())
+    let striker = Striker::take(ebpf).map_err(|error| error.to_string())?;
+    Ok(Tools { striker, diag: Diag::open().map_err(|error| error.to_string())? })
 }
 
-/// What is known of a connection's local end, the way to its peer included.
-pub(super) fn look(
-    striker: &mut Striker,
-    ebpf: &Ebpf,
-    key: FlowKey,
-    local: Side,
-    bound: u32,
-) -> Result<Strike, Error> {
-    let mut seen = striker.look(ebpf, key, local, bound)?;
-    let sends = [FIN_WAIT1, FIN_WAIT2].map(u32::from).contains(&seen.state);
-    if sends && seen.has_link == 0 {
-        let way = route::towards(key.end(local), key.end(local.other()), bound);
-        match way {
-            Ok(Some(way)) => {
-                (seen.has_link, seen.interface, seen.link) = (1, way.interface, way.link);
-            }
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the way to a peer cannot be asked for"),
-        }
-    }
-    Ok(seen)
-}
-
-/// Does with a connection whose time may be over what is to be done.
-fn strike_one(
-    striker: &mut Striker,
-    deadlines: &mut Deadlines,
-    ebpf: &Ebpf,
-    mut entry: Entry,
-) -> Result<(), Error> {
-    let now = now_ns();
-    let seen = look(striker, ebpf, entry.key, entry.local, entry.bound)?;
-    match judge(&seen, &entry, now) {
-        Verdict::Over => {}
-        Verdict::Later(due) => deadlines.add(due, entry),
-        Verdict::Dry => striker.dry(ebpf, &seen)?,
-        Verdict::Refuse(refusal) => {
-            if !entry.refused {
-                striker.refuse(ebpf, &seen, refusal)?;
-                entry.refused = true;
-            }
-            deadlines.again(now, entry);
-        }
-        verdict => {
+impl Tools {
+    /// Does with connections whose time may be over what is to be done.
+    fn strike(
+        &mut self,
+        ebpf: &Ebpf,
+        deadlines: &mut Deadlines,
+        due: Vec<Entry>,
+    ) -> Result<(), Error> {
+        let asked = due.iter().map(|entry| strike::look(entry.key, entry.local, entry.bound));
+        let mut seen: Vec<Strike> = asked.collect();
+        self.look(ebpf, &mut seen)?;
+        let now = now_ns();
+        let (mut struck, mut resets, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        for (mut entry, seen) in due.into_iter().zip(seen) {
             let seen = Strike { cause: cause(&seen), ..seen };
-            let done = if verdict == Verdict::Abort {
-                abort(striker, ebpf, &seen)?
-            } else {
-                reset(striker, ebpf, &seen)?
-            };
-            tracing::debug!(state = seen.state, done, "a half-closed connection was struck");
-            // Also where it was done: a RST that crosses data may not be believed. There is no
-            // hurry, and others may be due.
-            if done == DONE && entry.tries < TRIES {
-                entry.tries += 1;
-                deadlines.add(now + CONFIRM_NS, entry);
-            } else if entry.tries < TRIES {
-                deadlines.again(now, entry);
-            } else if done != CHANGED {
-                tracing::warn!(key = ?entry.key, "a connection does not end: it is left alone");
+            match judge(&seen, &entry, now) {
+                Verdict::Over => {}
+                Verdict::Later(due) => deadlines.add(due, entry),
+                Verdict::Dry => told.push(strike::dry(&seen)),
+                Verdict::Refuse(refusal) => {
+                    if !entry.refused {
+                        told.push(strike::refuse(&seen, refusal));
+                        entry.refused = true;
+                    }
+                    deadlines.again(now, entry);
+                }
+                Verdict::Reset => {
+                    resets.push(strike::reset(&seen));
+                    struck.push(entry);
+                }
+                Verdict::Abort => {
+                    let done = self.abort(ebpf, &seen)?;
+                    follow_up(deadlines, entry, done);
+                }
             }
         }
-    }
-    Ok(())
-}
-
-/// Sends a RST to both ends, for the `cause` in `seen`. Returns the program's answer.
-pub(super) fn reset(striker: &mut Striker, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
-    let done = striker.reset(ebpf, seen)?;
-    if done == DONE && seen.interface == LOOPBACK {
-        // IPv4 takes a packet that comes in over loopback without a route for a martian, unless
-        // it is for a full socket: the minisock did not get it. The peer, here too, did.
-        if let Err(error) = diag::forget_minisock(&seen.key, seen.local) {
-            tracing::debug!(%error, "a minisock on loopback stays for its minute");
+        self.reset(ebpf, &mut resets)?;
+        for (entry, asked) in struck.into_iter().zip(&resets) {
+            follow_up(deadlines, entry, asked.answer);
         }
+        self.striker.ask(ebpf, &mut told)
     }
-    Ok(done)
+
+    /// What is known of connections' local ends, the ways to their peers included.
+    pub(super) fn look(&mut self, ebpf: &Ebpf, asked: &mut [Strike]) -> Result<(), Error> {
+        self.striker.ask(ebpf, asked)?;
+        let mut ways = Ways::default();
+        for seen in asked {
+            let sends = [FIN_WAIT1, FIN_WAIT2].map(u32::from).contains(&seen.state);
+            if !sends || seen.has_link != 0 {
+                continue;
+            }
+            let (ours, theirs) = (seen.key.end(seen.local), seen.key.end(seen.local.other()));
+            match ways.towards(ours, theirs, seen.device) {
+                Ok(Some(way)) => {
+                    (seen.has_link, seen.interface, seen.link) = (1, way.interface, way.link);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "the way to a peer cannot be asked for"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends RSTs to both ends of each. The program's answers stand in their places.
+    pub(super) fn reset(&mut self, ebpf: &Ebpf, asked: &mut [Strike]) -> Result<(), Error> {
+        self.striker.ask(ebpf, asked)?;
+        // IPv4 takes a packet that comes in over loopback without a route for a martian: a minisock
+        // did not get it, nor an orphan that was in use as it would have become one. The peer, here
+        // too, did.
+        let stay = |done: &&Strike| {
+            let at_loopback = done.interface == LOOPBACK && !done.key.is_ipv6();
+            done.answer == DONE && done.state == u32::from(FIN_WAIT2) && at_loopback
+        };
+        let those: Vec<_> = asked.iter().filter(stay).map(|done| (done.key, done.local)).collect();
+        if let Err(error) = self.diag.forget_orphans(&those) {
+            tracing::debug!(%error, "orphans on loopback stay for their minute");
+        }
+        Ok(())
+    }
+
+    /// Has the kernel abort the socket, for the `cause` in `seen`. Returns the answer as the
+    /// program would give it.
+    pub(super) fn abort(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
+        let Ok(socket) = self.diag.find(&seen.key, seen.local, seen.device) else {
+            return Ok(CHANGED);
+        };
+        if u32::from(socket.state) != seen.state {
+            return Ok(CHANGED);
+        }
+        let marked = self.striker.ask_one(ebpf, strike::mark(seen))?;
+        if marked != DONE {
+            return Ok(marked);
+        }
+        if self.diag.destroy(&socket).is_err() {
+            self.striker.ask_one(ebpf, strike::unmark(seen))?;
+            return Ok(CHANGED);
+        }
+        Ok(DONE)
+    }
 }
 
-/// Has the kernel abort the socket, for the `cause` in `seen`. Returns the answer as the program
-/// would give it.
-pub(super) fn abort(striker: &mut Striker, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
-    let Ok(socket) = diag::find(&seen.key, seen.local, seen.interface) else { return Ok(CHANGED) };
-    if u32::from(socket.state) != seen.state {
-        return Ok(CHANGED);
+/// A connection was struck, with this answer.
+fn follow_up(deadlines: &mut Deadlines, mut entry: Entry, done: u32) {
+    tracing::debug!(done, "a half-closed connection was struck");
+    // Also where it was done: a RST that crosses data may not be believed. There is no hurry, and
+    // others may be due.
+    if done == DONE && entry.tries < TRIES {
+        entry.tries += 1;
+        deadlines.add(now_ns() + CONFIRM_NS, entry);
+    } else if entry.tries < TRIES {
+        deadlines.again(now_ns(), entry);
+    } else if done != CHANGED {
+        tracing::warn!(key = ?entry.key, "a connection does not end: it is left alone");
     }
-    let marked = striker.mark(ebpf, seen)?;
-    if marked != DONE {
-        return Ok(marked);
-    }
-    if diag::destroy(&socket).is_err() {
-        striker.unmark(ebpf, seen)?;
-        return Ok(CHANGED);
-    }
-    Ok(DONE)
 }

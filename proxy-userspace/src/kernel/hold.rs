@@ -45,9 +45,15 @@ impl Hold {
         self.closes.is_empty()
     }
 
-    /// Takes out what has waited long enough at `now`, with its facts joined.
-    pub(super) fn release(&mut self, now: u64, mut give: impl FnMut(FlowKey, Flow, Acts)) {
-        while let Some(record) = self.closes.front() {
+    /// Takes out what has waited long enough at `now`, with its facts joined; at most so many.
+    pub(super) fn release(
+        &mut self,
+        now: u64,
+        most: usize,
+        mut give: impl FnMut(FlowKey, Flow, Acts),
+    ) {
+        for _ in 0..most {
+            let Some(record) = self.closes.front() else { break };
             let may_have_facts = may_have_facts(&record.flow);
             if may_have_facts && now.saturating_sub(record.flow.closed_ns) < HOLD_NS {
                 break;

@@ -34,6 +34,10 @@ use tokio::time::Instant;
 const TICK: Duration = Duration::from_millis(2);
 /// An observer that saw nothing for so long sleeps until it is woken.
 const DROWSY: Duration = Duration::from_millis(500);
+/// While a deadline is as near as this, closes are given out a few at a time: to tell of a crowd
+/// takes longer than others may wait for their end.
+const PRESSING_NS: u64 = 100_000_000;
+const A_FEW: usize = 64;
 /// How often the table is tidied.
 const TIDY: Duration = Duration::from_secs(1);
 
@@ -158,7 +162,8 @@ impl Observer {
     pub async fn next(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
         loop {
             self.collect(out);
-            if self.strike()? {
+            let struck = self.strike()?;
+            if struck {
                 self.last_event = Instant::now();
             }
             if Instant::now() >= self.next_tidy {
@@ -173,6 +178,11 @@ impl Observer {
             }
             if !out.is_empty() {
                 return Ok(());
+            }
+            if struck {
+                // More may be due; others on this thread want their turn too.
+                tokio::task::yield_now().await;
+                continue;
             }
             let waits = self.stand_ins.as_ref().is_some_and(StandIns::is_waiting);
             if self.last_event.elapsed() < DROWSY || !self.hold.is_empty() || waits {
@@ -192,7 +202,7 @@ impl Observer {
     /// Everything that was told and not given out yet, without waiting: for the end of a run.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
         self.collect(out);
-        self.release(u64::MAX, out);
+        self.release(u64::MAX, usize::MAX, out);
     }
 
     /// Ends connections whose time is over; says whether there were any.
@@ -249,12 +259,14 @@ impl Observer {
         if any {
             self.last_event = Instant::now();
         }
-        self.release(now, out);
+        let due = self.enforcer.as_ref().and_then(Enforcer::next_due);
+        let pressing = due.is_some_and(|due| due < now + PRESSING_NS);
+        self.release(now, if pressing { A_FEW } else { usize::MAX }, out);
     }
 
-    fn release(&mut self, now: u64, out: &mut Vec<Event>) {
+    fn release(&mut self, now: u64, most: usize, out: &mut Vec<Event>) {
         let (owners, table) = (&mut self.owners, &mut self.table);
-        self.hold.release(now, |key, mut flow, acts| {
+        self.hold.release(now, most, |key, mut flow, acts| {
             table.reported(key, &flow, now);
             owners.complete(&key, &mut flow);
             out.push(Event::Close { key, flow, acts });

@@ -8,6 +8,7 @@ use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use proxy_common::key::Endpoint;
+use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 
@@ -21,29 +22,65 @@ pub(super) struct Way {
     pub link: [u8; 12],
 }
 
-/// The way from `local` to `peer`, out of interface `bound` if that is not 0; `None` where there
-/// is no route, or the next hop's link address is not known.
-///
-/// # Errors
-/// Those of the netlink socket.
-pub(super) fn towards(local: &Endpoint, peer: &Endpoint, bound: u32) -> io::Result<Option<Way>> {
-    let [local, peer] = [local, peer].map(|end| IpAddr::from(end.addr).to_canonical());
-    let Some((interface, hop)) = route(local, peer, bound)? else { return Ok(None) };
-    let Some(own) = own_address(interface)? else {
-        return Ok(Some(Way { interface, link: [0; 12] }));
-    };
-    let found = if own == [0; 6] { Some(own) } else { neighbour(interface, hop)? };
-    let link = |hop: [u8; 6]| {
-        let mut link = [0; 12];
-        link[..6].copy_from_slice(&hop);
-        link[6..].copy_from_slice(&own);
-        Way { interface, link }
-    };
-    Ok(found.map(link))
+/// What one peer is asked for: our address, its address, and the interface that a socket is bound
+/// to, or 0.
+type Wanted = (IpAddr, IpAddr, u32);
+
+/// Ways to peers, for as long as they are not likely to change: one look at a crowd.
+#[derive(Default)]
+pub(super) struct Ways {
+    socket: Option<Socket>,
+    known: HashMap<Wanted, Option<Way>>,
+}
+
+impl Ways {
+    /// The way from `local` to `peer`, out of interface `bound` if that is not 0; `None` where
+    /// there is no route, or the next hop's link address is not known.
+    ///
+    /// # Errors
+    /// Those of the netlink socket.
+    pub(super) fn towards(
+        &mut self,
+        local: &Endpoint,
+        peer: &Endpoint,
+        bound: u32,
+    ) -> io::Result<Option<Way>> {
+        let [local, peer] = [local, peer].map(|end| IpAddr::from(end.addr).to_canonical());
+        if let Some(known) = self.known.get(&(local, peer, bound)) {
+            return Ok(*known);
+        }
+        let way = self.find(local, peer, bound)?;
+        self.known.insert((local, peer, bound), way);
+        Ok(way)
+    }
+
+    fn find(&mut self, local: IpAddr, peer: IpAddr, bound: u32) -> io::Result<Option<Way>> {
+        let socket = match &mut self.socket {
+            Some(socket) => socket,
+            none => none.insert(open()?),
+        };
+        let Some((interface, hop)) = route(socket, local, peer, bound)? else { return Ok(None) };
+        let Some(own) = own_address(socket, interface)? else {
+            return Ok(Some(Way { interface, link: [0; 12] }));
+        };
+        let found = if own == [0; 6] { Some(own) } else { neighbour(socket, interface, hop)? };
+        let link = |hop: [u8; 6]| {
+            let mut link = [0; 12];
+            link[..6].copy_from_slice(&hop);
+            link[6..].copy_from_slice(&own);
+            Way { interface, link }
+        };
+        Ok(found.map(link))
+    }
 }
 
 /// The outgoing interface and the next hop.
-fn route(local: IpAddr, peer: IpAddr, bound: u32) -> io::Result<Option<(u32, IpAddr)>> {
+fn route(
+    socket: &Socket,
+    local: IpAddr,
+    peer: IpAddr,
+    bound: u32,
+) -> io::Result<Option<(u32, IpAddr)>> {
     let mut request = RouteMessage::default();
     let bits = if peer.is_ipv4() { 32 } else { 128 };
     request.header.address_family = family(peer);
@@ -54,7 +91,8 @@ fn route(local: IpAddr, peer: IpAddr, bound: u32) -> io::Result<Option<(u32, IpA
     if bound != 0 {
         request.attributes.push(RouteAttribute::Oif(bound));
     }
-    let Some(RouteNetlinkMessage::NewRoute(found)) = ask(RouteNetlinkMessage::GetRoute(request))?
+    let Some(RouteNetlinkMessage::NewRoute(found)) =
+        ask(socket, RouteNetlinkMessage::GetRoute(request))?
     else {
         return Ok(None);
     };
@@ -72,10 +110,11 @@ fn route(local: IpAddr, peer: IpAddr, bound: u32) -> io::Result<Option<(u32, IpA
 }
 
 /// The interface's own Ethernet address; `None` where it has no Ethernet header.
-fn own_address(interface: u32) -> io::Result<Option<[u8; 6]>> {
+fn own_address(socket: &Socket, interface: u32) -> io::Result<Option<[u8; 6]>> {
     let mut request = LinkMessage::default();
     request.header.index = interface;
-    let Some(RouteNetlinkMessage::NewLink(found)) = ask(RouteNetlinkMessage::GetLink(request))?
+    let Some(RouteNetlinkMessage::NewLink(found)) =
+        ask(socket, RouteNetlinkMessage::GetLink(request))?
     else {
         return Ok(None);
     };
@@ -86,7 +125,7 @@ fn own_address(interface: u32) -> io::Result<Option<[u8; 6]>> {
 }
 
 /// The Ethernet address of a next hop; `None` where it is not known.
-fn neighbour(interface: u32, hop: IpAddr) -> io::Result<Option<[u8; 6]>> {
+fn neighbour(socket: &Socket, interface: u32, hop: IpAddr) -> io::Result<Option<[u8; 6]>> {
     let mut request = NeighbourMessage::default();
     request.header.family = family(hop);
     request.header.ifindex = interface;
@@ -94,7 +133,7 @@ fn neighbour(interface: u32, hop: IpAddr) -> io::Result<Option<[u8; 6]>> {
         IpAddr::V4(hop) => NeighbourAddress::Inet(hop),
         IpAddr::V6(hop) => NeighbourAddress::Inet6(hop),
     }));
-    let answer = ask(RouteNetlinkMessage::GetNeighbour(request))?;
+    let answer = ask(socket, RouteNetlinkMessage::GetNeighbour(request))?;
     let Some(RouteNetlinkMessage::NewNeighbour(found)) = answer else { return Ok(None) };
     Ok(found.attributes.iter().find_map(|attribute| match attribute {
         NeighbourAttribute::LinkLayerAddress(address) => address.as_slice().try_into().ok(),
@@ -109,11 +148,15 @@ const fn family(address: IpAddr) -> AddressFamily {
     }
 }
 
-/// One question, one answer; `None` where the kernel knows none.
-fn ask(request: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
+fn open() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// One question, one answer; `None` where the kernel knows none.
+fn ask(socket: &Socket, request: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
     let mut request = NetlinkMessage::from(request);
     request.header.flags = NLM_F_REQUEST;
     request.finalize();
@@ -141,7 +184,7 @@ mod tests {
         let v4 = Endpoint::v4([127, 0, 0, 1], 1);
         let v6 = Endpoint::v6(std::net::Ipv6Addr::LOCALHOST.octets(), 1);
         for end in [v4, v6] {
-            let way = towards(&end, &end, 0).expect("rtnetlink");
+            let way = Ways::default().towards(&end, &end, 0).expect("rtnetlink");
             assert_eq!(way, Some(Way { interface: 1, link: [0; 12] }));
         }
     }

@@ -1,7 +1,8 @@
-//! Ends connections from outside: asks `td_strike` about one, and has it send a RST to both ends.
+//! Ends connections from outside: asks `td_strike` about them, and has it send a RST to both ends.
 //!
-//! The numbers come from the socket. The frame is built here, and the program sends it only if the
-//! socket still has the same numbers, and a state in which it may be ended.
+//! The numbers come from the sockets. The frames are built here, and the program sends each only if
+//! the socket still has the same numbers, and a state in which it may be ended. Many are asked about
+//! at once: a system call for each would make a crowd wait.
 
 use super::attach;
 use super::error::Error;
@@ -16,16 +17,21 @@ use proxy_common::decide::Refusal;
 use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::{ACK, RST};
 use proxy_common::stand_in::{Header, StandIn, TCP_LEN, TCP_LEN_WITH_TIMESTAMPS, TIMESTAMPS};
-use proxy_common::strike::{DRY, LOOK, MARK, REFUSE, RESET, Strike, UNMARK};
+use proxy_common::strike::{
+    AT_ONCE, DRY, FRAME, LOOK, MARK, REFUSE, REPEAT, RESET, Strike, Strikes, UNMARK,
+};
+use std::collections::BTreeMap;
 
 /// Where the context of a program on the bench holds its interface (`struct __sk_buff`).
 const CONTEXT_INTERFACE: usize = 40;
 /// The hop limit of a RST, as Linux has it unless told otherwise (`ip_default_ttl`).
 const HOP_LIMIT: u8 = 64;
+/// What the program is run on where it sends nothing.
+const NO_FRAME: usize = 64;
 
 /// The program and its map.
 pub(super) struct Striker {
-    map: Array<MapData, Raw<Strike>>,
+    map: Array<MapData, Raw<Strikes>>,
 }
 
 impl Striker {
@@ -35,101 +41,122 @@ impl Striker {
     /// Where the verifier refuses it.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
         attach::loaded(ebpf, "td_strike")?;
-        Ok(Self { map: array(ebpf, "STRIKE")? })
+        Ok(Self { map: array(ebpf, "STRIKES")? })
     }
 
-    /// What is known of a connection's local end. `bound` is the interface that the socket is
-    /// bound to, or 0.
+    /// Asks the program; each answer stands in the place of its question.
     ///
     /// # Errors
     /// Where the program cannot be run.
-    pub(super) fn look(
-        &mut self,
-        ebpf: &Ebpf,
-        key: FlowKey,
-        local: Side,
-        bound: u32,
-    ) -> Result<Strike, Error> {
-        let asked = Strike { key, local, verb: LOOK, ..Strike::zeroed() };
-        self.run(ebpf, asked, &[0; 64], bound)?;
-        self.map.get(&0, 0).map(|Raw(told)| told).map_err(Error::map("STRIKE"))
-    }
-
-    /// Sends a RST+ACK to the peer and its mirror image to the local stack, if the socket is as it
-    /// was `seen`, and counts it for the `cause` and the `rule` in there. Returns the answer.
-    ///
-    /// # Errors
-    /// As [`Striker::look`].
-    pub(super) fn reset(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
-        let asked = Strike { verb: RESET, states: 1 << seen.state, ..*seen };
-        let now = now_ns();
-        let (frame, len) =
-            Header { stand_in: &sender(seen, now), key: &seen.key }.frame(RST | ACK, now);
-        self.run(ebpf, asked, &frame[..len], seen.interface)
-    }
-
-    /// Notes that the connection is ended by the kernel's own means, if its socket is as it was
-    /// `seen`, for the `cause` in there. Returns the answer.
-    ///
-    /// # Errors
-    /// As [`Striker::look`].
-    pub(super) fn mark(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
-        let asked = Strike { verb: MARK, states: 1 << seen.state, ..*seen };
-        self.run(ebpf, asked, &[0; 64], seen.interface)
-    }
-
-    /// Takes a mark back: it was not ended.
-    ///
-    /// # Errors
-    /// As [`Striker::look`].
-    pub(super) fn unmark(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<(), Error> {
-        self.run(ebpf, Strike { verb: UNMARK, ..*seen }, &[0; 64], 0).map(|_| ())
-    }
-
-    /// Counts what a dry run leaves undone.
-    ///
-    /// # Errors
-    /// As [`Striker::look`].
-    pub(super) fn dry(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<(), Error> {
-        self.run(ebpf, Strike { verb: DRY, ..*seen }, &[0; 64], 0).map(|_| ())
-    }
-
-    /// Counts a refusal.
-    ///
-    /// # Errors
-    /// As [`Striker::look`].
-    pub(super) fn refuse(
-        &mut self,
-        ebpf: &Ebpf,
-        seen: &Strike,
-        refusal: Refusal,
-    ) -> Result<(), Error> {
-        let asked = Strike { verb: REFUSE, refusal: refusal.0, ..*seen };
-        self.run(ebpf, asked, &[0; 64], 0).map(|_| ())
-    }
-
-    /// Runs the program; returns its answer.
-    fn run(
-        &mut self,
-        ebpf: &Ebpf,
-        asked: Strike,
-        frame: &[u8],
-        interface: u32,
-    ) -> Result<u32, Error> {
-        self.map.set(0, Raw(asked), 0).map_err(Error::map("STRIKE"))?;
+    pub(super) fn ask(&mut self, ebpf: &Ebpf, asked: &mut [Strike]) -> Result<(), Error> {
         let program = ebpf.program("td_strike").ok_or(Error::Missing("td_strike"))?;
         let program: &SchedClassifier = program.try_into().map_err(Error::program("td_strike"))?;
-        // A socket that is bound to an interface is found from there alone.
+        let mut benches: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+        for (at, strike) in asked.iter().enumerate() {
+            benches.entry(bench(strike)).or_default().push(at);
+        }
+        for places in benches.values().flat_map(|places| places.chunks(AT_ONCE)) {
+            self.run(program, asked, places)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the program once, for what stands in `asked` at these places.
+    fn run(
+        &mut self,
+        program: &SchedClassifier,
+        asked: &mut [Strike],
+        places: &[usize],
+    ) -> Result<(), Error> {
+        let mut list = Strikes::zeroed();
+        for (entry, &at) in list.entries.iter_mut().zip(places) {
+            *entry = asked[at];
+        }
+        self.map.set(0, Raw(list), 0).map_err(Error::map("STRIKES"))?;
+        let first = &list.entries[0];
         let mut context = [0u8; CONTEXT_INTERFACE + 4];
-        context[CONTEXT_INTERFACE..].copy_from_slice(&interface.to_ne_bytes());
+        context[CONTEXT_INTERFACE..].copy_from_slice(&first.device.to_ne_bytes());
+        let (_, length) = bench(first);
+        let frame = if sends(first) { &first.frame[..length] } else { &[0; NO_FRAME] };
         let options = TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(&context),
             ..TestRunOptions::new()
         };
-        let ran = program.test_run(options).map_err(Error::program("running td_strike"))?;
-        Ok(ran.return_value)
+        program.test_run(options).map_err(Error::program("running td_strike"))?;
+        let Raw(list) = self.map.get(&0, 0).map_err(Error::map("STRIKES"))?;
+        for (entry, &at) in list.entries.iter().zip(places) {
+            asked[at] = *entry;
+        }
+        Ok(())
     }
+
+    /// The same for one; returns the answer.
+    ///
+    /// # Errors
+    /// As [`Striker::ask`].
+    pub(super) fn ask_one(&mut self, ebpf: &Ebpf, mut asked: Strike) -> Result<u32, Error> {
+        self.ask(ebpf, std::slice::from_mut(&mut asked))?;
+        Ok(asked.answer)
+    }
+}
+
+/// Which questions one run can answer: they look from the same interface, and their frames have
+/// the same length.
+fn bench(strike: &Strike) -> (u32, usize) {
+    (strike.device, if sends(strike) { strike.frame_len() } else { NO_FRAME })
+}
+
+const fn sends(strike: &Strike) -> bool {
+    matches!(strike.verb, RESET | REPEAT)
+}
+
+/// What is known of a connection's local end? `bound` is the interface that the socket is bound to,
+/// or 0.
+#[must_use]
+pub(super) fn look(key: FlowKey, local: Side, bound: u32) -> Strike {
+    Strike { key, local, verb: LOOK, device: bound, ..Strike::zeroed() }
+}
+
+/// Send a RST+ACK to the peer and its mirror image to the local stack, if the socket is as it was
+/// `seen`, and count it for the cause and the rule in there.
+#[must_use]
+pub(super) fn reset(seen: &Strike) -> Strike {
+    let asked = Strike { verb: RESET, states: 1 << seen.state, device: seen.interface, ..*seen };
+    Strike { frame: written(seen), ..asked }
+}
+
+/// Note that the connection is ended by the kernel's own means, if its socket is as it was `seen`.
+#[must_use]
+pub(super) fn mark(seen: &Strike) -> Strike {
+    Strike { verb: MARK, states: 1 << seen.state, ..*seen }
+}
+
+/// Take a mark back: it was not ended.
+#[must_use]
+pub(super) fn unmark(seen: &Strike) -> Strike {
+    Strike { verb: UNMARK, ..*seen }
+}
+
+/// Count what a dry run leaves undone.
+#[must_use]
+pub(super) fn dry(seen: &Strike) -> Strike {
+    Strike { verb: DRY, ..*seen }
+}
+
+/// Count a refusal.
+#[must_use]
+pub(super) fn refuse(seen: &Strike, refusal: Refusal) -> Strike {
+    Strike { verb: REFUSE, refusal: refusal.0, ..*seen }
+}
+
+/// The RST+ACK that the socket itself would send now.
+fn written(seen: &Strike) -> [u8; FRAME] {
+    let now = now_ns();
+    let (frame, _) = Header { stand_in: &sender(seen, now), key: &seen.key }.frame(RST | ACK, now);
+    let mut written = [0; FRAME];
+    written[..frame.len()].copy_from_slice(&frame);
+    written
 }
 
 /// Who sends the RST: a stand-in for the socket, as it was `seen`, with its very numbers.
@@ -158,10 +185,11 @@ pub(super) const fn is_signed(seen: &Strike) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::btf::Btf;
-    use super::super::diag;
+    use super::super::diag::Diag;
     use super::super::load;
     use super::super::options::Options;
     use super::*;
+    use proxy_common::abi::Rule;
     use proxy_common::acts::HALF_CLOSE_OVER;
     use proxy_common::key::Endpoint;
     use proxy_common::socket::tcp_state::{FIN_WAIT2, TIME_WAIT};
@@ -205,14 +233,15 @@ mod tests {
         }
 
         fn look(&mut self) -> Strike {
-            let Self { ebpf, striker, key, local, .. } = self;
-            let seen = striker.look(ebpf, *key, *local, 0).expect("it runs");
-            Strike { interface: 1, has_link: 1, ..seen }
+            let mut seen = [look(self.key, self.local, 0)];
+            self.striker.ask(&self.ebpf, &mut seen).expect("it runs");
+            Strike { interface: 1, has_link: 1, ..seen[0] }
         }
 
         fn reset(&mut self, seen: &Strike) -> u32 {
-            let seen = Strike { cause: HALF_CLOSE_OVER, ..*seen };
-            self.striker.reset(&self.ebpf, &seen).expect("it runs")
+            let rule = Rule::zeroed();
+            let asked = reset(&Strike { rule, cause: HALF_CLOSE_OVER, ..*seen });
+            self.striker.ask_one(&self.ebpf, asked).expect("it runs")
         }
 
         fn wait_for(&mut self, state: u8) -> Strike {
@@ -236,7 +265,9 @@ mod tests {
             assert_ne!((seen.snd_nxt, seen.rcv_nxt), (0, 0));
             assert_eq!(seen.header_len, 32, "timestamps are on by default");
             assert_eq!(scene.reset(&seen), DONE);
-            diag::forget_minisock(&seen.key, seen.local).expect("it was there, or is gone");
+            Diag::open()
+                .and_then(|mut diag| diag.forget_orphans(&[(seen.key, seen.local)]))
+                .expect("it was there, or is gone");
             scene.wait_for(0);
             let error = scene.peer.take_error().expect("an option").expect("the RST came");
             assert_eq!(error.raw_os_error(), Some(libc::EPIPE));
@@ -257,7 +288,8 @@ mod tests {
             // Even with the right numbers: it is the state that counts.
             let exact = Strike { state: FIN_WAIT2.into(), ..after };
             assert_eq!(scene.reset(&exact), CHANGED, "the peer has closed");
-            let found = diag::find(&scene.key, scene.local, 0).expect("it is still there");
+            let found = Diag::open().and_then(|mut diag| diag.find(&scene.key, scene.local, 0));
+            let found = found.expect("it is still there");
             assert_eq!(found.state, TIME_WAIT);
             assert!(scene.peer.take_error().expect("an option").is_none());
         }

@@ -163,7 +163,7 @@ pub(crate) fn control_at_the_backend(topology: &Topology) -> Tcpdump {
         IpAddr::V4(_) => "tcp[13] & 7 != 0 or udp port 9",
         IpAddr::V6(_) => "(ip6 proto 6 and ip6[53] & 7 != 0) or udp port 9",
     };
-    Tcpdump::filtered(&topology.backend, "eth0", topology.back_addr, control)
+    Tcpdump::filtered(&topology.backend, topology.peer_interface, topology.back_addr, control)
 }
 
 /// Not even one in TIME-WAIT.
