@@ -4,6 +4,8 @@
 //! Zeek's and tshark's captures are not part of the project. `TEARDOWN_CAPTURES` names the folder
 //! that holds `public/` and `haproxy/`.
 
+mod support;
+
 use proxy_common::flow::{Flow, Input, Mode, begins_anew, expired, step};
 use proxy_common::key::FlowKey;
 use proxy_common::segment::{FIN, PAYLOAD_CUT, RST, SYN, Segment};
@@ -11,7 +13,8 @@ use proxy_common::verdict::{self, Close, Role, Signal, vocabulary};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use support::fixtures::{captures, public, table};
 use teardown::capture::{self, Options, Seen, Sink, input::Input as Source};
 
 #[derive(Default)]
@@ -60,30 +63,12 @@ fn closes(segments: &[(u64, FlowKey, Segment)], mode: Mode, expiry: bool) -> Vec
     flows.iter().map(|(key, flow)| verdict::close(key, flow)).collect()
 }
 
-fn table(file: &Path) -> Vec<Vec<String>> {
-    let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    text.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
-}
-
 fn address(endpoint: &proxy_common::key::Endpoint) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::from(endpoint.addr)).to_canonical(), endpoint.port)
 }
 
 fn socket_address(addr: &str, port: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(addr.parse().ok()?, port.parse().ok()?))
-}
-
-/// The captures of others, or a loud word that they are not there.
-fn public() -> Option<PathBuf> {
-    let Some(folder) = std::env::var_os("TEARDOWN_CAPTURES") else {
-        eprintln!(
-            "\n*** NOT RUN: set TEARDOWN_CAPTURES to the folder of captures with answers ***\n"
-        );
-        return None;
-    };
-    let folder = PathBuf::from(folder).join("public");
-    assert!(folder.is_dir(), "TEARDOWN_CAPTURES: there is no folder {}", folder.display());
-    Some(folder)
 }
 
 /// Zeek's rows that differ, by file and originator's port, and why.
@@ -209,9 +194,7 @@ const PROXY: [&str; 2] = ["10.9.1.2", "10.9.2.2"];
 #[test]
 fn haproxys_closes_are_as_written_down() {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")];
-    if let Some(folder) = std::env::var_os("TEARDOWN_CAPTURES") {
-        folders.push(PathBuf::from(folder).join("haproxy"));
-    }
+    folders.extend(captures().map(|folder| folder.join("haproxy")));
     for folder in folders {
         let rows = table(&folder.join("index.tsv"));
         assert!(rows.len() >= 50, "only {} rows", rows.len());

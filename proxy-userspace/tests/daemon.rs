@@ -6,12 +6,13 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use support::netns::Netns;
 use support::process::{Lines, Process};
+use support::runtime::ask;
 use support::until::until;
 use support::watch::teardown;
 
@@ -49,7 +50,7 @@ impl Host {
         let mut tail = Process::start(&self.netns, &mut command);
         let lines = Lines::read(tail.stdout());
         let line = format!("\nTails: {wanted}\n");
-        until("the tail to be attached", || self.ask("show info\n").contains(&line).then_some(()));
+        until("the tail to be attached", || self.ask("show info").contains(&line).then_some(()));
         (tail, lines)
     }
 
@@ -74,14 +75,6 @@ impl Host {
             client.read_to_string(&mut text).expect("all of it");
         }
     }
-}
-
-fn ask(socket: &Path, line: &str) -> String {
-    let mut stream = UnixStream::connect(socket).expect("the daemon listens");
-    stream.write_all(line.as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    answer
 }
 
 fn json(line: &str) -> Value {
@@ -121,7 +114,7 @@ fn tails_come_and_go_and_end_with_the_daemon() {
     let last = shown.last().expect("a summary");
     assert!(last.starts_with("5 closes shown, 0 events lost: ring full 0, "), "{last}");
 
-    let answers = host.ask("show backends; show closes --last 2 --json\n");
+    let answers = host.ask("show backends; show closes --last 2 --json");
     assert!(answers.contains("  web/w1                                  5 "), "{answers}");
     assert_eq!(answers.matches("\"conn_state\":\"SF\"").count(), 2);
 
@@ -209,7 +202,7 @@ fn interfaces_that_appear_later_are_observed_without_the_given_up_capabilities()
     let mut daemon = host.run(&[]);
     host.netns.ip("link add td-late type veth peer name td-late2\nlink set td-late up");
     until("the new interface", || {
-        host.ask("show info\n").contains("Attached: td-late (").then_some(())
+        host.ask("show info").contains("Attached: td-late (").then_some(())
     });
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success());
@@ -348,7 +341,7 @@ fn a_second_daemon_leaves_the_first_alone() {
     assert_eq!(second.status.code(), Some(1));
     let words = format!("is in use by process {}", daemon.pid());
     assert!(said(&second).contains(&words), "{}", said(&second));
-    assert!(host.ask("show info\n").contains(&format!("Pid: {}\n", daemon.pid())));
+    assert!(host.ask("show info").contains(&format!("Pid: {}\n", daemon.pid())));
 }
 
 #[test]

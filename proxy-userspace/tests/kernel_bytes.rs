@@ -14,7 +14,7 @@ use proxy_common::segment::CONTROL;
 use proxy_common::wire::{Link, Refusal, parse_slice};
 use std::collections::HashMap;
 use std::path::Path;
-use support::fixtures::captures;
+use support::fixtures::public;
 use support::frames::ethernet;
 use support::handmade::Words;
 use support::observed::value;
@@ -45,11 +45,8 @@ fn captures_of_haproxy_leave_the_same_bytes() {
 
 #[test]
 fn captures_of_others_leave_the_same_bytes() {
-    let Some(folder) = captures() else {
-        eprintln!("skipped: no captures beside this checkout (TEARDOWN_CAPTURES)");
-        return;
-    };
-    let frames = frames_of(&folder.join("public"));
+    let Some(folder) = public() else { return };
+    let frames = frames_of(&folder);
     for (way, mode) in all() {
         let closes = compare(way, mode, &frames);
         assert!(closes > 20, "only {closes} closes, {mode:?}");

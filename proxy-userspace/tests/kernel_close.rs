@@ -7,11 +7,13 @@ mod support;
 use serde_json::Value;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 use support::packets::{ACK, FIN, RST};
 use support::process::Process;
 use support::reading::{Connection, End, connections};
+use support::runtime::ask;
 use support::ss;
 use support::tcpdump::Tcpdump;
 use support::topology::{Family, Topology};
@@ -47,11 +49,7 @@ impl Daemon {
 
     /// A line on the runtime socket, and its answer.
     fn ask(&self, line: &str) -> String {
-        let mut stream = std::os::unix::net::UnixStream::connect(&self.socket).expect("the socket");
-        stream.write_all(format!("{line}\n").as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
+        ask(Path::new(&self.socket), line)
     }
 
     /// The one close that was told of a connection with `port`.

@@ -1,25 +1,15 @@
 //! Captures of other projects, whole and damaged. They are not part of this one:
 //! `TEARDOWN_CAPTURES` names the folder that holds `public/`.
 
+mod support;
+
 use std::collections::{HashMap, HashSet};
 use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::fixtures::{public, table};
 use teardown::capture::{self, Account, Options, Seen, Sink, input::Input};
-
-/// The folder, or a loud word that it is not there.
-fn public() -> Option<PathBuf> {
-    let Some(folder) = std::env::var_os("TEARDOWN_CAPTURES") else {
-        eprintln!(
-            "\n*** NOT RUN: set TEARDOWN_CAPTURES to the folder of captures with answers ***\n"
-        );
-        return None;
-    };
-    let folder = PathBuf::from(folder).join("public");
-    assert!(folder.is_dir(), "TEARDOWN_CAPTURES: there is no folder {}", folder.display());
-    Some(folder)
-}
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
@@ -73,11 +63,6 @@ fn a_cut_at_every_thousandth_byte_is_damage_and_no_crash() {
         }
     }
     assert!(cuts > 800, "{cuts} cuts");
-}
-
-fn table(file: &Path) -> Vec<Vec<String>> {
-    let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    text.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
 }
 
 /// A row's (orig, resp), with ports, as Zeek writes them.

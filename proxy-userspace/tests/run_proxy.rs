@@ -6,12 +6,13 @@ mod support;
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use support::http::head;
 use support::netns::Netns;
 use support::process::Process;
+use support::runtime::ask;
 use support::until::until;
 use support::watch::teardown;
 
@@ -95,15 +96,7 @@ impl Stage {
 
 /// Answers every request with what it was asked for.
 fn answer(mut stream: TcpStream) {
-    let mut head = Vec::new();
-    let mut byte = [0; 1];
-    while !head.ends_with(b"\r\n\r\n") {
-        if !stream.read(&mut byte).is_ok_and(|length| length == 1) {
-            return;
-        }
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
+    let Some(head) = head(&mut stream) else { return };
     let from = head.lines().find(|line| line.to_ascii_lowercase().starts_with("x-from"));
     let body = from.unwrap_or("nobody").to_owned();
     let length = body.len();
@@ -112,14 +105,6 @@ fn answer(mut stream: TcpStream) {
         stream,
         "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     );
-}
-
-fn ask(socket: &Path, line: &str) -> String {
-    let mut stream = UnixStream::connect(socket).expect("it listens");
-    stream.write_all(format!("{line}\n").as_bytes()).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    answer
 }
 
 fn start(stage: &Stage, port: u16) -> (Process, PathBuf) {

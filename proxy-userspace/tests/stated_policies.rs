@@ -10,8 +10,10 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use support::http::head;
 use support::netns::Netns;
 use support::process::Process;
+use support::runtime;
 use support::until::until;
 use support::watch::teardown;
 
@@ -49,15 +51,8 @@ type Ends = Arc<Mutex<HashMap<String, String>>>;
 
 /// Answers, ends its sending, and looks how the other side ends.
 fn serve(mut stream: TcpStream, ends: &Ends) {
-    let mut head = Vec::new();
-    let mut byte = [0; 1];
-    while !head.ends_with(b"\r\n\r\n") {
-        if !stream.read(&mut byte).is_ok_and(|length| length == 1) {
-            return;
-        }
-        head.push(byte[0]);
-    }
-    let path = String::from_utf8_lossy(&head).split(' ').nth(1).unwrap_or_default().to_owned();
+    let Some(head) = head(&mut stream) else { return };
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
     // Held back until the FIN: the proxy had better not be first.
     let flags = if path.starts_with("/never") { 0 } else { libc::MSG_MORE };
@@ -66,7 +61,7 @@ fn serve(mut stream: TcpStream, ends: &Ends) {
     if !path.starts_with("/never") {
         stream.shutdown(Shutdown::Write).expect("a connection");
     }
-    let end = match stream.read(&mut byte) {
+    let end = match stream.read(&mut [0]) {
         Ok(0) => "fin".to_owned(),
         Err(error) if error.kind() == ErrorKind::ConnectionReset => "rst".to_owned(),
         other => format!("{other:?}"),
@@ -107,13 +102,7 @@ fn servers_checks_and_strangers_are_told_apart_at_one_address() {
     let end_of = |path: &str| {
         until(&format!("the end of {path}"), || seen.lock().expect("unpoisoned").remove(path))
     };
-    let command = |line: &str| {
-        let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("it listens");
-        stream.write_all(format!("{line}\n").as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        answer
-    };
+    let command = |line: &str| runtime::ask(&socket, line);
     for (path, end) in [("/reset", "rst"), ("/kept", "fin"), ("/checked", "rst")] {
         ask(&netns, 8080, path);
         assert_eq!(end_of(path), end, "{path}");

@@ -13,8 +13,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
+use support::http::head;
 use support::netns::Netns;
 use support::process::{Lines, Process};
+use support::runtime::ask;
 use support::until::until;
 use support::watch::teardown;
 
@@ -71,12 +73,7 @@ impl Stage {
     }
 
     fn ask(&self, line: &str) -> String {
-        let mut stream =
-            std::os::unix::net::UnixStream::connect(self.socket()).expect("it listens");
-        stream.write_all(format!("{line}\n").as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        answer
+        ask(&self.socket(), line)
     }
 
     fn connect(&self, port: u16) -> TcpStream {
@@ -188,28 +185,20 @@ listen checked
 /// A server that answers by the path: whole, cut, late, never; many bytes; a kept connection.
 fn serve(mut stream: TcpStream) {
     loop {
-        let mut head = Vec::new();
-        let mut byte = [0; 1];
-        while !head.ends_with(b"\r\n\r\n") {
-            if !stream.read(&mut byte).is_ok_and(|length| length == 1) {
-                return;
-            }
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8_lossy(&head).into_owned();
+        let Some(head) = head(&mut stream) else { return };
         let path = head.split(' ').nth(1).unwrap_or_default();
         let whole = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n";
         // Who asked may have gone: that is what some of the tests are about.
         let answered = match path.trim_start_matches("/narrow") {
             "/cut" => write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nten bytes."),
             "/hang" => {
-                let _until_it_closes = stream.read(&mut byte);
+                let _until_it_closes = stream.read(&mut [0]);
                 return;
             }
             "/stall" => {
                 let begun =
                     write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nten bytes.");
-                let _until_it_closes = stream.read(&mut byte);
+                let _until_it_closes = stream.read(&mut [0]);
                 begun
             }
             "/big" => {

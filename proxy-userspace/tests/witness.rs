@@ -6,7 +6,7 @@ use aya::programs::TcAttachType;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use support::clients::{Way, ask};
-use support::fixtures::{captures, table};
+use support::fixtures::{captures, public, table};
 use support::foreign::{Counter, Hook};
 use support::handmade::{Peer, Tun};
 use support::netns::Netns;
@@ -48,10 +48,7 @@ fn is_proxy(addr: SocketAddr) -> bool {
 
 #[test]
 fn closing_sequences_equal_those_written_down_with_the_captures() {
-    let Some(folder) = captures().map(|folder| folder.join("haproxy")) else {
-        eprintln!("skipped: no captures beside this checkout (TEARDOWN_CAPTURES)");
-        return;
-    };
+    let Some(folder) = captures().map(|folder| folder.join("haproxy")) else { return };
     let mut compared = 0;
     for row in table(&folder.join("index.tsv")) {
         let [file, _, _, sequences, half_closed, ..] = row.as_slice() else { continue };
@@ -93,10 +90,7 @@ fn closing_sequences_equal_those_written_down_with_the_captures() {
 
 #[test]
 fn states_histories_and_bytes_equal_zeeks_own() {
-    let Some(folder) = captures().map(|folder| folder.join("public")) else {
-        eprintln!("skipped: no captures beside this checkout (TEARDOWN_CAPTURES)");
-        return;
-    };
+    let Some(folder) = public() else { return };
     let (mut compared, mut differing) = (0, Vec::new());
     for row in table(&folder.join("zeek-conn.tsv")) {
         let [file, _, orig, orig_port, resp, resp_port, _, duration, orig_bytes, resp_bytes, ..] =

@@ -4,25 +4,15 @@ use crate::scene::{Scene, abort, end_of};
 use crate::support::packets::{FIN, Packet, RST};
 use crate::support::process::Process;
 use crate::support::proxies::haproxy;
+use crate::support::runtime::ask;
 use crate::support::servers::{Ended, Manner, Servers};
 use crate::support::tcpdump::Tcpdump;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use crate::support::watch::teardown;
-use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-
-/// Asks the runtime socket.
-fn ask(socket: &Path, command: &str) -> String {
-    let mut stream = UnixStream::connect(socket).expect("the runtime socket");
-    writeln!(stream, "{command}").expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer
-}
 
 /// How the proxy's side of each connection ended: whether any RST was sent, by its port.
 fn ends(packets: &[Packet], server: SocketAddr) -> (usize, usize) {

@@ -2,11 +2,11 @@
 
 use super::netns::Netns;
 use super::process::{Lines, Process};
+use super::runtime;
 use super::until::until;
 use super::watch::teardown;
 use serde_json::Value;
-use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -37,12 +37,7 @@ impl Enforcer {
 
     /// What it answers to one line.
     pub(crate) fn ask(&self, line: &str) -> String {
-        let mut stream = connect(&self.socket);
-        writeln!(stream, "{line}").expect("the daemon reads");
-        stream.shutdown(Shutdown::Write).expect("a socket");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the daemon answers");
-        answer
+        runtime::ask(&self.socket, line)
     }
 
     /// Sets the rule for `target`, as `10.0.0.5:80`.
