@@ -10,4 +10,5 @@ pub(crate) mod bpf_stats;
 pub(crate) mod cpu;
 pub(crate) mod live;
 pub(crate) mod load;
+pub(crate) mod options;
 pub(crate) mod rounds;

@@ -13,22 +13,18 @@ mod shapes;
 mod wrk;
 
 use clap::Parser;
+use frame::options::Turns;
 use peers::Peer;
 use scene::Scene;
 use shapes::Shape;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// What proxying costs, on this machine, beside others who do it.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench proxy --")]
 struct Cli {
-    /// Rounds, in each of which everyone has a turn
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Seconds of a turn
-    #[arg(long, default_value_t = 3)]
-    seconds: u64,
+    #[command(flatten)]
+    turns: Turns,
     /// Clients' connections
     #[arg(long, default_value_t = 64)]
     connections: u32,
@@ -45,9 +41,6 @@ struct Cli {
     /// teardown's proxy alone
     #[arg(long, hide = true, value_name = "FILE")]
     proxy: Option<PathBuf>,
-    /// What `cargo bench` adds by itself
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 fn main() {
@@ -57,8 +50,8 @@ fn main() {
     }
     let scene = Scene::new();
     for shape in cli.shapes {
-        let time = Duration::from_secs(cli.seconds);
-        ratios::measure(&scene, shape, &cli.peers, cli.rounds, time, cli.connections);
+        let (rounds, time) = (cli.turns.rounds, cli.turns.time());
+        ratios::measure(&scene, shape, &cli.peers, rounds, time, cli.connections);
     }
     if cli.idle > 0 {
         idle::measure(&scene, &cli.peers, cli.idle);
