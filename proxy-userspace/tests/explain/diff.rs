@@ -1,0 +1,76 @@
+//! `teardown diff`: what changed between two captures, or two folders of them.
+
+use crate::{fixture, teardown, text_of};
+use serde_json::Value;
+
+#[test]
+fn the_thread_is_answered() {
+    let old = fixture("1.4.22__thread-config__pf__production.back.pcap").display().to_string();
+    let new = fixture("1.5.4__thread-config__pf__production.back.pcap").display().to_string();
+    let output = teardown(&["diff", &old, &new], b"");
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = text_of(&output);
+    for wanted in [
+        "when the server closes first, the client answers with FIN instead of with RST+ACK: the \
+         passive close changed as from HAProxy 1.4 to 1.5 (5 of 5 now, 0 of 5 before)",
+        "TIME_WAIT stays with the server more often (5 of 5 now, 0 of 5 before)",
+        "'10.9.2.1 passive rst'",
+        "RST+ACK 32 ack 598",
+        "FIN+ACK 32 ack 598",
+    ] {
+        assert!(said.contains(wanted), "{wanted}\n{said}");
+    }
+    let same = teardown(&["diff", &old, &old], b"");
+    assert_eq!(same.status.code(), Some(0));
+    assert!(text_of(&same).contains("Nothing changed."));
+    let json = teardown(&["diff", "--json", "--by", "all", &old, &new], b"");
+    assert_eq!(json.status.code(), Some(1));
+    let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    let backends = json["backends"].as_array().expect("a list");
+    assert_eq!(backends.len(), 1);
+    assert_eq!(backends[0]["old"]["kinds"]["resp fin, orig rst_ack"], 10);
+    assert_eq!(backends[0]["new"]["kinds"]["resp fin, orig fin"], 10);
+    assert_eq!(backends[0]["said"][0]["old_way_back"], "passive rst");
+    let mapped = [
+        "diff",
+        "--json",
+        "--map",
+        "10.9.2.1:8000=10.9.2.1:8020",
+        "--map",
+        "10.9.2.3:8000=10.9.2.3:8020",
+        &old,
+        &new,
+    ];
+    let json: Value = serde_json::from_slice(&teardown(&mapped, b"").stdout).expect("JSON");
+    assert_eq!(json["backends"][0]["backend"], "10.9.2.1:8020");
+    assert_eq!(json["backends"][0]["old"]["connections"], 5);
+    for wrong in
+        [&["diff", "/nonexistent", &new][..], &["diff", &old], &["diff", "--map", "x", &old, &new]]
+    {
+        assert_eq!(teardown(wrong, b"").status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn folders_are_compared_file_by_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for version in ["1.4.22", "1.5.4"] {
+        std::fs::create_dir(folder.path().join(version)).expect("a folder");
+        for kind in ["pf", "dodgy"] {
+            // Beside each capture lies its text, which must not count again.
+            for end in ["pcap", "txt"] {
+                let name = format!("{version}__thread-config__{kind}__production.back.{end}");
+                std::fs::copy(fixture(&name), folder.path().join(version).join(&name))
+                    .expect(&name);
+            }
+        }
+        std::fs::write(folder.path().join(version).join("README.md"), "notes").expect("a note");
+    }
+    let [old, new] = ["1.4.22", "1.5.4"].map(|v| folder.path().join(v).display().to_string());
+    let output = teardown(&["diff", "--json", "--by", "address", &old, &new], b"");
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let connections = |backend: &Value| backend["old"]["connections"].as_u64().expect("a count");
+    let sum: u64 = json["backends"].as_array().expect("a list").iter().map(connections).sum();
+    assert_eq!(sum, 20);
+}

@@ -1,0 +1,165 @@
+//! What is said of single connections: those of the thread, of a ticket, of the fixtures.
+
+use crate::{closes, fixture, teardown, text, text_of};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// What the thread's last post shows: `curl --http1.0 api.ipify.org`.
+const THREAD: &str = "\
+11:17:45.102437 IP > Flags [S], seq 3118574468, win 29200, options [mss 1460,sackOK,TS val 60317 ecr 0,nop,wscale 6], length 0
+11:17:45.206749 IP > Flags [S.], seq 9646, ack 3118574469, win 32768, options [mss 1460], length 0
+11:17:45.206827 IP > Flags [.], ack 1, win 29200, length 0
+11:17:45.207276 IP > Flags [P.], seq 1:78, ack 1, win 29200, length 77
+11:17:45.313580 IP > Flags [P.], seq 1:167, ack 78, win 32691, length 166
+11:17:45.313642 IP > Flags [.], ack 167, win 30016, length 0
+11:17:45.313685 IP > Flags [F.], seq 167, ack 78, win 32691, length 0
+11:17:45.314017 IP > Flags [F.], seq 78, ack 168, win 30016, length 0
+11:17:45.315372 IP > Flags [.], ack 79, win 32690, length 0
+";
+
+#[test]
+fn the_threads_nine_lines() {
+    let said = text(&teardown(&["explain", "-"], THREAD.as_bytes()));
+    assert!(
+        said.contains(
+            "The server closed first, with FIN, 0.105 ms after its last data; the client answered \
+             with FIN 0.332 ms later, acknowledged after 1.355 ms more; clean; nothing lost."
+        ),
+        "{said}"
+    );
+    assert!(said.contains("the addresses were removed"), "{said}");
+    let records = closes(&teardown(&["explain", "--json", "-"], THREAD.as_bytes()));
+    let [close] = &records[..] else { panic!("{records:?}") };
+    assert_eq!(close["conn_state"], "SF");
+    assert_eq!((&close["orig_bytes"], &close["resp_bytes"]), (&77.into(), &166.into()));
+    assert_eq!(close["half_closed_us"], 332);
+    // Quoted, wrapped and with a prompt before it, it is the same.
+    let quoted: String = THREAD.lines().map(|line| format!("> {line}\n")).collect();
+    let wrapped = THREAD.replace(", win", ",\n    win");
+    let prompted = format!(
+        "root@proxy:~# tcpdump -n port 80\nlistening on eth0\n{THREAD}^C\n9 packets captured\n"
+    );
+    for text in [quoted, wrapped, prompted] {
+        let found = closes(&teardown(&["explain", "--json", "-"], text.as_bytes()));
+        assert_eq!(found, records, "{text}");
+    }
+}
+
+#[test]
+fn times_of_a_text_stand_as_they_are() {
+    let mut explain = Command::new(env!("CARGO_BIN_EXE_teardown"));
+    let mut child = explain
+        .args(["explain", "-"])
+        .env("TZ", "Asia/Tokyo")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    child.stdin.take().expect("piped").write_all(THREAD.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(text_of(&output).contains(" 11:17:45.314017 "), "{}", text_of(&output));
+}
+
+#[test]
+fn the_ladder_says_what_it_means() {
+    let name = fixture("1.4.22__http-server-close__good-pf_c10.back.pcap").display().to_string();
+    let said = text(&teardown(&["explain", "--proxy", "10.9.2.2", &name], b""));
+    assert!(
+        said.contains(
+            "The server closed first, with FIN on its last data; the proxy answered with RST+ACK"
+        ),
+        "{said}"
+    );
+    assert!(said.contains("HAProxy 1.4's passive close"), "{said}");
+    assert!(said.contains("GET / HTTP/1.0"), "{said}");
+    // The RST+ACK itself acknowledges the data.
+    assert!(said.contains("later; nothing lost.") && !said.contains("throws away"), "{said}");
+    assert!(said.contains("10.9.2.1:10003 passive fin") || said.contains("passive fin'"), "{said}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let svg = folder.path().join("ladder.svg").display().to_string();
+    text(&teardown(&["explain", "--svg", &svg, &name], b""));
+    let picture = std::fs::read_to_string(&svg).expect("the picture");
+    assert!(picture.starts_with("<svg") && picture.contains("RST+ACK"), "{picture}");
+    let many = fixture("1.4.22__thread-config__imm__production.back.pcap").display().to_string();
+    let refused = teardown(&["explain", "--svg", &svg, &many], b"");
+    assert_eq!(refused.status.code(), Some(2));
+    text(&teardown(&["explain", "--svg", &svg, "--connection", "3", &many], b""));
+    assert_eq!(teardown(&["explain", "-c", "99", &many], b"").status.code(), Some(2));
+}
+
+/// As a ticket of 2009 holds it: tcpdump 3.9 beside HAProxy 1.4, wrapped by a mail program.
+const OLD_TICKET: &str = "\
+> $ tcpdump -n -i eth0 port 80
+> tcpdump: verbose output suppressed, use -v or -vv for full protocol decode
+> listening on eth0, link-type EN10MB (Ethernet), capture size 96 bytes
+> 16:48:49.844750 IP 192.0.2.1.34018 > 192.0.2.2.80: S 2844323318:2844323318(0) win 5840
+> <mss 1460,sackOK,timestamp 61612 0,nop,wscale 5>
+> 16:48:49.845150 IP 192.0.2.2.80 > 192.0.2.1.34018: S 1209330085:1209330085(0) ack 2844323319 win 5792 <mss 1460,sackOK,timestamp 9 61612,nop,wscale 7>
+> 16:48:49.845200 IP 192.0.2.1.34018 > 192.0.2.2.80: . ack 1 win 183 <nop,nop,timestamp 61612 9>
+> 16:48:49.845300 IP 192.0.2.1.34018 > 192.0.2.2.80: P 1:78(77) ack 1 win 183 <nop,nop,timestamp
+> 61612 9>
+> 16:48:49.846300 IP 192.0.2.2.80 > 192.0.2.1.34018: . ack 78 win 46 <nop,nop,timestamp 9 61612>
+> 16:48:49.848000 IP 192.0.2.2.80 > 192.0.2.1.34018: FP 1:366(365) ack 78 win 46 <nop,nop,timestamp 10 61612>
+> 16:48:49.848250 IP 192.0.2.1.34018 > 192.0.2.2.80: R 78:78(0) ack 367 win 216 <nop,nop,timestamp 61613 10>
+";
+
+#[test]
+fn a_ticket_from_the_days_of_haproxy_1_4_is_read() {
+    let said = text(&teardown(&["explain", "-", "--proxy", "192.0.2.1"], OLD_TICKET.as_bytes()));
+    for wanted in [
+        "7 packets, 7 TCP segments",
+        "RSTO (ShADafR)",
+        "The server closed first, with FIN on its last data; the proxy answered with RST+ACK 0.250 ms later; nothing lost.",
+        "HAProxy 1.4's passive close",
+        "the client answers the server's FIN with RST, as HAProxy 1.4 does",
+    ] {
+        assert!(said.contains(wanted), "{wanted}\n{said}");
+    }
+    let removed: String = OLD_TICKET
+        .replace("192.0.2.1.34018 > 192.0.2.2.80:", ">")
+        .replace("192.0.2.2.80 > 192.0.2.1.34018:", ">");
+    let close = &closes(&teardown(&["explain", "--json", "-"], removed.as_bytes()))[0];
+    assert_eq!(close["conn_state"], "RSTO", "{close}");
+    assert_eq!(close["first_closer"], "resp", "{close}");
+}
+
+#[test]
+fn a_configuration_gives_connections_their_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("haproxy.cfg");
+    let lines = "defaults\n  mode http\nbackend web\n  server w1 10.9.2.1:8000\n  server w2 10.9.2.3:8000\n";
+    std::fs::write(&config, lines).expect("a file");
+    let config = config.display().to_string();
+    let capture = fixture("1.4.22__thread-config__pf__production.back.pcap").display().to_string();
+    let all = ["explain", "--json", "-f", &config, &capture];
+    let named = closes(&teardown(&all, b""));
+    assert_eq!(named.len(), 10);
+    let servers = |name: &str| named.iter().filter(|close| close["server"] == name).count();
+    assert_eq!((servers("w1"), servers("w2")), (5, 5), "{}", named[0]);
+    assert!(named.iter().all(|close| close["backend"] == "web"), "{}", named[0]);
+    let chosen =
+        teardown(&["explain", "--json", "-f", &config, "--backend", "web/w2", &capture], b"");
+    assert_eq!(closes(&chosen).len(), 5);
+    let shown = text(&teardown(&["explain", "-f", &config, &capture], b""));
+    assert!(shown.contains(" web/w1 ") && shown.contains(" web/w2 "), "{shown}");
+    let wrong = teardown(&["explain", "-f", "/nonexistent.cfg", &capture], b"");
+    assert_eq!(wrong.status.code(), Some(1), "{}", String::from_utf8_lossy(&wrong.stderr));
+}
+
+#[test]
+fn lost_data_is_found() {
+    let text = "\
+10:00:00.000000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [S], seq 100, win 500, length 0
+10:00:00.001000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [S.], seq 900, ack 101, win 500, length 0
+10:00:00.002000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [P.], seq 1:11, ack 1, win 500, length 10
+10:00:00.003000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [P.], seq 1:1001, ack 11, win 500, length 1000
+10:00:00.004000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [P.], seq 1001:1501, ack 11, win 500, length 500
+10:00:00.005000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [R.], seq 11, ack 1001, win 500, length 0
+";
+    let said = crate::text(&teardown(&["explain", "-"], text.as_bytes()));
+    assert!(said.contains("500 bytes of the server's were never acknowledged"), "{said}");
+    assert!(
+        said.contains("the client resets and throws away 500 bytes that the server sent"),
+        "{said}"
+    );
+}
