@@ -1,5 +1,6 @@
 //! Servers of each kind of the table, all answering the same.
 
+use crate::support::http::head;
 use crate::support::process::undivided;
 use crate::support::topology::Topology;
 use socket2::SockRef;
@@ -118,13 +119,5 @@ fn serve(mut stream: TcpStream, kind: Kind, asked: &Mutex<Asked>, released: &Ato
 
 /// Reads a head; its path.
 fn request(stream: &mut TcpStream) -> Option<String> {
-    let mut head = Vec::new();
-    let mut byte = [0; 1];
-    while !head.ends_with(b"\r\n\r\n") {
-        if stream.read(&mut byte).ok()? == 0 {
-            return None;
-        }
-        head.push(byte[0]);
-    }
-    String::from_utf8_lossy(&head).split(' ').nth(1).map(str::to_owned)
+    head(stream)?.split(' ').nth(1).map(str::to_owned)
 }
