@@ -302,6 +302,7 @@ fn what_is_asked_wrongly_is_said_with_its_exit_code() {
         path.to_str().expect("UTF-8").to_owned()
     };
     let wrong = file("wrong.cfg", "root:x:0:0:root\n");
+    let port = file("x.cfg", "backend b\n server s 10.0.0.1:70000\n");
     let missing = folder.join("missing.cfg").to_str().expect("UTF-8").to_owned();
     let plain = file("plain", "not a socket");
     for (arguments, code, words) in [
@@ -316,6 +317,7 @@ fn what_is_asked_wrongly_is_said_with_its_exit_code() {
         (&["watch", "--interface", "nope0"], 1, "there is no interface nope0; there are: lo"),
         (&["watch", "-f", &missing], 1, "missing.cfg: No such file or directory"),
         (&["watch", "-f", &wrong], 1, "no 'bind' and no 'server' with an address"),
+        (&["watch", "-f", &port], 1, "x.cfg:2:11: server 's': '70000' is not a port"),
         (&["run", "--socket", &plain], 1, "exists and is not a socket"),
         (&["run", "--socket", "/nonexistent/x.sock"], 1, "cannot listen on /nonexistent/x.sock"),
         (

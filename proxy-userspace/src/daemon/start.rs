@@ -1,7 +1,7 @@
 //! What every way of running the daemon begins and ends with.
 
 use super::labels::Labels;
-use crate::config::{self, Strictness};
+use crate::config::{self, Finding, Level, Strictness};
 use anyhow::{Context, bail};
 use std::future::Future;
 use std::io;
@@ -28,10 +28,19 @@ pub(crate) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
     for finding in &findings.list {
         // A `server` or `bind` that cannot be read is a name that will be missed.
         if ["server '", "bind '", "'bind'"].iter().any(|word| finding.message.starts_with(word)) {
-            eprintln!("{finding}");
+            let seen = Finding { level: Level::Warning, ..finding.clone() };
+            eprintln!("{seen}; its connections are shown by address");
         } else {
             tracing::info!("passed over: {finding}");
         }
+    }
+    let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
+    for server in servers.filter(|server| server.settings.close.is_some()) {
+        let (at, name) = (&server.at, &server.name);
+        eprintln!(
+            "[WARNING] {at}: 'close' of server '{name}' is for 'teardown run'; to watch with a rule \
+             say --policy '{name} WORDS'"
+        );
     }
     let labels = config::labels::Labels::new(&config, &config::labels::resolve);
     for unresolved in &labels.unresolved {
