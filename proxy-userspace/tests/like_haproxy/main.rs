@@ -4,7 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod checks;
 mod clients;
 mod modes;
 mod servers;
 mod stage;
+mod thread;
