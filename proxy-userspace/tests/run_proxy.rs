@@ -108,9 +108,13 @@ fn answer(mut stream: TcpStream) {
 }
 
 fn start(stage: &Stage, port: u16) -> (Process, PathBuf) {
+    start_with(stage, port, &[])
+}
+
+fn start_with(stage: &Stage, port: u16, options: &[&str]) -> (Process, PathBuf) {
     let config = stage.configuration("ours", port);
     let mut command = teardown();
-    command.arg("run").arg("--socket").arg(stage.path("own")).arg("-f").arg(&config);
+    command.arg("run").arg("--socket").arg(stage.path("own")).arg("-f").arg(&config).args(options);
     let mut daemon = Process::start(&stage.netns, &mut command);
     daemon.wait_for_words("watching");
     let socket = stage.path("ours");
@@ -136,6 +140,39 @@ fn it_serves_by_its_rules_and_says_so_in_its_log() {
     assert!(stage.line().contains(" in other/o1 "));
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success());
+}
+
+#[test]
+fn a_recording_keeps_what_it_said_of_each_connection() {
+    let stage = Stage::new();
+    let file = stage.path("closes.pcapng").display().to_string();
+    let (mut daemon, _) = start_with(&stage, 8080, &["--write", &file]);
+    for path in ["/", "/ping", "/secret/x"] {
+        stage.get(8080, path);
+    }
+    let own = stage.path("own");
+    // The requests' connections at both sides; checks go on meanwhile.
+    let of_requests = |text: &str| {
+        let mut lines: Vec<String> =
+            text.lines().filter(|line| line.contains("\"GET\"")).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let live = until("the closes", || {
+        let lines = of_requests(&ask(&own, "show closes --last 100 --json"));
+        (lines.len() == 4).then_some(lines)
+    });
+    assert!(live.iter().all(|line| line.contains("\"class\":\"traffic\",\"termination\":")));
+    assert!(live.iter().any(|line| line.contains("\"status\":403,\"requests\":1}")), "{live:#?}");
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+    let explain = teardown().args(["explain", "--json", &file]).output().expect("it starts");
+    let read = String::from_utf8_lossy(&explain.stdout).into_owned();
+    assert_eq!(of_requests(&read), live);
+    assert!(read.contains("\"class\":\"check\""), "{read}");
+    let comments = std::fs::read(&file).expect("the file");
+    let comment = b", ---- GET 200, ";
+    assert!(comments.windows(comment.len()).any(|bytes| bytes == comment), "{live:#?}");
 }
 
 #[test]

@@ -4,4 +4,5 @@ pub mod blocks;
 pub mod packet;
 pub mod recorder;
 pub mod rotate;
+pub mod said;
 pub mod stored;

@@ -4,7 +4,9 @@ use super::clock::WallClock;
 use crate::admin::outlet::{Outlet, Sent};
 use crate::capture::write::blocks::{self, COMMENT};
 use crate::capture::write::recorder::{self, Recorder, shifted};
+use crate::capture::write::said::Said;
 use crate::capture::write::stored::Stored;
+use crate::report::columns;
 use crate::report::kind::Kind;
 use crate::report::record::Record;
 use crate::report::story::time;
@@ -54,6 +56,14 @@ impl Tape {
                 word(record.change.and_then(|change| change.rule)),
             ],
             change: record.change.map(|change| (change.cause, change.asked, change.sent)),
+            said: record.said.as_ref().map(|said| Said {
+                class: said.class.into(),
+                termination: said.termination.as_str().into(),
+                phase: word(said.phase),
+                method: word(said.method),
+                status: said.status,
+                requests: said.requests,
+            }),
         };
         self.recorder.close(&stored, comment(record), record.unix_ns.unsigned_abs());
     }
@@ -161,6 +171,11 @@ fn comment(record: &Record<'_>) -> String {
     }
     if let Some(why) = record.why() {
         text.push_str(&format!(", {why}"));
+    }
+    if let Some(said) = &record.said {
+        let mut words = Vec::new();
+        columns::request(&mut words, said);
+        text.push_str(&format!(", {}", String::from_utf8_lossy(&words)));
     }
     let mut name = Vec::new();
     record.label.put(&mut name);

@@ -7,13 +7,13 @@ use crate::capture::ftp::Ftp;
 use crate::capture::heads::{self, Heads};
 use crate::capture::table::{Connection, Observer, Patience, Table};
 use crate::capture::write::stored::Stored;
-use crate::capture::{Seen, Sink};
+use crate::capture::{self, Seen, Sink};
 use crate::daemon::labels::Labels;
 use crate::report::export::Traffic;
 use crate::report::filter::Filter;
 use crate::report::label::Label;
 use crate::report::ladder::Ladder;
-use crate::report::record::{Change, Record};
+use crate::report::record::{Change, Letters, Record, Said};
 use crate::report::story::Facts;
 use proxy_common::flow::Flow;
 use proxy_common::key::{Endpoint, FlowKey};
@@ -84,7 +84,7 @@ impl<'a> Ended<'a> {
             label: self.label,
             rst_reason: word(3),
             change: change.map(|(cause, asked, sent)| Change { rule: word(4), cause, asked, sent }),
-            said: None,
+            said: stored.and_then(|stored| stored.said.as_ref()).and_then(said),
             half_open_ns: self.half_open_ns,
         }
     }
@@ -106,6 +106,18 @@ impl<'a> Ended<'a> {
             stopped_at: self.kept.ftp.as_ref().and_then(|ftp| ftp.stopped_at),
         }
     }
+}
+
+/// What a file of ours has of the proxy's words; `None` where they are not ours.
+fn said(stored: &capture::write::said::Said) -> Option<Said<'_>> {
+    Some(Said {
+        class: Said::class(&stored.class)?,
+        termination: Letters::of(&stored.termination)?,
+        phase: stored.phase.as_deref().and_then(Said::phase),
+        method: stored.method.as_deref(),
+        status: stored.status,
+        requests: stored.requests,
+    })
 }
 
 /// Takes connections one by one.

@@ -97,7 +97,7 @@ pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp, paint: P
 }
 
 /// What the proxy said: `CD-- GET 200`, `---- check`, and how many requests it was if several.
-fn request(out: &mut Vec<u8>, said: &Said<'_>) {
+pub fn request(out: &mut Vec<u8>, said: &Said<'_>) {
     out.extend_from_slice(said.termination.as_str().as_bytes());
     if said.class != "traffic" {
         out.push(b' ');

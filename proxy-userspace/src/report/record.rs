@@ -41,6 +41,22 @@ pub struct Said<'a> {
     pub requests: u32,
 }
 
+impl Said<'_> {
+    /// The class of that name.
+    #[must_use]
+    pub fn class(name: &str) -> Option<&'static str> {
+        ["traffic", "check", "tunnel"].into_iter().find(|class| *class == name)
+    }
+
+    /// The phase of that name.
+    #[must_use]
+    pub fn phase(name: &str) -> Option<&'static str> {
+        ["request", "queue", "connect", "headers", "data", "last", "tarpit"]
+            .into_iter()
+            .find(|phase| *phase == name)
+    }
+}
+
 /// Up to four letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Letters {
@@ -53,6 +69,18 @@ impl Letters {
     #[must_use]
     pub const fn new(letters: [u8; 4], length: u8) -> Self {
         Self { letters, length }
+    }
+
+    /// The same of a text; `None` where it is another.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'-';
+        if text.len() > 4 || !text.as_bytes().iter().all(is_letter) {
+            return None;
+        }
+        let mut letters = [b'-'; 4];
+        letters[..text.len()].copy_from_slice(text.as_bytes());
+        Some(Self::new(letters, text.len() as u8))
     }
 
     /// As text.

@@ -3,6 +3,7 @@
 //! It is a custom option of pcapng. The private enterprise number is the one for documentation
 //! (RFC 5612), as teardown has none; the magic behind it tells ours from any other's.
 
+use super::said::Said;
 use proxy_common::acts::Cause;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
@@ -25,6 +26,8 @@ pub struct Stored {
     pub words: [Option<Box<str>>; 5],
     /// Why it was changed, what the application asked for, and what was sent instead.
     pub change: Option<(Cause, Option<Signal>, Signal)>,
+    /// What the host's own proxy said of it.
+    pub said: Option<Said>,
 }
 
 /// Signals by number; 0 is none.
@@ -56,6 +59,9 @@ impl Stored {
         };
         let cause = Cause::ALL.iter().position(|known| *known == cause).unwrap_or(0) as u8;
         out.extend([number(asked), number(sent), cause]);
+        if let Some(said) = &self.said {
+            said.put(&mut out);
+        }
         out
     }
 
@@ -84,11 +90,12 @@ impl Stored {
         let cause = rest.get(2).and_then(|cause| Cause::ALL.get(usize::from(*cause)));
         let cause = cause.copied().unwrap_or(Cause::Rule);
         let change = signal(1).map(|sent| (cause, signal(0), sent));
+        let said = rest.get(3..).and_then(Said::take);
         let key: FlowKey = bytemuck::pod_read_unaligned(key);
         let flow: Flow = bytemuck::pod_read_unaligned(flow);
         // A history longer than its place would be read beyond it.
         let sound = usize::from(flow.history_len) <= flow.history.len();
-        sound.then_some(Self { key, flow, words, change })
+        sound.then_some(Self { key, flow, words, change, said })
     }
 }
 
@@ -105,9 +112,11 @@ mod tests {
         flow.started_ns = 7;
         let words = [Some("www".into()), None, Some("w1".into()), None, Some("w1".into())];
         let change = Some((Cause::Rule, Some(Signal::Fin), Signal::RstAck));
-        let stored = Stored { key, flow, words, change };
+        let mut stored = Stored { key, flow, words, change, said: None };
         let bytes = stored.to_bytes();
-        assert_eq!(Stored::from_bytes(&bytes), Some(stored));
+        assert_eq!(Stored::from_bytes(&bytes).as_ref(), Some(&stored));
+        stored.said = Some(Said { class: "check".into(), ..Said::default() });
+        assert_eq!(Stored::from_bytes(&stored.to_bytes()), Some(stored));
         for cut in 0..bytes.len() - 3 {
             assert_eq!(Stored::from_bytes(&bytes[..cut]), None, "{cut}");
         }
