@@ -5,9 +5,11 @@
 //! socket's place). An orphan's minisock the kernel would forget without a word: `td_strike` resets
 //! both ends.
 
+use super::deadlines::Entry;
 use super::diag::{Diag, Local};
 use super::enforcer::Enforcer;
 use super::error::Error;
+use super::observer::now_ns;
 use super::rules::Scope;
 use super::strike::{self, is_signed};
 use super::table::Table;
@@ -98,11 +100,16 @@ impl Enforcer {
             seen.cause = CLOSED_NOW;
             let mut asked = [strike::reset(&seen)];
             tools.reset(ebpf, &mut asked)?;
-            asked[0].answer
+            [seen] = asked;
+            seen.answer
         } else {
             seen.cause = if by_fin { CLOSED_NOW | CLOSE_BY_FIN } else { CLOSED_NOW };
             tools.abort(ebpf, &seen)?
         };
+        if done == DONE {
+            let now = now_ns();
+            self.deadlines.struck(now, Entry::new(one.key, one.local, one.bound, now), seen);
+        }
         Ok((done != DONE).then_some("it changed meanwhile, or the kernel did not send the RST"))
     }
 }

@@ -6,7 +6,7 @@ use proxy_common::acts::{CLOSE_WAIT_OVER, HALF_CLOSE_OVER};
 use proxy_common::decide::Refusal;
 use proxy_common::key::{FlowKey, Side};
 use proxy_common::policy::{DRY_RUN, FORCE};
-use proxy_common::socket::tcp_state::{CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2};
+use proxy_common::socket::tcp_state::{CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LISTEN};
 use proxy_common::strike::Strike;
 use std::collections::BTreeMap;
 
@@ -16,6 +16,9 @@ const MS: u64 = 1_000_000;
 const AGAIN_NS: u64 = 50 * MS;
 /// The same, at most.
 const AGAIN_AT_MOST_NS: u64 = 1_000 * MS;
+/// How long after a strike, and after the look behind it, the RST is sent again: the first may be
+/// lost on its way, and nobody says so.
+const REPEATS_NS: [u64; 2] = [200 * MS, 800 * MS];
 
 /// One connection that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,24 @@ pub(super) struct Entry {
     pub tries: u32,
     /// Whether a refusal was counted.
     pub refused: bool,
+    /// How it was struck, if it was.
+    pub struck: Option<Strike>,
+    /// How often the RST was sent again since.
+    pub repeats: u8,
+}
+
+impl Entry {
+    /// A connection that is looked at for the first time.
+    pub(super) const fn new(key: FlowKey, local: Side, bound: u32, begun_ns: u64) -> Self {
+        let (struck, repeats) = (None, 0);
+        Self { key, local, bound, begun_ns, tries: 0, refused: false, struck, repeats }
+    }
+
+    /// The RST that is sent again, where the socket was struck and is gone, as `seen` now.
+    pub(super) fn to_repeat(&self, seen: &Strike) -> Option<Strike> {
+        let is_gone = seen.state == 0 || seen.state == u32::from(LISTEN);
+        self.struck.filter(|struck| is_gone && !is_signed(struck))
+    }
 }
 
 /// What is to be done with a connection.
@@ -61,14 +82,7 @@ pub(super) struct Deadlines {
 impl Deadlines {
     /// The kernel told of a half-closed connection.
     pub(super) fn told(&mut self, record: &DeadlineRecord) {
-        let entry = Entry {
-            key: record.key,
-            local: Side(record.local.0 & 1),
-            bound: 0,
-            begun_ns: record.begun_ns,
-            tries: 0,
-            refused: false,
-        };
+        let entry = Entry::new(record.key, Side(record.local.0 & 1), 0, record.begun_ns);
         self.add(record.begun_ns.saturating_add(u64::from(record.wait_ms) * MS), entry);
     }
 
@@ -83,6 +97,21 @@ impl Deadlines {
         let wait = (AGAIN_NS << entry.tries.min(8)).min(AGAIN_AT_MOST_NS);
         entry.tries += 1;
         self.add(now_ns + wait, entry);
+    }
+
+    /// Adds a connection that was struck: it is looked at again, as a RST may be lost on its way, or
+    /// cross data and not be believed.
+    pub(super) fn struck(&mut self, now_ns: u64, entry: Entry, strike: Strike) {
+        let entry = Entry { struck: Some(strike), repeats: 0, tries: entry.tries + 1, ..entry };
+        self.add(now_ns + REPEATS_NS[0], entry);
+    }
+
+    /// Adds a connection whose RST was sent again, if that is not enough.
+    pub(super) fn repeated(&mut self, now_ns: u64, mut entry: Entry) {
+        entry.repeats += 1;
+        if let Some(wait) = REPEATS_NS.get(usize::from(entry.repeats)) {
+            self.add(now_ns + wait, entry);
+        }
     }
 
     /// When the next one is due.
@@ -164,6 +193,8 @@ mod tests {
         begun_ns: 1_000 * MS,
         tries: 0,
         refused: false,
+        struck: None,
+        repeats: 0,
     };
 
     fn seen(state: u8) -> Strike {
@@ -212,6 +243,26 @@ mod tests {
         assert_eq!(judge(&signed, &ENTRY, due), Verdict::Refuse(Refusal::UNKNOWN_HEADER));
         let lost = Strike { has_link: 0, ..seen(FIN_WAIT2) };
         assert_eq!(judge(&lost, &ENTRY, due), Verdict::Refuse(Refusal::NO_LINK));
+    }
+
+    #[test]
+    fn a_reset_is_repeated_twice_and_only_where_the_socket_is_gone() {
+        let sent = Strike { header_len: 32, snd_nxt: 7, ..seen(FIN_WAIT2) };
+        let mut deadlines = Deadlines::default();
+        deadlines.struck(0, ENTRY, sent);
+        let mut times = Vec::new();
+        while let Some(now) = deadlines.next() {
+            let entry = deadlines.take(now).expect("it is due");
+            assert_eq!(entry.to_repeat(&seen(0)), Some(sent));
+            assert_eq!(entry.to_repeat(&seen(LISTEN)), Some(sent));
+            assert_eq!(entry.to_repeat(&seen(FIN_WAIT2)), None, "it is struck anew");
+            times.push(now / MS);
+            deadlines.repeated(now, entry);
+        }
+        assert_eq!(times, [200, 1_000]);
+        assert_eq!(ENTRY.to_repeat(&seen(0)), None, "it was not struck");
+        let signed = Entry { struck: Some(Strike { header_len: 40, ..sent }), ..ENTRY };
+        assert_eq!(signed.to_repeat(&seen(0)), None);
     }
 
     #[test]

@@ -23,9 +23,6 @@ const AT_ONCE: usize = 256;
 /// A connection that was looked at so often after its time is left alone.
 const TRIES: u32 = 20;
 
-/// How long after a strike it is looked whether the socket is gone, in nanoseconds.
-const CONFIRM_NS: u64 = 500_000_000;
-
 /// The index of `lo` in every network namespace.
 const LOOPBACK: u32 = 1;
 
@@ -40,7 +37,7 @@ pub(super) struct Enforcer {
     /// The rules.
     pub rules: Rules,
     pub(super) tools: Option<Tools>,
-    deadlines: Deadlines,
+    pub(super) deadlines: Deadlines,
     /// Deadlines that were not told.
     lost: u64,
 }
@@ -119,14 +116,7 @@ impl Enforcer {
         match Diag::open().and_then(|mut diag| diag.list(states)) {
             Ok(found) => {
                 for one in found {
-                    let entry = Entry {
-                        key: one.key,
-                        local: one.local,
-                        bound: one.bound,
-                        begun_ns: now,
-                        tries: 0,
-                        refused: false,
-                    };
+                    let entry = Entry::new(one.key, one.local, one.bound, now);
                     self.deadlines.add(now, entry);
                 }
             }
@@ -163,7 +153,13 @@ impl Tools {
         self.look(ebpf, &mut seen)?;
         let now = now_ns();
         let (mut struck, mut resets, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut again, mut repeats) = (Vec::new(), Vec::new());
         for (mut entry, seen) in due.into_iter().zip(seen) {
+            if let Some(sent) = entry.to_repeat(&seen) {
+                again.push(entry);
+                repeats.push(sent);
+                continue;
+            }
             let seen = Strike { cause: cause(&seen), ..seen };
             match judge(&seen, &entry, now) {
                 Verdict::Over => {}
@@ -182,13 +178,19 @@ impl Tools {
                 }
                 Verdict::Abort => {
                     let done = self.abort(ebpf, &seen)?;
-                    follow_up(deadlines, entry, done);
+                    follow_up(deadlines, entry, Strike { answer: done, ..seen });
                 }
             }
         }
         self.reset(ebpf, &mut resets)?;
-        for (entry, asked) in struck.into_iter().zip(&resets) {
-            follow_up(deadlines, entry, asked.answer);
+        for (entry, asked) in struck.into_iter().zip(resets) {
+            follow_up(deadlines, entry, asked);
+        }
+        self.repeat(ebpf, &mut repeats)?;
+        for (entry, asked) in again.into_iter().zip(repeats) {
+            if asked.answer == DONE {
+                deadlines.repeated(now, entry);
+            }
         }
         self.striker.ask(ebpf, &mut told)
     }
@@ -197,21 +199,23 @@ impl Tools {
     pub(super) fn look(&mut self, ebpf: &Ebpf, asked: &mut [Strike]) -> Result<(), Error> {
         self.striker.ask(ebpf, asked)?;
         let mut ways = Ways::default();
-        for seen in asked {
-            let sends = [FIN_WAIT1, FIN_WAIT2].map(u32::from).contains(&seen.state);
-            if !sends || seen.has_link != 0 {
-                continue;
-            }
-            let (ours, theirs) = (seen.key.end(seen.local), seen.key.end(seen.local.other()));
-            match ways.towards(ours, theirs, seen.device) {
-                Ok(Some(way)) => {
-                    (seen.has_link, seen.interface, seen.link) = (1, way.interface, way.link);
-                }
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "the way to a peer cannot be asked for"),
-            }
-        }
+        let sends = [FIN_WAIT1, FIN_WAIT2].map(u32::from);
+        asked
+            .iter_mut()
+            .filter(|seen| sends.contains(&seen.state))
+            .for_each(|seen| find_way(&mut ways, seen));
         Ok(())
+    }
+
+    /// Sends RSTs to the peers again. The program's answers stand in their places.
+    fn repeat(&mut self, ebpf: &Ebpf, sent: &mut [Strike]) -> Result<(), Error> {
+        let mut ways = Ways::default();
+        for sent in &mut *sent {
+            // The kernel's own RST found its way by itself.
+            find_way(&mut ways, sent);
+            *sent = strike::repeat(sent);
+        }
+        self.striker.ask(ebpf, sent)
     }
 
     /// Sends RSTs to both ends of each. The program's answers stand in their places.
@@ -252,14 +256,27 @@ impl Tools {
     }
 }
 
+/// Fills in the way to the peer where it is not known.
+fn find_way(ways: &mut Ways, seen: &mut Strike) {
+    if seen.has_link != 0 {
+        return;
+    }
+    let (ours, theirs) = (seen.key.end(seen.local), seen.key.end(seen.local.other()));
+    match ways.towards(ours, theirs, seen.device) {
+        Ok(Some(way)) => {
+            (seen.has_link, seen.interface, seen.link) = (1, way.interface, way.link);
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "the way to a peer cannot be asked for"),
+    }
+}
+
 /// A connection was struck, with this answer.
-fn follow_up(deadlines: &mut Deadlines, mut entry: Entry, done: u32) {
+fn follow_up(deadlines: &mut Deadlines, entry: Entry, strike: Strike) {
+    let done = strike.answer;
     tracing::debug!(done, "a half-closed connection was struck");
-    // Also where it was done: a RST that crosses data may not be believed. There is no hurry, and
-    // others may be due.
     if done == DONE && entry.tries < TRIES {
-        entry.tries += 1;
-        deadlines.add(now_ns() + CONFIRM_NS, entry);
+        deadlines.struck(now_ns(), entry, strike);
     } else if entry.tries < TRIES {
         deadlines.again(now_ns(), entry);
     } else if done != CHANGED {

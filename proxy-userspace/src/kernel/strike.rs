@@ -126,6 +126,14 @@ pub(super) fn reset(seen: &Strike) -> Strike {
     Strike { frame: written(seen), ..asked }
 }
 
+/// Send the RST+ACK of a connection that was struck as it was `seen` to the peer once more, if
+/// nothing has taken its place.
+#[must_use]
+pub(super) fn repeat(seen: &Strike) -> Strike {
+    let asked = Strike { verb: REPEAT, device: seen.interface, ..*seen };
+    Strike { frame: written(seen), ..asked }
+}
+
 /// Note that the connection is ended by the kernel's own means, if its socket is as it was `seen`.
 #[must_use]
 pub(super) fn mark(seen: &Strike) -> Strike {
