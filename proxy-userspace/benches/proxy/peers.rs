@@ -15,7 +15,7 @@ use teardown::http::closes::Closes;
 pub(crate) enum Peer {
     /// teardown's proxy alone, without the kernel side.
     Teardown,
-    /// The same with `defer-accept`.
+    /// The same with `defer-accept` and `tcp-smart-connect`.
     TeardownTuned,
     /// `teardown run`: observed, and with a policy for its servers.
     TeardownPolicies,
@@ -100,6 +100,7 @@ impl Peer {
         let tuned = matches!(self, Self::TeardownTuned | Self::HaproxyTuned);
         let bind = if tuned { " defer-accept" } else { "" };
         let options = match self {
+            Self::TeardownTuned => "  option tcp-smart-connect\n",
             Self::HaproxyTuned => "  option tcp-smart-connect\n  option splice-response\n",
             _ => "",
         };

@@ -43,6 +43,7 @@ impl Builder<'_> {
         backend.pretend_keepalive = said.switches.has(Switch::PretendKeepAlive);
         backend.nolinger = said.switches.has(Switch::NoLinger);
         backend.abortonclose = said.switches.has(Switch::AbortOnClose);
+        backend.smart_connect = said.switches.has(Switch::SmartConnect);
         backend.error_pages = error_pages(said);
         // A `listen` is one proxy: its rules and its forwardfor stand in its frontend half.
         if proxy.kind == Kind::Backend {

@@ -49,7 +49,6 @@ impl Switch {
                 "bodies are spliced where it pays, by teardown's own judgement"
             }
             Self::SmartAccept => "the first ACK is left to the kernel",
-            Self::SmartConnect => "the ACK of the handshake is left to the kernel",
             _ => return None,
         })
     }

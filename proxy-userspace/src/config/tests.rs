@@ -234,17 +234,11 @@ fn what_changes_nothing_says_so() {
     let (_, findings) = read(
         "defaults\n mode http\n timeout tarpit 5s\n option splice-auto\n\
          frontend a\n bind :80 nice 3\n option tcp-smart-accept\n default_backend b\n\
-         backend b\n option tcp-smart-connect\n server s 127.0.0.1:80\n",
+         backend b\n server s 127.0.0.1:80\n",
         Strictness::Strict,
     );
     let said = findings.to_string();
-    for what in [
-        "timeout tarpit",
-        "option splice-auto",
-        "nice",
-        "option tcp-smart-accept",
-        "option tcp-smart-connect",
-    ] {
+    for what in ["timeout tarpit", "option splice-auto", "nice", "option tcp-smart-accept"] {
         assert!(said.contains(&format!("'{what}' changes nothing here: ")), "{what}: {said}");
     }
 }

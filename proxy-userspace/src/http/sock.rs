@@ -93,6 +93,13 @@ impl Sock {
         Ok(sock)
     }
 
+    /// Before connecting: the handshake's last ACK waits for the first write and travels with it
+    /// (RFC 9293, 3.8.6.3).
+    pub(crate) fn delay_ack(&self) {
+        // On failure there is one segment more.
+        let _ = sockopt::set_tcp_quickack(&self.fd, false);
+    }
+
     /// Starts connecting. That it is established shows in the first write.
     pub(crate) fn connect(&self, address: &ServerAddress) -> io::Result<()> {
         let result = match address {

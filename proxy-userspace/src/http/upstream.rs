@@ -79,6 +79,13 @@ pub(crate) struct Errand<'a> {
     pub(crate) class: Class,
 }
 
+impl Errand<'_> {
+    /// Whether there is nothing to send yet, as may be in `mode tcp`.
+    fn is_silent(&self) -> bool {
+        self.head.is_empty() && self.prefix == 0
+    }
+}
+
 /// Sends a request to a server.
 pub(crate) async fn reach(
     client: &mut Client,

@@ -33,6 +33,8 @@ pub struct Backend {
     pub nolinger: bool,
     /// Give up a request whose client has gone (`option abortonclose`).
     pub abortonclose: bool,
+    /// Let the ACK of the handshake travel with the request (`option tcp-smart-connect`).
+    pub smart_connect: bool,
     /// Add `X-Forwarded-For` (`option forwardfor`).
     pub forwardfor: Option<ForwardFor>,
     /// Pages that take the place of the built-in ones.
@@ -58,6 +60,7 @@ impl Backend {
             pretend_keepalive: false,
             nolinger: false,
             abortonclose: false,
+            smart_connect: false,
             forwardfor: None,
             error_pages: ErrorPages::default(),
             rules: None,

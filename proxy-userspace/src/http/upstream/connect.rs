@@ -69,6 +69,9 @@ pub(super) async fn connect(
     let address = server.address();
     let of_server = &server.settings;
     let sock = Sock::open(&address, of_server.source, of_server.keepalive).map_err(lost)?;
+    if slot.backend.settings.smart_connect && !errand.is_silent() {
+        sock.delay_ack();
+    }
     let cookie = closes.opened(sock.as_fd(), named, errand.class);
     let established = match sock.connect(&address) {
         Ok(()) => establish(client, errand, &sock).await,
@@ -91,8 +94,8 @@ pub(super) async fn connect(
 /// Waits until a connection stands; how many bytes of the request are sent by then.
 async fn establish(client: &Client, errand: &Errand<'_>, sock: &Sock) -> Result<usize, Lost> {
     let slices = [IoSlice::new(errand.head), IoSlice::new(&client.input[..errand.prefix])];
-    // In `mode tcp` there may be nothing to send yet, which would not tell whether it stands.
-    let nothing = errand.head.is_empty() && errand.prefix == 0;
+    // That nothing was sent would not tell whether it stands.
+    let nothing = errand.is_silent();
     let sent = if nothing { Err(io::ErrorKind::WouldBlock.into()) } else { sock.try_send(&slices) };
     let sent = match sent {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

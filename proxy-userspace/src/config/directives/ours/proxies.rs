@@ -247,7 +247,7 @@ pub const PROXY: &[Directive] = &[
         "option tcp-smart-connect",
         "",
         "off",
-        "Accepted with a notice: the ACK of the handshake is left to the kernel.",
+        "The ACK of the handshake waits for the request and travels with it.",
     ),
     at(EVERY, "option tcpka", "", "off", "TCP keep-alive on both sides."),
     at(EVERY, "option tcplog", "", "off", "Log lines with timers and states."),
