@@ -11,8 +11,10 @@ use std::process::Command;
 use std::time::Duration;
 use support::http::head;
 use support::netns::Netns;
+use support::packets::{FIN, SYN};
 use support::process::Process;
 use support::runtime::ask;
+use support::tcpdump::Tcpdump;
 use support::until::until;
 use support::watch::teardown;
 
@@ -326,6 +328,35 @@ fn a_reload_takes_what_is_right_and_leaves_what_is_wrong() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("The old configuration runs on."), "{said}");
     assert!(stage.get(8080, "/ping").ends_with("PONG"));
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+}
+
+#[test]
+fn what_can_travel_with_data_does() {
+    let stage = Stage::new();
+    let config = stage.path("carried.cfg");
+    let server = stage.server;
+    let text = format!(
+        "defaults\n  mode http\n  timeout connect 2s\n  timeout client 10s\n  timeout server 10s\n\
+         listen plain\n  bind 127.0.0.1:8081\n  server s {server}\n\
+         listen smart\n  bind 127.0.0.1:8082\n  option tcp-smart-connect\n  server s {server}\n"
+    );
+    std::fs::write(&config, text).expect("a file");
+    let mut command = teardown();
+    command.arg("run").arg("--socket").arg(stage.path("own")).arg("-f").arg(&config);
+    let mut daemon = Process::start(&stage.netns, &mut command);
+    daemon.wait_for_words("watching");
+    for (port, smart) in [(8081, false), (8082, true)] {
+        let capture = Tcpdump::start(&stage.netns, "lo", [127, 0, 0, 1].into());
+        assert!(stage.get(port, "/").ends_with("nobody"));
+        let packets = capture.stop();
+        let to_server = || packets.iter().filter(|packet| packet.target == server);
+        let after_syn = to_server().find(|packet| !packet.has(SYN)).expect("the handshake's ACK");
+        assert_eq!(after_syn.payload > 0, smart, "the ACK of the handshake: {packets:#?}");
+        let last = packets.iter().find(|packet| packet.source.port() == port && packet.has(FIN));
+        assert!(last.expect("a FIN").payload > 0, "the FIN to the client: {packets:#?}");
+    }
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success());
 }

@@ -139,6 +139,9 @@ impl Exchange<'_> {
                 if answered.tunnel { Body::Over } else { answered.framing.into() },
                 unframed && !answered.tunnel,
             );
+            // With SO_LINGER 0 the close throws away what waits for it.
+            let lingers = !self.client.frontend().settings.nolinger;
+            pump.closes = !answered.keep && !answered.tunnel && lingers;
             self.rest = Vec::new();
         }
         self.first_bytes(out, if answered.is_some() { &bytes[at..] } else { b"" }, pump, upstream)?;
@@ -169,10 +172,9 @@ impl Exchange<'_> {
             body
         };
         let slices = [IoSlice::new(&out), IoSlice::new(body)];
-        let sent = match self.client.sock.try_send(if pump.is_flushed() { &slices } else { &[] }) {
-            Ok(sent) => sent,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
-            Err(_) => return Err(Fail::new(0, Cause::Client, Phase::Data)),
+        let slices: &[_] = if pump.is_flushed() { &slices } else { &[] };
+        let Ok(sent) = pump.try_send(slices, &self.client.sock) else {
+            return Err(Fail::new(0, Cause::Client, Phase::Data));
         };
         pump.keep(&self.client.worker, &[&out, body], sent);
         self.client.worker.give_back(out);

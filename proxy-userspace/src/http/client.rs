@@ -181,6 +181,7 @@ impl Client {
         self.note_requests();
         let passive = self.sock.peer_closed();
         self.worker.part(self.sock.as_fd(), self.frontend(), passive, &self.last);
+        self.sock.finish();
     }
 
     /// Completes what is said of the connection, whatever its last request was.

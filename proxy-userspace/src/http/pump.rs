@@ -139,6 +139,8 @@ pub(crate) struct Pump {
     pipe: Option<Pipe>,
     /// Send the data without its chunks.
     unframed: bool,
+    /// The sink is [finished](Sock::finish) as soon as the body is over.
+    pub(crate) closes: bool,
     /// Bytes written so far.
     pub(crate) moved: u64,
     /// Bytes read so far.
@@ -154,6 +156,7 @@ impl Pump {
             written: 0,
             pipe: None,
             unframed,
+            closes: false,
             moved: 0,
             taken: 0,
             waits: Waits::Source,
@@ -164,6 +167,7 @@ impl Pump {
     pub(crate) fn carry_on(mut self, body: Body, unframed: bool) -> Self {
         self.body = body;
         self.unframed = unframed;
+        self.closes = false;
         self
     }
 
@@ -358,13 +362,15 @@ impl Pump {
     }
 
     fn send(&self, bytes: &[u8], to: &Sock) -> Result<usize, Broken> {
-        if bytes.is_empty() {
-            return Ok(0);
-        }
-        match to.try_send(&[IoSlice::new(bytes)]) {
-            Ok(sent) => Ok(sent),
+        self.try_send(&[IoSlice::new(bytes)], to).map_err(Broken::Write)
+    }
+
+    /// Writes what the sink takes at once.
+    pub(crate) fn try_send(&self, slices: &[IoSlice<'_>], to: &Sock) -> io::Result<usize> {
+        let last = self.closes && self.body.is_over();
+        match if last { to.try_send_last(slices) } else { to.try_send(slices) } {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            Err(error) => Err(Broken::Write(error)),
+            result => result,
         }
     }
 

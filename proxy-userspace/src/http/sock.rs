@@ -32,6 +32,8 @@ pub(crate) struct Sock {
     /// The peer's FIN, or its RST, was seen.
     closed: Cell<bool>,
     delay: Cell<Delay>,
+    /// Bytes wait in the kernel for the FIN that they are to travel with.
+    held: Cell<bool>,
     fd: OwnedFd,
 }
 
@@ -61,6 +63,7 @@ impl From<OwnedFd> for Sock {
             writable: Cell::new(false),
             closed: Cell::new(false),
             delay: Cell::new(Delay::Off),
+            held: Cell::new(false),
             fd,
         }
     }
@@ -141,15 +144,35 @@ impl Sock {
 
     /// Writes without waiting, all slices in one call.
     pub(crate) fn try_send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write(slices, SendFlags::empty())
+    }
+
+    /// The same for bytes that [`Sock::finish`] follows at once: the FIN travels with them.
+    pub(crate) fn try_send_last(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.held.set(true);
+        self.write(slices, SendFlags::MORE)
+    }
+
+    /// Lets go of what waits for its FIN. The close would do so too, but not where it finds bytes
+    /// that nobody has read: it is a RST then, and throws away what was not sent.
+    pub(crate) fn finish(&self) {
+        if self.held.take() {
+            // On failure the connection is gone.
+            let _ = self.shutdown();
+        }
+    }
+
+    fn write(&self, slices: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
         self.hurry();
+        let flags = flags | SendFlags::NOSIGNAL;
         let mut filled = slices.iter().filter(|slice| !slice.is_empty());
         let sent = match (filled.next(), filled.next()) {
             (None, _) => return Ok(0),
             // One piece needs no list of pieces to be copied into the kernel and checked.
-            (Some(only), None) => retry(|| rustix::net::send(&self.fd, only, SendFlags::NOSIGNAL)),
+            (Some(only), None) => retry(|| rustix::net::send(&self.fd, only, flags)),
             _ => {
                 let mut none = SendAncillaryBuffer::default();
-                retry(|| rustix::net::sendmsg(&self.fd, slices, &mut none, SendFlags::NOSIGNAL))
+                retry(|| rustix::net::sendmsg(&self.fd, slices, &mut none, flags))
             }
         }?;
         if self.delay.get() == Delay::Unused {

@@ -193,3 +193,23 @@ fn what_the_request_was_doing_is_told() {
     });
     assert_eq!(clients, [(Class::Active, "GET".into(), 200)]);
 }
+
+#[test]
+fn a_last_response_comes_whole_though_the_client_sent_more() {
+    let (answer, wait) = mpsc::channel();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::new(move |mut peer| {
+        if peer.request().is_some() {
+            wait.lock().expect("unpoisoned").recv_timeout(PATIENCE).expect("told to");
+            peer.send(LENGTH);
+        }
+    });
+    let proxy = Proxy::start(settings(&[origin.address]));
+    let mut client = proxy.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    eventually(|| (origin.opened() == 1).then_some(()));
+    // The proxy has no reason to read this, and its close becomes a RST by it.
+    client.send("\r\n");
+    answer.send(()).expect("it waits");
+    assert!(client.rest().ends_with("\r\n\r\nok"));
+}
