@@ -7,6 +7,7 @@ use proxy_common::abi::Counter;
 use proxy_common::verdict::{self, Close, ConnState};
 use proxy_common::wire::Link;
 use std::net::SocketAddr;
+use support::clock::now_ns;
 use support::frames::ethernet;
 use support::handmade::Words;
 use support::observed::value;
@@ -60,9 +61,7 @@ impl Small {
 
     /// Makes room as if this many seconds had passed.
     fn tidy_in(&mut self, seconds: u64) {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let now = now.tv_sec as u64 * SECOND + now.tv_nsec as u64;
-        self.0.tidy(now + seconds * SECOND).expect("room");
+        self.0.tidy(now_ns() + seconds * SECOND).expect("room");
     }
 }
 

@@ -12,7 +12,7 @@ mod machine;
 #[path = "../support/mod.rs"]
 mod support;
 
-use clock::{Clock, now_ns};
+use clock::Clock;
 use forms::every_form;
 use frames::{behind_ethernet, frames_of, is_taken};
 use machine::Machine;
@@ -21,6 +21,7 @@ use proxy_common::abi::Counter;
 use proxy_common::flow::{Flow, Mode};
 use proxy_common::wire::Link;
 use std::path::Path;
+use support::clock::now_ns;
 use support::fixtures::public;
 use support::observed::value;
 use teardown::kernel::{Bench, Hook, Options};

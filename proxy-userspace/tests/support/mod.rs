@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of the support")]
 
 pub(crate) mod clients;
+pub(crate) mod clock;
 pub(crate) mod enforcer;
 pub(crate) mod fixtures;
 pub(crate) mod foreign;
