@@ -5,6 +5,7 @@ use super::btf::Btf;
 use super::close::{Closed, Which};
 use super::enforcer::Enforcer;
 use super::error::Error;
+use super::event::Event;
 use super::hold::Hold;
 use super::links::{self, Change, Interface, Watch};
 use super::load;
@@ -18,13 +19,12 @@ use super::rules::Rules;
 use super::stand_ins::StandIns;
 use super::stated::Statements;
 use super::table::{Count, Table};
+use super::tracepoints;
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
 use proxy_common::abi::Counter;
-use proxy_common::acts::Acts;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
-use proxy_common::segment::Segment;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -40,35 +40,6 @@ const PRESSING_NS: u64 = 100_000_000;
 const A_FEW: usize = 64;
 /// How often the table is tidied.
 const TIDY: Duration = Duration::from_secs(1);
-
-/// What happened.
-#[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "closes are the rule; a box each costs more than room"
-)]
-pub enum Event {
-    /// A connection is over.
-    Close {
-        /// The connection.
-        key: FlowKey,
-        /// All that is known of it; times are CLOCK_MONOTONIC.
-        flow: Flow,
-        /// What teardown did to it.
-        acts: Acts,
-    },
-    /// A control segment was seen.
-    Segment {
-        /// The connection.
-        key: FlowKey,
-        /// The segment.
-        segment: Segment,
-        /// The first bytes of its data, where they were asked for.
-        data: Box<[u8]>,
-        /// When, CLOCK_MONOTONIC.
-        at_ns: u64,
-    },
-}
 
 /// The kernel side at work. Dropped, it is off, and nothing of it is left.
 pub struct Observer {
@@ -107,7 +78,7 @@ impl Observer {
         let owners = Owners::of_host();
         // Sockets first: a connection's socket speaks before its first segment.
         let sockets = attach::sockets(&mut ebpf);
-        let mut missing = attach_tracepoints(&mut ebpf, &btf);
+        let mut missing = tracepoints::attach_all(&mut ebpf, &btf);
         match sockets {
             Ok(()) => {}
             // Nobody who lacks the privilege gets by with less.
@@ -369,31 +340,6 @@ impl Observer {
 pub(super) fn now_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-/// Attaches what the kernel has; returns what it has not.
-fn attach_tracepoints(ebpf: &mut Ebpf, btf: &Btf) -> Vec<String> {
-    let mut missing = Vec::new();
-    let mut attach = |name, event: &str, wanted: usize, without: &str| {
-        let has = btf.tracepoint(event).is_some_and(|arguments| arguments.len() >= wanted);
-        let done = if has {
-            attach::tracepoint(ebpf, name, event).map_err(|error| error.to_string())
-        } else {
-            Err(format!("this kernel has no tracepoint {event} with {wanted} arguments"))
-        };
-        if let Err(error) = done {
-            missing.push(format!("{error}: {without}"));
-        }
-    };
-    // Its third argument, the reason, came with Linux 6.10.
-    attach("td_reset_sent", "tcp_send_reset", 3, "closes do not say why the kernel sent a RST");
-    attach(
-        "td_reset_recv",
-        "tcp_receive_reset",
-        1,
-        "what a RST threw away is not known for connections older than the programs",
-    );
-    missing
 }
 
 fn is_wanted(names: &[String], interface: &Interface) -> bool {
