@@ -49,7 +49,7 @@ impl Entry {
     }
 
     /// The RST that is sent again, where the socket was struck and is gone, as `seen` now.
-    pub(super) fn to_repeat(&self, seen: &Strike) -> Option<Strike> {
+    pub(super) fn to_repeat(self, seen: &Strike) -> Option<Strike> {
         let is_gone = seen.state == 0 || seen.state == u32::from(LISTEN);
         self.struck.filter(|struck| is_gone && !is_signed(struck))
     }
