@@ -11,7 +11,7 @@ mod stand_in;
 
 pub use deadline::{awaits_our_fin, td_peer_finished};
 pub use egress::{no_longer_pending, td_leaving};
-pub use ingress::{is_awaited, is_ours, td_arriving};
+pub use ingress::{is_awaited, is_ours, td_arriving, td_reset_both};
 pub use stand_in::{any as any_stand_in, any_waits, td_answer, td_step_aside, td_stood_in, tend};
 
 /// What becomes of a packet. A number, as it is what a global function returns.
@@ -34,4 +34,6 @@ impl Fate {
     pub const STEP_AND_ANSWER: Self = Self(5);
     /// It is answered and dropped.
     pub const ANSWER: Self = Self(6);
+    /// The machine steps it, and it becomes a RST to both ends.
+    pub const RESET: Self = Self(7);
 }

@@ -102,22 +102,23 @@ pub fn classify(ctx: &TcContext, link: Link, direction: Direction) -> i32 {
     if fate != Fate::STEP {
         // It is a stand-in's.
     } else if enforces && comes_in && (awaited || packet.segment.has(RST)) {
-        fate = Fate(enforce::td_arriving(ctx.skb.skb, packet, interface));
+        fate = Fate(enforce::td_arriving(packet));
     } else if enforces && !comes_in && packet.segment.has(FIN | RST) {
         fate = Fate(enforce::td_leaving(ctx.skb.skb, packet, interface));
     }
     if enforces && comes_in {
         await_our_fin(packet);
     }
+    if fate == Fate::RESET {
+        tell_and_step(ctx, packet);
+        fate = Fate(enforce::td_reset_both(ctx.skb.skb, packet, interface));
+    }
     if fate == Fate::READ_AND_STEP && td_read_skb(ctx.skb.skb, has_link, packet) != 0 {
         packet.segment.vantage = vantage(interface, direction);
         fate = Fate::STEP;
     }
     if fate == Fate::STEP || fate == Fate::STEP_AND_DROP || fate == Fate::STEP_AND_ANSWER {
-        if settings::payload() != 0 && packet.segment.has(CONTROL) {
-            payload::td_tell_skb(ctx.skb.skb, packet);
-        }
-        step(packet);
+        tell_and_step(ctx, packet);
     }
     if fate == Fate::ANSWER || fate == Fate::STEP_AND_ANSWER {
         enforce::td_answer(ctx.skb.skb, packet, interface);
@@ -159,7 +160,10 @@ pub fn guard(ctx: &TcContext, link: Link) -> i32 {
             return DROP;
         }
     }
-    let fate = Fate(enforce::td_arriving(ctx.skb.skb, packet, interface));
+    let mut fate = Fate(enforce::td_arriving(packet));
+    if fate == Fate::RESET {
+        fate = Fate(enforce::td_reset_both(ctx.skb.skb, packet, interface));
+    }
     if fate == Fate::DROP { DROP } else { NEXT }
 }
 
@@ -217,6 +221,15 @@ fn await_our_fin(packet: &Packet) {
 #[inline(always)]
 fn vantage(interface: u32, direction: Direction) -> u32 {
     interface << 1 | direction.0
+}
+
+/// Lets the machine see a segment at tc, and those who asked for its data.
+#[inline(always)]
+fn tell_and_step(ctx: &TcContext, packet: &mut Packet) {
+    if settings::payload() != 0 && packet.segment.has(CONTROL) {
+        payload::td_tell_skb(ctx.skb.skb, packet);
+    }
+    step(packet);
 }
 
 /// Lets the machine see the segment, if it wants it.

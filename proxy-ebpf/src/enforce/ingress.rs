@@ -5,11 +5,11 @@ use super::Fate;
 use super::egress::{is_for_local_stack, note_reset};
 use super::frame::Frame;
 use super::rules::counted;
-use crate::maps::{FLOWS, PENDING, Slot};
+use crate::maps::{FLOWS, PENDING};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use proxy_common::acts::HOLDS_FIN;
-use proxy_common::segment::{ACK, CONTROL, FIN, RST};
+use proxy_common::segment::{ACK, FIN, RST, SYN};
 use proxy_common::wire::Packet;
 
 /// Whether any connection waits for an incoming segment without a control flag.
@@ -28,51 +28,62 @@ pub fn is_ours(packet: &Packet) -> bool {
 /// A segment arrives at the host. Returns a [`Fate`]; global, so that the verifier looks at it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn td_arriving(ctx: *mut __sk_buff, packet: *mut Packet, interface: u32) -> u32 {
+pub extern "C" fn td_arriving(packet: *const Packet) -> u32 {
     // SAFETY: the verifier knows the pointer's size; it may be null for all that it knows.
-    let Some(packet) = (unsafe { packet.as_mut() }) else { return Fate::STEP.0 };
-    arriving(&TcContext::new(ctx), packet, interface).0
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Fate::STEP.0 };
+    arriving(packet).0
 }
 
 #[inline(always)]
-fn arriving(ctx: &TcContext, packet: &mut Packet, interface: u32) -> Fate {
+fn arriving(packet: &Packet) -> Fate {
     let Some(slot) = FLOWS.get_ptr_mut(&packet.key) else { return Fate::STEP };
-    if packet.segment.has(CONTROL) {
+    if packet.segment.has(RST | SYN) {
         return if is_for_local_stack(packet, slot) { Fate::PASS } else { Fate::STEP };
     }
     // SAFETY: a pointer to a value of the map; the fields are written under its lock, and a
     // number that is not ours yet matches nothing.
-    let (bits, held, local, rule) = unsafe {
+    let (bits, held, local) = unsafe {
         let acts = &(*slot).acts;
-        (acts.bits, acts.held_fin, acts.local, acts.rule)
+        (acts.bits, acts.held_fin, acts.local)
     };
+    // The peer may close with it. Data behind our application's close the stack itself resets.
     let answers = bits & HOLDS_FIN != 0
         && packet.segment.sender.0 != local
         && packet.segment.payload == 0
         && packet.segment.ack == held;
-    if answers { reset_both(ctx, packet, slot, rule, interface) } else { Fate::STEP }
+    if answers { Fate::RESET } else { Fate::STEP }
+}
+
+/// The acknowledgment for which a held FIN waited ends the connection. Returns a [`Fate`]; global, so
+/// that the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn td_reset_both(ctx: *mut __sk_buff, packet: *const Packet, interface: u32) -> u32 {
+    // SAFETY: the verifier knows the pointer's size; it may be null for all that it knows.
+    let Some(packet) = (unsafe { packet.as_ref() }) else { return Fate::PASS.0 };
+    reset_both(&TcContext::new(ctx), packet, interface).0
 }
 
 /// The acknowledgment becomes a RST for the local stack, and a copy of it, turned round, the RST
 /// for the peer.
 #[inline(always)]
-fn reset_both(
-    ctx: &TcContext,
-    packet: &mut Packet,
-    slot: *mut Slot,
-    rule: u32,
-    interface: u32,
-) -> Fate {
+fn reset_both(ctx: &TcContext, packet: &Packet, interface: u32) -> Fate {
+    let Some(slot) = FLOWS.get_ptr_mut(&packet.key) else { return Fate::PASS };
+    // SAFETY: a pointer to a value of the map; the field is written under its lock.
+    let rule = unsafe { (*slot).acts.rule };
     // Without this the FIN is sent again in 200 ms, and becomes a RST then.
-    let Some(frame) = Frame::open(ctx, packet) else { return Fate::STEP };
+    let Some(frame) = Frame::open(ctx, packet) else { return Fate::PASS };
     if frame.set_flags(RST | ACK).is_none() {
         counted!(rule, failed);
-        return Fate::STEP;
+        return Fate::PASS;
     }
-    note_reset(slot, packet.segment.seq, FIN | ACK);
+    let (seq, fin) = (packet.segment.seq, u32::from(packet.segment.flags & FIN));
+    note_reset(slot, seq, FIN | ACK);
     counted!(rule, fin_to_rst);
-    let told = frame.turn().and_then(|()| frame.copy_out(interface)).is_some();
-    let restored = frame.turn().is_some();
+    // To the peer its FIN is acknowledged; the local stack has not heard of it.
+    let numbered = fin == 0 || frame.set_seq(seq.wrapping_add(fin)).is_some();
+    let told = numbered && frame.turn().and_then(|()| frame.copy_out(interface)).is_some();
+    let restored = frame.turn().is_some() && (fin == 0 || frame.set_seq(seq).is_some());
     if !told || !restored {
         counted!(rule, failed);
     }

@@ -75,8 +75,9 @@ pub(crate) const CASES: &[Case] = &[
         "active rst",
         plays::answered_by_fin,
         STRIPPED,
-    ),
-    Case::resets("1 MiB, closed at once", "active rst", plays::large, CHANGED),
+    )
+    .at_once(),
+    Case::resets("1 MiB, closed at once", "active rst", plays::large, CHANGED).at_once(),
     Case::resets("zero window", "active rst", plays::zero_window, STRIPPED).at_once(),
     Case { leaves: BOTH, ..Case::resets("retransmitted FIN", "", plays::retransmitted, CHANGED) },
     Case::finishes("shutdown(SHUT_WR)", "active rst", plays::half_close, HALF),
