@@ -12,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long a peer listens before it says that nothing came.
 const LISTENS: Duration = Duration::from_secs(20);
@@ -37,12 +37,14 @@ pub(crate) struct Story {
     pub(crate) ended: Ended,
     /// How many connections there were.
     pub(crate) connections: usize,
+    /// When ours had closed, in nanoseconds since 1970; 0 where the peer's last word came later.
+    pub(crate) closed: u64,
 }
 
 impl Story {
     /// Of one connection.
     pub(crate) fn of(told: impl Into<Vec<u8>>, (heard, ended): (Vec<u8>, Ended)) -> Self {
-        Self { told: told.into(), heard, ended, connections: 1 }
+        Self { told: told.into(), heard, ended, connections: 1, closed: 0 }
     }
 }
 
@@ -132,6 +134,12 @@ fn set_up(stream: &TcpStream) {
 /// Bytes in which every loss, repetition and exchange shows.
 pub(crate) fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect()
+}
+
+/// The clock of captures, in nanoseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    u64::try_from(now.as_nanos()).expect("before 2554")
 }
 
 /// Writes, and waits until the peer has acknowledged it all.

@@ -77,8 +77,23 @@ fn beside_xdp() {
     play(Surroundings { ingress: "xdp", loopback: true, ..USUAL });
 }
 
-/// Plays every case at once, each on a port of its own, and asks the witnesses afterwards.
+/// Much data, again and again: whatever is on its way as ours closes, its acknowledgment is
+/// answered at once.
+#[test]
+fn much_data_over_veth_without_offloads() {
+    let much = CASES.iter().find(|case| case.name.starts_with("1 MiB")).expect("the case");
+    for family in [Family::V4, Family::V6] {
+        play_these(Surroundings { offloads: false, family, ..USUAL }, &[much; 25]);
+    }
+}
+
+/// Plays every case at once.
 fn play(at: Surroundings) {
+    play_these(at, &CASES.iter().collect::<Vec<_>>());
+}
+
+/// Plays these cases at once, each on a port of its own, and asks the witnesses afterwards.
+fn play_these(at: Surroundings, cases: &[&'static Case]) {
     let topology =
         if at.loopback { Topology::loopback(at.family) } else { Topology::veth(at.family) };
     for netns in [&topology.proxy, &topology.backend] {
@@ -91,8 +106,8 @@ fn play(at: Surroundings) {
     let enforcer = Enforcer::start(&topology.proxy, &["--ingress", at.ingress]);
     let capture = Tcpdump::start(&topology.backend, topology.peer_interface, topology.back_addr);
     let stages: Vec<(&Case, Stage<'_>)> = (9100..)
-        .zip(CASES)
-        .map(|(port, case)| {
+        .zip(cases)
+        .map(|(port, &case)| {
             (case, Stage { topology: &topology, enforcer: &enforcer, capture: &capture, port })
         })
         .collect();
@@ -131,7 +146,7 @@ fn play(at: Surroundings) {
             assert_eq!(known.len(), story.connections, "{name}");
             assert!(!left, "{name}: sockets were left\n{}", known[0]);
             for known in &known {
-                ask_wire(case, stage, known, at, &name);
+                ask_wire(case, stage, story, known, at, &name);
             }
             ask_records(case, stage, &known, &name);
         }));
@@ -160,11 +175,22 @@ fn ask_sockets(case: &Case, stage: &Stage<'_>) {
     }
 }
 
-fn ask_wire(case: &Case, stage: &Stage<'_>, known: &Connection, at: Surroundings, name: &str) {
+fn ask_wire(
+    case: &Case,
+    stage: &Stage<'_>,
+    story: &Story,
+    known: &Connection,
+    at: Surroundings,
+    name: &str,
+) {
     let ours = if known.orig == stage.peer() { End::Resp } else { End::Orig };
-    let signs: Vec<Sign> =
-        known.signs().iter().filter(|(by, ..)| *by == ours).map(|(_, sign, _)| *sign).collect();
-    assert_eq!(signs, case.leaves, "{name}\n{known}");
+    let signs = known.signs();
+    let answers = case.leaves.contains(&Sign::Rst);
+    let of_ours = signs
+        .iter()
+        .filter(|(by, _, packet)| *by == ours && (answers || !is_overtaken(known, packet)));
+    let leave: Vec<Sign> = of_ours.map(|(_, sign, _)| *sign).collect();
+    assert_eq!(leave, case.leaves, "{name}\n{known}");
     let of = |end: End| known.packets.iter().filter(move |(by, _)| *by == end).map(|(_, p)| p);
     let ordered = |a: &u32, b: &u32| (a.wrapping_sub(*b) as i32).cmp(&0);
     // The end of our data; a FIN that went before stands at the same number.
@@ -179,7 +205,8 @@ fn ask_wire(case: &Case, stage: &Stage<'_>, known: &Connection, at: Surroundings
     if case.at_once {
         let last = known.packets.iter().rfind(|(by, p)| *by != ours && !p.has(RST));
         let reset = of(ours).find(|packet| packet.has(RST)).expect("a RST");
-        let waited = reset.time.saturating_sub(last.expect("an ACK").1.time);
+        let since = last.expect("an ACK").1.time.max(story.closed);
+        let waited = reset.time.saturating_sub(since);
         assert!(waited < LEAST_TIMER, "{name}: {waited} ns\n{known}");
     }
     for reset in of(ours).filter(|packet| packet.has(RST) && packet.has(ACK)) {
@@ -190,6 +217,15 @@ fn ask_wire(case: &Case, stage: &Stage<'_>, known: &Connection, at: Surroundings
         // The kernel's own RST has timestamps or not, as it likes.
         assert!(reset.timestamps == at.timestamps || case.counts[1].1 == 0, "{name}\n{known}");
     }
+}
+
+/// Whether this is the host's answer to an acknowledgment that was sent before the connection ended,
+/// and was overtaken on its way to the socket by the one that ended it: each processor has a queue.
+fn is_overtaken(known: &Connection, answer: &Packet) -> bool {
+    let ended = known.packets.iter().position(|(_, packet)| packet.has(RST) && packet.has(ACK));
+    let before = &known.packets[..ended.unwrap_or(0)];
+    let answers = |packet: &Packet| packet.source == answer.target && packet.ack == answer.seq;
+    !answer.has(ACK) && before.iter().any(|(_, packet)| answers(packet))
 }
 
 /// On loopback the witness sees the copy that was made for the local stack too: it is no segment

@@ -1,6 +1,7 @@
 //! One HAProxy under full load closes like 1.4, then like 1.5, and no request notices.
 
 use crate::crowds::control_at_the_backend;
+use crate::stage::now;
 use crate::support::enforcer::Enforcer;
 use crate::support::proxies::{Mode, haproxy_that_waits};
 use crate::support::reading::{Connection, End, Sign, connections};
@@ -9,7 +10,7 @@ use crate::support::ss;
 use crate::support::topology::{Family, Topology};
 use crate::support::wrk;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Connections and packets of a moment ago may still be on their way when a rule changes.
 const MARGIN: u64 = 20_000_000;
@@ -102,11 +103,6 @@ fn switch(enforcer: &Enforcer, server: SocketAddr, over: impl Fn() -> bool) -> V
         }
     }
     phases
-}
-
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-    u64::try_from(now.as_nanos()).expect("before 2554")
 }
 
 /// The proxy's answer to each FIN of the server's is that of the rule in force. Gives how many there

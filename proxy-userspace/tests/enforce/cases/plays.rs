@@ -1,6 +1,8 @@
 //! What both applications do in each case.
 
-use crate::stage::{DATA, FIN, Stage, Story, accept, bytes, connect, hear, listen, say_and_wait};
+use crate::stage::{
+    DATA, FIN, Stage, Story, accept, bytes, connect, hear, listen, now, say_and_wait,
+};
 use crate::support::packets as wire;
 use crate::support::process::undivided;
 use crate::support::servers::Ended;
@@ -98,14 +100,17 @@ pub(super) fn answered_by_fin(stage: &Stage<'_>) -> Story {
 pub(super) fn large(stage: &Stage<'_>) -> Story {
     let (mut ours, theirs) = stage.connected();
     let told = bytes(1 << 20);
-    let heard = std::thread::scope(|scope| {
-        scope.spawn(|| {
+    std::thread::scope(|scope| {
+        let closes = scope.spawn(|| {
             ours.write_all(&told).expect("the peer reads");
             close(ours);
+            // All may be acknowledged before a busy host gets to the close.
+            now()
         });
-        hear(&theirs)
-    });
-    Story::of(told, heard)
+        let heard = hear(&theirs);
+        let closed = closes.join().expect("it closes");
+        Story { closed, ..Story::of(&told[..], heard) }
+    })
 }
 
 /// Ours closes while the peer's window is shut: FIN and data leave when it opens.
