@@ -5,7 +5,7 @@
 pub mod generate;
 
 use crate::admin::{client, close, reload};
-use crate::daemon::{run, watch};
+use crate::daemon::{demo, run, watch};
 use crate::{diff, doctor, explain};
 use clap::{Parser, Subcommand};
 use std::io::{self, IsTerminal};
@@ -21,7 +21,7 @@ pub const USAGE: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(name = "teardown", version, max_term_width = 100)]
 pub struct Cli {
-    /// What to do; without it, observe and show some traffic of our own.
+    /// What to do; without it, show a proxy with traffic of our own, and how its connections close.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -56,7 +56,7 @@ impl Cli {
     /// # Errors
     /// Whatever kept it from being done; [`fail`] says it and chooses the exit code.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let Some(command) = self.command else { return watch::demo() };
+        let Some(command) = self.command else { return demo::run() };
         match command {
             Command::Watch(args) => watch::run(&args),
             Command::Run(args) => run::run(&args),

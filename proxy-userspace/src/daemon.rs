@@ -7,6 +7,7 @@ mod background;
 pub mod clock;
 mod close;
 mod commands;
+pub mod demo;
 mod half_open;
 mod joined;
 pub mod labels;

@@ -1,8 +1,9 @@
 //! A small source of traffic on loopback whose connections close in every interesting way.
 //!
-//! `teardown` without arguments runs it, so that the first tail that anybody sees has something to
+//! `teardown watch --demo` runs it, so that the first tail that anybody sees has something to
 //! show. It listens on free ports of 127.0.0.1 and ::1 alone, and ends with the task that runs it.
 
+pub mod pair;
 pub mod scenes;
 
 use proxy_common::key::Endpoint;
@@ -20,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval};
 const PACE: Duration = Duration::from_millis(160);
 
 /// Whether 127.0.0.1 can be reached: its ports can be bound while loopback is down.
-fn reach_loopback() -> io::Result<()> {
+pub(crate) fn reach_loopback() -> io::Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     let own = socket.local_addr()?;

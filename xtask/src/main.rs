@@ -27,7 +27,8 @@ struct Cli {
 enum Task {
     /// Install everything that any of the other tasks needs
     Setup,
-    /// Build teardown and start it: observing its own traffic on loopback, or as the arguments say
+    /// Build teardown and start it: a proxy with traffic of its own on loopback, or as the arguments
+    /// say
     Run {
         /// Arguments for teardown
         #[arg(last = true)]

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use teardown::daemon::proxy::Planned;
+use teardown::daemon::proxy::{Origin, Planned};
 use teardown::http::closes::Closes;
 
 /// A proxy and its configuration.
@@ -153,7 +153,7 @@ impl Closes for Deaf {}
 pub(crate) fn be_the_proxy(file: PathBuf) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
-        let prepared = Planned::read(&[file]).and_then(Planned::prepare);
+        let prepared = Planned::read(Origin::Files(vec![file])).and_then(Planned::prepare);
         let prepared = prepared.expect("a configuration that can be run");
         let _running = prepared.start(Arc::new(Deaf)).expect("workers");
         std::future::pending::<()>().await;

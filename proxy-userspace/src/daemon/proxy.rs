@@ -11,6 +11,7 @@ use super::stated::ServerNumbers;
 use crate::admin::proxy::Control;
 use crate::assemble::{self, Assembled};
 use crate::config::model::{Config, Proxy as Section};
+use crate::config::source::Source;
 use crate::config::{self, Findings, Strictness, labels};
 use crate::http::rules::Page;
 use stats_page::StatsPage;
@@ -28,7 +29,8 @@ pub struct Refused(usize);
 /// # Errors
 /// A file that cannot be read.
 pub fn check(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
-    match read(files, &Arc::default(), &ServerNumbers::default()) {
+    let origin = Origin::Files(files.to_vec());
+    match read(&origin, &Arc::default(), &ServerNumbers::default()) {
         Ok(read) => {
             if read.warnings > 0 {
                 eprintln!("Warnings were found.");
@@ -40,6 +42,32 @@ pub fn check(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Where a configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// Files and folders.
+    Files(Vec<PathBuf>),
+    /// A text of teardown's own.
+    BuiltIn(String),
+}
+
+impl Origin {
+    /// Reads it strictly.
+    fn load(&self) -> anyhow::Result<(Config, Findings)> {
+        match self {
+            Self::Files(files) if files.is_empty() => {
+                let text = "no configuration is given: say -f FILE".to_owned();
+                Err(crate::cli::Usage(text).into())
+            }
+            Self::Files(files) => Ok(config::load(files, Strictness::Strict)?),
+            Self::BuiltIn(text) => {
+                let source = Source { name: "built-in".into(), text: text.clone().into_bytes() };
+                Ok(config::parse(&[source], Strictness::Strict, &|_| None))
+            }
+        }
+    }
+}
+
 /// A configuration, read and put together.
 struct Read {
     config: Config,
@@ -47,16 +75,13 @@ struct Read {
     warnings: usize,
 }
 
-/// Reads `files` strictly, says what is to be said of them, and puts them together.
+/// Reads a configuration strictly, says what is to be said of it, and puts it together.
 fn read(
-    files: &[PathBuf],
+    origin: &Origin,
     pages: &Arc<OnceLock<Arc<Control>>>,
     numbers: &ServerNumbers,
 ) -> anyhow::Result<Read> {
-    if files.is_empty() {
-        return Err(crate::cli::Usage("no configuration is given: say -f FILE".to_owned()).into());
-    }
-    let (config, mut findings) = config::load(files, Strictness::Strict)?;
+    let (config, mut findings) = origin.load()?;
     let pages = |section: &Section| -> Vec<Arc<dyn Page>> {
         let stats = &section.settings.stats;
         if !stats.enabled {

@@ -2,9 +2,9 @@
 
 use super::background::Background;
 use super::observe::Observe;
-use super::proxy::{self, Planned, Prepared, Running};
+use super::proxy::{self, Origin, Planned, Prepared, Running};
 use super::stated::Stated;
-use super::{Daemon, Source, start};
+use super::{Daemon, Reader, Source, start};
 use crate::admin::session::{Request, Terms};
 use crate::admin::socket::{DEFAULT_PATH, RuntimeSocket};
 use crate::admin::{endpoint, session};
@@ -15,13 +15,14 @@ use sd_notify::NotifyState;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 /// Requests of sessions that wait for the loop; more make their sessions wait.
@@ -72,8 +73,28 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let planned = match args.files.as_slice() {
         [] => None,
-        files => Some(Planned::read(files)?),
+        files => Some(Planned::read(Origin::Files(files.to_vec()))?),
     };
+    serve(args, planned, None)
+}
+
+/// What a daemon that shows itself has beside it.
+pub(super) struct Shown {
+    /// Its tail on stdout.
+    pub(super) reader: Reader,
+    /// Traffic for the proxy, begun once that listens.
+    pub(super) traffic: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// Runs the daemon, with a proxy if one is planned.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn serve(
+    args: &Args,
+    planned: Option<Planned>,
+    shown: Option<Shown>,
+) -> anyhow::Result<ExitCode> {
     let background = match &planned {
         Some(planned) if planned.is_daemon() && !stays(args) => Some(Background::begin()?),
         _ => None,
@@ -135,12 +156,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             beside.spawn(reload_on_hangup(requests.clone(), hangups()?));
         }
         drop(requests);
+        let is_shown = shown.is_some();
+        let traffic = shown.map(|Shown { reader, traffic }| {
+            daemon.add_reader(reader);
+            tokio::spawn(traffic)
+        });
+        let stop = async move {
+            stop.await;
+            // Its connections are not to be waited for.
+            traffic.iter().for_each(JoinHandle::abort);
+        };
         // Started by hand there is no service manager to tell.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         if let Some(background) = background {
             background.ready()?;
         }
-        daemon.run(drained(stop, running), false).await?;
+        daemon.run(drained(stop, running), is_shown).await?;
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         // Sessions end by themselves once the daemon takes no requests; tails get their summary.
         drop(daemon);

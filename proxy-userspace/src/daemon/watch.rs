@@ -1,5 +1,4 @@
 //! `teardown watch`: stands beside any proxy and shows on stdout how connections close.
-//! `teardown` alone is the same with traffic of its own.
 
 use super::observe::Observe;
 use super::{Daemon, Reader, Source, Terminal, paint, start};
@@ -10,11 +9,11 @@ use crate::privilege;
 use crate::report::tail::{Look, Tail, time};
 use crate::traffic::Traffic;
 use anyhow::Context;
-use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// How much stdout may be behind before lines are left out, in bytes: a hundred thousand lines.
 const BACKLOG: usize = 64 << 20;
@@ -31,6 +30,9 @@ pub struct Args {
     /// Show control segments too, one line each
     #[arg(long)]
     segments: bool,
+    /// Make some traffic on loopback that closes in every way
+    #[arg(long)]
+    demo: bool,
     /// Change how connections to these peers close, as '10.0.0.5:80 passive rst'; may be given
     /// several times
     #[arg(long = "policy", value_name = "'SERVER|ADDR[/LEN][:PORT] WORDS'", value_parser = policy)]
@@ -54,37 +56,17 @@ fn policy(text: &str) -> Result<String, String> {
 /// Where the configuration cannot be read, the kernel side not be started, or stdout not be
 /// written to.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let labels = start::labels(&args.files)?;
+    let mut labels = start::labels(&args.files)?;
     start::runtime()?.block_on(async {
         let observer = start_observer(args)?;
+        let mut playing = JoinSet::new();
+        if args.demo {
+            let traffic =
+                Traffic::bind().context("the built-in traffic needs ports of 127.0.0.1")?;
+            traffic.servers().for_each(|(end, scene)| labels.add(end, "demo", scene));
+            playing.spawn(traffic.play());
+        }
         watch(observer, labels, args).await
-    })
-}
-
-/// `teardown` without arguments: `watch`, with the built-in traffic.
-///
-/// # Errors
-/// As [`run`]; and where no port of 127.0.0.1 can be bound.
-pub fn demo() -> anyhow::Result<ExitCode> {
-    #[derive(Parser)]
-    struct Defaults {
-        #[command(flatten)]
-        args: Args,
-    }
-    let Defaults { args } = Defaults::parse_from(["teardown"]);
-    start::runtime()?.block_on(async {
-        let observer = start_observer(&args)?;
-        let traffic = Traffic::bind().context("the built-in traffic needs ports of 127.0.0.1")?;
-        let mut labels = start::labels(&[])?;
-        traffic.servers().for_each(|(end, scene)| labels.add(end, "demo", scene));
-        eprintln!(
-            "teardown: no command given, so here is some traffic on loopback that closes in every \
-             way; see 'teardown --help'. Ctrl-C ends it"
-        );
-        let traffic = tokio::spawn(traffic.play());
-        let done = watch(observer, labels, &args).await;
-        traffic.abort();
-        done
     })
 }
 

@@ -1,7 +1,7 @@
 //! From a configuration that can be run to bound sockets, and to what runs on them.
 
 use super::running::Running;
-use super::{Read, ServerPolicy, policies, read, say};
+use super::{Origin, Read, ServerPolicy, policies, read, say};
 use crate::admin::proxy::{Control, OfConfig};
 use crate::admin::session::Terms;
 use crate::admin::socket::RuntimeSocket;
@@ -18,7 +18,7 @@ use crate::http::syslog::{Logger, Style};
 use crate::privilege;
 use anyhow::{Context, bail};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 
 /// A configuration that can be run; nothing of it was done yet.
 pub struct Planned {
-    files: Vec<PathBuf>,
+    origin: Origin,
     config: Config,
     assembled: Assembled,
     pages: Arc<OnceLock<Arc<Control>>>,
@@ -38,11 +38,11 @@ impl Planned {
     ///
     /// # Errors
     /// A wrong one.
-    pub fn read(files: &[PathBuf]) -> anyhow::Result<Self> {
+    pub fn read(origin: Origin) -> anyhow::Result<Self> {
         let pages = Arc::new(OnceLock::new());
         let numbers = Arc::new(ServerNumbers::default());
-        let Read { config, assembled, .. } = read(files, &pages, &numbers)?;
-        Ok(Self { files: files.to_vec(), config, assembled, pages, numbers })
+        let Read { config, assembled, .. } = read(&origin, &pages, &numbers)?;
+        Ok(Self { origin, config, assembled, pages, numbers })
     }
 
     /// Whether it asks to be run in the background.
@@ -56,7 +56,7 @@ impl Planned {
     /// # Errors
     /// An address that cannot be bound, a syslog server that cannot be reached.
     pub fn prepare(self) -> anyhow::Result<Prepared> {
-        let Self { files, config, assembled, pages, numbers } = self;
+        let Self { origin, config, assembled, pages, numbers } = self;
         raise_descriptors(&config)?;
         let settings = &assembled.settings;
         let listeners =
@@ -68,13 +68,13 @@ impl Planned {
             std::fs::write(pidfile, format!("{}\n", std::process::id()))
                 .with_context(|| format!("cannot write the pidfile {}", pidfile.display()))?;
         }
-        Ok(Prepared { files, config, assembled, styles, listeners, pages, numbers })
+        Ok(Prepared { origin, config, assembled, styles, listeners, pages, numbers })
     }
 }
 
 /// A proxy with its sockets bound and its files open, not yet running.
 pub struct Prepared {
-    files: Vec<PathBuf>,
+    origin: Origin,
     config: Config,
     assembled: Assembled,
     styles: HashMap<String, Style>,
@@ -140,7 +140,7 @@ impl Prepared {
     /// # Errors
     /// Where a thread cannot be started.
     pub fn start(self, ear: Arc<dyn Closes>) -> anyhow::Result<Running> {
-        let Self { files, config, assembled, styles, listeners, pages, numbers: stated } = self;
+        let Self { origin, config, assembled, styles, listeners, pages, numbers: stated } = self;
         let jail = config.global.chroot;
         let Assembled { settings, checks, rises, numbers, .. } = assembled;
         let logger = Arc::new(Logger::new(styles));
@@ -161,7 +161,7 @@ impl Prepared {
         // The pages were made before there was anything to show.
         let _ = pages.set(Arc::clone(&control));
         let running = Running {
-            files,
+            origin,
             jail,
             engine,
             logger,

@@ -1,6 +1,6 @@
 //! The proxy while it runs: its checks, reloads, and its end.
 
-use super::{Read, Refused, Reloaded, policies, read, say};
+use super::{Origin, Read, Refused, Reloaded, policies, read, say};
 use crate::admin::proxy::{Control, OfConfig};
 use crate::assemble::{self, Assembled};
 use crate::config::{Findings, labels};
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 /// A running proxy.
 pub struct Running {
-    pub(super) files: Vec<PathBuf>,
+    pub(super) origin: Origin,
     /// The `chroot` that it lives in.
     pub(super) jail: Option<PathBuf>,
     pub(super) engine: Arc<Engine>,
@@ -31,7 +31,7 @@ pub struct Running {
 
 impl std::fmt::Debug for Running {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Running").field("files", &self.files).finish_non_exhaustive()
+        out.debug_struct("Running").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
@@ -78,7 +78,7 @@ impl Running {
     /// # Errors
     /// Why it was not: then the old one runs on.
     pub fn reload(&self) -> anyhow::Result<Reloaded> {
-        let Read { config, assembled, .. } = read(&self.files, &self.pages, &self.numbers)
+        let Read { config, assembled, .. } = read(&self.origin, &self.pages, &self.numbers)
             .map_err(|error| match &self.jail {
                 Some(jail) if !error.is::<Refused>() => {
                     let jail = jail.display();
