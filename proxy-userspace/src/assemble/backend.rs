@@ -1,9 +1,6 @@
 //! A backend, its servers and their checks.
 
-use super::terms::{
-    algorithm, connection, error_pages, forward_for, hashing, keeps_alive, millis, mode,
-    redispatch, reuse, time,
-};
+use super::terms::{connection, error_pages, keeps_alive, millis, redispatch, time};
 use super::{Assembled, Builder};
 use crate::config::address::{Address, Port};
 use crate::config::model::{self, Kind, Proxy};
@@ -21,16 +18,16 @@ impl Builder<'_> {
         let timeouts = &said.timeouts;
         let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::try_from(place).unwrap_or(0) + 1);
         let balance = balance::Balance::new(
-            algorithm(&said.balance),
-            hashing(said),
+            said.balance.clone(),
+            said.hash_type,
             said.switches.has(Switch::AllBackups),
             seed,
         );
         let mut backend = settings::Backend::new(&proxy.name, Arc::new(balance));
-        backend.mode = mode(said.mode);
+        backend.mode = said.mode;
         backend.retries = said.retries;
         backend.redispatch = redispatch(said.redispatch);
-        backend.reuse = reuse(said.http_reuse);
+        backend.reuse = said.http_reuse;
         backend.connection = connection(said.close_mode);
         backend.timeouts = settings::ServerTimeouts {
             connect: time(timeouts.connect),
@@ -47,7 +44,7 @@ impl Builder<'_> {
         backend.error_pages = error_pages(said);
         // A `listen` is one proxy: its rules and its forwardfor stand in its frontend half.
         if proxy.kind == Kind::Backend {
-            backend.forwardfor = forward_for(said);
+            backend.forwardfor = said.forward_for.clone();
             backend.rules = self.rules(proxy);
         }
         let mut ids = Vec::new();

@@ -1,7 +1,7 @@
 //! A frontend, and the addresses that it listens on.
 
 use super::Builder;
-use super::terms::{connection, error_pages, forward_for, keeps_alive, mode, time};
+use super::terms::{connection, error_pages, keeps_alive, time};
 use crate::config::address::{Address, Port};
 use crate::config::model::{self, Kind, Proxy, Settings as Said};
 use crate::config::options::Switch;
@@ -24,7 +24,7 @@ impl Builder<'_> {
         let own = (proxy.kind == Kind::Listen).then_some(proxy.name.as_str());
         settings::Frontend {
             name: proxy.name.clone(),
-            mode: mode(said.mode),
+            mode: said.mode,
             binds: proxy.binds.iter().filter_map(|bind| self.bind(bind, said)).collect(),
             maxconn: said.maxconn.unwrap_or(0),
             disabled: false,
@@ -37,7 +37,7 @@ impl Builder<'_> {
             },
             nolinger: said.switches.has(Switch::NoLinger),
             dontlognull: said.switches.has(Switch::DontLogNull),
-            forwardfor: forward_for(said),
+            forwardfor: said.forward_for.clone(),
             error_pages: error_pages(said),
             rules: self.rules(proxy),
             route: (!routes.is_empty()).then(|| Arc::new(Routes { rules: routes }) as _),

@@ -3,11 +3,11 @@
 use crate::config::Findings;
 use crate::config::address::{Address, Host, Port};
 use crate::config::labels::Resolver;
-use crate::config::log::{Format, LogTarget};
+use crate::config::log::LogTarget;
 use crate::config::model::{self, Config};
 use crate::config::options::Switch;
 use crate::http::logline::{self, LogFormat};
-use crate::http::syslog::{Header, Place, Style, Target};
+use crate::http::syslog::{Place, Style, Target};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -83,18 +83,8 @@ fn target(log: &LogTarget, resolver: Resolver<'_>) -> std::io::Result<Target> {
         Address::Fd(fd) => Place::Fd(*fd),
         _ => return Err(std::io::Error::other("this kind of address takes no log lines")),
     };
-    let header = match log.format {
-        Format::Local => Header::Local,
-        Format::Rfc3164 => Header::Rfc3164,
-        Format::Rfc5424 => Header::Rfc5424,
-        Format::Priority => Header::Priority,
-        Format::Short => Header::Short,
-        Format::Timed => Header::Timed,
-        Format::Iso => Header::Iso,
-        Format::Raw => Header::Raw,
-    };
     let mut target = Target::open(place)?;
-    target.header = header;
+    target.header = log.format;
     target.facility = log.facility;
     target.level = log.level;
     target.min_level = log.min_level;

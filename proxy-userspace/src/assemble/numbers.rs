@@ -1,6 +1,7 @@
 //! The numbers and names of a configuration's proxies that statistics show.
 
-use crate::config::model::{Balance, Config, Kind, Proxy};
+use crate::config::model::{Config, Kind, Proxy};
+use crate::http::balance::Algorithm;
 
 /// The numbers and names of a configuration's proxies that statistics show.
 #[derive(Debug, Default)]
@@ -61,13 +62,13 @@ fn fullconn(config: &Config, fronts: &[&Proxy], backend: &Proxy) -> u32 {
 
 fn algorithm_name(backend: &Proxy) -> &'static str {
     match backend.settings.balance {
-        Balance::RoundRobin => "roundrobin",
-        Balance::StaticRoundRobin => "static-rr",
-        Balance::LeastConn => "leastconn",
-        Balance::First => "first",
-        Balance::Source => "source",
-        Balance::Uri { .. } => "uri",
-        Balance::Header { .. } => "hdr",
-        Balance::Random { .. } => "random",
+        Algorithm::RoundRobin => "roundrobin",
+        Algorithm::StaticRoundRobin => "static-rr",
+        Algorithm::LeastConn => "leastconn",
+        Algorithm::First => "first",
+        Algorithm::Source => "source",
+        Algorithm::Uri { .. } => "uri",
+        Algorithm::Header { .. } => "hdr",
+        Algorithm::Random { .. } => "random",
     }
 }

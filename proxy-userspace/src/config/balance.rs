@@ -1,7 +1,8 @@
 //! `balance` and `hash-type` lines.
 
 use super::args::Args;
-use super::model::{Balance, HashFunction, HashType, Settings};
+use super::model::Settings;
+use crate::http::balance::{Algorithm, Function, Hashing};
 use crate::near;
 
 const NAMES: [&str; 8] =
@@ -19,17 +20,17 @@ pub(super) fn balance(args: &mut Args<'_>, to: &mut Settings) {
         None => (word, None),
     };
     to.balance = match (name, argument) {
-        ("roundrobin", None) => Balance::RoundRobin,
-        ("static-rr", None) => Balance::StaticRoundRobin,
-        ("leastconn", None) => Balance::LeastConn,
-        ("first", None) => Balance::First,
-        ("source", None) => Balance::Source,
+        ("roundrobin", None) => Algorithm::RoundRobin,
+        ("static-rr", None) => Algorithm::StaticRoundRobin,
+        ("leastconn", None) => Algorithm::LeastConn,
+        ("first", None) => Algorithm::First,
+        ("source", None) => Algorithm::Source,
         ("uri", None) => uri(args),
         ("hdr", Some(name)) if !name.is_empty() => {
-            Balance::Header { name: name.to_owned(), use_domain_only: args.eat("use_domain_only") }
+            Algorithm::header(name.to_owned(), args.eat("use_domain_only"))
         }
         ("random", argument) => match argument.map_or(Ok(2), str::parse) {
-            Ok(draws) if draws >= 1 => Balance::Random { draws },
+            Ok(draws) if draws >= 1 => Algorithm::Random { draws },
             _ => return args.wrong("'random' expects how many servers to draw, 1 or more"),
         },
         ("hdr", _) => return args.wrong("'hdr' expects a header's name: hdr(NAME)"),
@@ -46,7 +47,7 @@ pub(super) fn balance(args: &mut Args<'_>, to: &mut Settings) {
     args.end("balance");
 }
 
-fn uri(args: &mut Args<'_>) -> Balance {
+fn uri(args: &mut Args<'_>) -> Algorithm {
     let (mut length, mut depth, mut whole, mut path_only) = (0, 0, false, false);
     loop {
         match args.peek() {
@@ -64,7 +65,7 @@ fn uri(args: &mut Args<'_>) -> Balance {
                 args.skip(1);
                 path_only = true;
             }
-            _ => return Balance::Uri { length, depth, whole, path_only },
+            _ => return Algorithm::Uri { length, depth, whole, path_only },
         }
     }
 }
@@ -73,12 +74,12 @@ fn uri(args: &mut Args<'_>) -> Balance {
 pub(super) fn hash_type(args: &mut Args<'_>, to: &mut Settings) {
     let kinds = [("map-based", false), ("consistent", true)];
     let Some(consistent) = args.choice("hash-type", &kinds) else { return };
-    let mut model = HashType { consistent, ..HashType::default() };
+    let mut model = Hashing { consistent, ..Hashing::default() };
     let functions = [
-        ("sdbm", HashFunction::Sdbm),
-        ("djb2", HashFunction::Djb2),
-        ("wt6", HashFunction::Wt6),
-        ("crc32", HashFunction::Crc32),
+        ("sdbm", Function::Sdbm),
+        ("djb2", Function::Djb2),
+        ("wt6", Function::Wt6),
+        ("crc32", Function::Crc32),
     ];
     if !matches!(args.peek(), "" | "avalanche") {
         let Some(function) = args.choice("hash-type", &functions) else { return };

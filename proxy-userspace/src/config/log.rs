@@ -3,6 +3,7 @@
 use super::address::{self, Address};
 use super::diag::Findings;
 use super::token::Line;
+use crate::http::syslog::Header;
 use crate::near;
 
 /// Facilities, by their number (RFC 5424, 6.2.1; HAProxy's names).
@@ -16,28 +17,6 @@ pub const FACILITIES: [&str; 24] = [
 pub const LEVELS: [&str; 8] =
     ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
-/// The header before each message.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Format {
-    /// `local`: rfc3164 without a host name, unless `log-send-hostname` is set.
-    #[default]
-    Local,
-    /// `rfc3164`.
-    Rfc3164,
-    /// `rfc5424`.
-    Rfc5424,
-    /// `priority`: only level and facility.
-    Priority,
-    /// `short`: only the level, as systemd's journal reads it.
-    Short,
-    /// `timed`: level, then ISO date.
-    Timed,
-    /// `iso`: date only.
-    Iso,
-    /// `raw`: nothing at all.
-    Raw,
-}
-
 /// A `log` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogTarget {
@@ -46,7 +25,7 @@ pub struct LogTarget {
     /// `len`: the longest line, in bytes; 1024.
     pub length: u32,
     /// `format`.
-    pub format: Format,
+    pub format: Header,
     /// The facility's number.
     pub facility: u8,
     /// The least urgent level that is sent; 7 is everything.
@@ -76,7 +55,7 @@ pub fn parse(line: &Line, findings: &mut Findings) -> Option<Log> {
     let mut target = LogTarget {
         address: target_address(line, findings)?,
         length: 1024,
-        format: Format::default(),
+        format: Header::default(),
         facility: 0,
         level: 7,
         min_level: 0,
@@ -137,16 +116,16 @@ fn target_address(line: &Line, findings: &mut Findings) -> Option<Address> {
     }
 }
 
-fn format(line: &Line, at: usize, findings: &mut Findings) -> Option<Format> {
-    const NAMES: [(&str, Format); 8] = [
-        ("local", Format::Local),
-        ("rfc3164", Format::Rfc3164),
-        ("rfc5424", Format::Rfc5424),
-        ("priority", Format::Priority),
-        ("short", Format::Short),
-        ("timed", Format::Timed),
-        ("iso", Format::Iso),
-        ("raw", Format::Raw),
+fn format(line: &Line, at: usize, findings: &mut Findings) -> Option<Header> {
+    const NAMES: [(&str, Header); 8] = [
+        ("local", Header::Local),
+        ("rfc3164", Header::Rfc3164),
+        ("rfc5424", Header::Rfc5424),
+        ("priority", Header::Priority),
+        ("short", Header::Short),
+        ("timed", Header::Timed),
+        ("iso", Header::Iso),
+        ("raw", Header::Raw),
     ];
     let names = NAMES.map(|(name, _)| name);
     let index = one_of(line, at, "format", &names, findings)?;

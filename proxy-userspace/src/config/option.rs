@@ -2,10 +2,11 @@
 
 use super::args::Args;
 use super::directives::{self, Places};
-use super::model::{ForwardFor, LogFormat, Settings};
+use super::model::{LogFormat, Settings};
 use super::options::{CLOSE_MODES, CloseMode, SWITCHES};
 use super::proxy::section_name;
 use crate::http::health::script::CheckKind;
+use crate::http::settings::ForwardFor;
 use crate::near;
 
 /// Reads an `option` line, its first word taken.

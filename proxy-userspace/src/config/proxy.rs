@@ -3,8 +3,9 @@
 use super::args::Args;
 use super::directives::{self, Places};
 use super::log::{self, Log};
-use super::model::{LogFormat, Mode, Proxy, Reuse, Timeouts};
+use super::model::{LogFormat, Proxy, Timeouts};
 use super::{balance, bind, check_lines, option, rule_lines, server};
+use crate::http::settings::{Mode, Reuse};
 use crate::near;
 
 /// Reads one line of a proxy section. `place` is the one section it stands in.

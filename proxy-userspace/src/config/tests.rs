@@ -1,6 +1,8 @@
-use super::model::{Balance, Kind, Mode};
+use super::model::Kind;
 use super::options::{CloseMode, Switch};
 use super::*;
+use crate::http::balance::Algorithm;
+use crate::http::settings::Mode;
 
 fn read(text: &str, strictness: Strictness) -> (Config, Findings) {
     let source = Source { name: "test.cfg".into(), text: text.as_bytes().to_vec() };
@@ -60,7 +62,7 @@ fn the_threads_configuration_is_understood() {
     assert_eq!((settings.redispatch, settings.retries), (Some(-1), 3));
     assert_eq!(settings.timeouts.queue, Some(60_000));
     let name = "X-Forwarded-For".to_owned();
-    assert_eq!(settings.balance, Balance::Header { name, use_domain_only: false });
+    assert_eq!(settings.balance, Algorithm::header(name, false));
     let check = &settings.check;
     assert_eq!(
         (check.request.method.as_str(), check.request.target.as_str()),

@@ -1,7 +1,8 @@
 //! What can only be seen once every section is there: names that must exist, or exist once.
 
 use super::diag::Findings;
-use super::model::{Config, Mode, Proxy};
+use super::model::{Config, Proxy};
+use crate::http::settings::Mode;
 use crate::near;
 use std::collections::HashMap;
 

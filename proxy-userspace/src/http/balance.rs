@@ -18,37 +18,37 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// `balance`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// `roundrobin`.
+    /// `roundrobin`: in turn, by weight; weights may change.
     RoundRobin,
-    /// `static-rr`.
+    /// `static-rr`: in turn, by weights that never change.
     StaticRoundRobin,
-    /// `leastconn`.
+    /// `leastconn`: the fewest connections, by weight.
     LeastConn,
-    /// `first`.
+    /// `first`: the first with a free place.
     First,
-    /// `source`.
+    /// `source`: a hash of the client's address.
     Source,
-    /// `uri`.
+    /// `uri [len N] [depth N] [whole] [path-only]`: a hash of the path.
     Uri {
-        /// `len`; 0 is all.
+        /// How many characters count; 0 is all.
         length: usize,
-        /// `depth`; 0 is all.
+        /// How many directories count; 0 is all.
         depth: usize,
-        /// `whole`.
+        /// The query string counts too.
         whole: bool,
-        /// `path-only`.
+        /// Scheme and authority never count.
         path_only: bool,
     },
-    /// `hdr(NAME)`.
+    /// `hdr(NAME) [use_domain_only]`: a hash of a field's value.
     Header {
         /// What is hashed.
         value: Expression,
-        /// `use_domain_only`.
+        /// Only the domain's own name counts.
         domain_only: bool,
     },
-    /// `random(DRAWS)`.
+    /// `random(DRAWS)`: the least loaded of so many drawn at random.
     Random {
-        /// How many are drawn.
+        /// How many; 2.
         draws: u32,
     },
 }

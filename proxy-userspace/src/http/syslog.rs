@@ -20,22 +20,22 @@ use std::time::SystemTime;
 /// The header before each message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Header {
-    /// `local`: rfc3164 without a host name, unless one is to be sent.
+    /// `local`: rfc3164 without a host name, unless `log-send-hostname` is set.
     #[default]
     Local,
     /// `rfc3164`.
     Rfc3164,
     /// `rfc5424`.
     Rfc5424,
-    /// `priority`.
+    /// `priority`: only level and facility.
     Priority,
-    /// `short`.
+    /// `short`: only the level, as systemd's journal reads it.
     Short,
-    /// `timed`.
+    /// `timed`: level, then ISO date.
     Timed,
-    /// `iso`.
+    /// `iso`: date only.
     Iso,
-    /// `raw`.
+    /// `raw`: nothing at all.
     Raw,
 }
 

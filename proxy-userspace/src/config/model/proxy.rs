@@ -42,16 +42,6 @@ impl Kind {
     }
 }
 
-/// `mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// Bytes are passed on as they come.
-    #[default]
-    Tcp,
-    /// HTTP/1.
-    Http,
-}
-
 /// A `frontend`, `backend` or `listen`.
 #[derive(Debug, Clone)]
 pub struct Proxy {

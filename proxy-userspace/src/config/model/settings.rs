@@ -1,12 +1,12 @@
 //! What a proxy may also inherit from a `defaults` section.
 
-use super::balance::{Balance, HashType, Reuse};
-use super::proxy::Mode;
 use super::server::ServerSettings;
 use crate::config::log::LogTarget;
 use crate::config::options::{CloseMode, Switches};
 use crate::config::token::Position;
+use crate::http::balance::{Algorithm, Hashing};
 use crate::http::health::script::Script;
+use crate::http::settings::{ForwardFor, Mode, Reuse};
 
 /// What a proxy may also inherit from a `defaults` section.
 #[derive(Debug, Clone)]
@@ -45,9 +45,9 @@ pub struct Settings {
     /// `timeout` lines.
     pub timeouts: Timeouts,
     /// `balance`.
-    pub balance: Balance,
+    pub balance: Algorithm,
     /// `hash-type`.
-    pub hash_type: HashType,
+    pub hash_type: Hashing,
     /// `http-reuse`.
     pub http_reuse: Reuse,
     /// `default_backend`, and where it is named.
@@ -81,8 +81,8 @@ impl Default for Settings {
             backlog: None,
             retries: 3,
             timeouts: Timeouts::default(),
-            balance: Balance::RoundRobin,
-            hash_type: HashType::default(),
+            balance: Algorithm::RoundRobin,
+            hash_type: Hashing::default(),
             http_reuse: Reuse::Safe,
             default_backend: None,
             default_server: ServerSettings::default(),
@@ -134,17 +134,6 @@ pub enum LogFormat {
     Clf,
     /// `log-format`.
     Custom(String),
-}
-
-/// `option forwardfor`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForwardFor {
-    /// `header`; `X-Forwarded-For`.
-    pub header: String,
-    /// `except`: clients for which nothing is added, as address and prefix length.
-    pub except: Option<(std::net::IpAddr, u8)>,
-    /// `if-none`: only where the client sent none.
-    pub if_none: bool,
 }
 
 /// `stats` lines of a proxy: the statistics page.

@@ -19,11 +19,11 @@ pub enum Function {
 /// `hash-type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hashing {
-    /// `consistent`, else `map-based`.
+    /// `consistent`: few clients move when a server comes or goes; else `map-based`.
     pub consistent: bool,
-    /// The function.
+    /// The hash function.
     pub function: Function,
-    /// `avalanche`.
+    /// `avalanche`: mix the hash's bits once more.
     pub avalanche: bool,
 }
 
