@@ -15,45 +15,17 @@ fn strict(text: &str) -> Config {
     config
 }
 
-const THREAD: &str = "\
-global
-  log     /dev/log local2
-  chroot  /var/lib/haproxy
-  pidfile /var/run/haproxy.pid
-  maxconn 50000
-  user    root
-  group   root
-  stats socket /var/lib/haproxy/stats level admin
+/// The configuration that the thread was about, as it was posted: without its first line.
+const POSTED: &str = include_str!("../../tests/like_haproxy/thread.cfg");
 
-defaults http
-  mode    http
-  log     global
-  option  httplog
-  option  dontlognull
-  option  http-server-close
-  option  redispatch
-  retries 3
-  timeout http-request    10s
-  timeout queue           1m
-  timeout connect         10s
-  timeout client          1m
-  timeout server          5m
-  timeout http-keep-alive 10s
-  timeout check           10s
-  maxconn 50000
-
-listen webservice
-  bind 127.0.0.1:80
-  balance hdr(X-Forwarded-For)
-  option  httpchk GET /healthcheck
-  default-server inter 30s
-  server  w1 127.0.0.1:8001 check
-  server  w2 127.0.0.1:8002 check
-";
+/// The same with an address in it.
+fn thread() -> String {
+    POSTED.replace("x.x.x.x", "127.0.0.1")
+}
 
 #[test]
 fn the_threads_configuration_is_understood() {
-    let config = strict(THREAD);
+    let config = strict(&format!("global\n{}", thread()));
     let proxy = &config.proxies[0];
     assert_eq!((proxy.name.as_str(), proxy.kind, proxy.id), ("webservice", Kind::Listen, 2));
     let settings = &proxy.settings;
@@ -77,14 +49,14 @@ fn the_threads_configuration_is_understood() {
 /// As it was posted: the line `global` was lost when it was copied.
 #[test]
 fn words_of_global_before_any_section_are_read_as_such() {
-    let (config, findings) = read(THREAD.strip_prefix("global\n").unwrap(), Strictness::Strict);
+    let (config, findings) = read(&thread(), Strictness::Strict);
     let said: Vec<String> = findings.list.iter().map(ToString::to_string).collect();
     assert_eq!(
         said,
         ["[WARNING] test.cfg:1:3: 'log' stands before any section: a line 'global' is missing, \
           and taken as written"]
     );
-    let whole = strict(THREAD);
+    let whole = strict(&format!("global\n{}", thread()));
     assert_eq!(config.global.maxconn, whole.global.maxconn);
     assert_eq!((config.global.logs.len(), config.proxies.len()), (1, 1));
     let (_, findings) = read("bind :80\n", Strictness::Strict);

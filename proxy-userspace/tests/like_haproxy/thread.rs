@@ -14,40 +14,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::sync::mpsc;
 
-const POSTED: &str = "\
-  log     /dev/log local2
-  chroot  /var/lib/haproxy
-  pidfile /var/run/haproxy.pid
-  maxconn 50000
-  user    haproxy
-  group   haproxy
-  stats socket /var/lib/haproxy/stats level admin
-
-defaults http
-  mode    http
-  log     global
-  option  httplog
-  option  dontlognull
-  option  http-server-close
-  option  redispatch
-  retries 3
-  timeout http-request    10s
-  timeout queue           1m
-  timeout connect         10s
-  timeout client          1m
-  timeout server          5m
-  timeout http-keep-alive 10s
-  timeout check           10s
-  maxconn 50000
-
-listen webservice
-  bind x.x.x.x:80
-  balance hdr(X-Forwarded-For)
-  option  httpchk GET /healthcheck
-  default-server inter 30s
-  server  w1 webservice1:80 check
-  server  w2 webservice2:80 check
-";
+const POSTED: &str = include_str!("thread.cfg");
 
 /// Requests of one run.
 const REQUESTS: usize = 20;
