@@ -3,9 +3,10 @@
 use super::address::{Address, Host};
 use super::model::{Config, Proxy};
 use proxy_common::key::Endpoint;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a connection is, by the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,8 +43,14 @@ pub type Resolver<'a> = &'a dyn Fn(&str) -> Vec<IpAddr>;
 /// Looks a host name up with the system's resolver; empty where it knows none.
 #[must_use]
 pub fn resolve(name: &str) -> Vec<IpAddr> {
-    let found = (name, 0).to_socket_addrs();
-    found.map(|list| list.map(|address| address.ip()).collect()).unwrap_or_default()
+    static KNOWN: Mutex<BTreeMap<String, Vec<IpAddr>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    // A chroot hides these from a reload; without them nobody could be asked but in vain.
+    let can_ask = ["/etc/hosts", "/etc/resolv.conf"].iter().any(|file| Path::new(file).exists());
+    if can_ask && let Ok(found) = (name, 0).to_socket_addrs() {
+        known.insert(name.to_owned(), found.map(|address| address.ip()).collect());
+    }
+    known.get(name).cloned().unwrap_or_default()
 }
 
 impl Labels {

@@ -15,7 +15,7 @@ use crate::config::source::Source;
 use crate::config::{self, Findings, Strictness, labels};
 use crate::http::rules::Page;
 use stats_page::StatsPage;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
@@ -52,6 +52,18 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// The same as it is found from within `jail`, a chroot: what lies in it has a shorter path.
+    fn within(&self, jail: &Path) -> Self {
+        let inside = |file: &PathBuf| match file.strip_prefix(jail) {
+            Ok(rest) => Path::new("/").join(rest),
+            Err(_) => file.clone(),
+        };
+        match self {
+            Self::Files(files) => Self::Files(files.iter().map(inside).collect()),
+            Self::BuiltIn(_) => self.clone(),
+        }
+    }
+
     /// Reads it strictly.
     fn load(&self) -> anyhow::Result<(Config, Findings)> {
         match self {

@@ -10,7 +10,7 @@ use crate::support::topology::{Family, Topology};
 use crate::support::until::until_empty;
 use crate::support::watch::teardown;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The network, the servers and the witness.
@@ -36,7 +36,11 @@ impl Stage {
 
     /// Starts `teardown run` with this configuration.
     pub(crate) fn teardown(&self, config: &str) -> Process {
-        let path = self.write("teardown.cfg", config);
+        self.teardown_of(&self.write("teardown.cfg", config))
+    }
+
+    /// The same of a file.
+    pub(crate) fn teardown_of(&self, path: &Path) -> Process {
         let mut command = teardown();
         command.arg("run").arg("--socket").arg(self.path("socket")).arg("-f").arg(path);
         let mut process = Process::start(&self.topology.proxy, &mut command);
@@ -56,7 +60,7 @@ impl Stage {
         process
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, text).expect("a file");
         path

@@ -160,6 +160,32 @@ fn it_serves_as_it_stands() {
     host.stop(&mut proxy);
 }
 
+/// A reload sees nothing but the chroot: what lies there, and what was looked up before.
+#[test]
+fn it_is_reloaded_in_its_chroot() {
+    let host = Host::new();
+    let config = host.config("");
+    let file = host.stage.write("jail/haproxy.cfg", &config);
+    let mut proxy = host.stage.teardown_of(&file);
+    host.judge(&host.ask(), "sF pF");
+    let socket = host.stage.path("socket");
+    host.stage.write("jail/haproxy.cfg", &host.config(" close like haproxy-1.4"));
+    let answer = say(&socket, "reload");
+    assert!(answer.contains("The configuration is in place"), "{answer}");
+    let listed = say(&socket, "show policy");
+    assert!(listed.contains("webservice/w1 passive rst"), "{listed}");
+    let text = Client::Http10.ask(
+        &host.stage.topology,
+        SocketAddr::new(host.stage.topology.front_addr, 80),
+        "/after",
+    );
+    assert!(text.ends_with("ok"), "{text}");
+    host.stage.write("jail/haproxy.cfg", &config.replace("user    nobody", "user    no-such-user"));
+    let answer = say(&socket, "reload");
+    assert!(answer.contains("The old configuration runs on"), "{answer}");
+    host.stop(&mut proxy);
+}
+
 /// What its author asked for: to have the closes of 1.4 back, for his production traffic.
 #[test]
 fn its_closes_are_those_of_either_version_for_the_asking() {

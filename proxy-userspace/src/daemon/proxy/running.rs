@@ -78,8 +78,12 @@ impl Running {
     /// # Errors
     /// Why it was not: then the old one runs on.
     pub fn reload(&self) -> anyhow::Result<Reloaded> {
-        let Read { config, assembled, .. } = read(&self.origin, &self.pages, &self.numbers)
-            .map_err(|error| match &self.jail {
+        let origin = match &self.jail {
+            Some(jail) => self.origin.within(jail),
+            None => self.origin.clone(),
+        };
+        let Read { config, assembled, .. } =
+            read(&origin, &self.pages, &self.numbers).map_err(|error| match &self.jail {
                 Some(jail) if !error.is::<Refused>() => {
                     let jail = jail.display();
                     error.context(format!("a reload looks for its files within the chroot {jail}"))
