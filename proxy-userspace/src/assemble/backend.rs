@@ -2,7 +2,7 @@
 
 use super::terms::{connection, error_pages, keeps_alive, millis, redispatch, time};
 use super::{Assembled, Builder};
-use crate::config::address::{Address, Port};
+use crate::config::address::{Address, Host, Port};
 use crate::config::model::{self, Kind, Proxy};
 use crate::config::options::Switch;
 use crate::http::balance;
@@ -98,6 +98,10 @@ impl Builder<'_> {
             pool_max_conn: said.pool_max_conn,
             max_reuse: said.max_reuse,
             checked: said.check,
+            host: match &server.address {
+                Address::Tcp { host: Host::Name(name), .. } => Some(name.clone()),
+                _ => None,
+            },
             ..settings::Server::new(&server.name, address)
         })
     }

@@ -14,6 +14,7 @@ use crate::config::model::{Config, Proxy as Section};
 use crate::config::source::Source;
 use crate::config::{self, Findings, Strictness, labels};
 use crate::http::rules::Page;
+use anyhow::Context as _;
 use stats_page::StatsPage;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -52,6 +53,17 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// The same from any folder: a chroot, or the way into the background, changes the current one.
+    fn absolute(self) -> anyhow::Result<Self> {
+        Ok(match self {
+            Self::Files(files) => {
+                let files = files.iter().map(std::path::absolute).collect::<Result<_, _>>();
+                Self::Files(files.context("the current folder is gone")?)
+            }
+            built_in @ Self::BuiltIn(_) => built_in,
+        })
+    }
+
     /// The same as it is found from within `jail`, a chroot: what lies in it has a shorter path.
     fn within(&self, jail: &Path) -> Self {
         let inside = |file: &PathBuf| match file.strip_prefix(jail) {

@@ -73,11 +73,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let planned = match args.files.as_slice() {
         [] => None,
-        files => {
-            // A chroot, or a way into the background, changes the folder that they are seen from.
-            let absolute = files.iter().map(std::path::absolute).collect::<Result<_, _>>();
-            Some(Planned::read(Origin::Files(absolute.context("the folder is gone")?))?)
-        }
+        files => Some(Planned::read(Origin::Files(files.to_vec()))?),
     };
     serve(args, planned, None)
 }

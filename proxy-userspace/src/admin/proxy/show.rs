@@ -316,7 +316,7 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
     let _ = writeln!(
         out,
         "{} {} {} {} {ip} {operational} {administrative} {} {} {} {status} {result} {health} \
-         {checks} 0 0 0 - {port} - 0 0 - - 0",
+         {checks} 0 0 0 {} {port} - 0 0 - - 0",
         scene.numbers.backends.get(at.0).copied().unwrap_or_default(),
         backend.settings.name,
         scene.numbers.server(at),
@@ -324,6 +324,7 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
         server.weight(),
         server.settings.weight,
         server.changed().elapsed().as_secs(),
+        server.settings.host.as_deref().unwrap_or("-"),
     );
 }
 

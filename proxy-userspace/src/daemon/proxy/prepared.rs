@@ -42,7 +42,7 @@ impl Planned {
         let pages = Arc::new(OnceLock::new());
         let numbers = Arc::new(ServerNumbers::default());
         let Read { config, assembled, .. } = read(&origin, &pages, &numbers)?;
-        Ok(Self { origin, config, assembled, pages, numbers })
+        Ok(Self { origin: origin.absolute()?, config, assembled, pages, numbers })
     }
 
     /// Whether it asks to be run in the background.

@@ -31,6 +31,8 @@ pub struct Server {
     pub keepalive: bool,
     /// Whether health checks decide if it is up (`check`); the checks' own settings are health's.
     pub checked: bool,
+    /// The host name that its address was found by.
+    pub host: Option<String>,
     /// Its number for those who hear of its connections; 0 is none.
     pub number: u16,
 }
@@ -52,6 +54,7 @@ impl Server {
             max_reuse: None,
             keepalive: false,
             checked: false,
+            host: None,
             number: 0,
         }
     }
