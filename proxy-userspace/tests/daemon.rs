@@ -238,10 +238,10 @@ fn metrics_are_served_over_http() {
 }
 
 #[test]
-fn without_arguments_it_shows_every_kind_of_close() {
+fn traffic_of_its_own_shows_every_kind_of_close() {
     let host = Host::new();
     let mut command = teardown();
-    command.stdout(Stdio::piped());
+    command.args(["watch", "--demo"]).stdout(Stdio::piped());
     let mut demo = Process::start(&host.netns, &mut command);
     let lines = Lines::read(demo.stdout());
     for scene in [

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use support::netns::Netns;
 use support::process::{Lines, Process};
 use support::until::until;
@@ -50,4 +50,6 @@ fn it_shows_two_servers_and_how_to_change_their_closes() {
     let last = shown.to_the_end().pop().expect("a summary");
     assert!(last.contains("closes shown, 0 events lost"), "{last}");
     assert!(!std::path::Path::new(socket).exists(), "{socket} is left behind");
+    let left = netns.output(Command::new("ss").args(["-Hltn"]));
+    assert_eq!(left.trim(), "", "nobody listens any more");
 }
