@@ -59,7 +59,8 @@ pub(crate) const TOOLS: &[Tool] = &[
         "/usr/lib/nginx/modules/ngx_stream_module.so",
         Package::named("libnginx-mod-stream", "nginx-mod-stream", "nginx-mod-stream"),
     ),
-    tool(Purpose::Bench, "wrk", Package::same("wrk")),
+    tool(Purpose::Test, "wrk", Package::same("wrk")),
+    tool(Purpose::Test, "sysctl", Package::named("procps", "procps-ng", "procps-ng")),
     tool(Purpose::Bench, "bpftrace", Package::same("bpftrace")),
 ];
 
@@ -155,6 +156,43 @@ mod tests {
         assert_eq!(of("ID=\"manjaro\"\nID_LIKE=arch\n"), Distribution::Arch);
         assert_eq!(of("ID=void\n"), Distribution::Other);
         assert_eq!(of(""), Distribution::Other);
+    }
+
+    /// Every command that a test calls is one of [`TOOLS`], comes with one, or is there on any
+    /// system that this runs on.
+    #[test]
+    fn tests_call_nothing_that_is_not_installed() {
+        let of_iproute2 = ["ss", "nstat"];
+        let essential = ["sh", "tar", "unshare", "dpkg-deb"];
+        let known: Vec<&str> = TOOLS
+            .iter()
+            .filter(|tool| tool.purpose != Purpose::Bench)
+            .map(|tool| tool.command)
+            .chain(of_iproute2)
+            .chain(essential)
+            .collect();
+        let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/../proxy-userspace/tests");
+        let called = commands_called(tests.as_ref());
+        assert!(called.len() > 10, "{called:?}");
+        let missing: Vec<_> = called.iter().filter(|it| !known.contains(&it.as_str())).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    /// The file names of what stands in `Command::new("...")` in the sources below `folder`.
+    fn commands_called(folder: &std::path::Path) -> std::collections::BTreeSet<String> {
+        let mut called = std::collections::BTreeSet::new();
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                called.append(&mut commands_called(&path));
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let words = text.split("Command::new(\"").skip(1);
+                let names = words.filter_map(|rest| rest.split('"').next()?.rsplit('/').next());
+                called.extend(names.map(str::to_owned));
+            }
+        }
+        called
     }
 
     #[test]
