@@ -2,6 +2,7 @@
 
 use crate::support::process::undivided;
 use crate::support::topology::Topology;
+use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -17,11 +18,13 @@ pub(crate) enum Client {
     KeepAlive,
     /// HTTP/1.0: ends its sending behind the request, and reads until the connection ends.
     HalfClosing,
+    /// HTTP/1.0: resets once it has what it wants.
+    Resetting,
 }
 
 impl Client {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Http10, Self::Http11Close, Self::KeepAlive, Self::HalfClosing];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Http10, Self::Http11Close, Self::KeepAlive, Self::HalfClosing, Self::Resetting];
 
     /// Asks the proxy for `path`; the response.
     pub(crate) fn ask(self, topology: &Topology, proxy: SocketAddr, path: &str) -> String {
@@ -29,7 +32,9 @@ impl Client {
         let mut stream = stream.unwrap_or_else(|error| panic!("{proxy} for {path}: {error}"));
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
         let request = match self {
-            Self::Http10 | Self::HalfClosing => format!("GET {path} HTTP/1.0\r\n\r\n"),
+            Self::Http10 | Self::HalfClosing | Self::Resetting => {
+                format!("GET {path} HTTP/1.0\r\n\r\n")
+            }
             Self::Http11Close => {
                 format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             }
@@ -41,6 +46,11 @@ impl Client {
             Self::HalfClosing => {
                 stream.shutdown(Shutdown::Write).expect("a connection");
                 to_the_end(&mut stream)
+            }
+            Self::Resetting => {
+                let text = one_response(&mut stream);
+                SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
+                text
             }
             Self::KeepAlive => {
                 let first = one_response(&mut stream);

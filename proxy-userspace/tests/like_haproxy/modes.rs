@@ -173,6 +173,9 @@ fn expected(like: Like, mode: Mode, kind: Kind, client: Client) -> Vec<String> {
             Kind::Never | Kind::NoEnd => vec!["pF pR".into()],
         };
     }
+    if mode.is_tunnel() && client == Client::Resetting && kind != Kind::WithData {
+        return vec!["pR".to_owned()];
+    }
     let has_length = !matches!(kind, Kind::NoLength | Kind::NoEnd);
     if client == Client::KeepAlive && has_length && mode.keeps_clients() {
         return vec![format!("{one}, {one}")];
