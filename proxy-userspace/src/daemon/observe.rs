@@ -16,6 +16,9 @@ pub(super) struct Observe {
     /// Where incoming packets are seen; xdp is for hosts that take floods of FIN and RST
     #[arg(long, value_name = "WHERE", default_value = "tc", value_parser = ["tc", "xdp"])]
     ingress: String,
+    /// How the programs hang on tc: best is tcx where the kernel has it, from 6.6 on
+    #[arg(long, value_name = "HOW", default_value = "best", value_parser = ["best", "clsact"])]
+    hook: String,
     /// Connections that the kernel's table holds at most
     #[arg(long, value_name = "N", default_value_t = TABLE_ENTRIES,
         value_parser = clap::value_parser!(u32).range(64..=16_777_216))]
@@ -48,7 +51,7 @@ impl Observe {
         Observer::start(&kernel::Options {
             interfaces: self.interfaces.clone(),
             ingress: if self.ingress == "xdp" { Ingress::Xdp } else { Ingress::Tc },
-            tc_hook: TcHook::Best,
+            tc_hook: if self.hook == "clsact" { TcHook::Clsact } else { TcHook::Best },
             full_history: self.history == "full",
             segments,
             payload,

@@ -4,6 +4,7 @@
 use crate::cases::{CASES, Case};
 use crate::stage::{Stage, Story};
 use crate::support::enforcer::Enforcer;
+use crate::support::foreign::Tagged;
 use crate::support::packets::{ACK, FIN, Packet, RST, SYN};
 use crate::support::reading::{Connection, End, Sign, connections};
 use crate::support::ss;
@@ -21,18 +22,31 @@ const LEAST_TIMER: u64 = 200_000_000;
 #[derive(Clone, Copy, Debug)]
 struct Surroundings {
     family: Family,
-    loopback: bool,
+    wire: Wire,
     timestamps: bool,
     offloads: bool,
     ingress: &'static str,
+    hook: &'static str,
+}
+
+/// What lies between the two applications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wire {
+    Veth,
+    /// A veth pair whose frames carry a VLAN tag.
+    Tagged,
+    /// Devices without a link header.
+    Tun,
+    Loopback,
 }
 
 const USUAL: Surroundings = Surroundings {
     family: Family::V4,
-    loopback: false,
+    wire: Wire::Veth,
     timestamps: true,
     offloads: true,
     ingress: "tc",
+    hook: "best",
 };
 
 #[test]
@@ -61,20 +75,39 @@ fn over_veth_without_offloads_and_timestamps() {
 
 #[test]
 fn over_loopback() {
-    play(Surroundings { loopback: true, ..USUAL });
-    play(Surroundings { loopback: true, family: Family::V6, ..USUAL });
+    play(Surroundings { wire: Wire::Loopback, ..USUAL });
+    play(Surroundings { wire: Wire::Loopback, family: Family::V6, ..USUAL });
 }
 
 #[test]
 fn over_loopback_without_timestamps() {
-    play(Surroundings { loopback: true, timestamps: false, ..USUAL });
-    play(Surroundings { loopback: true, timestamps: false, family: Family::V6, ..USUAL });
+    play(Surroundings { wire: Wire::Loopback, timestamps: false, ..USUAL });
+    play(Surroundings { wire: Wire::Loopback, timestamps: false, family: Family::V6, ..USUAL });
 }
 
 #[test]
 fn beside_xdp() {
     play(Surroundings { ingress: "xdp", ..USUAL });
-    play(Surroundings { ingress: "xdp", loopback: true, ..USUAL });
+    play(Surroundings { ingress: "xdp", wire: Wire::Loopback, ..USUAL });
+}
+
+/// As before Linux 6.6.
+#[test]
+fn hung_on_clsact() {
+    play(Surroundings { hook: "clsact", ..USUAL });
+    play(Surroundings { hook: "clsact", wire: Wire::Loopback, family: Family::V6, ..USUAL });
+}
+
+#[test]
+fn over_a_tagged_network() {
+    play(Surroundings { wire: Wire::Tagged, ..USUAL });
+    play(Surroundings { wire: Wire::Tagged, family: Family::V6, ..USUAL });
+}
+
+#[test]
+fn over_tun() {
+    play(Surroundings { wire: Wire::Tun, ..USUAL });
+    play(Surroundings { wire: Wire::Tun, family: Family::V6, ..USUAL });
 }
 
 /// Much data, again and again: whatever is on its way as ours closes, its acknowledgment is
@@ -94,16 +127,25 @@ fn play(at: Surroundings) {
 
 /// Plays these cases at once, each on a port of its own, and asks the witnesses afterwards.
 fn play_these(at: Surroundings, cases: &[&'static Case]) {
-    let topology =
-        if at.loopback { Topology::loopback(at.family) } else { Topology::veth(at.family) };
+    let (topology, _cable) = match at.wire {
+        Wire::Veth | Wire::Tagged => (Topology::veth(at.family), None),
+        Wire::Loopback => (Topology::loopback(at.family), None),
+        Wire::Tun => {
+            let (topology, cable) = Topology::tun(at.family);
+            (topology, Some(cable))
+        }
+    };
     for netns in [&topology.proxy, &topology.backend] {
         timestamps(netns, at.timestamps);
     }
-    if !at.loopback {
+    if at.wire == Wire::Veth {
         offloads(&topology.backend, "eth0", at.offloads);
         offloads(&topology.proxy, "back", at.offloads);
     }
-    let enforcer = Enforcer::start(&topology.proxy, &["--ingress", at.ingress]);
+    let enforcer = Enforcer::start(&topology.proxy, &["--ingress", at.ingress, "--hook", at.hook]);
+    // Behind teardown, so that it sees what comes in with the tag.
+    let _tagged = (at.wire == Wire::Tagged)
+        .then(|| Tagged::between([(&topology.proxy, "back"), (&topology.backend, "eth0")]));
     let capture = Tcpdump::start(&topology.backend, topology.peer_interface, topology.back_addr);
     let stages: Vec<(&Case, Stage<'_>)> = (9100..)
         .zip(cases)
@@ -136,7 +178,7 @@ fn play_these(at: Surroundings, cases: &[&'static Case]) {
     let all_asked = stages.iter().zip(&stories).zip(left).map(|(((case, stage), story), left)| {
         let of_case = |known: &&Connection| [known.orig, known.resp].contains(&stage.peer());
         let mut known: Vec<Connection> = known.iter().filter(of_case).cloned().collect();
-        if at.loopback {
+        if at.wire == Wire::Loopback {
             known.iter_mut().for_each(|known| leave_out_local_resets(known, stage.peer()));
         }
         let name = format!("{}, {at:?}", case.name);
@@ -216,6 +258,16 @@ fn ask_wire(
         assert_eq!((reset.payload, reset.sack), (0, false), "{name}\n{known}");
         // The kernel's own RST has timestamps or not, as it likes.
         assert!(reset.timestamps == at.timestamps || case.counts[1].1 == 0, "{name}\n{known}");
+        if reset.timestamps {
+            // TSval is one that ours sent, or a later one; TSecr is one that the peer sent (RFC
+            // 7323, 3.2).
+            let mut old = of(ours).filter(|packet| !packet.has(RST)).map(|packet| packet.stamps[0]);
+            let value = reset.stamps[0];
+            let follows = old.any(|old| value.wrapping_sub(old) < 60_000);
+            assert!(follows, "{name}: {:?}\n{known}", reset.stamps);
+            let sent = of(ours.other()).any(|packet| packet.stamps[0] == reset.stamps[1]);
+            assert!(sent, "{name}: {:?}\n{known}", reset.stamps);
+        }
     }
 }
 

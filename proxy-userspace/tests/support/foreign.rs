@@ -32,6 +32,29 @@ pub(crate) struct Counter {
     _attached: Attached,
 }
 
+/// A network that tags every frame between two hosts, as a VLAN device would: a kernel may have none.
+pub(crate) struct Tagged {
+    _attached: [Attached; 4],
+}
+
+impl Tagged {
+    /// Tags what leaves these interfaces, and takes the tag off behind whatever is there.
+    pub(crate) fn between(ends: [(&Netns, &str); 2]) -> Self {
+        let attach = |(netns, interface), way, program: &[u64]| {
+            Attached::new(netns, interface, way, Hook::Tcx, program)
+        };
+        let [one, other] = ends;
+        Self {
+            _attached: [
+                attach(one, TcAttachType::Ingress, &TAG_OFF),
+                attach(other, TcAttachType::Ingress, &TAG_OFF),
+                attach(one, TcAttachType::Egress, &TAG_ON),
+                attach(other, TcAttachType::Egress, &TAG_ON),
+            ],
+        }
+    }
+}
+
 /// A program on a hook, until its end.
 pub(crate) struct Attached {
     program: SchedClassifier,
@@ -131,6 +154,28 @@ const fn instruction(code: u8, registers: u8, offset: i16, immediate: i32) -> u6
 
 /// return TC_ACT_UNSPEC, the next program decides
 const NEXT_DECIDES: [u64; 2] = [instruction(0xb7, 0x00, 0, -1), instruction(0x95, 0, 0, 0)];
+
+/// A tag of 802.1Q with identifier 7, where there is none.
+const TAG_ON: [u64; 7] = [
+    // if ((struct __sk_buff *)r1)->vlan_present != 0 goto out
+    instruction(0x61, 0x12, 20, 0),
+    instruction(0x55, 0x02, 3, 0),
+    // bpf_skb_vlan_push(r1, htons(ETH_P_8021Q), 7)
+    instruction(0xb7, 0x02, 0, 0x8100_u16.to_be() as i32),
+    instruction(0xb7, 0x03, 0, 7),
+    instruction(0x85, 0, 0, 18),
+    // out:
+    NEXT_DECIDES[0],
+    NEXT_DECIDES[1],
+];
+
+/// The same tag off.
+const TAG_OFF: [u64; 3] = [
+    // bpf_skb_vlan_pop(r1)
+    instruction(0x85, 0, 0, 19),
+    NEXT_DECIDES[0],
+    NEXT_DECIDES[1],
+];
 
 /// Adds one to the map's only value.
 fn counting(map: &OwnedFd) -> [u64; 11] {

@@ -3,11 +3,15 @@
 use super::netns::Netns;
 use super::packets::{self, ACK, FIN, Packet, RST, SYN};
 use super::until::until;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// TUNSETIFF of linux/if_tun.h.
@@ -66,6 +70,50 @@ impl Tun {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
                 Err(error) => panic!("tun0: {error}"),
+            }
+        }
+    }
+}
+
+/// Two tun devices, each with a host behind it, and what carries packets between them.
+pub(crate) struct Cable {
+    stop: Arc<AtomicBool>,
+    carriers: Vec<JoinHandle<()>>,
+}
+
+impl Cable {
+    /// Joins the devices.
+    pub(crate) fn between(one: Tun, other: Tun) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (one, other) = (Arc::new(one), Arc::new(other));
+        let both = [(&one, &other), (&other, &one)].map(|(from, to)| {
+            let (from, to, stop) = (Arc::clone(from), Arc::clone(to), Arc::clone(&stop));
+            std::thread::spawn(move || carry(&from.file, &to.file, &stop))
+        });
+        Self { stop, carriers: both.into() }
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for carrier in self.carriers.drain(..) {
+            let _it_has_said_why = carrier.join();
+        }
+    }
+}
+
+fn carry(mut from: &File, mut to: &File, stop: &AtomicBool) {
+    let mut packet = vec![0; 1 << 16];
+    let moment = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    while !stop.load(Ordering::Relaxed) {
+        poll(&mut [PollFd::new(from, PollFlags::IN)], Some(&moment)).expect("poll");
+        loop {
+            match from.read(&mut packet) {
+                // Down yet, it takes none.
+                Ok(length) => drop(to.write_all(&packet[..length])),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("a tun device: {error}"),
             }
         }
     }

@@ -24,6 +24,8 @@ pub(crate) struct Packet {
     pub(crate) window_scale: Option<u8>,
     /// Whether it has the timestamps option (RFC 7323).
     pub(crate) timestamps: bool,
+    /// TSval and TSecr, where it has.
+    pub(crate) stamps: [u32; 2],
     /// Whether it has SACK blocks (RFC 2018).
     pub(crate) sack: bool,
     /// Bytes of data by the IP header's length, also where the capture was cut.
@@ -143,6 +145,10 @@ fn tcp(time: u64, source: IpAddr, target: IpAddr, segment: &[u8], length: usize)
         window: port(14),
         window_scale: option(options, 3).and_then(|value| value.first().copied()),
         timestamps: option(options, 8).is_some(),
+        stamps: option(options, 8).map_or([0; 2], |value| {
+            let stamp = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| value[at + byte]));
+            [stamp(0), stamp(4)]
+        }),
         sack: option(options, 5).is_some(),
         payload: u32::try_from(length.checked_sub(header)?).ok()?,
     })

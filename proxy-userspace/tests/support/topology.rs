@@ -1,5 +1,6 @@
 //! Where the tests' traffic runs: client, proxy and backend over veth, or all on one loopback.
 
+use super::handmade::{Cable, Tun};
 use super::netns::Netns;
 use super::until::until;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -67,6 +68,33 @@ impl Topology {
         };
         topology.wait_until_up();
         topology
+    }
+
+    /// Proxy and backend, joined by tun devices: no link header. The client is the backend.
+    pub(crate) fn tun(family: Family) -> (Self, Cable) {
+        let (proxy, backend) = (Netns::new(), Netns::new());
+        let (addresses, length) = match family {
+            Family::V4 => (["10.77.2.2", "10.77.2.1"], 24),
+            Family::V6 => (["fd77:2::2", "fd77:2::1"], 64),
+        };
+        let [ours, theirs] = [(&proxy, addresses[0]), (&backend, addresses[1])]
+            .map(|(netns, address)| Tun::new(netns, &format!("{address}/{length}")));
+        let cable = Cable::between(ours, theirs);
+        let [back_addr, backend_addr] =
+            addresses.map(|address| address.parse().expect("an address"));
+        reaches(&backend, &proxy, back_addr);
+        let topology = Self {
+            client: backend.clone(),
+            proxy,
+            backend,
+            client_addr: backend_addr,
+            front_addr: back_addr,
+            back_addr,
+            backend_addr,
+            peer_interface: "tun0",
+            proxy_interfaces: &["tun0"],
+        };
+        (topology, cable)
     }
 
     /// One namespace; client, proxy and backend share its loopback.
