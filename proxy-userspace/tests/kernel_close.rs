@@ -10,6 +10,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use support::packets::{ACK, FIN, RST};
 use support::process::Process;
 use support::reading::{Connection, End, connections};
@@ -239,6 +240,46 @@ fn an_idle_connection_is_finished(topology: &Topology) {
 fn an_idle_connection_is_finished_over_veth() {
     an_idle_connection_is_finished(&Topology::veth(Family::V4));
     an_idle_connection_is_finished(&Topology::veth(Family::V6));
+}
+
+/// Both ends are here, and only one of them was closed by command.
+#[test]
+fn an_idle_connection_is_finished_on_loopback() {
+    an_idle_connection_is_finished(&Topology::loopback(Family::V4));
+    an_idle_connection_is_finished(&Topology::loopback(Family::V6));
+}
+
+/// A stand-in is no socket: it ends by itself, and a command leaves it alone.
+#[test]
+fn a_connection_that_a_stand_in_holds_is_not_closed() {
+    let topology = Topology::veth(Family::V4);
+    let listener = listen(&topology);
+    let daemon = Daemon::start(&topology);
+    let capture = capture(&topology);
+    let remote = listener.local_addr().expect("its address");
+    let answer = daemon.ask(&format!("set policy {remote} abort fin"));
+    assert!(answer.contains("in force"), "{answer}");
+    let pair = Pair::open(&topology, &listener);
+    let ([ours, theirs], port) = (pair.ends(), pair.port());
+    let Pair { ours: aborts, theirs: mut peer } = pair;
+    socket2::SockRef::from(&aborts).set_linger(Some(Duration::ZERO)).expect("an option");
+    drop(aborts);
+    assert_eq!(peer.read(&mut [0; 1]).expect("a clean end"), 0);
+    for how in ["rst", "fin"] {
+        let (said, code) = daemon.close(&["--how", how, &ours, &theirs]);
+        assert_eq!((code, said.contains("0 closed, 0 not")), (1, true), "{said}");
+    }
+    peer.write_all(b"farewell").expect("the connection is half open");
+    drop(peer);
+    wait_until_freed(&topology, port);
+    let told = daemon.told(port);
+    assert_eq!(
+        (&told["actor"], &told["asked"], &told["sent"], &told["conn_state"]),
+        (&"rule".into(), &"rst_ack".into(), &"fin".into(), &"SF".into()),
+        "{told}"
+    );
+    let connection = captured(capture, port);
+    assert!(!connection.packets.iter().any(|(_, p)| p.has(RST)), "{connection}");
 }
 
 #[test]

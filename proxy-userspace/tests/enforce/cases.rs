@@ -69,6 +69,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::resets("FIN in the last data's segment", "active rst", plays::with_data, STRIPPED)
         .at_once(),
     Case::resets("that segment lost", "active rst", plays::with_lost_data, STRIPPED),
+    Case::resets("data before it lost", "active rst", plays::behind_lost_data, STRIPPED),
     Case::resets("its acknowledgment lost", "active rst", plays::with_lost_ack, STRIPPED).at_once(),
     Case::resets(
         "peer's FIN in that acknowledgment",

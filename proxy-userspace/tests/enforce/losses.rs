@@ -87,7 +87,10 @@ fn close_one(topology: &Topology, number: usize) {
     let peer = SocketAddr::new(topology.backend_addr, PORT + number as u16);
     let listener = listen(&topology.backend, peer);
     let mut ours = connect(&topology.proxy, SocketAddr::new(topology.back_addr, 0), peer);
-    let theirs = accept(&listener);
+    // Repeated until it comes, it opens the connection where the handshake's last ACK is lost.
+    ours.write_all(b"!").expect("a write");
+    let mut theirs = accept(&listener);
+    theirs.read_exact(&mut [0]).expect("the first byte");
     let told = bytes(3_000 + number);
     let theirs_first = number % 2 == 1;
     if theirs_first {

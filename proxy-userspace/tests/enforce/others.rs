@@ -8,7 +8,8 @@ use crate::support::servers::{Manner, Servers};
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use aya::programs::TcAttachType;
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 /// Foreign programs before and behind teardown's; the interface's own counters are the witness.
@@ -51,6 +52,24 @@ fn foreign_programs_see_every_packet() {
         };
         (real[0] > 200 && resets > 20 && seen.clone().all(agree)).then_some(())
     });
+}
+
+/// The stack answers a peer that asks where nobody listens: no application closes by that, and no
+/// rule has a say.
+#[test]
+fn the_stacks_own_answer_to_a_stray_segment_matches_no_rule() {
+    let topology = Topology::veth(Family::V4);
+    let enforcer = Enforcer::start(&topology.proxy, &[]);
+    enforcer.set(topology.backend_addr, "active rst passive rst abort fin any-fin");
+    let nobody = SocketAddr::new(topology.back_addr, 9);
+    let error = topology.backend.run(|| TcpStream::connect(nobody)).expect_err("nobody listens");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    let closes = enforcer.wait_for_closes(nobody.port(), 1);
+    assert!(closes[0]["actor"].is_null(), "{}", closes[0]);
+    let counts = enforcer.counts(topology.backend_addr);
+    for word in ["matched", "fin to rst", "rst to fin", "refused"] {
+        assert_eq!(counts.of(word), 0, "{word}: {counts:?}");
+    }
 }
 
 /// Packets that the back interface received and sent.

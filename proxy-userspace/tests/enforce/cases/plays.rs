@@ -72,6 +72,18 @@ pub(super) fn with_lost_data(stage: &Stage<'_>) -> Story {
     Story::of(told, hear(&theirs))
 }
 
+/// What comes before the FIN's segment is missing: the peer's acknowledgments of less must not end
+/// the connection.
+pub(super) fn behind_lost_data(stage: &Stage<'_>) -> Story {
+    let (mut ours, theirs) = stage.connected();
+    let _hole = stage.lose_to_peer(1, DATA);
+    let told = bytes(1000);
+    let (before, with_fin) = told.split_at(400);
+    ours.write_all(before).expect("a write");
+    say_with_fin(ours, with_fin);
+    Story::of(&told[..], hear(&theirs))
+}
+
 /// Lost behind teardown, which takes the acknowledgment for its own use: nothing is missed.
 pub(super) fn with_lost_ack(stage: &Stage<'_>) -> Story {
     let (ours, theirs) = stage.connected();
@@ -319,8 +331,10 @@ pub(super) fn forced(stage: &Stage<'_>) -> Story {
     stage.wait_for_packet("the RST", |packet| packet.target == peer && packet.has(wire::RST));
     // It stands behind what was lost, and the peer may only doubt it (RFC 5961, 3.2): whoever
     // speaks gets a certain one.
-    let _reset_already = theirs.write_all(b"?");
+    let spoke = theirs.write_all(b"?");
     let (heard, ended) = hear(&theirs);
+    // Who speaks late learns it by that.
+    let ended = if spoke.is_err() { Ended::Reset } else { ended };
     assert!(heard.is_empty(), "the only segment was lost, and nobody was left to repeat it");
     Story::of(told, (heard, ended))
 }
