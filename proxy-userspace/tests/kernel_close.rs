@@ -18,7 +18,7 @@ use support::runtime::ask;
 use support::ss;
 use support::tcpdump::Tcpdump;
 use support::topology::{Family, Topology};
-use support::until::until;
+use support::until::{PATIENCE, until};
 use support::watch::teardown;
 use support::weather::Hole;
 
@@ -199,6 +199,7 @@ fn a_peer_whose_rst_was_lost_gets_another() {
     let [ours, theirs] = pair.ends();
     let (said, code) = daemon.close(&[&ours, &theirs]);
     assert_eq!(code, 0, "{said}");
+    pair.theirs.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let error = pair.theirs.read(&mut [0; 1]).expect_err("the next RST came");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     wait_until_freed(&topology, pair.port());
