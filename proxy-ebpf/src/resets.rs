@@ -10,6 +10,7 @@ use crate::owner::peek;
 use crate::settings::{netns_cookie, offset};
 use crate::sockets::SOCK_DONE;
 use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::BPF_SOCK_OPS_STATE_CB_FLAG;
 use aya_ebpf::programs::RawTracePointContext;
 use bytemuck::Zeroable as _;
 use proxy_common::abi::{Counter, FactsRecord, RECORD_FACTS};
@@ -48,6 +49,9 @@ pub fn sent(ctx: &RawTracePointContext) {
 #[inline(always)]
 pub fn received(ctx: &RawTracePointContext) {
     let sk = argument(ctx, 0);
+    if tells_its_end(sk) {
+        return;
+    }
     let Some((key, side)) = of_socket(sk) else { return };
     let mut event = SocketEvent::zeroed();
     event.side = side;
@@ -64,6 +68,14 @@ pub fn received(ctx: &RawTracePointContext) {
         event.known |= KNOWS_UNACKED;
     }
     tell(&key, &event);
+}
+
+/// Whether the socket makes the call-back in which all of this is told at once: those that were
+/// there before the programs do not.
+#[inline(always)]
+fn tells_its_end(sk: u64) -> bool {
+    let flags = offset!(sock_ops_flags).and_then(|at| peek::<u8>(sk + at as u64)).unwrap_or(0);
+    u32::from(flags) & BPF_SOCK_OPS_STATE_CB_FLAG != 0
 }
 
 #[inline(always)]

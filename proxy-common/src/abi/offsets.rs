@@ -17,6 +17,8 @@ pub struct Offsets {
     pub rcv_nxt: u32,
     /// `tcp_sock.snd_una`: the first byte not acknowledged.
     pub snd_una: u32,
+    /// `tcp_sock.bpf_sock_ops_cb_flags`: which call-backs the socket makes.
+    pub sock_ops_flags: u32,
     /// `sock.sk_shutdown`.
     pub sk_shutdown: u32,
     /// `sock.sk_err`.
@@ -88,6 +90,7 @@ impl Offsets {
         write_seq: NO_OFFSET,
         rcv_nxt: NO_OFFSET,
         snd_una: NO_OFFSET,
+        sock_ops_flags: NO_OFFSET,
         sk_shutdown: NO_OFFSET,
         sk_err: NO_OFFSET,
         sk_flags: NO_OFFSET,

@@ -12,6 +12,7 @@ pub(super) fn of(btf: &Btf) -> Offsets {
         write_seq: at("tcp_sock", "write_seq"),
         rcv_nxt: at("tcp_sock", "rcv_nxt"),
         snd_una: at("tcp_sock", "snd_una"),
+        sock_ops_flags: at("tcp_sock", "bpf_sock_ops_cb_flags"),
         sk_shutdown: at("sock", "sk_shutdown"),
         sk_err: at("sock", "sk_err"),
         sk_flags: at("sock_common", "skc_flags"),
