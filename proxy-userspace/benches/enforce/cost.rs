@@ -4,7 +4,8 @@
 //! difference of all its programs' time, a close, is the change's cost. It is negative where a RST
 //! saves packets that an orderly close would have sent.
 
-use crate::frame::bpf_stats::{Measuring, Runs, Snapshot, held_by};
+use crate::frame::bpf_stats::{Measuring, Runs, Snapshot, held_by, sum};
+use crate::frame::floor;
 use crate::frame::live::Live;
 use crate::frame::rounds::{Column, interleaved};
 use crate::support::process::descriptors_for;
@@ -55,12 +56,16 @@ const CASES: [Case; 10] = [
 pub(crate) fn measure(rounds: usize) {
     descriptors_for(2 * CONNECTIONS + 200);
     let _measuring = Measuring::start();
-    println!("By bpf_stats, which add their own time to every run: ns a close, median of {rounds}");
+    let floor = sum(floor::empty().values()).each();
+    println!(
+        "By bpf_stats, less an empty program's {floor:.0} ns for each run: ns a close, median of \
+         {rounds}"
+    );
     println!(
         "  {:<10} {:<20} {:>12} {:>12} {:>12} {:>12} {:>12}",
         "close", "rule", "tc egress", "tc ingress", "socket", "all", "to no rule"
     );
-    let taken = interleaved(rounds, &CASES, |(close, rule, _)| run(close, rule));
+    let taken = interleaved(rounds, &CASES, |(close, rule, _)| run(close, rule, floor));
     let mut base = Vec::new();
     for ((close, rule, name), taken) in CASES.iter().zip(&taken) {
         let column = |of: &dyn Fn(&Programs) -> f64| Column {
@@ -90,7 +95,7 @@ pub(crate) fn measure(rounds: usize) {
 /// Nanoseconds a close, by program.
 type Programs = BTreeMap<String, f64>;
 
-fn run(close: Close, rule: Option<&str>) -> Programs {
+fn run(close: Close, rule: Option<&str>, floor: f64) -> Programs {
     let topology = Topology::veth(Family::V4);
     let options = Options { enforce: true, ..Options::default() };
     let peers = Covered { addr: topology.client_addr, prefix: 32, port: None };
@@ -117,12 +122,13 @@ fn run(close: Close, rule: Option<&str>) -> Programs {
         let _reset = theirs.read_to_end(&mut Vec::new());
     }
     settle();
-    a_close(&programs, &start)
+    a_close(&programs, &start, floor)
 }
 
-fn a_close(programs: &BTreeSet<u32>, start: &Snapshot) -> Programs {
+fn a_close(programs: &BTreeSet<u32>, start: &Snapshot, floor: f64) -> Programs {
     let ran = Snapshot::of(programs).since(start);
-    let each = |runs: Runs| runs.nanoseconds as f64 / f64::from(CONNECTIONS);
+    let above = |runs: Runs| runs.nanoseconds as f64 - runs.count as f64 * floor;
+    let each = |runs: Runs| above(runs) / f64::from(CONNECTIONS);
     ran.into_iter().map(|(name, runs)| (name, each(runs))).collect()
 }
 

@@ -102,3 +102,11 @@ pub(crate) fn held_by(pid: u32) -> BTreeSet<u32> {
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).expect("less than 500 years")
 }
+
+/// All together.
+pub(crate) fn sum<'a>(runs: impl IntoIterator<Item = &'a Runs>) -> Runs {
+    runs.into_iter().fold(Runs::default(), |sum, runs| Runs {
+        count: sum.count + runs.count,
+        nanoseconds: sum.nanoseconds + runs.nanoseconds,
+    })
+}

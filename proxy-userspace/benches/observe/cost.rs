@@ -1,18 +1,14 @@
 //! What a packet and a close cost in the kernel, by the kernel's own count of each program's time.
 
-use crate::frame::bpf_stats::{Measuring, Runs, Snapshot, held_by};
+use crate::frame::bpf_stats::{Measuring, Runs, Snapshot, held_by, sum};
+use crate::frame::floor::{self, ROUND_TRIPS, ping_pong};
 use crate::frame::live::Live;
-use crate::support::foreign::{Attached, Hook};
 use crate::support::process::descriptors_for;
 use crate::support::topology::{Family, Topology};
-use aya::programs::TcAttachType;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use teardown::kernel::{Ingress, Options, TcHook};
 
-/// Messages there and back on one connection: nothing but data packets and their ACKs.
-const ROUND_TRIPS: u32 = 100_000;
 /// Connections that are opened, and then closed.
 const CONNECTIONS: u32 = 4000;
 
@@ -30,10 +26,11 @@ struct Cost {
 pub(crate) fn measure() {
     descriptors_for(2 * CONNECTIONS + 200);
     let _measuring = Measuring::start();
-    let (empty, floor) = empty();
+    let empty = floor::empty();
+    let floor = sum(empty.values()).each();
     println!("By bpf_stats, which add their own time to every run");
     println!("\nAn empty program at both tc hooks");
-    lines("data packets", &empty.data, floor, ROUND_TRIPS);
+    lines("data packets", &empty, floor, ROUND_TRIPS);
     for (name, options) in variants() {
         let cost = teardown(options);
         println!("\nteardown, {name}");
@@ -44,17 +41,6 @@ pub(crate) fn measure() {
     println!(
         "\nBoth ends' sockets are on this host: the programs of the cgroup run for each of them."
     );
-}
-
-/// An empty program's cost, and its nanoseconds a run.
-fn empty() -> (Cost, f64) {
-    let topology = Topology::veth(Family::V4);
-    let attached = [TcAttachType::Ingress, TcAttachType::Egress]
-        .map(|way| Attached::empty(&topology.proxy, topology.proxy_interfaces[0], way, Hook::Tcx));
-    let cost = cost(&topology, &attached.iter().map(Attached::id).collect());
-    let all = sum(cost.data.values());
-    let floor = all.each();
-    (cost, floor)
 }
 
 /// The ways in which the programs can hang and look.
@@ -99,26 +85,6 @@ fn cost(topology: &Topology, programs: &BTreeSet<u32>) -> Cost {
     Cost { data: data.since(&start), open: open.since(&data), close: close.since(&open) }
 }
 
-fn ping_pong(mut ours: TcpStream, mut theirs: TcpStream) {
-    for end in [&ours, &theirs] {
-        end.set_nodelay(true).expect("an option");
-    }
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut message = [0; 64];
-            while theirs.read_exact(&mut message).is_ok() {
-                theirs.write_all(&message).expect("the other end reads");
-            }
-        });
-        let mut message = [0; 64];
-        for _ in 0..ROUND_TRIPS {
-            ours.write_all(&message).expect("the other end reads");
-            ours.read_exact(&mut message).expect("the answer");
-        }
-        drop(ours);
-    });
-}
-
 /// A line for each program that ran, and one for all together.
 fn lines(title: &str, programs: &Programs, floor: f64, times: u32) {
     println!(
@@ -138,11 +104,4 @@ fn line(name: &str, runs: Runs, floor: f64, times: u32) {
     let each = runs.count as f64 / f64::from(times);
     let above = runs.each() - floor;
     println!("    {name:<20} {each:>9.2} {:>9.1} {above:>12.1} {:>9.1}", runs.each(), each * above);
-}
-
-fn sum<'a>(runs: impl IntoIterator<Item = &'a Runs>) -> Runs {
-    runs.into_iter().fold(Runs::default(), |sum, runs| Runs {
-        count: sum.count + runs.count,
-        nanoseconds: sum.nanoseconds + runs.nanoseconds,
-    })
 }
