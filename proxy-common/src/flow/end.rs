@@ -31,7 +31,7 @@ pub const SHUT_READ: u16 = 0x1000;
 /// `End::bits`: the socket will write no more (`SEND_SHUTDOWN`).
 pub const SHUT_WRITE: u16 = 0x2000;
 
-/// What is known of one end of a connection, 184 bytes: what it sent, and what its socket said.
+/// What is known of one end of a connection, 192 bytes: what it sent, and what its socket said.
 ///
 /// All zeros is an end of which nothing is known. What every control segment touches stands first
 /// and together: the kernel finds it in two cache lines.
@@ -54,6 +54,8 @@ pub struct End {
     pub last_fin: u32,
     /// Where its last RST stood, as a distance from `isn`.
     pub last_rst: u32,
+    /// The lowest and the highest place of all its RSTs, as distances from `isn`.
+    pub rst_span: [u32; 2],
     /// The lowest acknowledgment that a FIN or RST of this end carried: what it had seen of the
     /// peer when it closed.
     pub signal_ack: u32,
@@ -125,7 +127,7 @@ pub struct End {
     pub comm: [u8; 16],
 }
 
-const _: () = assert!(size_of::<End>() == 184);
+const _: () = assert!(size_of::<End>() == 192);
 
 impl End {
     /// Whether any of `bits` is set.

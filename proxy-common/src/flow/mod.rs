@@ -60,7 +60,7 @@ pub(crate) const FIRST_CLOSE_SAID: u32 = 0x200;
 /// `Flow::marks`: [`Outcome::ANSWERED`] was said.
 pub(crate) const ANSWER_SAID: u32 = 0x400;
 
-/// All that is known of one connection, 456 bytes. All zeros is a connection not begun.
+/// All that is known of one connection, 472 bytes. All zeros is a connection not begun.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Flow {
@@ -94,7 +94,7 @@ pub struct Flow {
     pub ends: [End; 2],
 }
 
-const _: () = assert!(size_of::<Flow>() == 456);
+const _: () = assert!(size_of::<Flow>() == 472);
 
 impl Flow {
     /// A connection of which nothing is known.

@@ -8,7 +8,7 @@
 use super::{CLOSED, Flow, SEEN};
 use crate::key::Side;
 use crate::segment::{ACK, FIN, RST, SYN, Segment};
-use crate::seq::after;
+use crate::seq::{after, before};
 
 /// Whether `segment` only repeats, from elsewhere, what was seen.
 #[inline(always)]
@@ -23,7 +23,9 @@ pub(super) fn shows_again(flow: &Flow, segment: &Segment) -> bool {
         return end.syns != 0 && at == end.last_syn;
     }
     if segment.has(RST) {
-        return end.rsts != 0 && at == end.last_rst;
+        // A burst of them may pass one place whole before the first reaches the next.
+        let [lowest, highest] = end.rst_span;
+        return end.rsts != 0 && !before(at, lowest) && !after(at, highest);
     }
     if segment.has(FIN) {
         return end.fins != 0 && at.wrapping_add(segment.payload) == end.last_fin;

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::key::Side;
 use crate::segment::{ACK, FIN, NO_WINDOW_SCALE, PAYLOAD_CUT, RST, SYN, Segment};
+use crate::seq::{after, before};
 
 /// A jump of sequence numbers that a SYN or RST is not believed (Zeek's `TOO_LARGE_SEQ_DELTA`).
 const TOO_LARGE_JUMP: i32 = 1_048_576;
@@ -190,11 +191,24 @@ fn write_letters(flow: &mut Flow, from: Side, segment: &Segment) {
         if seen && flow.end(from).rsts != 0 && at != flow.end(from).last_rst {
             history::add(flow, from, b'R');
         }
-        flow.end_mut(from).last_rst = at;
+        note_rst(flow.end_mut(from), at);
     } else if control & (FIN | RST) == FIN | RST {
         history::add_once(flow, from, history::FIN_RST_LETTER, b'I');
     } else {
         history::add_once(flow, from, history::MULTI_FLAG_LETTER, b'Q');
+    }
+}
+
+/// Keeps where a RST stood.
+#[inline(always)]
+fn note_rst(end: &mut End, at: u32) {
+    end.last_rst = at;
+    let [lowest, highest] = end.rst_span;
+    if end.rsts == 0 || before(at, lowest) {
+        end.rst_span[0] = at;
+    }
+    if end.rsts == 0 || after(at, highest) {
+        end.rst_span[1] = at;
     }
 }
 
