@@ -39,14 +39,15 @@ use crate::report::label::Label;
 use crate::report::record::{Change, Record, rst_reason_code};
 use crate::report::summary::Summary;
 use clock::WallClock;
-use joined::{Joined, Joins};
+use joined::{Admitted, Joins};
 use labels::Labels;
 use proxy::{Running, ServerPolicy};
+use proxy_common::abi::CloseRecord;
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::{self, Close};
 use readers::Readers;
 use recent::Recent;
-use stated::Stated;
+use stated::{Note, Stated};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -184,7 +185,7 @@ impl<S: Source> Daemon<S> {
         self.source.finish(&mut events);
         self.take(&mut events);
         self.joins.listen();
-        self.joins.due(None).into_iter().for_each(|closed| self.close(closed));
+        self.joins.due(None).into_iter().for_each(|closed| self.close(&closed.record, closed.note));
         self.finish(ended)?;
         Ok(ended)
     }
@@ -194,48 +195,50 @@ impl<S: Source> Daemon<S> {
         self.clock.now();
         self.joins.listen();
         let now = Instant::now();
-        for event in events.drain(..) {
+        for event in &*events {
             match event {
-                Event::Close { key, flow, acts } => {
-                    let closed = Joined { key, flow, acts, note: None };
-                    if let Some(closed) = self.joins.admit(closed, now) {
-                        self.close(closed);
+                Event::Close(record) => {
+                    if let Admitted::Goes(note) = self.joins.admit(record, now) {
+                        self.close(record, note);
                     }
                 }
                 Event::Segment { key, segment, data, at_ns } => {
-                    let unix_ns = self.clock.unix_ns(at_ns);
+                    let unix_ns = self.clock.unix_ns(*at_ns);
                     if self.shows_segments {
-                        self.readers.segment(&key, &segment, unix_ns);
+                        self.readers.segment(key, segment, unix_ns);
                     }
                     for tape in tapes(&mut self.recording, &mut self.tapes) {
-                        tape.segment(&key, &segment, &data, unix_ns);
+                        tape.segment(key, segment, data, unix_ns);
                     }
                 }
             }
         }
+        events.clear();
         self.flush();
     }
 
     /// Looks whether the proxy has said what closes wait for.
     fn join(&mut self) {
         self.joins.listen();
-        self.joins.due(Some(Instant::now())).into_iter().for_each(|closed| self.close(closed));
+        for closed in self.joins.due(Some(Instant::now())) {
+            self.close(&closed.record, closed.note);
+        }
         self.flush();
     }
 
     /// Names, counts and hands on a close.
-    fn close(&mut self, closed: Joined) {
+    fn close(&mut self, closed: &CloseRecord, note: Option<Note>) {
         let close = verdict::close(&closed.key, &closed.flow);
         let record = Record {
             change: Change::of(&closed.acts, self.policies.name(closed.acts.rule)),
-            ..joined_record(&self.source, &self.labels, &self.clock, &closed, &close)
+            ..joined_record(&self.source, &self.labels, &self.clock, closed, note.as_ref(), &close)
         };
         self.totals.add(&record);
         self.readers.close(&record);
         for tape in tapes(&mut self.recording, &mut self.tapes) {
             tape.close(&closed.key, &closed.flow, &record, &self.clock);
         }
-        self.recent.push(closed);
+        self.recent.push(closed, note);
     }
 
     /// Whether anybody waits for what only a tick brings.
@@ -333,12 +336,13 @@ fn joined_record<'a>(
     source: &'a impl Source,
     labels: &'a Labels,
     clock: &WallClock,
-    closed: &'a Joined,
+    closed: &CloseRecord,
+    note: Option<&'a Note>,
     close: &'a Close,
 ) -> Record<'a> {
     let record = record(source, labels, clock, close);
     Record {
-        said: closed.note.as_ref().map(stated::Note::said),
+        said: note.map(Note::said),
         label: labels.of_number(closed.acts.server).unwrap_or(record.label),
         ..record
     }

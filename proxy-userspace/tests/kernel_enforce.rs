@@ -1,5 +1,6 @@
 //! Closes are changed on the wire: on loopback, where both ends are seen.
 
+use proxy_common::abi::CloseRecord;
 use proxy_common::acts::{Acts, FIN_TO_RST};
 use proxy_common::decide::Refusal;
 use proxy_common::flow::Flow;
@@ -31,7 +32,7 @@ async fn one_close(observer: &mut Observer, port: u16) -> (FlowKey, Flow, Acts) 
             let mut events = Vec::new();
             observer.next(&mut events).await.unwrap();
             for event in events {
-                if let Event::Close { key, flow, acts, .. } = event
+                if let Event::Close(CloseRecord { key, flow, acts, .. }) = event
                     && key.ends.iter().any(|end| end.port == port)
                 {
                     found.push((key, flow, acts));

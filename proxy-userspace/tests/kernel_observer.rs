@@ -1,5 +1,6 @@
 //! The programs load on this kernel, and follow connections on loopback.
 
+use proxy_common::abi::CloseRecord;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use proxy_common::verdict::{self, ConnState, Signal};
@@ -40,7 +41,7 @@ async fn closes(observer: &mut Observer, port: u16, count: usize) -> Vec<(FlowKe
 
 fn take(events: Vec<Event>, port: u16, found: &mut Vec<(FlowKey, Flow)>) {
     for event in events {
-        if let Event::Close { key, flow, .. } = event
+        if let Event::Close(CloseRecord { key, flow, .. }) = event
             && key.ends.iter().any(|end| end.port == port)
         {
             found.push((key, flow));

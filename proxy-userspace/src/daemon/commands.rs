@@ -225,10 +225,11 @@ impl<S: Source> Daemon<S> {
     fn show_closes(&self, last: usize, json: bool, filter: &Filter) -> String {
         let mut list = List::new(json);
         for closed in self.recent.newest_first() {
+            let (closed, note) = (&closed.record, closed.note.as_ref());
             let close = verdict::close(&closed.key, &closed.flow);
             let record = Record {
                 change: Change::of(&closed.acts, self.policies.name(closed.acts.rule)),
-                ..joined_record(&self.source, &self.labels, &self.clock, closed, &close)
+                ..joined_record(&self.source, &self.labels, &self.clock, closed, note, &close)
             };
             list.add(&record, filter);
             if list.lines == last {

@@ -6,9 +6,9 @@
 
 use super::stated::{Note, Stated};
 use crate::report::record::Said;
-use proxy_common::acts::Acts;
+use proxy_common::abi::CloseRecord;
 use proxy_common::flow::Flow;
-use proxy_common::key::{Endpoint, FlowKey, Side};
+use proxy_common::key::{Endpoint, Side};
 use proxy_common::verdict::Close;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -28,10 +28,17 @@ const KEPT: usize = 65_536;
 /// A close, and what the proxy said of it.
 #[derive(Clone, Debug)]
 pub(super) struct Joined {
-    pub(super) key: FlowKey,
-    pub(super) flow: Flow,
-    pub(super) acts: Acts,
+    pub(super) record: CloseRecord,
     pub(super) note: Option<Note>,
+}
+
+/// What becomes of a close that was just told.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// It goes on, with its note if there is one.
+    Goes(Option<Note>),
+    /// It waits for its note.
+    Waits,
 }
 
 /// Both, until they have met.
@@ -91,15 +98,15 @@ impl Joins {
         cookies.iter().flatten().find_map(|cookie| self.notes.get(cookie)).map(Note::said)
     }
 
-    /// A connection is over: given back with its note, unless it had better wait for that.
-    pub(super) fn admit(&mut self, mut closed: Joined, now: Instant) -> Option<Joined> {
-        self.complete(&mut closed);
-        let waits = closed.note.is_none() && self.is_expected(&closed);
+    /// A connection is over: it goes on with its note, unless it had better wait for that.
+    pub(super) fn admit(&mut self, record: &CloseRecord, now: Instant) -> Admitted {
+        let note = self.note_of(&record.flow);
+        let waits = note.is_none() && self.is_expected(record);
         if !waits || self.waiting.len() >= KEPT {
-            return Some(closed);
+            return Admitted::Goes(note);
         }
-        self.waiting.push_back((now, closed));
-        None
+        self.waiting.push_back((now, Joined { record: *record, note }));
+        Admitted::Waits
     }
 
     /// Takes out what has met its note, or has waited for too long at `now`.
@@ -107,7 +114,7 @@ impl Joins {
         let mut due = Vec::new();
         for _ in 0..self.waiting.len() {
             let Some((since, mut closed)) = self.waiting.pop_front() else { break };
-            self.complete(&mut closed);
+            closed.note = self.note_of(&closed.record.flow);
             let late = now.is_none_or(|now| now.duration_since(since) >= PATIENCE);
             if closed.note.is_some() || late {
                 due.push(closed);
@@ -118,22 +125,19 @@ impl Joins {
         due
     }
 
-    /// Joins the note: where both ends are the proxy's, that of the end that connected. The other
-    /// one would be for a reader who looks at it from that side.
-    fn complete(&mut self, closed: &mut Joined) {
+    /// The note on a connection: where both ends are the proxy's, that of the end that connected.
+    /// The other one would be for a reader who looks at it from that side, and is thrown away.
+    fn note_of(&mut self, flow: &Flow) -> Option<Note> {
         if self.notes.is_empty() {
-            return;
+            return None;
         }
-        for cookie in cookies(&closed.flow) {
-            if let Some(note) = self.notes.remove(&cookie) {
-                closed.note.get_or_insert(note);
-            }
-        }
+        let [first, second] = cookies(flow).map(|cookie| self.notes.remove(&cookie?));
+        first.or(second)
     }
 
     /// Whether the proxy will have something to say of it.
-    fn is_expected(&self, closed: &Joined) -> bool {
-        if self.ear.is_none() || cookies(&closed.flow).next().is_none() {
+    fn is_expected(&self, closed: &CloseRecord) -> bool {
+        if self.ear.is_none() || cookies(&closed.flow).iter().all(Option::is_none) {
             return false;
         }
         closed.acts.class != 0 || self.is_door(closed.key.end(responder(&closed.flow)))
@@ -150,16 +154,19 @@ fn responder(flow: &Flow) -> Side {
     Side(flow.orig.0 & 1).other()
 }
 
-/// The sockets' cookies, the originator's first.
-fn cookies(flow: &Flow) -> impl Iterator<Item = u64> {
-    let ends = [responder(flow).other(), responder(flow)];
-    ends.map(|side| flow.end(side).cookie).into_iter().filter(|cookie| *cookie != 0)
+/// The sockets' cookies, where they are known, the originator's first.
+fn cookies(flow: &Flow) -> [Option<u64>; 2] {
+    [responder(flow).other(), responder(flow)].map(|side| match flow.end(side).cookie {
+        0 => None,
+        cookie => Some(cookie),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::closes::{Class, Closes as _, Cookie, Doing};
+    use proxy_common::key::FlowKey;
     use std::os::fd::AsFd as _;
 
     const DOOR: Endpoint = Endpoint::v4([127, 0, 0, 1], 80);
@@ -172,12 +179,21 @@ mod tests {
         (joins, ear)
     }
 
-    fn closed(to: Endpoint, cookie: u64) -> Joined {
+    fn closed(to: Endpoint, cookie: u64) -> CloseRecord {
         let (key, side) = FlowKey::new(Endpoint::v4([127, 0, 0, 1], 40_000), to);
-        let mut flow = Flow::new();
-        flow.orig = side;
-        flow.ends[side.other().index()].cookie = cookie;
-        Joined { key, flow, acts: bytemuck::Zeroable::zeroed(), note: None }
+        let mut record: CloseRecord = bytemuck::Zeroable::zeroed();
+        record.key = key;
+        record.flow.orig = side;
+        record.flow.ends[side.other().index()].cookie = cookie;
+        record
+    }
+
+    /// The note with which a close goes on; none where it goes without one.
+    fn met(admitted: Admitted) -> Option<Note> {
+        match admitted {
+            Admitted::Goes(note) => note,
+            Admitted::Waits => panic!("it waits"),
+        }
     }
 
     fn say(ear: &Stated, cookie: u64, status: u16) {
@@ -191,8 +207,8 @@ mod tests {
         let (mut joins, ear) = joins();
         say(&ear, 9, 200);
         joins.listen();
-        let met = joins.admit(closed(DOOR, 9), Instant::now()).expect("at once");
-        assert_eq!(met.note.expect("joined").doing.status, 200);
+        let note = met(joins.admit(&closed(DOOR, 9), Instant::now()));
+        assert_eq!(note.expect("joined").doing.status, 200);
         assert!(joins.notes.is_empty());
     }
 
@@ -200,7 +216,7 @@ mod tests {
     fn a_record_may_come_first() {
         let (mut joins, ear) = joins();
         let now = Instant::now();
-        assert!(joins.admit(closed(DOOR, 9), now).is_none());
+        assert!(matches!(joins.admit(&closed(DOOR, 9), now), Admitted::Waits));
         joins.listen();
         assert!(joins.due(Some(now)).is_empty() && joins.is_waiting());
         say(&ear, 9, 502);
@@ -215,9 +231,9 @@ mod tests {
         let (mut joins, _ear) = joins();
         let now = Instant::now();
         let stranger = Endpoint::v4([127, 0, 0, 1], 81);
-        assert!(joins.admit(closed(stranger, 9), now).is_some());
-        assert!(joins.admit(closed(DOOR, 0), now).is_some(), "it never was a socket");
-        assert!(joins.admit(closed(DOOR, 9), now).is_none());
+        assert!(met(joins.admit(&closed(stranger, 9), now)).is_none());
+        assert!(met(joins.admit(&closed(DOOR, 0), now)).is_none(), "it never was a socket");
+        assert!(matches!(joins.admit(&closed(DOOR, 9), now), Admitted::Waits));
         let late = joins.due(Some(now + PATIENCE));
         assert!(late[0].note.is_none());
     }
@@ -233,6 +249,7 @@ mod tests {
         }
         assert_eq!(joins.notes.len(), KEPT);
         assert!(joins.order.len() <= 2 * KEPT);
-        assert!(joins.admit(closed(DOOR, 80_000), Instant::now()).is_some(), "the newest stay");
+        let newest = joins.admit(&closed(DOOR, 80_000), Instant::now());
+        assert!(met(newest).is_some(), "the newest stay");
     }
 }

@@ -1,6 +1,8 @@
 //! The last closes, kept as they came: naming and printing them costs only who asks.
 
 use super::joined::Joined;
+use super::stated::Note;
+use proxy_common::abi::CloseRecord;
 use std::collections::VecDeque;
 
 /// How many are kept: two thirds of a megabyte.
@@ -17,11 +19,11 @@ impl Default for Recent {
 }
 
 impl Recent {
-    pub(super) fn push(&mut self, closed: Joined) {
+    pub(super) fn push(&mut self, record: &CloseRecord, note: Option<Note>) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
-        self.0.push_back(closed);
+        self.0.push_back(Joined { record: *record, note });
     }
 
     /// The newest first.

@@ -10,7 +10,7 @@ use crate::report::sample::{self, Script};
 use crate::report::tail::{Look, Tail};
 use bytemuck::Zeroable as _;
 use clock::SourceClock;
-use proxy_common::acts::Acts;
+use proxy_common::abi::CloseRecord;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use std::convert::Infallible;
@@ -66,7 +66,7 @@ impl Source for Replay {
 }
 
 fn close(script: &Script) -> Event {
-    Event::Close { key: script.key, flow: script.flow, acts: Acts::zeroed() }
+    Event::Close(CloseRecord { key: script.key, flow: script.flow, ..CloseRecord::zeroed() })
 }
 
 fn daemon(open: &[Script]) -> (Daemon<Replay>, mpsc::Sender<Vec<Event>>, mpsc::Sender<Request>) {

@@ -1,7 +1,6 @@
 //! What an observer tells.
 
-use proxy_common::acts::Acts;
-use proxy_common::flow::Flow;
+use proxy_common::abi::CloseRecord;
 use proxy_common::key::FlowKey;
 use proxy_common::segment::Segment;
 
@@ -12,15 +11,8 @@ use proxy_common::segment::Segment;
     reason = "closes are the rule; a box each costs more than room"
 )]
 pub enum Event {
-    /// A connection is over.
-    Close {
-        /// The connection.
-        key: FlowKey,
-        /// All that is known of it; times are CLOCK_MONOTONIC.
-        flow: Flow,
-        /// What teardown did to it.
-        acts: Acts,
-    },
+    /// A connection is over; times are CLOCK_MONOTONIC.
+    Close(CloseRecord),
     /// A control segment was seen.
     Segment {
         /// The connection.

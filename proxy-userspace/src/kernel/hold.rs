@@ -2,7 +2,6 @@
 //! microseconds earlier or later stands in the record.
 
 use proxy_common::abi::{CloseRecord, FactsRecord};
-use proxy_common::acts::Acts;
 use proxy_common::flow;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
@@ -26,7 +25,13 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// A connection is over.
+    /// Whether the close of a connection must wait: for its facts, or for those before it.
+    #[must_use]
+    pub(super) fn wants(&self, record: &CloseRecord) -> bool {
+        !self.closes.is_empty() || may_have_facts(&record.flow)
+    }
+
+    /// Keeps the close of a connection.
     pub(super) fn close(&mut self, record: &CloseRecord) {
         self.closes.push_back(*record);
     }
@@ -46,25 +51,19 @@ impl Hold {
     }
 
     /// Takes out what has waited long enough at `now`, with its facts joined; at most so many.
-    pub(super) fn release(
-        &mut self,
-        now: u64,
-        most: usize,
-        mut give: impl FnMut(FlowKey, Flow, Acts),
-    ) {
+    pub(super) fn release(&mut self, now: u64, most: usize, mut give: impl FnMut(&CloseRecord)) {
         for _ in 0..most {
-            let Some(record) = self.closes.front() else { break };
-            let may_have_facts = may_have_facts(&record.flow);
-            if may_have_facts && now.saturating_sub(record.flow.closed_ns) < HOLD_NS {
-                break;
-            }
-            let Some(mut record) = self.closes.pop_front() else { break };
-            if may_have_facts && let Some((_, events)) = self.facts.remove(&record.key) {
-                for event in &events {
-                    flow::learn(&mut record.flow, event);
+            let Some(record) = self.closes.front_mut() else { break };
+            if may_have_facts(&record.flow) {
+                if now.saturating_sub(record.flow.closed_ns) < HOLD_NS {
+                    break;
+                }
+                if let Some((_, events)) = self.facts.remove(&record.key) {
+                    events.iter().for_each(|event| flow::learn(&mut record.flow, event));
                 }
             }
-            give(record.key, record.flow, record.acts);
+            give(record);
+            self.closes.pop_front();
         }
         while let Some((time, key)) = self.fact_times.front() {
             if now.saturating_sub(*time) < FACTS_NS {

@@ -22,7 +22,7 @@ use super::table::{Count, Table};
 use super::tracepoints;
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
-use proxy_common::abi::Counter;
+use proxy_common::abi::{CloseRecord, Counter};
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use std::time::Duration;
@@ -210,9 +210,13 @@ impl Observer {
     /// Takes records out of the ring, and closes out of the hold.
     fn collect(&mut self, out: &mut Vec<Event>) {
         let now = now_ns();
+        let due = self.enforcer.as_ref().and_then(Enforcer::next_due);
+        let pressing = due.is_some_and(|due| due < now + PRESSING_NS);
         let (hold, owners, enforcer) = (&mut self.hold, &mut self.owners, &mut self.enforcer);
+        let table = &mut self.table;
         let any = self.ring.get_mut().drain(|record| match record {
-            Record::Close(record) => hold.close(record),
+            Record::Close(record) if pressing || hold.wants(record) => hold.close(record),
+            Record::Close(record) => give(record, table, owners, now, out),
             Record::Facts(record) => hold.fact(&record, now),
             Record::Listen(record) => owners.listens(record.endpoint, &record.event),
             Record::Deadline(record) => {
@@ -230,18 +234,12 @@ impl Observer {
         if any {
             self.last_event = Instant::now();
         }
-        let due = self.enforcer.as_ref().and_then(Enforcer::next_due);
-        let pressing = due.is_some_and(|due| due < now + PRESSING_NS);
         self.release(now, if pressing { A_FEW } else { usize::MAX }, out);
     }
 
     fn release(&mut self, now: u64, most: usize, out: &mut Vec<Event>) {
         let (owners, table) = (&mut self.owners, &mut self.table);
-        self.hold.release(now, most, |key, mut flow, acts| {
-            table.reported(key, &flow, now);
-            owners.complete(&key, &mut flow);
-            out.push(Event::Close { key, flow, acts });
-        });
+        self.hold.release(now, most, |record| give(record, table, owners, now, out));
     }
 
     /// Attaches to interfaces that came, forgets those that went.
@@ -332,6 +330,22 @@ impl Observer {
     #[must_use]
     pub const fn rst_reasons(&self) -> &RstReasons {
         &self.reasons
+    }
+}
+
+/// Gives a close out, with its owners. It is copied once, to where it will be read: from the ring it
+/// comes cold.
+fn give(
+    record: &CloseRecord,
+    table: &mut Table,
+    owners: &mut Owners,
+    now: u64,
+    out: &mut Vec<Event>,
+) {
+    table.reported(record.key, &record.flow, now);
+    out.push(Event::Close(*record));
+    if let Some(Event::Close(record)) = out.last_mut() {
+        owners.complete(&record.key, &mut record.flow);
     }
 }
 

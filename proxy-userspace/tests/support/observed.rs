@@ -2,7 +2,7 @@
 
 use super::netns::Netns;
 use super::until::until;
-use proxy_common::abi::Counter;
+use proxy_common::abi::{CloseRecord, Counter};
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use proxy_common::verdict::{self, Close};
@@ -175,7 +175,7 @@ fn show(observer: &Observer, shared: &Mutex<Shared>) {
 
 fn keep(events: &mut Vec<Event>, shared: &Mutex<Shared>) {
     for event in events.drain(..) {
-        if let Event::Close { key, flow, .. } = event {
+        if let Event::Close(CloseRecord { key, flow, .. }) = event {
             shared.lock().expect("shared").closes.push((key, flow));
         }
     }
