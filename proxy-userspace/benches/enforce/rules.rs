@@ -1,8 +1,8 @@
 //! The rules that stand beside HAProxy, from none to one for its server.
 
-use crate::frame::beside::{Beside, SERVER_PORT};
-use crate::support::netns::Netns;
+use crate::frame::beside::{Beside, SERVER_PORT, Watching};
 use crate::support::process::Process;
+use crate::support::topology::Topology;
 use crate::support::watch::teardown;
 use std::fs::File;
 use std::path::Path;
@@ -38,9 +38,9 @@ impl Beside for Rules {
         }
     }
 
-    fn start(&self, netns: &Netns, folder: &Path) -> Option<Process> {
+    fn start(&self, topology: &Topology, folder: &Path) -> Watching {
         let rule = match self {
-            Self::Nothing => return None,
+            Self::Nothing => return Watching::Nobody,
             Self::None => None,
             Self::Others => Some("192.0.2.1:80 passive rst".to_owned()),
             // The only peer with this port.
@@ -53,8 +53,8 @@ impl Beside for Rules {
             command.args(["--policy", rule]);
         }
         let file = File::create(folder.join("output")).expect("the output's file");
-        let mut process = Process::start(netns, command.stdout(file));
+        let mut process = Process::start(&topology.proxy, command.stdout(file));
         process.wait_for_words("watching");
-        Some(process)
+        Watching::Program(process)
     }
 }

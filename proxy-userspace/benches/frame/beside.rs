@@ -3,7 +3,7 @@
 use crate::frame::cpu;
 use crate::frame::load::{self, Closes, Load, Server};
 use crate::frame::rounds::{Column, interleaved, table};
-use crate::support::netns::Netns;
+use crate::support::foreign::Attached;
 use crate::support::process::Process;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
@@ -20,7 +20,26 @@ const CLIENTS: u32 = 16;
 pub(crate) trait Beside: Copy {
     fn name(&self) -> &'static str;
     /// Starts it in the proxy's namespace; comes back once it is at work. Its files go to a folder.
-    fn start(&self, netns: &Netns, folder: &Path) -> Option<Process>;
+    fn start(&self, topology: &Topology, folder: &Path) -> Watching;
+}
+
+/// What is at work beside HAProxy, until this is dropped.
+pub(crate) enum Watching {
+    Nobody,
+    Program(Process),
+    /// Programs in the kernel alone.
+    Hooks {
+        _attached: Vec<Attached>,
+    },
+}
+
+impl Watching {
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Program(process) => Some(process.pid()),
+            Self::Nobody | Self::Hooks { .. } => None,
+        }
+    }
 }
 
 /// The server's address: HAProxy's only one.
@@ -70,8 +89,8 @@ impl Scene {
 
     /// One run of clients with one of those.
     fn run(&self, observer: impl Beside, time: Duration, rate: Option<u32>) -> Sample {
-        let watching = observer.start(&self.topology.proxy, self.folder.path());
-        let pids = [Some(self.haproxy.pid()), watching.as_ref().map(Process::pid)];
+        let watching = observer.start(&self.topology, self.folder.path());
+        let pids = [Some(self.haproxy.pid()), watching.pid()];
         let used = || {
             let [haproxy, watching] = pids.map(|pid| pid.map_or(Duration::ZERO, cpu::of));
             [haproxy, watching, cpu::own()]

@@ -1,9 +1,11 @@
 //! Those who watch: teardown and its peers, each in the proxy's namespace, writing to a file.
 
-use crate::frame::beside::Beside;
-use crate::support::netns::Netns;
+use crate::frame::beside::{Beside, Watching};
+use crate::support::foreign::{Attached, Hook};
 use crate::support::process::Process;
+use crate::support::topology::Topology;
 use crate::support::until::until;
+use aya::programs::TcAttachType;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,6 +16,9 @@ use std::process::Command;
 pub(crate) enum Observer {
     /// Nobody.
     Nothing,
+    /// Programs that do nothing, on the hooks that teardown has at each interface: what anybody
+    /// pays who looks at packets there.
+    Empty,
     /// `teardown watch`.
     Teardown,
     /// `teardown watch --ingress xdp`.
@@ -25,14 +30,21 @@ pub(crate) enum Observer {
 }
 
 impl Observer {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Nothing, Self::Teardown, Self::TeardownXdp, Self::Tcpdump, Self::Tcplife];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Nothing,
+        Self::Empty,
+        Self::Teardown,
+        Self::TeardownXdp,
+        Self::Tcpdump,
+        Self::Tcplife,
+    ];
 }
 
 impl Beside for Observer {
     fn name(&self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
+            Self::Empty => "empty programs",
             Self::Teardown => "teardown",
             Self::TeardownXdp => "teardown, xdp",
             Self::Tcpdump => "tcpdump -w",
@@ -41,10 +53,12 @@ impl Beside for Observer {
     }
 
     /// Starts it in `netns`; comes back once it watches. Its output goes to a file in `folder`.
-    fn start(&self, netns: &Netns, folder: &Path) -> Option<Process> {
+    fn start(&self, topology: &Topology, folder: &Path) -> Watching {
+        let netns = &topology.proxy;
         let output = folder.join("output");
         let (command, ready) = match self {
-            Self::Nothing => return None,
+            Self::Nothing => return Watching::Nobody,
+            Self::Empty => return empty(topology),
             Self::Teardown => (teardown(&["watch"]), "watching"),
             Self::TeardownXdp => (teardown(&["watch", "--ingress", "xdp"]), "watching"),
             Self::Tcpdump => {
@@ -71,8 +85,17 @@ impl Beside for Observer {
         } else {
             process.wait_for_words(ready);
         }
-        Some(process)
+        Watching::Program(process)
     }
+}
+
+/// Empty programs at both tc hooks of both interfaces over which HAProxy speaks.
+fn empty(topology: &Topology) -> Watching {
+    let ways = [TcAttachType::Ingress, TcAttachType::Egress];
+    let attach = |interface: &&str| {
+        ways.map(|way| Attached::empty(&topology.proxy, interface, way, Hook::Tcx))
+    };
+    Watching::Hooks { _attached: topology.proxy_interfaces.iter().flat_map(attach).collect() }
 }
 
 /// `teardown` and its arguments.
