@@ -5,7 +5,7 @@
 pub mod generate;
 
 use crate::admin::{client, close, reload};
-use crate::daemon::{demo, run, watch};
+use crate::daemon::{demo, run, steward, watch};
 use crate::{diff, doctor, explain};
 use clap::{Parser, Subcommand};
 use std::io::{self, IsTerminal};
@@ -48,6 +48,9 @@ pub enum Command {
     /// Write the man pages and the shells' completions
     #[command(hide = true)]
     Generate(generate::Args),
+    /// Read a configuration for the daemon that started this, as root
+    #[command(hide = true)]
+    Steward(steward::Args),
 }
 
 impl Cli {
@@ -67,6 +70,7 @@ impl Cli {
             Command::Diff(args) => diff::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Generate(args) => generate::run(&args),
+            Command::Steward(args) => steward::run(&args),
         }
     }
 }

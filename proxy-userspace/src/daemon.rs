@@ -22,6 +22,7 @@ pub mod run;
 mod source;
 pub(crate) mod start;
 pub mod stated;
+pub mod steward;
 mod tape;
 mod terminal;
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod diff;
 pub mod doctor;
 pub mod explain;
+pub mod host;
 pub mod http;
 pub mod kernel;
 pub mod near;

@@ -12,6 +12,18 @@ use std::path::Path;
 pub const KEPT: [Capability; 3] =
     [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
 
+/// What stays for a process that reads configurations and opens what they want: files and Unix
+/// sockets of anybody's, low ports, addresses and devices.
+const FOR_RELOADS: [Capability; 7] = [
+    Capability::CAP_CHOWN,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_DAC_READ_SEARCH,
+    Capability::CAP_FOWNER,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_NET_RAW,
+];
+
 /// The capabilities could not be given up.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
@@ -58,7 +70,19 @@ pub fn become_user(
 /// # Errors
 /// Where the kernel refuses; then the daemon had better not run on.
 pub fn drop_unneeded() -> Result<(), PrivilegeError> {
-    let kept: CapsHashSet = KEPT.into_iter().collect();
+    keep_only(&KEPT)
+}
+
+/// The same for a process that reads configurations and opens what they want.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn keep_for_reloads() -> Result<(), PrivilegeError> {
+    keep_only(&FOR_RELOADS)
+}
+
+fn keep_only(kept: &[Capability]) -> Result<(), PrivilegeError> {
+    let kept: CapsHashSet = kept.iter().copied().collect();
     // The bounding set goes first, as it needs CAP_SETPCAP. Without that one there are no
     // capabilities to bound other than those that exec would gain, which no_new_privs forbids.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {

@@ -6,7 +6,7 @@ use super::model::Acl;
 use super::option::network;
 use crate::http::acl::{Condition, Patterns, Term, Test, TextMatch};
 use crate::http::sample::{Expression, Fetch, Kind};
-use crate::near;
+use crate::{host, near};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -150,11 +150,15 @@ fn keyword(word: &str) -> Result<(Expression, Option<Method>), String> {
 /// The patterns of a file: a line each, `#` begins a comment line.
 fn file(args: &mut Args<'_>) -> Option<Vec<String>> {
     let path = args.need("-f", "a file of patterns")?;
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
+    match host::file(path.as_ref()).map(String::from_utf8) {
+        Ok(Ok(text)) => {
             let lines =
                 text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
             Some(lines.map(str::to_owned).collect())
+        }
+        Ok(Err(why)) => {
+            args.wrong(format!("the patterns' file {path} is not in UTF-8: {why}"));
+            None
         }
         Err(why) => {
             args.wrong(format!("cannot read the patterns' file {path}: {why}"));

@@ -4,9 +4,7 @@ use super::address::{self, Address, Use};
 use super::args::Args;
 use super::directives;
 use super::model::{AccessLevel, Bind, StatsSocket};
-use std::collections::BTreeMap;
-use std::fs;
-use std::sync::{Mutex, PoisonError};
+use crate::host;
 
 /// Reads a `bind` line, its first word taken: one [`Bind`] for each address.
 pub(super) fn bind(args: &mut Args<'_>) -> Vec<Bind> {
@@ -156,21 +154,12 @@ fn account(args: &mut Args<'_>, word: &str, by_id: bool, file: &str, what: &str)
         return args.number(word, 0..=u32::MAX - 1);
     }
     let name = args.need(word, &format!("the name of a {what}"))?;
-    let id = lookup(&table(file), name);
+    let table = host::file(file.as_ref()).unwrap_or_default();
+    let id = lookup(&String::from_utf8_lossy(&table), name);
     if id.is_none() {
         args.wrong(format!("there is no {what} '{name}' on this host"));
     }
     id
-}
-
-/// A table of accounts, as it was when it could last be read: a chroot hides it from a reload.
-fn table(file: &str) -> String {
-    static READ: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
-    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Ok(text) = fs::read_to_string(file) {
-        read.insert(file.to_owned(), text);
-    }
-    read.get(file).cloned().unwrap_or_default()
 }
 
 /// The third field of the line whose first field is `name` (passwd(5), group(5)).

@@ -3,10 +3,9 @@
 use super::address::{Address, Host};
 use super::model::{Config, Proxy};
 use proxy_common::key::Endpoint;
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// What a connection is, by the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,21 +36,8 @@ pub struct Labels {
     pub unresolved: Vec<String>,
 }
 
-/// Looks a host name up; the system's resolver outside of tests.
+/// Looks a host name up: [`crate::host::addresses`] outside of tests.
 pub type Resolver<'a> = &'a dyn Fn(&str) -> Vec<IpAddr>;
-
-/// Looks a host name up with the system's resolver; empty where it knows none.
-#[must_use]
-pub fn resolve(name: &str) -> Vec<IpAddr> {
-    static KNOWN: Mutex<BTreeMap<String, Vec<IpAddr>>> = Mutex::new(BTreeMap::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    // A chroot hides these from a reload; without them nobody could be asked but in vain.
-    let can_ask = ["/etc/hosts", "/etc/resolv.conf"].iter().any(|file| Path::new(file).exists());
-    if can_ask && let Ok(found) = (name, 0).to_socket_addrs() {
-        known.insert(name.to_owned(), found.map(|address| address.ip()).collect());
-    }
-    known.get(name).cloned().unwrap_or_default()
-}
 
 impl Labels {
     /// The labels of `config`, names looked up with `resolver`.

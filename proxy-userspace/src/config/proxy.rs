@@ -6,7 +6,7 @@ use super::log::{self, Log};
 use super::model::{LogFormat, Proxy, Timeouts};
 use super::{balance, bind, check_lines, option, rule_lines, server};
 use crate::http::settings::{Mode, Reuse};
-use crate::near;
+use crate::{host, near};
 
 /// Reads one line of a proxy section. `place` is the one section it stands in.
 pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
@@ -210,7 +210,7 @@ fn error_file(args: &mut Args<'_>, to: &mut Proxy) {
         return;
     };
     let Some(path) = args.need("errorfile", "a file") else { return };
-    match std::fs::read(path) {
+    match host::file(path.as_ref()) {
         Ok(text) => {
             to.settings.error_files.retain(|file| file.0 != code);
             to.settings.error_files.push((code, text));

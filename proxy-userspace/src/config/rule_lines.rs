@@ -6,7 +6,7 @@ use super::expression::format;
 use super::model::{Acl, Proxy, UseBackend};
 use crate::http::format::{Format, Part};
 use crate::http::rules::{HeadEdit, Redirect, RedirectTo, Reply, RequestAction, Rule};
-use crate::near;
+use crate::{host, near};
 
 /// Reads an `acl` line, its first word taken.
 pub(super) fn acl(args: &mut Args<'_>, to: &mut Proxy) {
@@ -264,7 +264,7 @@ fn reply(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, bool)
             word @ ("file" | "lf-file") => {
                 args.skip(1);
                 let path = args.need(word, "a file")?;
-                match std::fs::read(path) {
+                match host::file(path.as_ref()) {
                     Ok(bytes) if word == "file" => reply.body = Format::text(bytes),
                     Ok(bytes) => {
                         let text = String::from_utf8_lossy(&bytes).into_owned();

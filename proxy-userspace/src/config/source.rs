@@ -1,8 +1,9 @@
 //! The files of a configuration: several `-f`, and folders with their `*.cfg`.
 
+use crate::host;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io};
 
 /// One file's text.
 #[derive(Debug, Clone)]
@@ -41,19 +42,14 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Source>, SourceError> {
     let mut sources = Vec::new();
     for path in paths {
         let unreadable = |why| SourceError::Unreadable { path: path.clone(), why };
-        if !fs::metadata(path).map_err(unreadable)?.is_dir() {
+        let Some(mut inside) = host::folder(path).map_err(unreadable)? else {
             sources.push(read_one(path)?);
             continue;
-        }
-        let mut inside: Vec<PathBuf> = Vec::new();
-        for entry in fs::read_dir(path).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let name = entry.file_name();
-            let name = name.as_encoded_bytes();
-            if name.ends_with(b".cfg") && !name.starts_with(b".") && entry.path().is_file() {
-                inside.push(entry.path());
-            }
-        }
+        };
+        inside.retain(|file| {
+            let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+            name.ends_with(b".cfg") && !name.starts_with(b".")
+        });
         if inside.is_empty() {
             return Err(SourceError::EmptyFolder { path: path.clone() });
         }
@@ -70,7 +66,7 @@ fn read_one(path: &Path) -> Result<Source, SourceError> {
         let mut text = Vec::new();
         io::Read::read_to_end(&mut io::stdin(), &mut text).map(|_| text)
     } else {
-        fs::read(path)
+        host::file(path)
     };
     let text = text.map_err(|why| SourceError::Unreadable { path: path.to_owned(), why })?;
     Ok(Source { name: path.to_string_lossy().into(), text })
@@ -79,6 +75,7 @@ fn read_one(path: &Path) -> Result<Source, SourceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_folder_is_its_visible_cfg_files_in_order() {

@@ -13,9 +13,14 @@ use crate::assemble::{self, Assembled};
 use crate::config::model::{Config, Proxy as Section};
 use crate::config::source::Source;
 use crate::config::{self, Findings, Strictness, labels};
+use crate::host;
+use crate::http::listener::{BindError, Listeners};
 use crate::http::rules::Page;
+use crate::http::settings::{BindAddress, Settings};
+use crate::http::syslog::Style;
 use anyhow::Context as _;
 use stats_page::StatsPage;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -31,7 +36,7 @@ pub struct Refused(usize);
 /// A file that cannot be read.
 pub fn check(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let origin = Origin::Files(files.to_vec());
-    match read(&origin, &Arc::default(), &ServerNumbers::default()) {
+    match read(&origin, &Arc::default(), &ServerNumbers::default(), Voice::Aloud) {
         Ok(read) => {
             if read.warnings > 0 {
                 eprintln!("Warnings were found.");
@@ -64,15 +69,20 @@ impl Origin {
         })
     }
 
-    /// The same as it is found from within `jail`, a chroot: what lies in it has a shorter path.
-    fn within(&self, jail: &Path) -> Self {
-        let inside = |file: &PathBuf| match file.strip_prefix(jail) {
-            Ok(rest) => Path::new("/").join(rest),
-            Err(_) => file.clone(),
-        };
+    /// Whether a reload can read it.
+    ///
+    /// # Errors
+    /// Where it came from standard input, which is read once.
+    fn can_be_read_again(&self) -> anyhow::Result<()> {
+        let once = Path::new("/dev/stdin");
         match self {
-            Self::Files(files) => Self::Files(files.iter().map(inside).collect()),
-            Self::BuiltIn(_) => self.clone(),
+            Self::Files(files) if files.iter().any(|file| file == once) => {
+                anyhow::bail!(
+                    "the configuration came from standard input, and cannot be read again: put it \
+                     into a file, or start the daemon anew"
+                )
+            }
+            Self::Files(_) | Self::BuiltIn(_) => Ok(()),
         }
     }
 
@@ -99,11 +109,58 @@ struct Read {
     warnings: usize,
 }
 
+/// Whether findings are said, on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voice {
+    Aloud,
+    Silent,
+}
+
+/// A configuration read anew, what it needs open, and its sockets in place.
+struct Renewed {
+    config: Config,
+    assembled: Assembled,
+    styles: HashMap<String, Style>,
+    labels: labels::Labels,
+}
+
+/// Reads a configuration anew; `place` puts its sockets in place. The steward does it as well, for
+/// the answers: what is asked of the host must come in one order.
+fn renew(
+    origin: &Origin,
+    (pages, numbers): (&Arc<OnceLock<Arc<Control>>>, &ServerNumbers),
+    voice: Voice,
+    place: impl FnOnce(Settings) -> Result<(), BindError>,
+) -> anyhow::Result<Renewed> {
+    let Read { config, mut assembled, .. } = read(origin, pages, numbers, voice)?;
+    let mut findings = Findings::default();
+    let styles = assemble::logs(&config, &host::addresses, &mut findings);
+    say(&findings, voice)?;
+    place(std::mem::take(&mut assembled.settings))?;
+    let labels = labels::Labels::new(&config, &host::addresses);
+    Ok(Renewed { config, assembled, styles, labels })
+}
+
+/// Reads a configuration as a reload does, in silence and without effect, but for new sockets.
+pub(super) fn rehearse(origin: &Origin, workers: usize, kept: Vec<BindAddress>) {
+    let place = |settings: Settings| {
+        let binds = settings.frontends.iter().flat_map(|frontend| &frontend.binds);
+        let addresses = binds.map(|bind| &bind.address);
+        // What the daemon has inherited, only the daemon has.
+        let inherited = addresses.filter(|address| matches!(address, BindAddress::Fd(_)));
+        let kept: Vec<BindAddress> = inherited.cloned().chain(kept).collect();
+        Listeners::bind(&settings, workers, &Listeners::of_another(kept)).map(drop)
+    };
+    // Whatever comes of it comes of it in the daemon too, and is said there.
+    let _ = renew(origin, (&Arc::default(), &ServerNumbers::default()), Voice::Silent, place);
+}
+
 /// Reads a configuration strictly, says what is to be said of it, and puts it together.
 fn read(
     origin: &Origin,
     pages: &Arc<OnceLock<Arc<Control>>>,
     numbers: &ServerNumbers,
+    voice: Voice,
 ) -> anyhow::Result<Read> {
     let (config, mut findings) = origin.load()?;
     let pages = |section: &Section| -> Vec<Arc<dyn Page>> {
@@ -114,8 +171,8 @@ fn read(
         let uri = stats.uri.clone().unwrap_or_else(|| "/haproxy?stats".to_owned());
         vec![Arc::new(StatsPage { uri, refresh_ms: stats.refresh_ms, of: Arc::clone(pages) })]
     };
-    let mut assembled = assemble::assemble(&config, &labels::resolve, &pages, &mut findings);
-    let warnings = say(&findings)?;
+    let mut assembled = assemble::assemble(&config, &host::addresses, &pages, &mut findings);
+    let warnings = say(&findings, voice)?;
     for backend in &mut assembled.settings.backends {
         for server in &mut backend.servers {
             server.number = numbers.of(&backend.name, &server.name);
@@ -125,10 +182,10 @@ fn read(
 }
 
 /// Says the findings; how many warnings there were, or a refusal.
-fn say(findings: &Findings) -> Result<usize, Refused> {
+fn say(findings: &Findings, voice: Voice) -> Result<usize, Refused> {
     let count = |level| findings.list.iter().filter(|finding| finding.level == level).count();
-    for finding in &findings.list {
-        eprintln!("{finding}");
+    if voice == Voice::Aloud {
+        findings.list.iter().for_each(|finding| eprintln!("{finding}"));
     }
     match count(config::Level::Alert) {
         0 => Ok(count(config::Level::Warning)),

@@ -99,6 +99,10 @@ pub(super) fn serve(
         Some(planned) if planned.is_daemon() && !stays(args) => Some(Background::begin()?),
         _ => None,
     };
+    let steward = match &planned {
+        Some(planned) => planned.steward(background.is_some())?,
+        None => None,
+    };
     let prepared = planned.map(Planned::prepare).transpose()?;
     let labels = match &prepared {
         Some(prepared) => prepared.labels(),
@@ -141,8 +145,10 @@ pub(super) fn serve(
         let mut daemon = Daemon::new(observer, labels, received);
         // Before the first connection is made.
         daemon.put_policies(policies)?;
-        let running =
-            prepared.map(|prepared| prepared.start(ear.clone())).transpose()?.map(Arc::new);
+        let running = prepared
+            .map(|prepared| prepared.start(ear.clone(), steward))
+            .transpose()?
+            .map(Arc::new);
         daemon.record(recording, args.segments);
         let mut beside = JoinSet::new();
         if let Some(metrics) = metrics {

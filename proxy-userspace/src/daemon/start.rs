@@ -42,7 +42,7 @@ pub(crate) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
              say --policy '{name} WORDS'"
         );
     }
-    let labels = config::labels::Labels::new(&config, &config::labels::resolve);
+    let labels = config::labels::Labels::new(&config, &crate::host::addresses);
     for unresolved in &labels.unresolved {
         eprintln!("[WARNING] {unresolved}; its connections are shown by address");
     }

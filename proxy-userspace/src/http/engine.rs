@@ -24,7 +24,7 @@ use super::{
     live::Proxies,
     park,
     session::Stop,
-    settings::Settings,
+    settings::{BindAddress, Settings},
     worker::{Outside, Worker},
 };
 
@@ -140,6 +140,16 @@ impl Engine {
     /// Where each frontend listens.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
         self.lock().1.addresses()
+    }
+
+    /// Where it listens, as the configuration says it.
+    pub fn binds(&self) -> Vec<BindAddress> {
+        self.lock().1.binds()
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, (Arc<Proxies>, Listeners)> {

@@ -18,6 +18,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::counters::Gauge;
 use super::settings::{Bind, BindAddress, Frontend, Settings};
+use crate::host;
 
 /// An address could not be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +69,7 @@ impl Listeners {
                 let connections = kept.map(|old| Arc::clone(&old.connections));
                 let sockets = match kept {
                     Some(old) => Ok(old.sockets.clone()),
-                    None => open(frontend, bind, workers),
+                    None => fresh(frontend, bind, workers),
                 };
                 let sockets = sockets.map_err(|error| BindError {
                     frontend: frontend.name.clone(),
@@ -81,6 +82,23 @@ impl Listeners {
             }
         }
         Ok(Self { bound })
+    }
+
+    /// What stands for sockets that another process has: they are not opened again.
+    #[must_use]
+    pub fn of_another(addresses: impl IntoIterator<Item = BindAddress>) -> Self {
+        let bound = |address| Bound {
+            bind: Bind::new(address),
+            frontend: String::new(),
+            sockets: Vec::new(),
+            connections: Arc::default(),
+        };
+        Self { bound: addresses.into_iter().map(bound).collect() }
+    }
+
+    /// Where they listen, as the configuration says it.
+    pub(crate) fn binds(&self) -> Vec<BindAddress> {
+        self.bound.iter().map(|bound| bound.bind.address.clone()).collect()
     }
 
     /// A worker's sockets.
@@ -104,6 +122,17 @@ impl Listeners {
     }
 }
 
+/// Sockets that were not there before.
+fn fresh(frontend: &Frontend, bind: &Bind, workers: usize) -> io::Result<Vec<Arc<OwnedFd>>> {
+    let open = || open(frontend, bind, workers);
+    let sockets = match &bind.address {
+        // It is this process that has inherited it.
+        BindAddress::Fd(_) => open(),
+        _ => host::sockets(open),
+    }?;
+    Ok(sockets.into_iter().map(Arc::new).collect())
+}
+
 fn shown(address: &BindAddress) -> String {
     match address {
         BindAddress::Inet(address) => address.to_string(),
@@ -113,7 +142,7 @@ fn shown(address: &BindAddress) -> String {
     }
 }
 
-fn open(frontend: &Frontend, bind: &Bind, workers: usize) -> io::Result<Vec<Arc<OwnedFd>>> {
+fn open(frontend: &Frontend, bind: &Bind, workers: usize) -> io::Result<Vec<OwnedFd>> {
     let backlog = match (bind.backlog, frontend.maxconn) {
         (0, 0) => 4096,
         (0, maxconn) => maxconn,
@@ -132,17 +161,17 @@ fn open(frontend: &Frontend, bind: &Bind, workers: usize) -> io::Result<Vec<Arc<
                 {
                     address = local;
                 }
-                sockets.push(Arc::new(socket.into()));
+                sockets.push(socket.into());
             }
             Ok(sockets)
         }
-        BindAddress::Unix(path) => Ok(vec![Arc::new(unix(bind, path)?)]),
+        BindAddress::Unix(path) => Ok(vec![unix(bind, path)?]),
         BindAddress::Abstract(name) => {
             let listener = UnixListener::bind_addr(&UnixAddress::from_abstract_name(name)?)?;
             listener.set_nonblocking(true)?;
-            Ok(vec![Arc::new(listener.into())])
+            Ok(vec![listener.into()])
         }
-        BindAddress::Fd(fd) => Ok(vec![Arc::new(inherited(*fd)?)]),
+        BindAddress::Fd(fd) => Ok(vec![inherited(*fd)?]),
     }
 }
 

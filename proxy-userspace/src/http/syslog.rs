@@ -5,6 +5,7 @@ use super::health;
 use super::hooks;
 use super::live::Backend;
 use super::logline::{self, LogFormat, Surroundings, date};
+use crate::host;
 use jiff::tz::TimeZone;
 use rustix::fd::BorrowedFd;
 use std::cell::RefCell;
@@ -103,11 +104,15 @@ impl Target {
                 Sender::Udp(socket)
             }
             Place::Unix(path) => {
-                let socket = UnixDatagram::unbound()?;
-                socket.set_nonblocking(true)?;
-                // Within a chroot the path may be another one: what is there now is kept.
-                let _ = socket.connect(path);
-                Sender::Unix(socket)
+                let opened = host::sockets(|| {
+                    let socket = UnixDatagram::unbound()?;
+                    socket.set_nonblocking(true)?;
+                    // Within a chroot the path may be another one: what is there now is kept.
+                    let _ = socket.connect(path);
+                    Ok(vec![socket.into()])
+                })?;
+                let socket = opened.into_iter().next().ok_or(io::ErrorKind::NotFound)?;
+                Sender::Unix(socket.into())
             }
             Place::Fd(fd) => Sender::Fd(*fd),
         };

@@ -7,6 +7,7 @@ mod support;
 mod checks;
 mod clients;
 mod modes;
+mod reload;
 mod servers;
 mod stage;
 mod thread;

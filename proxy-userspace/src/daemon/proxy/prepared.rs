@@ -1,7 +1,7 @@
 //! From a configuration that can be run to bound sockets, and to what runs on them.
 
 use super::running::Running;
-use super::{Origin, Read, ServerPolicy, policies, read, say};
+use super::{Origin, Read, ServerPolicy, Voice, policies, read, say};
 use crate::admin::proxy::{Control, OfConfig};
 use crate::admin::session::Terms;
 use crate::admin::socket::RuntimeSocket;
@@ -10,6 +10,8 @@ use crate::config::model::Config;
 use crate::config::{Address, Findings, labels};
 use crate::daemon::labels::Labels;
 use crate::daemon::stated::ServerNumbers;
+use crate::daemon::steward::Steward;
+use crate::host;
 use crate::http::closes::Closes;
 use crate::http::engine::{self, Engine};
 use crate::http::health::board::Board;
@@ -41,7 +43,7 @@ impl Planned {
     pub fn read(origin: Origin) -> anyhow::Result<Self> {
         let pages = Arc::new(OnceLock::new());
         let numbers = Arc::new(ServerNumbers::default());
-        let Read { config, assembled, .. } = read(&origin, &pages, &numbers)?;
+        let Read { config, assembled, .. } = read(&origin, &pages, &numbers, Voice::Aloud)?;
         Ok(Self { origin: origin.absolute()?, config, assembled, pages, numbers })
     }
 
@@ -49,6 +51,18 @@ impl Planned {
     #[must_use]
     pub fn is_daemon(&self) -> bool {
         self.config.global.daemon
+    }
+
+    /// Starts the process that reads the configuration for reloads. To be called before other
+    /// threads are started.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn steward(&self, in_background: bool) -> anyhow::Result<Option<Steward>> {
+        match &self.origin {
+            Origin::Files(files) => Steward::start(files, in_background).map(Some),
+            Origin::BuiltIn(_) => Ok(None),
+        }
     }
 
     /// Binds, with whatever privileges that takes.
@@ -62,8 +76,8 @@ impl Planned {
         let listeners =
             Listeners::bind(settings, engine::workers(settings), &Listeners::default())?;
         let mut findings = Findings::default();
-        let styles = assemble::logs(&config, &labels::resolve, &mut findings);
-        say(&findings)?;
+        let styles = assemble::logs(&config, &host::addresses, &mut findings);
+        say(&findings, Voice::Aloud)?;
         if let Some(pidfile) = &config.global.pidfile {
             std::fs::write(pidfile, format!("{}\n", std::process::id()))
                 .with_context(|| format!("cannot write the pidfile {}", pidfile.display()))?;
@@ -87,7 +101,7 @@ impl Prepared {
     /// The names of its addresses.
     #[must_use]
     pub fn labels(&self) -> Labels {
-        Labels::of_own(labels::Labels::new(&self.config, &labels::resolve), &self.numbers)
+        Labels::of_own(labels::Labels::new(&self.config, &host::addresses), &self.numbers)
     }
 
     /// The `close` words of servers.
@@ -135,13 +149,13 @@ impl Prepared {
             .context("cannot give up root")
     }
 
-    /// Starts the workers and the checks, which tell `ear` of their connections.
+    /// Starts the workers and the checks, which tell `ear` of their connections. The `steward` reads
+    /// the configuration for reloads; without one they are read here.
     ///
     /// # Errors
     /// Where a thread cannot be started.
-    pub fn start(self, ear: Arc<dyn Closes>) -> anyhow::Result<Running> {
-        let Self { origin, config, assembled, styles, listeners, pages, numbers: stated } = self;
-        let jail = config.global.chroot;
+    pub fn start(self, ear: Arc<dyn Closes>, steward: Option<Steward>) -> anyhow::Result<Running> {
+        let Self { origin, assembled, styles, listeners, pages, numbers: stated, .. } = self;
         let Assembled { settings, checks, rises, numbers, .. } = assembled;
         let logger = Arc::new(Logger::new(styles));
         let closes = ear;
@@ -162,7 +176,7 @@ impl Prepared {
         let _ = pages.set(Arc::clone(&control));
         let running = Running {
             origin,
-            jail,
+            steward,
             engine,
             logger,
             control,

@@ -1,25 +1,26 @@
 //! The proxy while it runs: its checks, reloads, and its end.
 
-use super::{Origin, Read, Refused, Reloaded, policies, read, say};
+use super::{Origin, Reloaded, Renewed, Voice, policies, renew};
 use crate::admin::proxy::{Control, OfConfig};
-use crate::assemble::{self, Assembled};
-use crate::config::{Findings, labels};
+use crate::assemble::Assembled;
+use crate::config::labels;
 use crate::daemon::stated::ServerNumbers;
+use crate::daemon::steward::{Steward, Wish};
+use crate::host;
 use crate::http::closes::Closes;
 use crate::http::engine::Engine;
 use crate::http::health::board::Board;
 use crate::http::health::{self, Surroundings};
 use crate::http::syslog::Logger;
 use proxy_common::key::Endpoint;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::task::JoinSet;
 
 /// A running proxy.
 pub struct Running {
     pub(super) origin: Origin,
-    /// The `chroot` that it lives in.
-    pub(super) jail: Option<PathBuf>,
+    /// Who reads the configuration for a reload, where this process may not.
+    pub(super) steward: Option<Steward>,
     pub(super) engine: Arc<Engine>,
     pub(super) logger: Arc<Logger>,
     pub(super) control: Arc<Control>,
@@ -78,28 +79,22 @@ impl Running {
     /// # Errors
     /// Why it was not: then the old one runs on.
     pub fn reload(&self) -> anyhow::Result<Reloaded> {
-        let origin = match &self.jail {
-            Some(jail) => self.origin.within(jail),
-            None => self.origin.clone(),
-        };
-        let Read { config, assembled, .. } =
-            read(&origin, &self.pages, &self.numbers).map_err(|error| match &self.jail {
-                Some(jail) if !error.is::<Refused>() => {
-                    let jail = jail.display();
-                    error.context(format!("a reload looks for its files within the chroot {jail}"))
-                }
-                _ => error,
-            })?;
-        let mut findings = Findings::default();
-        let styles = assemble::logs(&config, &labels::resolve, &mut findings);
-        say(&findings)?;
-        let Assembled { settings, checks, rises, numbers, .. } = assembled;
-        self.engine.reload(settings)?;
+        self.origin.can_be_read_again()?;
+        let Some(steward) = &self.steward else { return self.renew() };
+        let wish = Wish { workers: self.engine.workers(), kept: self.engine.binds() };
+        host::told(steward.ask(&wish)?, || self.renew())
+    }
+
+    fn renew(&self) -> anyhow::Result<Reloaded> {
+        let place = |settings| self.engine.reload(settings);
+        let of_pages = (&self.pages, &*self.numbers);
+        let Renewed { config, assembled, styles, labels } =
+            renew(&self.origin, of_pages, Voice::Aloud, place)?;
+        let Assembled { checks, rises, numbers, .. } = assembled;
         self.logger.reload(styles);
         let board = Arc::new(Board::new(&rises));
         self.control.reloaded(OfConfig { board: Arc::clone(&board), numbers: Arc::new(numbers) });
         self.check(checks, &board);
-        let labels = labels::Labels::new(&config, &labels::resolve);
         Ok(Reloaded { labels, policies: policies(&config) })
     }
 

@@ -124,7 +124,7 @@ impl Bind {
 }
 
 /// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum BindAddress {
     /// IPv4 or IPv6.
     Inet(SocketAddr),

@@ -17,7 +17,7 @@ pub const GLOBAL: &[Directive] = &[
         "chroot",
         "DIR",
         "none",
-        "After binding and opening, `DIR` becomes the root. A reload looks for its files within it, as the `user`: a configuration that lies in `DIR` is found there.",
+        "After binding and opening, `DIR` becomes the root. A reload finds its files where they were, outside of it.",
     ),
     global(
         "daemon",
