@@ -6,7 +6,7 @@ use super::{
     client::Client,
     closes::Doing,
     counters::{Count, Counters},
-    event::{Cause, Session, Termination, Timers},
+    event::{Cause, Phase, Session, Termination, Timers},
     held::{HeldBackend, HeldServer},
     prepare::Prepared,
 };
@@ -32,6 +32,8 @@ pub(crate) struct Account {
     pub(crate) srv_queue: u32,
     pub(crate) backend_queue: u32,
     pub(crate) stats: bool,
+    /// The head of a server's final response is there.
+    answered: bool,
     /// The request turned out to be none.
     bad: bool,
 }
@@ -59,6 +61,7 @@ impl Account {
             srv_queue: 0,
             backend_queue: 0,
             stats: false,
+            answered: false,
             bad: false,
         }
     }
@@ -130,8 +133,19 @@ impl Account {
     }
 
     /// The response's head was there.
-    pub(crate) fn responded(&mut self) {
+    pub(crate) fn responded(&mut self, status: u16) {
         self.timers.response = Some(self.step());
+        self.status = status;
+        self.answered = true;
+    }
+
+    /// No server's response goes to the client; `status` is what goes instead, 0 for nothing. Where
+    /// the head of a response went out already, it stays what it said.
+    pub(crate) fn failed(&mut self, status: u16, termination: Termination) {
+        self.termination = termination;
+        if !self.answered {
+            self.status = status;
+        }
     }
 
     /// What the request is doing, for those who hear of closes.
@@ -179,20 +193,28 @@ impl Account {
         });
     }
 
+    /// As HAProxy counts: a response is a server's only if it came from there, and a request whose
+    /// client is left to find out for itself that it failed was none.
     fn count(&self, client: &Client) {
         let worker = client.worker.index;
         let frontend = &client.frontend().counters;
         let backend = self.backend.as_ref().map(|backend| &backend.counters);
         let server = self.server.as_ref().map(|server| &server.counters);
-        let all = || [Some(frontend), backend, server].into_iter().flatten();
         let add = |counters: &Counters, what, amount| counters.add(worker, what, amount);
         let http = client.frontend().settings.mode == super::settings::Mode::Http;
-        for counters in all() {
+        let silent = self.status == 0 && self.termination.cause == Cause::Server;
+        if http && !silent {
+            add(frontend, Count::response(self.status), 1);
+        }
+        let of_backend = backend.filter(|_| http && !silent);
+        let of_server = server.filter(|_| http && self.answered);
+        for counters in [of_backend, of_server].into_iter().flatten() {
+            add(counters, Count::Requests, 1);
+            add(counters, Count::response(self.status), 1);
+        }
+        for counters in [Some(frontend), backend, server].into_iter().flatten() {
             add(counters, Count::BytesIn, self.bytes_in);
             add(counters, Count::BytesOut, self.bytes_out);
-            if http {
-                add(counters, Count::response(self.status), 1);
-            }
         }
         for counters in [backend, server].into_iter().flatten() {
             add(counters, Count::Timed, 1);
@@ -200,14 +222,22 @@ impl Account {
             add(counters, Count::ConnectTime, millis(self.timers.connect));
             add(counters, Count::ResponseTime, millis(self.timers.response));
             add(counters, Count::TotalTime, millis(Some(self.timers.total)));
-            match self.termination.cause {
-                Cause::Client | Cause::ClientTimeout => add(counters, Count::ClientAborts, 1),
-                Cause::Server | Cause::ServerTimeout if self.timers.response.is_some() => {
-                    add(counters, Count::ServerAborts, 1);
-                }
-                _ => {}
-            }
+            blame(self.termination).iter().for_each(|&what| add(counters, what, 1));
         }
+    }
+}
+
+/// What an end counts as for a backend and its server.
+fn blame(Termination { cause, phase }: Termination) -> &'static [Count] {
+    match (cause, phase) {
+        (Cause::Client | Cause::ClientTimeout, _) => &[Count::ClientAborts],
+        (Cause::Server | Cause::ServerTimeout, Phase::Queue | Phase::Connect) => {
+            &[Count::ConnectErrors]
+        }
+        (Cause::Server | Cause::ServerTimeout, Phase::Headers) => &[Count::ResponseErrors],
+        (Cause::Server, Phase::Data) => &[Count::ResponseErrors, Count::ServerAborts],
+        (Cause::ServerTimeout, Phase::Data) => &[Count::ServerAborts],
+        _ => &[],
     }
 }
 

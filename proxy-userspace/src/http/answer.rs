@@ -49,12 +49,9 @@ impl Exchange<'_> {
         pump: &mut Pump,
     ) -> Poll<Result<Answered, Headless>> {
         let worker = std::rc::Rc::clone(&self.client.worker);
+        let cut = self.unanswered();
         let broken = |fresh: bool| {
-            if fresh {
-                Headless::Unanswered
-            } else {
-                Headless::Fail(Fail::new(502, Cause::Server, Phase::Headers))
-            }
+            if fresh { Headless::Unanswered } else { Headless::Fail(cut) }
         };
         loop {
             let mut scratch = worker.scratch.borrow_mut();
@@ -122,6 +119,10 @@ impl Exchange<'_> {
                 }
             }
             self.interim += 1;
+            // HAProxy counts these among a server's responses, and nowhere else.
+            for what in [Count::Requests, Count::Responses1] {
+                self.client.worker.count(&upstream.slot.server().counters, what, 1);
+            }
             if self.interim > MOST_INTERIM {
                 return Err(self.refused_response(Refusal::Unasked, &bytes[at..], upstream));
             }
@@ -130,7 +131,6 @@ impl Exchange<'_> {
             }
         };
         if let Some(answered) = &answered {
-            self.account.status = answered.status;
             if let Framing::Length(length) = answered.framing {
                 upstream.slot.server().note_length(length);
             }
@@ -144,24 +144,29 @@ impl Exchange<'_> {
             pump.closes = !answered.keep && !answered.tunnel && lingers;
             self.rest = Vec::new();
         }
-        self.first_bytes(out, if answered.is_some() { &bytes[at..] } else { b"" }, pump, upstream)?;
+        self.first_bytes(out, answered.as_ref().map(|to| (to, &bytes[at..])), pump, upstream)?;
         Ok(answered)
     }
 
-    /// Sends a head and the first bytes of the body in one call.
+    /// Sends a head and the first bytes of the body, which follow a final one, in one call.
     fn first_bytes(
         &mut self,
         mut out: Vec<u8>,
-        after: &[u8],
+        body: Option<(&Answered, &[u8])>,
         pump: &mut Pump,
         upstream: &Upstream,
     ) -> Result<(), Fail> {
+        let after = body.map_or(b"".as_slice(), |(_, after)| after);
         let mut own = Vec::new();
+        let answered = body.map(|(answered, _)| answered.status);
         let (used, body) = match pump.first(after, &mut own) {
             Ok(first) => first,
             Err(refusal) => return Err(self.refused_response(refusal, after, upstream)),
         };
         self.rest.extend_from_slice(&after[used..]);
+        if let Some(status) = answered {
+            self.account.responded(status);
+        }
         if out.is_empty() && body.is_empty() {
             return Ok(());
         }

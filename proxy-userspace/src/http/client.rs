@@ -325,8 +325,7 @@ impl Client {
         }
     }
 
-    /// Whether the client is gone. One that only ended its sending (FIN) counts as gone here;
-    /// whoever waits for a response still may ask [`Client::is_reset`].
+    /// Whether the client is gone. One that only ended its sending (FIN) counts as gone here.
     pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> bool {
         self.sock.poll_readable(cx, false).is_ready() && self.sock.peer_closed()
     }

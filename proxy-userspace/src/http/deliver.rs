@@ -34,6 +34,9 @@ impl Exchange<'_> {
                 if let Err(stop) = self.client.session.check(cx) {
                     return Poll::Ready(Err(self.stopped_body(stop, &pump)));
                 }
+                if self.client_left(cx) {
+                    return Poll::Ready(Err(Termination::new(Cause::Client, Phase::Data)));
+                }
                 // What becomes of the request matters no more than the response shows.
                 let _ = self.poll_request(cx, &mut upstream);
                 let (worker, server) = (&self.client.worker, &upstream.conn.sock);

@@ -16,7 +16,7 @@ use super::{
     framing::Asked,
     held::HeldBackend,
     hooks::Decision,
-    local::{decided, fail_with},
+    local::{Rest, decided, fail_with},
     prepare::Prepared,
     pump::{Body, Broken, Pump, Waits},
     refusal::Refusal,
@@ -54,7 +54,7 @@ pub(crate) async fn run(client: &mut Client, prepared: Prepared) -> After {
         let after = match &prepared.decision {
             Decision::Pass => {
                 let fail = Fail::new(503, Cause::Server, Phase::Connect);
-                fail_with(client, &prepared, &mut account, fail).await
+                fail_with(client, &prepared, &mut account, fail, Rest::Unread).await
             }
             _ => decided(client, &prepared, &mut account).await,
         };
@@ -63,7 +63,6 @@ pub(crate) async fn run(client: &mut Client, prepared: Prepared) -> After {
     };
     backend.sessions.rise();
     client.worker.count(&backend.counters, Count::Sessions, 1);
-    client.worker.count(&backend.counters, Count::Requests, 1);
     let (after, account) = if prepared.decision == Decision::Pass {
         let mut exchange = Exchange {
             client,
@@ -113,7 +112,7 @@ impl Exchange<'_> {
             };
             let mut upstream = match reach(self.client, errand, &mut self.account).await {
                 Ok(upstream) => upstream,
-                Err(fail) => return self.fail(fail).await,
+                Err(fail) => return self.fail(fail, Rest::Unread).await,
             };
             note_session(self.client, upstream.slot.server(), self.account.mark());
             match self.head(&mut upstream).await {
@@ -131,34 +130,39 @@ impl Exchange<'_> {
                         reuse = false;
                         continue;
                     }
-                    // The server may have carried it out: the client has to decide. On a kept
-                    // connection it does, when that is closed without an answer.
-                    let status = if self.client.requests > 1 { 0 } else { 502 };
-                    let fail = Fail::new(status, Cause::Server, Phase::Headers);
-                    return self.fail(fail).await;
+                    // The server may have carried it out: the client has to decide.
+                    return self.fail(self.unanswered(), Rest::Sent).await;
                 }
                 Err(headless) => {
                     let fail = match headless {
-                        Headless::Unanswered => Fail::new(502, Cause::Server, Phase::Headers),
+                        Headless::Unanswered => self.unanswered(),
                         Headless::Fail(fail) => fail,
                     };
+                    let over = upstream.request.is_done() && !self.request_broken;
                     self.account.termination = fail.termination;
                     self.close(upstream);
-                    return self.fail(fail).await;
+                    return self.fail(fail, if over { Rest::Sent } else { Rest::Left }).await;
                 }
             }
         }
     }
 
-    pub(super) async fn fail(&mut self, fail: Fail) -> After {
-        fail_with(self.client, self.prepared, &mut self.account, fail).await
+    async fn fail(&mut self, fail: Fail, rest: Rest) -> After {
+        fail_with(self.client, self.prepared, &mut self.account, fail, rest).await
+    }
+
+    /// The server closed before its response was there. As with HAProxy a client that has had
+    /// responses on its connection finds out for itself, when that is closed without another.
+    pub(super) fn unanswered(&self) -> Fail {
+        let status = if self.client.requests > 1 { 0 } else { 502 };
+        Fail::new(status, Cause::Server, Phase::Headers)
     }
 
     /// The beginning of the body is already wrong.
     async fn refused_request(&mut self, refusal: Refusal) -> After {
         self.note_refusal(refusal, &self.client.input.clone(), None);
         self.account.discard();
-        self.fail(Fail::new(refusal.status(), Cause::Proxy, Phase::Request)).await
+        self.fail(Fail::new(refusal.status(), Cause::Proxy, Phase::Request), Rest::Left).await
     }
 
     /// Waits for the response's head, sending the rest of the request meanwhile.
@@ -173,13 +177,16 @@ impl Exchange<'_> {
                 return Poll::Ready(Err(Headless::Fail(fail)));
             }
             if self.client_left(cx) {
-                let fail = Fail::new(400, Cause::Client, Phase::Headers);
+                let fail = if self.client.sock.is_reset() {
+                    Fail::new(0, Cause::Client, Phase::Data)
+                } else {
+                    Fail::new(400, Cause::Client, Phase::Headers)
+                };
                 return Poll::Ready(Err(Headless::Fail(fail)));
             }
             self.poll_head(cx, upstream, &mut pump)
         })
         .await?;
-        self.account.responded();
         Ok((answered, pump))
     }
 
@@ -231,7 +238,7 @@ impl Exchange<'_> {
             }
             Poll::Ready(Err(Broken::Read(_) | Broken::Cut)) => {
                 self.request_broken = true;
-                Err(Fail::new(400, Cause::Client, Phase::Headers))
+                Err(Fail::new(0, Cause::Client, Phase::Data))
             }
             Poll::Ready(Err(Broken::Refused(refusal))) => {
                 self.request_broken = true;
@@ -241,12 +248,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Whether the client gave up while it should wait.
-    fn client_left(&self, cx: &mut Context<'_>) -> bool {
-        let watch = self.backend.settings.abortonclose || self.client.sock.is_registered();
-        if !watch || !self.client.poll_gone(cx) {
-            return false;
-        }
-        self.backend.settings.abortonclose || self.client.sock.is_reset()
+    /// Whether the client gave up, and whoever runs the backend wants to give up with it.
+    pub(super) fn client_left(&self, cx: &mut Context<'_>) -> bool {
+        self.backend.settings.abortonclose && self.client.poll_gone(cx)
     }
 }

@@ -29,7 +29,7 @@ impl Client {
             reason: refusal,
             head: self.input[..self.input.len().min(16 * 1024)].to_vec(),
         });
-        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
+        self.count_bad();
         self.answer_badly(refusal.status(), Termination::new(Cause::Proxy, Phase::Request)).await;
     }
 
@@ -45,7 +45,7 @@ impl Client {
             self.answer(408).await;
             return;
         }
-        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
+        self.count_bad();
         let termination = Termination::new(Cause::ClientTimeout, Phase::Request);
         self.answer_badly(408, termination).await;
     }
@@ -59,11 +59,18 @@ impl Client {
             self.last.termination = Termination::new(Cause::Client, Phase::Request);
             return;
         }
-        self.worker.count(&self.frontend().counters, Count::RequestErrors, 1);
+        self.count_bad();
         let mut account = Account::new(self);
         account.status = 400;
         account.termination = Termination::new(Cause::Client, Phase::Request);
         account.finish(self, None);
+    }
+
+    /// A request that is none is one in HAProxy's statistics.
+    fn count_bad(&self) {
+        for what in [Count::Requests, Count::RequestErrors] {
+            self.worker.count(&self.frontend().counters, what, 1);
+        }
     }
 
     async fn answer_badly(&mut self, status: u16, termination: Termination) {
@@ -97,6 +104,12 @@ impl Client {
             Poll::Ready(Ok(()))
         })
         .await
+    }
+
+    /// Reads away what the client has sent: a close with unread bytes would be a RST.
+    pub(crate) fn forget_input(&self) {
+        let mut scratch = self.worker.scratch.borrow_mut();
+        let _ = self.sock.try_recv(&mut scratch);
     }
 
     /// Says that nothing more comes and reads away what the client still sends, for a while: a

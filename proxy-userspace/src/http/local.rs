@@ -8,10 +8,22 @@ use super::{
     framing::Asked,
     hooks::Decision,
     prepare::Prepared,
+    pump::Body,
     reply,
     rewrite::Say,
     upstream::Fail,
 };
+
+/// How much of the request that is answered was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Its head; what there is of its body is the client's input yet.
+    Unread,
+    /// All of it.
+    Sent,
+    /// Its body is still to come, and nobody wants it.
+    Left,
+}
 
 /// Sends what the rules decided.
 pub(super) async fn decided(
@@ -29,7 +41,7 @@ pub(super) async fn decided(
             account.status = answer.status;
             account.stats = answer.stats;
             account.termination = Termination::new(Cause::Local, Phase::Request);
-            let (say, after) = persistence(client, prepared, answer.status);
+            let (say, after) = persistence(client, prepared, answer.status, Rest::Unread);
             let mut out = client.worker.buffer();
             reply::answer(&mut out, answer, say);
             send(client, prepared, account, out, after).await
@@ -37,17 +49,23 @@ pub(super) async fn decided(
         Decision::Deny(status) => {
             client.worker.count(counters, Count::DeniedRequests, 1);
             let fail = Fail::new(*status, Cause::Proxy, Phase::Request);
-            fail_with(client, prepared, account, fail).await
+            fail_with(client, prepared, account, fail, Rest::Unread).await
         }
         Decision::Pass => After::Close,
     }
 }
 
-/// Whether the connection is kept after an answer of our own.
-fn persistence(client: &Client, prepared: &Prepared, status: u16) -> (Say, After) {
+/// Whether the connection is kept after an answer of our own: only where the next request's
+/// beginning is known.
+fn persistence(client: &mut Client, prepared: &Prepared, status: u16, rest: Rest) -> (Say, After) {
     let stopping = client.worker.stopping.get();
     let closes = matches!(status, 400 | 408 | 413) || stopping;
-    if !prepared.framing.is_empty() {
+    let over = match rest {
+        Rest::Unread => swallow(client, prepared),
+        Rest::Sent => true,
+        Rest::Left => false,
+    };
+    if !over {
         return (Say::Close, After::Linger);
     }
     if closes || !prepared.persists {
@@ -56,19 +74,27 @@ fn persistence(client: &Client, prepared: &Prepared, status: u16) -> (Say, After
     (if prepared.minor == 0 { Say::KeepAlive } else { Say::Nothing }, After::Keep)
 }
 
+/// Takes the request's body off the client's input, if all of it is there.
+fn swallow(client: &mut Client, prepared: &Prepared) -> bool {
+    let mut body = Body::from(prepared.framing);
+    let Ok(length) = body.follow(&client.input) else { return false };
+    client.input.drain(..length);
+    body.is_over()
+}
+
 /// Sends the error page that belongs to a failure.
 pub(super) async fn fail_with(
     client: &mut Client,
     prepared: &Prepared,
     account: &mut Account,
     fail: Fail,
+    rest: Rest,
 ) -> After {
-    account.termination = fail.termination;
-    account.status = fail.status;
-    if fail.status == 0 || fail.termination.cause == Cause::Client {
+    account.failed(fail.status, fail.termination);
+    if fail.status == 0 {
         return After::Close;
     }
-    let (say, after) = persistence(client, prepared, fail.status);
+    let (say, after) = persistence(client, prepared, fail.status, rest);
     let mut out = client.worker.buffer();
     let of_backend = prepared.backend.as_ref().map(|backend| &backend.settings.error_pages);
     let pages = [of_backend, Some(&client.frontend().settings.error_pages)];

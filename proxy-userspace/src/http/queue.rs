@@ -103,8 +103,8 @@ pub struct Ticket {
     backend: HeldBackend,
     server: Option<usize>,
     granted: oneshot::Receiver<usize>,
-    /// Requests that were before this one.
-    pub before: u32,
+    /// How many are served from the queue until this one is, itself among them, as HAProxy logs it.
+    pub place: u32,
 }
 
 impl Ticket {
@@ -112,13 +112,13 @@ impl Ticket {
     pub fn draw(backend: &HeldBackend, server: Option<usize>) -> Self {
         let (ticket, granted) = oneshot::channel();
         let queue = server.map_or(&backend.queue, |index| &backend.servers[index].queue);
-        let before = queue.len();
+        let place = queue.len() + 1;
         queue.push(ticket);
         match server {
             Some(index) => hand_out(backend, index),
             None => (0..backend.servers.len()).for_each(|index| hand_out(backend, index)),
         }
-        Self { backend: backend.clone(), server, granted, before }
+        Self { backend: backend.clone(), server, granted, place }
     }
 
     /// The slot, when it comes. Dropping the ticket gives up the place.
@@ -206,7 +206,7 @@ mod tests {
         let mut first = Ticket::draw(&backend, Some(0));
         let gone = Ticket::draw(&backend, Some(0));
         let mut any = Ticket::draw(&backend, None);
-        assert_eq!((first.before, gone.before, any.before), (0, 1, 0));
+        assert_eq!((first.place, gone.place, any.place), (1, 2, 1));
         drop(gone);
         assert_eq!(backend.servers[0].queue.len(), 1);
         drop(slot);

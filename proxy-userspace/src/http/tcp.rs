@@ -44,7 +44,10 @@ pub(crate) async fn serve(mut client: Client) {
                 worker.close_idle(conn, Some(Class::Tunnel));
                 drop(slot);
             }
-            Err(fail) => account.termination = fail.termination,
+            Err(fail) => {
+                account.termination = fail.termination;
+                client.forget_input();
+            }
         }
         backend.sessions.fall();
         client.session.leave();

@@ -97,24 +97,26 @@ pub(crate) async fn reach(
     loop {
         let slot = assign(client, &errand, fixed, avoid, account).await?;
         let server = slot.server().clone();
-        if account.server.as_ref().is_some_and(|before| !before.is(&server)) {
-            account.redispatched = true;
-            client.worker.count(&errand.backend.counters, Count::Redispatches, 1);
-            client.worker.count(&server.counters, Count::Redispatches, 1);
+        let before = account.server.replace(server.clone());
+        let elsewhere = before.as_ref().is_none_or(|before| !before.is(&server));
+        if let Some(before) = before.filter(|_| attempt > 0) {
+            account.redispatched |= elsewhere;
+            let what = if elsewhere { Count::Redispatches } else { Count::Retries };
+            count(client, errand.backend, &before, what);
         }
-        account.server = Some(server.clone());
+        client.worker.count(&server.counters, Count::Sessions, 1);
         client.session.place(&slot.backend, &server);
         client.last_server = settings.prefer_last.then_some((errand.backend.index, server.index));
         if errand.reuse
-            && attempt == 0
+            && elsewhere
             && let Some((conn, sent)) = pooled(client, &errand, &server)
         {
-            client.worker.count(&server.counters, Count::Reused, 1);
+            count(client, errand.backend, &server, Count::Reused);
             return Ok(finish(client, errand, account, slot, conn, sent, true));
         }
+        count(client, errand.backend, &server, Count::Opened);
         let late = match connect(client, &errand, &slot).await {
             Ok((conn, sent)) => {
-                client.worker.count(&server.counters, Count::Opened, 1);
                 return Ok(finish(client, errand, account, slot, conn, sent, false));
             }
             Err(Lost::Stopped(stop)) => {
@@ -128,16 +130,11 @@ pub(crate) async fn reach(
         };
         drop(slot);
         if attempt == settings.retries {
-            for counters in [&errand.backend.counters, &server.counters] {
-                client.worker.count(counters, Count::ConnectErrors, 1);
-            }
             let cause = if late { Cause::ServerTimeout } else { Cause::Server };
             return Err(Fail::new(503, cause, Phase::Connect));
         }
         attempt += 1;
         account.retries = attempt;
-        client.worker.count(&errand.backend.counters, Count::Retries, 1);
-        client.worker.count(&server.counters, Count::Retries, 1);
         if redispatches(errand.backend, &server, attempt) {
             (fixed, avoid) = (None, Some(server.index));
         } else {
@@ -173,9 +170,14 @@ fn finish(
     request.keep(&client.worker, &[errand.head, prefix], sent);
     request.taken = prefix.len() as u64;
     client.input.drain(..errand.prefix);
-    client.worker.count(&slot.server().counters, Count::Sessions, 1);
-    client.worker.count(&slot.server().counters, Count::Selected, 1);
     Upstream { conn, slot, reused, request }
+}
+
+/// Counts something of a server, which is its backend's too.
+fn count(client: &Client, backend: &Backend, server: &Server, what: Count) {
+    for counters in [&backend.counters, &server.counters] {
+        client.worker.count(counters, what, 1);
+    }
 }
 
 /// Whether the next attempt may go to another server.

@@ -178,8 +178,7 @@ fn served(row: &mut Row, counters: &Counters, mode: Mode, last_session: Option<u
     row.counts(counters, &[("connect", Count::Opened), ("reuse", Count::Reused)]);
     if mode == Mode::Http {
         row.counts(counters, &RESPONSES);
-        // In HTTP a session of a server or a backend is a request.
-        row.counts(counters, &[("req_tot", Count::Sessions)]);
+        row.counts(counters, &[("req_tot", Count::Requests)]);
     }
     let timed = counters.total(Count::Timed).max(1);
     for (name, count) in [

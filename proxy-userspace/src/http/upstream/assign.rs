@@ -1,9 +1,10 @@
 //! A slot on a server: which one, and the wait for it.
 
 use super::lost::Lost;
-use super::{Errand, Fail};
+use super::{Errand, Fail, count};
 use crate::http::account::Account;
 use crate::http::client::Client;
+use crate::http::counters::Count;
 use crate::http::event::{Cause, Phase};
 use crate::http::live::Server;
 use crate::http::queue::{Slot, Ticket};
@@ -43,14 +44,17 @@ pub(super) async fn assign(
             }
         },
     };
+    if let Some(index) = chosen.filter(|_| fixed.is_none()) {
+        count(client, backend, &backend.servers[index], Count::Selected);
+    }
     if let Some(slot) = chosen.and_then(|index| Slot::take(backend, index)) {
         account.unqueued();
         return Ok(slot);
     }
     let mut ticket = Ticket::draw(backend, chosen);
     match chosen {
-        Some(_) => account.srv_queue = ticket.before,
-        None => account.backend_queue = ticket.before,
+        Some(_) => account.srv_queue = ticket.place,
+        None => account.backend_queue = ticket.place,
     }
     let timeouts = &backend.settings.timeouts;
     client.within(timeouts.queue.or(timeouts.connect));
@@ -68,6 +72,9 @@ pub(super) async fn assign(
         .await
     };
     account.queued();
+    if let (Err(_), Some(index)) = (&granted, chosen) {
+        account.server = Some(backend.server(index).clone());
+    }
     match granted {
         Ok(Some(slot)) => Ok(slot),
         Ok(None) => Err(nobody),

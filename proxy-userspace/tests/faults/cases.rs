@@ -1,0 +1,202 @@
+//! What goes wrong, and where the two differ on purpose.
+
+use crate::client::Act::{self, *};
+
+/// A client's list before one of the proxies.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) listen: &'static str,
+    pub(crate) acts: Vec<Act>,
+    /// Lines that both log.
+    pub(crate) lines: usize,
+    /// teardown logs one more: a request that both leave unanswered (docs/haproxy.md).
+    pub(crate) unanswered: bool,
+    /// Columns of `show stat` that differ (docs/haproxy.md).
+    pub(crate) but: &'static [&'static str],
+}
+
+impl Case {
+    fn new(listen: &'static str, name: &str, lines: usize, acts: &[Act]) -> Self {
+        let name = format!("{listen}: {name}");
+        Self { name, listen, acts: acts.to_vec(), lines, unanswered: false, but: &[] }
+    }
+
+    fn but(self, but: &'static [&'static str]) -> Self {
+        Self { but, ..self }
+    }
+
+    fn unanswered(self) -> Self {
+        Self { unanswered: true, ..self }
+    }
+}
+
+macro_rules! get {
+    ($path:literal) => {
+        Send(concat!("GET ", $path, " HTTP/1.1\r\nHost: x\r\n\r\n"))
+    };
+}
+
+macro_rules! post {
+    ($path:literal) => {
+        Send(concat!("POST ", $path, " HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"))
+    };
+}
+
+const OK: Act = get!("/ok");
+/// A request whose body does not end; the server has seen it when it holds one.
+const HALF_A_BODY: Act = Send("POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc");
+
+/// All of them.
+pub(crate) fn cases() -> Vec<Case> {
+    let mut all = servers();
+    all.extend(clients());
+    all.extend(queues());
+    all.extend(tunnels());
+    all
+}
+
+/// Servers that fail.
+fn servers() -> Vec<Case> {
+    /// HAProxy counts a RST before the response twice as `eresp`.
+    const TWICE: &[&str] = &["eresp"];
+    /// Of an unanswered request teardown counts `eresp` always, HAProxy `srv_abrt` at times; and
+    /// teardown has tried it once more on a fresh connection where that is safe.
+    const UNANSWERED: &[&str] = &["eresp", "srv_abrt", "stot", "lbtot", "connect"];
+    let mut all = Vec::new();
+    for listen in ["ka", "scl", "never"] {
+        let case = |name: &str, lines, acts: &[Act]| Case::new(listen, name, lines, acts);
+        all.extend([
+            case("GET", 3, &[OK, Answer, OK, Answer, OK, Answer]),
+            case("POST", 2, &[post!("/ok"), Answer, post!("/ok"), Answer]),
+            case("a FIN first", 2, &[get!("/fin"), Answer, OK, Answer]),
+            case("a FIN after POST", 2, &[post!("/fin"), Answer, OK, Answer]),
+            case("a FIN later", 1, &[OK, Answer, get!("/fin"), End]).unanswered().but(UNANSWERED),
+            case("a FIN after a later POST", 1, &[OK, Answer, post!("/fin"), End])
+                .unanswered()
+                .but(UNANSWERED),
+            case("a RST first", 1, &[get!("/reset"), Answer]).but(TWICE),
+            case("a RST later", 1, &[OK, Answer, get!("/reset"), End]).unanswered().but(UNANSWERED),
+            case("half a head first", 1, &[get!("/half"), Answer]),
+            case("half a head later", 1, &[OK, Answer, get!("/half"), End])
+                .unanswered()
+                .but(UNANSWERED),
+            case("no head", 1, &[get!("/bad"), Answer]),
+            case("no head later", 2, &[OK, Answer, post!("/bad"), Answer]),
+            case("a body cut", 2, &[OK, Answer, get!("/cut"), Answer]),
+            case("chunks cut", 1, &[get!("/cut-chunk"), End]),
+            case("until close", 2, &[OK, Answer, get!("/until-close"), End]),
+            case("404", 1, &[get!("/404"), Answer]),
+            case("interim", 1, &[get!("/interim"), Answer, Answer]),
+            case("pipelined", 3, &[OK, OK, OK, Answer, Answer, Answer]),
+        ]);
+    }
+    let more = [
+        Case::new("late", "no response", 2, &[get!("/silent"), Answer, OK, Answer]),
+        Case::new("late", "none to POST", 2, &[post!("/silent"), Answer, OK, Answer]),
+        Case::new("late", "none later", 2, &[OK, Answer, get!("/silent"), Answer]),
+        Case::new("late", "a body that stops", 1, &[get!("/stall"), Answer]),
+        Case::new("refused", "GET twice", 2, &[OK, Answer, OK, Answer]),
+        Case::new("refused", "POST", 2, &[post!("/ok"), Answer, OK, Answer]),
+        Case::new("redispatch", "three times", 3, &[OK, Answer, OK, Answer, OK, Answer]),
+        Case::new("redispatch", "POST", 1, &[post!("/ok"), Answer]),
+        Case::new("down", "GET, POST", 2, &[OK, Answer, post!("/ok"), Answer]),
+        Case::new("rules", "denied", 2, &[get!("/no"), Answer, OK, Answer]),
+        Case::new("rules", "POST denied", 2, &[post!("/no"), Answer, OK, Answer]),
+        Case::new("rules", "POST answered", 2, &[post!("/yes"), Answer, OK, Answer]),
+    ];
+    all.extend(more);
+    all
+}
+
+/// Clients that fail.
+fn clients() -> Vec<Case> {
+    let mut all = Vec::new();
+    for listen in ["ka", "scl", "abort"] {
+        for (word, leave) in [("FIN", None), ("RST", Some(Reset))] {
+            let case = |name: &str, lines, acts: &[Act]| {
+                let mut acts = acts.to_vec();
+                acts.extend(leave);
+                Case::new(listen, &format!("{word} {name}"), lines, &acts)
+            };
+            all.extend([
+                case("at once", 1, &[]),
+                case("in a head", 1, &[Send("GET / HT")]),
+                case("in a later head", 2, &[OK, Answer, Send("GET / HT")]),
+                case("when idle", 1, &[OK, Answer]),
+                case("in a body", 1, &[HALF_A_BODY, Held(1)]),
+                case("in a later body", 2, &[OK, Answer, HALF_A_BODY, Held(1)]),
+                case("in a response", 1, &[get!("/endless"), Bytes(1000)]),
+            ]);
+        }
+    }
+    for listen in ["ka", "scl"] {
+        let case = |name: &str, lines, acts: &[Act]| Case::new(listen, name, lines, acts);
+        all.extend([
+            case("half closed", 1, &[get!("/held"), Finish, Held(1), Release, Answer, End]),
+            case("half closed in a body", 1, &[HALF_A_BODY, Held(1), Finish, End]),
+            // Nobody is there to be told, so it is only counted.
+            case(
+                "bad chunk",
+                1,
+                &[
+                    Send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+                    Answer,
+                    End,
+                ],
+            )
+            .but(&["stot"]),
+            case("a bad head", 1, &[Send("GET / HTTP/1.1\r\nHo st: x\r\n\r\n"), Answer, End]),
+            case(
+                "a bad later head",
+                2,
+                &[OK, Answer, Send("GET / HTTP/1.1\r\nHo st: x\r\n\r\n"), Answer, End],
+            ),
+        ]);
+    }
+    all.extend([
+        Case::new("abort", "half closed", 1, &[get!("/held"), Held(1), Finish, Answer, Release]),
+        Case::new("abort", "FIN when waiting", 1, &[get!("/silent")]),
+        Case::new("abort", "RST when waiting", 1, &[get!("/held"), Held(1), Reset, Release]),
+        Case::new("abort", "FIN when it stops", 1, &[get!("/stall"), Bytes(30)]),
+        Case::new("hurry", "nothing", 1, &[Answer, End]),
+        Case::new("hurry", "half a head", 1, &[Send("GET / HT"), Answer, End]),
+        Case::new("hurry", "idle", 1, &[OK, Answer, End]),
+        Case::new("hurry", "half a later head", 2, &[OK, Answer, Send("GET / HT"), Answer, End]),
+    ]);
+    all
+}
+
+/// Requests that wait for a server's slot.
+fn queues() -> Vec<Case> {
+    vec![
+        Case::new(
+            "one",
+            "too long",
+            2,
+            &[get!("/held"), Held(1), Second, OK, Answer, First, Release, Answer],
+        ),
+        Case::new(
+            "hash",
+            "too long",
+            2,
+            &[get!("/held"), Held(1), Second, OK, Answer, First, Release, Answer],
+        ),
+    ]
+}
+
+/// `mode tcp`.
+fn tunnels() -> Vec<Case> {
+    let case = |name: &str, acts: &[Act]| Case::new("tcp", name, 1, acts);
+    vec![
+        case("the server ends", &[Send("bye\n"), Bytes(2), End]),
+        case("the server ends without a word", &[Send("fin\n"), End]),
+        case("the client ends", &[Send("hello\n"), Bytes(2)]),
+        case("the client half closes", &[Send("hello\n"), Bytes(2), Finish, End]),
+        case("the client resets", &[Send("hello\n"), Bytes(2), Reset]),
+        case("the client ends without a word", &[]),
+        Case::new("tcp-late", "silence", 1, &[Send("silent\n"), End]),
+        Case::new("tcp-late", "silence after words", 1, &[Send("hello\n"), Bytes(2), End]),
+        Case::new("tcp-refused", "nobody", 1, &[Send("hello\n"), End]),
+    ]
+}

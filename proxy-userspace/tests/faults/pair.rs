@@ -1,0 +1,266 @@
+//! Both proxies by the same configuration, and what each makes of a case.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::cases::Case;
+use crate::client::follow;
+use crate::origin::Origin;
+use crate::support::netns::Netns;
+use crate::support::process::Process;
+use crate::support::runtime::ask;
+use crate::support::until::{PATIENCE, until};
+use crate::support::watch::teardown;
+
+/// Each section: its name, its lines, its servers' (`@` is the origin, `!` a port that refuses).
+const SECTIONS: [(&str, &str, &[&str]); 15] = [
+    ("ka", "", &["@"]),
+    ("scl", "option http-server-close", &["@"]),
+    ("never", "http-reuse never", &["@"]),
+    ("abort", "option abortonclose", &["@"]),
+    ("late", "timeout server 300ms", &["@"]),
+    ("hurry", "timeout client 300ms", &["@"]),
+    ("refused", "retries 2", &["!"]),
+    ("redispatch", "option redispatch", &["!", "@"]),
+    ("down", "", &["@ disabled"]),
+    (
+        "rules",
+        "http-request deny if { path /no }\n  http-request return status 200 content-type text/plain \
+         string yes if { path /yes }",
+        &["@"],
+    ),
+    ("one", "option http-server-close", &["@ maxconn 1"]),
+    ("hash", "option http-server-close\n  balance source", &["@ maxconn 1"]),
+    ("tcp", "mode tcp\n  option tcplog", &["@"]),
+    ("tcp-late", "mode tcp\n  option tcplog\n  timeout server 300ms", &["@"]),
+    ("tcp-refused", "mode tcp\n  option tcplog\n  retries 1", &["!"]),
+];
+
+/// Columns of `show stat` that count events.
+const COLUMNS: [&str; 21] = [
+    "stot",
+    "req_tot",
+    "conn_tot",
+    "ereq",
+    "dreq",
+    "econ",
+    "eresp",
+    "wretr",
+    "wredis",
+    "lbtot",
+    "connect",
+    "reuse",
+    "hrsp_1xx",
+    "hrsp_2xx",
+    "hrsp_3xx",
+    "hrsp_4xx",
+    "hrsp_5xx",
+    "hrsp_other",
+    "cli_abrt",
+    "srv_abrt",
+    "intercepted",
+];
+
+type Counts = BTreeMap<String, u64>;
+
+/// One of the two.
+struct Side {
+    _process: Process,
+    ports: BTreeMap<&'static str, u16>,
+    log: UdpSocket,
+    socket: PathBuf,
+}
+
+/// The two.
+pub(crate) struct Pair {
+    haproxy: Side,
+    ours: Side,
+    origin: Origin,
+    netns: Netns,
+    _folder: tempfile::TempDir,
+}
+
+impl Pair {
+    pub(crate) fn start() -> Self {
+        let netns = Netns::new();
+        netns.ip("link set lo up");
+        let folder = tempfile::tempdir().expect("a folder");
+        let origin = netns.run(Origin::start);
+        let side = |name: &str| {
+            let taken = netns.run(|| {
+                SECTIONS.map(|section| {
+                    (section.0, TcpListener::bind("127.0.0.1:0").expect("a free port"))
+                })
+            });
+            let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
+            let ports = taken.iter().map(|(name, at)| (*name, port(at))).collect();
+            let refuses = netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+            let log = netns.run(|| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
+            let socket = folder.path().join(format!("{name}.sock"));
+            let at = log.local_addr().expect("bound");
+            let text = configuration(&ports, &origin, port(&refuses), at, &socket);
+            let file = folder.path().join(format!("{name}.cfg"));
+            std::fs::write(&file, text).expect("a file");
+            drop((taken, refuses));
+            let mut command = if name == "haproxy" {
+                let mut command = Command::new("/usr/sbin/haproxy");
+                command.arg("-db");
+                command
+            } else {
+                let mut command = teardown();
+                command.arg("run").arg("--socket").arg(folder.path().join("own"));
+                command
+            };
+            command.arg("-f").arg(file).stdout(Stdio::null());
+            let process = Process::start(&netns, &mut command);
+            until("the runtime socket", || {
+                std::os::unix::net::UnixStream::connect(&socket).ok().map(drop)
+            });
+            Side { _process: process, ports, log, socket }
+        };
+        let (haproxy, ours) = (side("haproxy"), side("teardown"));
+        Self { haproxy, ours, origin, netns, _folder: folder }
+    }
+
+    /// Plays a case before both; an error tells the difference.
+    pub(crate) fn play(&mut self, case: &Case) -> Result<(), String> {
+        let (theirs, before) = self.act(&self.haproxy, case);
+        let (ours, our_before) = self.act(&self.ours, case);
+        let their_log = self.haproxy.lines(case.lines);
+        let mut our_log = self.ours.lines(case.lines + usize::from(case.unanswered));
+        let unanswered = case.unanswered.then(|| our_log.pop().unwrap_or_default());
+        let mut wrong = String::new();
+        let mut differs = |what: &str, theirs: &dyn std::fmt::Debug, ours: &dyn std::fmt::Debug| {
+            let _ = writeln!(wrong, "  {what}\n    HAProxy  {theirs:?}\n    teardown {ours:?}");
+        };
+        if theirs != ours {
+            differs("client", &theirs, &ours);
+        }
+        if their_log != our_log {
+            differs("log", &their_log, &our_log);
+        }
+        if unanswered.as_ref().is_some_and(|line| !line.contains(" -1 SH-- ")) {
+            differs("log of what is unanswered", &"", &unanswered);
+        }
+        if let Err((theirs, ours)) = self.counted_alike(case, &before, &our_before) {
+            differs("counters", &theirs, &ours);
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(format!("{}\n{wrong}", case.name)) }
+    }
+
+    fn act(&self, side: &Side, case: &Case) -> (Vec<String>, Counts) {
+        self.origin.release();
+        let before = side.counts();
+        let proxy = SocketAddr::from(([127, 0, 0, 1], side.ports[case.listen]));
+        (self.netns.run(|| follow(&case.acts, proxy, &self.origin)), before)
+    }
+
+    /// Counters may follow the log's line by a moment.
+    fn counted_alike(
+        &self,
+        case: &Case,
+        theirs: &Counts,
+        ours: &Counts,
+    ) -> Result<(), (Vec<String>, Vec<String>)> {
+        let start = std::time::Instant::now();
+        loop {
+            let theirs = self.haproxy.since(theirs, case);
+            let ours = self.ours.since(ours, case);
+            if theirs == ours {
+                return Ok(());
+            }
+            if start.elapsed() > Duration::from_secs(3) {
+                return Err((theirs, ours));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Side {
+    /// The counters of all rows, `proxy/row column` each.
+    fn counts(&self) -> Counts {
+        let table = ask(&self.socket, "show stat");
+        let mut lines = table.trim_start_matches("# ").lines();
+        let names: Vec<_> = lines.next().expect("a head").split(',').collect();
+        let row = |line: &str| {
+            let cells: Vec<_> = line.split(',').map(str::to_owned).collect();
+            let count = |(name, cell): (&&str, &String)| {
+                let column = COLUMNS.contains(name).then_some(*name)?;
+                Some((format!("{}/{} {column}", cells[0], cells[1]), cell.parse().ok()?))
+            };
+            names.iter().zip(&cells).filter_map(count).collect::<Vec<_>>()
+        };
+        lines.filter(|line| !line.is_empty()).flat_map(row).collect()
+    }
+
+    /// What has been counted since `before`, without the columns that differ.
+    fn since(&self, before: &Counts, case: &Case) -> Vec<String> {
+        let counted = |key: &str| case.but.iter().all(|but| !key.ends_with(&format!(" {but}")));
+        let added = |(key, now): (String, u64)| {
+            let more = now - before.get(&key).copied().unwrap_or(0);
+            (more > 0 && counted(&key)).then(|| format!("{key} {more}"))
+        };
+        self.counts().into_iter().filter_map(added).collect()
+    }
+
+    /// That many lines, and none more that is there already.
+    fn lines(&self, count: usize) -> Vec<String> {
+        let mut buffer = [0; 65536];
+        let mut lines = Vec::new();
+        loop {
+            let wait = if lines.len() < count { PATIENCE } else { Duration::from_millis(1) };
+            self.log.set_read_timeout(Some(wait)).expect("a timeout");
+            let Ok(length) = self.log.recv(&mut buffer) else { return lines };
+            let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            // Servers that go up and down are told elsewhere.
+            if line.contains(" 127.0.0.1:") {
+                lines.push(fields(&line));
+            }
+        }
+    }
+}
+
+/// A line of the log without its times, sizes and the connections of others.
+fn fields(line: &str) -> String {
+    let line = line.split_once("] ").expect("a date").1.trim_end();
+    let (head, request) = line.split_once(" \"").unwrap_or((line, ""));
+    let words: Vec<_> = head.split(' ').collect();
+    let shown = |timer: &str| if timer == "-1" { "-1" } else { "n" };
+    let timers: Vec<_> = words[2].split('/').map(shown).collect();
+    let timers = timers[..timers.len() - 1].join("/");
+    let http = words.len() > 7;
+    let (status, state) = if http { (words[3], words[7]) } else { ("", words[4]) };
+    let conns = words[if http { 8 } else { 5 }].split_once('/').expect("counts").1;
+    let queues = words[if http { 9 } else { 6 }];
+    let request = request.trim_end_matches('"');
+    format!("{} {} {timers} {status} {state} {conns} {queues} {request}", words[0], words[1])
+}
+
+fn configuration(
+    ports: &BTreeMap<&str, u16>,
+    origin: &Origin,
+    refuses: u16,
+    log: SocketAddr,
+    socket: &std::path::Path,
+) -> String {
+    let mut text = format!(
+        "global\n  log {log} local0\n  nbthread 1\n  stats socket {} level admin\n\
+         defaults\n  mode http\n  log global\n  option httplog\n  timeout client 10s\n\
+         \x20 timeout server 10s\n  timeout connect 200ms\n  timeout queue 300ms\n",
+        socket.display()
+    );
+    for (name, lines, servers) in SECTIONS {
+        let _ = write!(text, "listen {name}\n  bind 127.0.0.1:{}\n  {lines}\n", ports[name]);
+        for (index, server) in servers.iter().enumerate() {
+            let at = server.replace('@', &origin.address.to_string());
+            let at = at.replace('!', &format!("127.0.0.1:{refuses}"));
+            let _ = writeln!(text, "  server s{index} {at}");
+        }
+    }
+    text
+}
