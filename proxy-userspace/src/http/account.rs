@@ -217,12 +217,25 @@ impl Account {
             add(counters, Count::BytesOut, self.bytes_out);
         }
         for counters in [backend, server].into_iter().flatten() {
-            add(counters, Count::Timed, 1);
-            add(counters, Count::QueueTime, millis(self.timers.queue));
-            add(counters, Count::ConnectTime, millis(self.timers.connect));
-            add(counters, Count::ResponseTime, millis(self.timers.response));
-            add(counters, Count::TotalTime, millis(Some(self.timers.total)));
+            if self.timers.connect.is_some() {
+                self.count_times(worker, counters);
+            }
             blame(self.termination).iter().for_each(|&what| add(counters, what, 1));
+        }
+    }
+
+    /// Times are those of requests that had a connection.
+    fn count_times(&self, worker: usize, counters: &Counters) {
+        counters.add(worker, Count::Timed, 1);
+        for (sum, most, time) in [
+            (Count::QueueTime, Count::QueueTimeMost, self.timers.queue),
+            (Count::ConnectTime, Count::ConnectTimeMost, self.timers.connect),
+            (Count::ResponseTime, Count::ResponseTimeMost, self.timers.response),
+            (Count::TotalTime, Count::TotalTimeMost, Some(self.timers.total)),
+        ] {
+            let time = millis(time);
+            counters.add(worker, sum, time);
+            counters.raise(worker, most, time);
         }
     }
 }

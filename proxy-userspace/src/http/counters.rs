@@ -83,6 +83,14 @@ counts! {
     ResponseTime,
     /// Milliseconds in all (`ttime`).
     TotalTime,
+    /// The most milliseconds in a queue (`qtime_max`).
+    QueueTimeMost,
+    /// The most milliseconds connecting (`ctime_max`).
+    ConnectTimeMost,
+    /// The most milliseconds waiting for a response (`rtime_max`).
+    ResponseTimeMost,
+    /// The most milliseconds in all (`ttime_max`).
+    TotalTimeMost,
     /// Connections closed first by the proxy.
     ActiveCloses,
     /// Connections on which the server's FIN was seen first.
@@ -127,6 +135,19 @@ impl Counters {
     pub fn add(&self, worker: usize, what: Count, amount: u64) {
         let cell = &self.shards[worker].0[what as usize];
         cell.store(cell.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    /// Raises a worker's own counter to at least this. Only that worker's thread may call this.
+    pub fn raise(&self, worker: usize, what: Count, amount: u64) {
+        let cell = &self.shards[worker].0[what as usize];
+        if amount > cell.load(Relaxed) {
+            cell.store(amount, Relaxed);
+        }
+    }
+
+    /// The highest of the workers'.
+    pub fn most(&self, what: Count) -> u64 {
+        self.shards.iter().map(|shard| shard.0[what as usize].load(Relaxed)).max().unwrap_or(0)
     }
 
     /// The sum over the workers.

@@ -189,7 +189,14 @@ fn served(row: &mut Row, counters: &Counters, mode: Mode, last_session: Option<u
     ] {
         row.number(name, counters.total(count) / timed);
     }
-    row.zeros(&["qtime_max", "ctime_max", "rtime_max", "ttime_max"]);
+    for (name, count) in [
+        ("qtime_max", Count::QueueTimeMost),
+        ("ctime_max", Count::ConnectTimeMost),
+        ("rtime_max", Count::ResponseTimeMost),
+        ("ttime_max", Count::TotalTimeMost),
+    ] {
+        row.number(name, counters.most(count));
+    }
     let last = last_session.map_or(-1, |seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
     row.set("lastsess", Value::Signed(last));
 }
