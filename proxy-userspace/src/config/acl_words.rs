@@ -5,6 +5,7 @@ use super::expression::expression;
 use super::model::Acl;
 use super::option::network;
 use crate::http::acl::{Condition, Patterns, Term, Test, TextMatch};
+use crate::http::regex::Regex;
 use crate::http::sample::{Expression, Fetch, Kind};
 use crate::{host, near};
 use std::net::IpAddr;
@@ -195,20 +196,7 @@ fn compile(
             Patterns::Text { how, ignore_case, texts: patterns.iter().map(text).collect() }
         }
         Method::Regex => {
-            let compile = |pattern: &String| {
-                regex::bytes::RegexBuilder::new(pattern)
-                    .case_insensitive(ignore_case)
-                    .unicode(false)
-                    .build()
-                    .map_err(|why| {
-                        let why = why.to_string();
-                        let last =
-                            why.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                        format!(
-                            "'{pattern}' is not a regular expression that teardown takes: {last}"
-                        )
-                    })
-            };
+            let compile = |pattern: &String| Regex::new(pattern, ignore_case);
             Patterns::Regex(patterns.iter().map(compile).collect::<Result<_, _>>()?)
         }
     })

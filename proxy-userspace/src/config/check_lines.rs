@@ -2,6 +2,7 @@
 
 use super::args::Args;
 use crate::http::health::script::{Connect, Expect, HttpSend, Pattern, Script, Step, TextMatch};
+use crate::http::regex::Regex;
 use crate::near;
 
 /// Reads an `http-check` line, its first word taken.
@@ -152,8 +153,7 @@ fn expect(args: &mut Args<'_>, http: bool) -> Option<Expect> {
     while args.eat("!") {
         negate = !negate;
     }
-    let known: &[&str] =
-        if http { &["status", "string", "hdr", "fhdr"] } else { &["string", "binary"] };
+    let known: &[&str] = if http { HTTP_EXPECTS } else { &["string", "rstring", "binary"] };
     let list = known.join(", ");
     let word = args.need("expect", &format!("one of {list}"))?;
     let word = word.strip_prefix('!').map_or(word, |rest| {
@@ -164,9 +164,11 @@ fn expect(args: &mut Args<'_>, http: bool) -> Option<Expect> {
         "status" if http => status(args)?,
         "string" => Pattern::Bytes(args.need("string", "a text")?.as_bytes().to_vec()),
         "binary" if !http => Pattern::Bytes(binary(args, "binary")?),
+        "rstring" => Pattern::Regex(regex(args, "rstring")?),
+        "rstatus" if http => Pattern::StatusRegex(regex(args, "rstatus")?),
         "hdr" | "fhdr" if http => header(args, word == "fhdr")?,
-        "rstatus" | "rstring" | "rbinary" | "string-lf" | "binary-lf" | "ok-status"
-        | "error-status" | "tout-status" | "on-success" | "on-error" | "status-code" => {
+        "rbinary" | "string-lf" | "binary-lf" | "ok-status" | "error-status" | "tout-status"
+        | "on-success" | "on-error" | "status-code" => {
             args.wrong(format!("'expect {word}' is HAProxy's; teardown has not got it"));
             args.skip(args.line.words.len());
             return None;
@@ -179,6 +181,13 @@ fn expect(args: &mut Args<'_>, http: bool) -> Option<Expect> {
         }
     };
     Some(Expect { negate, pattern, min_recv, comment })
+}
+
+const HTTP_EXPECTS: &[&str] = &["status", "rstatus", "string", "rstring", "hdr", "fhdr"];
+
+fn regex(args: &mut Args<'_>, directive: &str) -> Option<Regex> {
+    let text = args.need(directive, "a regular expression")?;
+    Regex::new(text, false).map_err(|why| args.wrong(why)).ok()
 }
 
 fn status(args: &mut Args<'_>) -> Option<Pattern> {

@@ -209,13 +209,16 @@ mod tests {
         for _ in 0..300 {
             answers.descriptors.push_back(listener.try_clone().expect("a descriptor").into());
         }
-        let sending = std::thread::spawn(move || answer(&mut theirs, &answers));
+        let sending = std::thread::spawn(move || {
+            let asked: Wish = receive(&mut theirs)?;
+            answer(&mut theirs, &answers).map(|()| asked.workers)
+        });
         let steward = Steward {
             channel: Mutex::new(ours),
             _process: Command::new("true").spawn().expect("any process"),
         };
         let received = steward.ask(&Wish { workers: 1, kept: Vec::new() }).expect("answers");
-        sending.join().expect("no panic").expect("sent");
+        assert_eq!(sending.join().expect("no panic").expect("sent"), 1);
         assert_eq!(received.descriptors.len(), 300);
         let last: TcpListener = received.descriptors.into_iter().next_back().expect("one").into();
         let port: SocketAddr = last.local_addr().expect("a listener");

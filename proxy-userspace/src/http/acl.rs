@@ -1,5 +1,6 @@
 //! Tests on samples, and conditions made of tests (HAProxy's ACLs): pure evaluation.
 
+use super::regex::Regex;
 use super::sample::{Expression, Sample, View};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ pub enum Patterns {
         texts: Vec<Vec<u8>>,
     },
     /// `-m reg`.
-    Regex(Vec<regex::bytes::Regex>),
+    Regex(Vec<Regex>),
 }
 
 /// How texts are compared.

@@ -206,7 +206,7 @@ fn backup_title(server: &Server) -> &'static str {
 /// `reason: Layer7 wrong status, code: 404, info: "Not Found", check duration: 1ms`.
 fn reason(outcome: &Outcome, took: Duration) -> String {
     let mut text = format!("reason: {}", outcome.status.description());
-    if outcome.code > 0 {
+    if outcome.status.has_code() {
         text.push_str(&format!(", code: {}", outcome.code));
     }
     if !outcome.info.is_empty() {

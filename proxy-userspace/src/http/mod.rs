@@ -36,6 +36,7 @@ mod presence;
 mod pump;
 pub mod queue;
 pub mod refusal;
+pub mod regex;
 mod reply;
 mod rewrite;
 pub mod rules;

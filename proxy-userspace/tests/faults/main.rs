@@ -6,6 +6,7 @@
 mod support;
 
 mod cases;
+mod checks;
 mod client;
 mod origin;
 mod pair;

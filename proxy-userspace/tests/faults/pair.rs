@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -68,7 +69,7 @@ const COLUMNS: [&str; 21] = [
 type Counts = BTreeMap<String, u64>;
 
 /// One of the two.
-struct Side {
+pub(crate) struct Side {
     _process: Process,
     ports: BTreeMap<&'static str, u16>,
     log: UdpSocket,
@@ -99,28 +100,9 @@ impl Pair {
             let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
             let ports = taken.iter().map(|(name, at)| (*name, port(at))).collect();
             let refuses = netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-            let log = netns.run(|| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
-            let socket = folder.path().join(format!("{name}.sock"));
-            let at = log.local_addr().expect("bound");
-            let text = configuration(&ports, &origin, port(&refuses), at, &socket);
-            let file = folder.path().join(format!("{name}.cfg"));
-            std::fs::write(&file, text).expect("a file");
+            let sections = sections(&ports, &origin, port(&refuses));
             drop((taken, refuses));
-            let mut command = if name == "haproxy" {
-                let mut command = Command::new("/usr/sbin/haproxy");
-                command.arg("-db");
-                command
-            } else {
-                let mut command = teardown();
-                command.arg("run").arg("--socket").arg(folder.path().join("own"));
-                command
-            };
-            command.arg("-f").arg(file).stdout(Stdio::null());
-            let process = Process::start(&netns, &mut command);
-            until("the runtime socket", || {
-                std::os::unix::net::UnixStream::connect(&socket).ok().map(drop)
-            });
-            Side { _process: process, ports, log, socket }
+            Side { ports, ..Side::start(&netns, folder.path(), name, &sections) }
         };
         let (haproxy, ours) = (side("haproxy"), side("teardown"));
         Self { haproxy, ours, origin, netns, _folder: folder }
@@ -182,20 +164,54 @@ impl Pair {
 }
 
 impl Side {
-    /// The counters of all rows, `proxy/row column` each.
-    fn counts(&self) -> Counts {
+    /// Starts `haproxy` or `teardown` with these sections.
+    pub(crate) fn start(netns: &Netns, folder: &Path, name: &str, sections: &str) -> Self {
+        let log = netns.run(|| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
+        let socket = folder.join(format!("{name}.sock"));
+        let text = format!(
+            "global\n  log {} local0\n  nbthread 1\n  stats socket {} level admin\n{sections}",
+            log.local_addr().expect("bound"),
+            socket.display()
+        );
+        let file = folder.join(format!("{name}.cfg"));
+        std::fs::write(&file, text).expect("a file");
+        let mut command = if name == "haproxy" {
+            let mut command = Command::new("/usr/sbin/haproxy");
+            command.arg("-db");
+            command
+        } else {
+            let mut command = teardown();
+            command.arg("run").arg("--socket").arg(folder.join("own"));
+            command
+        };
+        command.arg("-f").arg(file).stdout(Stdio::null());
+        let process = Process::start(netns, &mut command);
+        until("the runtime socket", || UnixStream::connect(&socket).ok().map(drop));
+        Self { _process: process, ports: BTreeMap::new(), log, socket }
+    }
+
+    /// Rows of `show stat`: `proxy/row`, and its cells by column.
+    pub(crate) fn rows(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let table = ask(&self.socket, "show stat");
         let mut lines = table.trim_start_matches("# ").lines();
         let names: Vec<_> = lines.next().expect("a head").split(',').collect();
         let row = |line: &str| {
-            let cells: Vec<_> = line.split(',').map(str::to_owned).collect();
-            let count = |(name, cell): (&&str, &String)| {
-                let column = COLUMNS.contains(name).then_some(*name)?;
-                Some((format!("{}/{} {column}", cells[0], cells[1]), cell.parse().ok()?))
-            };
-            names.iter().zip(&cells).filter_map(count).collect::<Vec<_>>()
+            let cells = line.split(',').map(str::to_owned);
+            let row: BTreeMap<_, _> =
+                names.iter().map(|name| (*name).to_owned()).zip(cells).collect();
+            (format!("{}/{}", row["pxname"], row["svname"]), row)
         };
-        lines.filter(|line| !line.is_empty()).flat_map(row).collect()
+        lines.filter(|line| !line.is_empty()).map(row).collect()
+    }
+
+    /// The counters of all rows, `proxy/row column` each.
+    fn counts(&self) -> Counts {
+        let count = |row: &str, cells: &BTreeMap<String, String>| {
+            let count =
+                |column: &&str| Some((format!("{row} {column}"), cells[*column].parse().ok()?));
+            COLUMNS.iter().filter_map(count).collect::<Vec<_>>()
+        };
+        self.rows().iter().flat_map(|(row, cells)| count(row, cells)).collect()
     }
 
     /// What has been counted since `before`, without the columns that differ.
@@ -208,20 +224,25 @@ impl Side {
         self.counts().into_iter().filter_map(added).collect()
     }
 
-    /// That many lines, and none more that is there already.
+    /// That many lines of sessions, and none more that is there already.
     fn lines(&self, count: usize) -> Vec<String> {
-        let mut buffer = [0; 65536];
         let mut lines = Vec::new();
         loop {
             let wait = if lines.len() < count { PATIENCE } else { Duration::from_millis(1) };
-            self.log.set_read_timeout(Some(wait)).expect("a timeout");
-            let Ok(length) = self.log.recv(&mut buffer) else { return lines };
-            let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            // Servers that go up and down are told elsewhere.
-            if line.contains(" 127.0.0.1:") {
-                lines.push(fields(&line));
+            match self.line(wait) {
+                Some(line) if line.contains(" 127.0.0.1:") => lines.push(fields(&line)),
+                Some(_) => {}
+                None => return lines,
             }
         }
+    }
+
+    /// The next line of the log.
+    pub(crate) fn line(&self, wait: Duration) -> Option<String> {
+        let mut buffer = [0; 65536];
+        self.log.set_read_timeout(Some(wait)).expect("a timeout");
+        let length = self.log.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
     }
 }
 
@@ -241,18 +262,10 @@ fn fields(line: &str) -> String {
     format!("{} {} {timers} {status} {state} {conns} {queues} {request}", words[0], words[1])
 }
 
-fn configuration(
-    ports: &BTreeMap<&str, u16>,
-    origin: &Origin,
-    refuses: u16,
-    log: SocketAddr,
-    socket: &std::path::Path,
-) -> String {
-    let mut text = format!(
-        "global\n  log {log} local0\n  nbthread 1\n  stats socket {} level admin\n\
-         defaults\n  mode http\n  log global\n  option httplog\n  timeout client 10s\n\
+fn sections(ports: &BTreeMap<&str, u16>, origin: &Origin, refuses: u16) -> String {
+    let mut text = String::from(
+        "defaults\n  mode http\n  log global\n  option httplog\n  timeout client 10s\n\
          \x20 timeout server 10s\n  timeout connect 200ms\n  timeout queue 300ms\n",
-        socket.display()
     );
     for (name, lines, servers) in SECTIONS {
         let _ = write!(text, "listen {name}\n  bind 127.0.0.1:{}\n  {lines}\n", ports[name]);

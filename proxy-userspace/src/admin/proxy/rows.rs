@@ -256,7 +256,7 @@ fn checked(row: &mut Row, scene: &Scene, at: (usize, usize), standing: &Standing
     row.number("downtime", standing.ups.total_downtime().as_secs());
     row.number("hanafail", 0_u32);
     row.text("check_status", standing.status.as_str());
-    if standing.code > 0 {
+    if standing.status.has_code() {
         row.number("check_code", standing.code);
     }
     if standing.status != Status::Unknown {

@@ -60,6 +60,9 @@ pub(super) async fn attempt(plan: &Plan, around: &Surroundings) -> Outcome {
     if let Some(on) = &mut connection {
         on.see_end();
     }
+    if script.kind == CheckKind::Tcp && last.status == Status::L7Ok {
+        last.info = "(tcp-check)".into();
+    }
     last
 }
 
@@ -84,11 +87,16 @@ fn http_steps(plan: &Plan) -> Vec<Step> {
     steps
 }
 
-fn name(step: &Step) -> &'static str {
+/// A step in HAProxy's words.
+fn name(step: &Step) -> String {
     match step {
-        Step::Connect(_) => "connect",
-        Step::HttpSend(_) | Step::Send(_) => "send",
-        Step::Expect(_) => "expect",
+        Step::Connect(_) => "connect".into(),
+        Step::HttpSend(_) | Step::Send(_) => "send".into(),
+        Step::Expect(expect) => match &expect.pattern {
+            Pattern::Bytes(bytes) => format!("expect string '{}'", String::from_utf8_lossy(bytes)),
+            Pattern::Regex(_) => "expect regex".into(),
+            _ => "expect".into(),
+        },
     }
 }
 

@@ -32,6 +32,12 @@ impl Status {
         matches!(self, Self::L4Ok | Self::L7Ok | Self::L7OkConditional)
     }
 
+    /// Whether there is a code to tell: of the answer, or 0 after a `tcp-check`.
+    #[must_use]
+    pub const fn has_code(self) -> bool {
+        matches!(self, Self::L7Ok | Self::L7OkConditional | Self::L7Status)
+    }
+
     /// As in the statistics' column `check_status`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

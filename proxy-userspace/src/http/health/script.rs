@@ -1,6 +1,7 @@
 //! What a health check does: `option httpchk`, `option tcp-check`, and the steps that `http-check`
 //! and `tcp-check` lines give.
 
+use crate::http::regex::Regex;
 use std::net::IpAddr;
 
 /// How a backend's servers are checked; as the configuration says it.
@@ -101,6 +102,10 @@ pub enum Pattern {
     Status(Vec<(u16, u16)>),
     /// `string` and `binary`: these bytes, in the body or in what came.
     Bytes(Vec<u8>),
+    /// `rstatus`: the status code, in digits.
+    StatusRegex(Regex),
+    /// `rstring`: in the body or in what came.
+    Regex(Regex),
     /// `hdr name NAME [value VALUE]` and `fhdr`.
     Header {
         /// The field's name.
@@ -112,6 +117,18 @@ pub enum Pattern {
         /// `fhdr`: the whole line, commas do not separate values.
         full: bool,
     },
+}
+
+impl Pattern {
+    /// Whether bytes or a regular expression are found in these; anything else is not.
+    #[must_use]
+    pub fn is_in(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Bytes(pattern) => memchr::memmem::find(bytes, pattern).is_some(),
+            Self::Regex(regex) => regex.is_match(bytes),
+            Self::Status(_) | Self::StatusRegex(_) | Self::Header { .. } => false,
+        }
+    }
 }
 
 /// `-m` of `http-check expect hdr`.

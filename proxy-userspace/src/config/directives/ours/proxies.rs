@@ -95,7 +95,7 @@ pub const PROXY: &[Directive] = &[
     at(
         BACK,
         "http-check expect",
-        "[min-recv N] [comment TEXT] [!] status CODES|string TEXT|hdr name NAME [value [-m M] VALUE]|fhdr ...",
+        "[min-recv N] [comment TEXT] [!] status CODES|rstatus REGEX|string TEXT|rstring REGEX|hdr name NAME [value [-m M] VALUE]|fhdr ...",
         "status 200-399",
         "A step of an HTTP check: what the answer must be.",
     ),
@@ -273,7 +273,7 @@ pub const PROXY: &[Directive] = &[
     at(
         BACK,
         "tcp-check expect",
-        "[min-recv N] [comment TEXT] [!] string TEXT|binary HEX",
+        "[min-recv N] [comment TEXT] [!] string TEXT|rstring REGEX|binary HEX",
         "none",
         "A step of a TCP check: what must come.",
     ),

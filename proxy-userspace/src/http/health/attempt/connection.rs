@@ -53,6 +53,13 @@ pub(super) async fn connect<'a>(
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             Err(Outcome::new(Status::L4Timeout, ""))
         }
+        // There was a connection; who only wants one is content.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+            let nothing_more = plan.script.kind == CheckKind::Connect;
+            let status = if nothing_more { Status::L4Ok } else { Status::SocketError };
+            let info = if nothing_more { String::new() } else { plain(&error) };
+            Err(Outcome::new(status, info))
+        }
         Err(error) if is_ours(&error) => Err(Outcome::new(Status::SocketError, plain(&error))),
         Err(error) => Err(Outcome::new(Status::L4Connection, plain(&error))),
     }

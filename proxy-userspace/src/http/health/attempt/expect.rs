@@ -8,18 +8,16 @@ use std::io;
 
 impl Connection<'_> {
     pub(super) async fn expect_tcp(&mut self, expect: &Expect, number: usize) -> Outcome {
-        let Pattern::Bytes(pattern) = &expect.pattern else {
-            return Outcome::new(Status::L7Response, "");
-        };
+        let pattern = &expect.pattern;
         let least = expect.min_recv.map(|least| least as usize);
         loop {
-            let there = memchr::memmem::find(&self.received, pattern).is_some();
+            let there = pattern.is_in(&self.received);
             let enough = least.is_some_and(|least| self.received.len() >= least);
             if there || (enough && !self.received.is_empty()) {
                 if there != expect.negate {
                     return Outcome::new(Status::L7Ok, "");
                 }
-                return Outcome::new(Status::L7Response, unmatched(expect, pattern, number));
+                return Outcome::new(Status::L7Response, unmatched(expect, number));
             }
             match self.more().await {
                 Ok(true) => {}
@@ -31,7 +29,7 @@ impl Connection<'_> {
                     return Outcome::new(Status::L7Response, info);
                 }
                 Ok(false) => {
-                    return Outcome::new(Status::L7Response, unmatched(expect, pattern, number));
+                    return Outcome::new(Status::L7Response, unmatched(expect, number));
                 }
                 Err(error) => return self.broken(&error),
             }
@@ -45,13 +43,11 @@ impl Connection<'_> {
                 Ok(None) => match self.more().await {
                     Ok(true) => {}
                     Ok(false) => {
-                        let empty = self.received.is_empty();
-                        let info = if empty { "Connection closed" } else { "invalid response" };
-                        return Outcome::new(Status::L7Response, info);
+                        return Outcome::new(Status::L7Response, "");
                     }
                     Err(error) => return self.broken(&error),
                 },
-                Err(()) => return Outcome::new(Status::L7Response, "invalid response"),
+                Err(()) => return Outcome::new(Status::L7Response, ""),
             }
         };
         let code = answer.code;
@@ -60,8 +56,14 @@ impl Connection<'_> {
             return with(Status::L7OkConditional, "Not Found");
         }
         let matched = match &expect.pattern {
-            Pattern::Status(ranges) => {
-                let hit = ranges.iter().any(|&(low, high)| (low..=high).contains(&code));
+            Pattern::Status(_) | Pattern::StatusRegex(_) => {
+                let hit = match &expect.pattern {
+                    Pattern::Status(ranges) => {
+                        ranges.iter().any(|&(low, high)| (low..=high).contains(&code))
+                    }
+                    Pattern::StatusRegex(regex) => regex.is_match(code.to_string().as_bytes()),
+                    _ => false,
+                };
                 if hit == expect.negate {
                     let info = expect.comment.as_deref().unwrap_or(&answer.reason);
                     return with(Status::L7Status, info);
@@ -71,10 +73,10 @@ impl Connection<'_> {
             Pattern::Header { name, value, method, full } => {
                 answer.has(name, value.as_deref(), *method, *full) != expect.negate
             }
-            Pattern::Bytes(pattern) => loop {
+            Pattern::Bytes(_) | Pattern::Regex(_) => loop {
                 let body = self.received.get(body_at..).unwrap_or_default();
                 let whole = answer.length.is_some_and(|length| body.len() >= length);
-                let there = memchr::memmem::find(body, pattern).is_some();
+                let there = expect.pattern.is_in(body);
                 if there || whole {
                     break there != expect.negate;
                 }
@@ -90,22 +92,27 @@ impl Connection<'_> {
         }
         let info = expect.comment.as_deref().unwrap_or(match expect.pattern {
             Pattern::Header { .. } => "HTTP header check did not match",
+            _ if expect.negate => "HTTP check matched unwanted content",
             _ => "HTTP content check did not match",
         });
         Outcome::new(Status::L7Response, info)
     }
 
+    /// The connection failed after it was established.
     fn broken(&self, error: &io::Error) -> Outcome {
-        Outcome::new(Status::L7Response, plain(error))
+        Outcome::new(Status::SocketError, plain(error))
     }
 }
 
-fn unmatched(expect: &Expect, pattern: &[u8], number: usize) -> String {
-    let text = String::from_utf8_lossy(pattern);
+fn unmatched(expect: &Expect, number: usize) -> String {
+    let content = match &expect.pattern {
+        Pattern::Bytes(bytes) => format!("'{}'", String::from_utf8_lossy(bytes)),
+        _ => "(regex)".to_owned(),
+    };
     let default = if expect.negate {
-        format!("TCPCHK matched unwanted content '{text}' at step {number}")
+        format!("TCPCHK matched unwanted content {content} at step {number}")
     } else {
-        format!("TCPCHK did not match content '{text}' at step {number}")
+        format!("TCPCHK did not match content {content} at step {number}")
     };
     match &expect.comment {
         Some(comment) => format!("{default} comment: '{comment}'"),

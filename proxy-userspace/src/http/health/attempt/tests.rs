@@ -5,6 +5,7 @@ use super::*;
 use crate::http::balance::{Algorithm, Balance, Hashing};
 use crate::http::closes::{Class, Closes, Cookie, Doing, Upstream};
 use crate::http::live::{Backend, Proxies};
+use crate::http::regex::Regex;
 use crate::http::settings;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -180,6 +181,11 @@ async fn http_requests_and_expectations() {
     let kind = Script { disable_on_404: true, ..http() };
     let (outcome, ..) = check(kind, b"HTTP/1.1 404 Not Found\r\n\r\n", true).await;
     assert_eq!(outcome.status, Status::L7OkConditional);
+    let regex = |text| Regex::new(text, false).unwrap();
+    let (outcome, ..) = check(script(Pattern::Regex(regex("h[ij]"))), OK, true).await;
+    assert_eq!(outcome.status, Status::L7Ok);
+    let (outcome, ..) = check(script(Pattern::StatusRegex(regex("^3"))), OK, true).await;
+    assert_eq!((outcome.status, outcome.code), (Status::L7Status, 200));
     let (outcome, ..) = check(http(), b"nonsense\r\n\r\n", true).await;
     assert_eq!(outcome.status, Status::L7Response);
     let (outcome, ..) = check(http(), b"", false).await;
@@ -193,6 +199,7 @@ async fn tcp_scripts_talk() {
     };
     let (outcome, read, ..) = check(script(b"+PONG"), b"+PONG\r\n", true).await;
     assert_eq!((outcome.status, read.as_slice()), (Status::L7Ok, b"PING\r\n".as_slice()));
+    assert_eq!(outcome.info, "(tcp-check)");
     let (outcome, ..) = check(script(b"+PONG"), b"-ERR\r\n", true).await;
     let want = "TCPCHK did not match content '+PONG' at step 2";
     assert_eq!((outcome.status, outcome.info.as_str()), (Status::L7Response, want));
