@@ -14,7 +14,7 @@ use proxy_common::abi::Rule;
 use proxy_common::acts::{
     Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, RST_TO_FIN, STOOD_IN, STRUCK, TOLD_LOCAL,
 };
-use proxy_common::decide::{Action, HAS_SOCKET, IS_RST, Refusal, decide};
+use proxy_common::decide::{Action, HAS_SOCKET, IS_RST, PASSIVE, Refusal, decide};
 use proxy_common::key::Side;
 use proxy_common::policy::DRY_RUN;
 use proxy_common::segment::{ACK, FIN, PSH, RST};
@@ -123,7 +123,8 @@ fn apply(
         return strip(&frame, packet, slot, rule);
     }
     if decision.action == Action::FINISH {
-        return finish(&frame, packet, slot, rule, interface, own_fin);
+        let answers = facts & PASSIVE != 0;
+        return finish(&frame, packet, slot, rule, interface, own_fin, answers);
     }
     refuse(slot, rule, decision.refusal)
 }
@@ -221,7 +222,7 @@ pub fn note_reset(slot: *mut Slot, local_rst: u32, asked: u8) {
 }
 
 /// The RST becomes a FIN, and a stand-in takes the place of the socket. Where a FIN was sent
-/// before, this is the same one again.
+/// before, this is the same one again. `answers`: the peer's FIN came before.
 #[inline(always)]
 fn finish(
     frame: &Frame<'_>,
@@ -230,9 +231,10 @@ fn finish(
     rule: &Rule,
     interface: u32,
     own_fin: u32,
+    answers: bool,
 ) -> Fate {
     packet.segment.seq = packet.segment.seq.wrapping_sub(own_fin);
-    let refusal = stand_in::appoint(frame, packet, rule, interface);
+    let refusal = stand_in::appoint(frame, packet, rule, interface, answers);
     if refusal != Refusal::NONE {
         packet.segment.seq = packet.segment.seq.wrapping_add(own_fin);
         return refuse(slot, rule, refusal);

@@ -24,8 +24,8 @@ use proxy_common::decide::Refusal;
 use proxy_common::key::FlowKey;
 use proxy_common::segment::{FIN, RST, SYN};
 use proxy_common::stand_in::{
-    Due, ETHERNET, FIN_ACKED, GONE, LEAST_RTO_MS, LINGER_MS, LINK_LEN, Reply, StandIn, TIMESTAMPS,
-    UNTENDED_NS, WAITS,
+    ANSWERS, Due, ETHERNET, FIN_ACKED, GONE, LEAST_RTO_MS, LINGER_MS, LINK_LEN, PEER_FIN, Reply,
+    StandIn, TIMESTAMPS, UNTENDED_NS, WAITS,
 };
 use proxy_common::wire::{self, Packet};
 
@@ -106,9 +106,15 @@ pub fn speaks_for(packet: &Packet) -> bool {
 }
 
 /// Puts a stand-in in the place of the socket that sent `packet`, a RST that has its final sequence
-/// number already. Says why not.
+/// number already; `answers` says that it comes behind the peer's FIN. Says why not.
 #[inline(always)]
-pub fn appoint(frame: &Frame<'_>, packet: &Packet, rule: &Rule, interface: u32) -> Refusal {
+pub fn appoint(
+    frame: &Frame<'_>,
+    packet: &Packet,
+    rule: &Rule,
+    interface: u32,
+    answers: bool,
+) -> Refusal {
     if !is_tended() {
         return Refusal::UNTENDED;
     }
@@ -122,6 +128,9 @@ pub fn appoint(frame: &Frame<'_>, packet: &Packet, rule: &Rule, interface: u32) 
     let stand_in = &mut draft.stand_in;
     stand_in.rule = rule.id;
     stand_in.interface = interface;
+    if answers {
+        stand_in.bits |= PEER_FIN | ANSWERS;
+    }
     stand_in.linger_ms =
         if rule.policy.half_close_ms == 0 { LINGER_MS } else { rule.policy.half_close_ms };
     // What stood in for an earlier connection on these ports.

@@ -2,12 +2,14 @@
 
 use crate::scene::{Scene, abort, end_of, unacknowledged};
 use crate::support::packets::{ACK, FIN, RST};
+use crate::support::ss;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use crate::support::watch::Watch;
 use crate::support::weather;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::Duration;
 
 /// The application aborts; the peer reads the end of the stream and closes.
 fn an_abort_is_a_clean_end(topology: Topology) {
@@ -81,7 +83,8 @@ fn an_abort_is_a_clean_end_where_packets_come_by_xdp() {
 
 #[test]
 fn an_abort_after_the_peers_fin_is_the_answer_to_it() {
-    for (words, refused) in [("passive fin", false), ("active fin", true)] {
+    // A peer that has closed is waited for no more, and gets nothing later.
+    for (words, refused) in [("passive fin half-close 300ms", false), ("active fin", true)] {
         let scene = Scene::new(Topology::veth(Family::V4), words);
         let mut pair = scene.connect();
         pair.peer.shutdown(Shutdown::Write).expect("a FIN");
@@ -96,8 +99,12 @@ fn an_abort_after_the_peers_fin_is_the_answer_to_it() {
             continue;
         }
         assert_eq!(end, Ok(()));
-        // Its socket is in TIME_WAIT, and gets nothing that would end it: so it is not waited for.
         scene.watch.wait_for_closes(1);
+        std::thread::sleep(Duration::from_millis(800));
+        // That would end its TIME_WAIT, which is not waited for.
+        let states: Vec<String> =
+            ss::sockets(&scene.topology.backend).into_iter().map(|socket| socket.state).collect();
+        assert!(states.contains(&"TIME-WAIT".to_owned()), "{states:?}");
         let packets = scene.capture.stop();
         let remote = scene.listener.local_addr().expect("its address");
         let sent: Vec<u8> = packets
@@ -106,12 +113,15 @@ fn an_abort_after_the_peers_fin_is_the_answer_to_it() {
             .map(|p| p.flags)
             .collect();
         assert_eq!(sent, [FIN | ACK]);
-        let close = scene.watch.stop().closes.remove(0);
+        let mut stopped = scene.watch.stop();
+        let close = stopped.closes.remove(0);
         assert_eq!(close["conn_state"].as_str(), Some("SF"), "{close}");
         assert_eq!(
             (close["first_closer"].as_str(), close["answer"].as_str()),
             (Some("resp"), Some("fin"))
         );
+        let counts = stopped.words.iter().find(|line| line.contains("rst to fin 1"));
+        assert!(counts.is_some_and(|counts| !counts.contains("half close over")), "{counts:?}");
     }
 }
 
