@@ -22,6 +22,9 @@ pub const UNMARK: u8 = 5;
 pub const DRY: u8 = 6;
 /// `Strike::verb`: count a refusal, by `refusal`.
 pub const REFUSE: u8 = 7;
+/// `Strike::verb`: send `frame` to the peer of the stand-in that sent `snd_nxt - 1` as its FIN, with
+/// the numbers that it has by now, and take it away: there is no socket.
+pub const RELIEVE: u8 = 8;
 
 /// `Strike::answer`: there is no such socket.
 pub const GONE: u32 = 0;
@@ -95,12 +98,11 @@ pub struct Strike {
     pub local_fin_ns: u64,
     /// Answer: when the peer's was.
     pub peer_fin_ns: u64,
-    /// The interface from which the socket is looked for, or 0: one that is bound to an interface
-    /// is found from there alone. With a frame it is the one towards the peer.
+    /// The interface that the socket is bound to, or 0: one that is bound is found from there alone.
     pub device: u32,
     /// Always 0.
     pub reserved: u32,
-    /// With [`RESET`] and [`REPEAT`]: what is sent, with an Ethernet header.
+    /// With [`RESET`], [`REPEAT`] and [`RELIEVE`]: what is sent, with an Ethernet header.
     pub frame: [u8; FRAME],
 }
 

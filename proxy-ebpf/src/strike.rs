@@ -1,7 +1,9 @@
 //! Ends connections from outside. The daemon says which and on what condition; this program looks
 //! each socket up, checks the condition again, and sends the daemon's frame to both ends.
 
+use crate::counters::count;
 use crate::enforce::frame::Frame;
+use crate::enforce::relieve_stand_in;
 use crate::enforce::rules::{self, counted};
 use crate::flows::{Guard, find_or_make};
 use crate::maps::{FLOWS, STRIKES, Slot};
@@ -17,17 +19,18 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::TcContext;
 use core::ptr::read_volatile;
+use proxy_common::abi::Counter;
 use proxy_common::acts::{
-    Acts, CLOSE_WAIT_OVER, CLOSED_NOW, DRY, HALF_CLOSE_OVER, HAS_LINK, MATCHED, REFUSED, STOOD_IN,
-    TOLD_LOCAL,
+    Acts, CLOSE_BY_FIN, CLOSE_WAIT_OVER, CLOSED_NOW, DRY, HALF_CLOSE_OVER, HAS_LINK, MATCHED,
+    REFUSED, STOOD_IN, TOLD_LOCAL,
 };
 use proxy_common::key::Endpoint;
 use proxy_common::segment::{ACK, RST};
 use proxy_common::socket::tcp_state::LISTEN;
 use proxy_common::stand_in::{TCP_LEN, TCP_LEN_WITH_TIMESTAMPS};
 use proxy_common::strike::{
-    AT_ONCE, CHANGED, DONE, FAILED, GONE, LOOK, MARK, NOTHING, REFUSE, REPEAT, RESET, Strike,
-    UNABLE, UNMARK,
+    AT_ONCE, CHANGED, DONE, FAILED, GONE, LOOK, MARK, NOTHING, REFUSE, RELIEVE, REPEAT, RESET,
+    Strike, UNABLE, UNMARK,
 };
 
 /// What the daemon asks for stands in the map; so does what it is told. Returns how many questions
@@ -89,6 +92,9 @@ fn answer(ctx: &TcContext, strike: &mut Strike) -> u32 {
             count_cause(strike);
         }
         return if strike.verb == MARK { DONE } else { send(ctx, strike, slot) };
+    }
+    if strike.verb == RELIEVE {
+        return td_relieve(ctx.skb.skb, strike);
     }
     td_told_off(strike)
 }
@@ -240,6 +246,10 @@ fn note(strike: &Strike) -> Option<(*mut Slot, bool)> {
     let unmatched = cover(acts, strike);
     let first = acts.bits & strike.cause == 0;
     acts.bits |= strike.cause;
+    if strike.verb == RELIEVE {
+        // Nobody stands in any more, and what leaves now is no FIN's last word.
+        acts.bits &= !(STOOD_IN | CLOSE_BY_FIN);
+    }
     if strike.verb == RESET {
         acts.bits |= TOLD_LOCAL;
         acts.local_rst = strike.rcv_nxt;
@@ -280,6 +290,32 @@ fn send(ctx: &TcContext, strike: &Strike, slot: *mut Slot) -> u32 {
         counted!(strike.rule.id, failed);
         return FAILED;
     }
+    DONE
+}
+
+/// Resets the peer of a stand-in, which is done then. Global, so that the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn td_relieve(ctx: *mut __sk_buff, strike: *mut Strike) -> u32 {
+    // SAFETY: as in `td_look`.
+    let Some(strike) = (unsafe { strike.as_mut() }) else { return GONE };
+    let ctx = TcContext::new(ctx);
+    let key = strike.key;
+    let Some(expected) = relieve_stand_in(&key, strike.local, strike.snd_nxt) else {
+        return CHANGED;
+    };
+    // The peer may have spoken since the frame was written.
+    strike.rcv_nxt = expected;
+    let Some((slot, _)) = note(strike) else { return FAILED };
+    let frame = made(&ctx, strike);
+    let exact = frame.and_then(|frame| frame.set_ack(expected).map(|()| frame));
+    if exact.and_then(|frame| frame.copy_out(strike.interface)).is_none() {
+        take_back(strike, slot);
+        counted!(strike.rule.id, failed);
+        return FAILED;
+    }
+    count(Counter::STAND_IN_RESETS);
+    count_cause(strike);
     DONE
 }
 

@@ -206,11 +206,22 @@ impl<'a> Frame<'a> {
     /// Replaces the sequence number.
     #[inline(always)]
     pub fn set_seq(&self, seq: u32) -> Option<()> {
-        let new = seq.to_be_bytes();
-        let old: [u8; 4] = self.load(self.tcp + 4)?;
+        self.set_number(self.tcp + 4, seq)
+    }
+
+    /// Replaces the acknowledgment number.
+    #[inline(always)]
+    pub fn set_ack(&self, ack: u32) -> Option<()> {
+        self.set_number(self.tcp + 8, ack)
+    }
+
+    #[inline(always)]
+    fn set_number(&self, at: u32, number: u32) -> Option<()> {
+        let new = number.to_be_bytes();
+        let old: [u8; 4] = self.load(at)?;
         self.fix_checksum([old[0], old[1]], [new[0], new[1]])?;
         self.fix_checksum([old[2], old[3]], [new[2], new[3]])?;
-        self.store(self.tcp + 4, &new)
+        self.store(at, &new)
     }
 
     /// Swaps the halves of the `N` bytes at `at`: a sum does not change by it. One call reads and

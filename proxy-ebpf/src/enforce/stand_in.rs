@@ -21,7 +21,7 @@ use aya_ebpf::programs::TcContext;
 use bytemuck::Zeroable as _;
 use proxy_common::abi::{Counter, Rule, StandInSlot};
 use proxy_common::decide::Refusal;
-use proxy_common::key::FlowKey;
+use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::{FIN, RST, SYN};
 use proxy_common::stand_in::{
     ANSWERS, Due, ETHERNET, FIN_ACKED, GONE, LEAST_RTO_MS, LINGER_MS, LINK_LEN, PEER_FIN, Reply,
@@ -220,6 +220,19 @@ pub fn dismiss(key: &FlowKey) -> bool {
         }
     }
     first
+}
+
+/// Takes a stand-in away whose FIN was at `next - 1`, and whose peer has not closed: the operator
+/// ends the connection. Returns the number that the peer sends next.
+#[inline(always)]
+pub fn relieve(key: &FlowKey, local: Side, next: u32) -> Option<u32> {
+    let slot = STAND_INS.get_ptr_mut(key)?;
+    let guard = Guard::lock(slot);
+    let stand_in = guard.stand_in();
+    let (expected, awaits) = (stand_in.expected, !stand_in.has(PEER_FIN));
+    let ours = stand_in.local == local && stand_in.next == next;
+    guard.unlock();
+    (ours && awaits && dismiss(key)).then_some(expected)
 }
 
 /// A SYN leaves the host: whatever stood in for an earlier connection on its ports is done. Global,

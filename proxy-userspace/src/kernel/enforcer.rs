@@ -235,6 +235,15 @@ impl Tools {
         Ok(())
     }
 
+    /// Resets the peer of a stand-in that was `seen` so, for the `cause` in there. The program's
+    /// answer stands in the strike.
+    pub(super) fn relieve(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<Strike, Error> {
+        let mut asked = [strike::relieve(seen)];
+        self.striker.ask(ebpf, &mut asked)?;
+        let [answered] = asked;
+        Ok(answered)
+    }
+
     /// Has the kernel abort the socket, for the `cause` in `seen`. Returns the answer as the
     /// program would give it.
     pub(super) fn abort(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {

@@ -316,8 +316,11 @@ impl Observer {
         by_fin: bool,
         dry_run: bool,
     ) -> Result<Option<Vec<Closed>>, Error> {
-        let Some(enforcer) = &mut self.enforcer else { return Ok(None) };
-        enforcer.close(&self.ebpf, &self.table, which, by_fin, dry_run).map(Some)
+        let (Some(enforcer), Some(stand_ins)) = (&mut self.enforcer, &self.stand_ins) else {
+            return Ok(None);
+        };
+        let tables = (&self.table, stand_ins);
+        enforcer.close(&self.ebpf, tables, which, by_fin, dry_run).map(Some)
     }
 
     /// What this kernel lacks and teardown does without, in words.

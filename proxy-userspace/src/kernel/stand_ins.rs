@@ -17,7 +17,7 @@ use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use proxy_common::abi::StandInSlot;
 use proxy_common::key::FlowKey;
 use proxy_common::segment::{ACK, FIN, RST};
-use proxy_common::stand_in::{Due, Header, TIME_WAIT_NS};
+use proxy_common::stand_in::{Due, Header, StandIn, TIME_WAIT_NS};
 
 const MILLISECOND: u64 = 1_000_000;
 /// How often it is looked for FINs to send again.
@@ -73,6 +73,15 @@ impl StandIns {
         self.waiting
     }
 
+    /// Those that stand, the ones included whose peers have closed.
+    ///
+    /// # Errors
+    /// Where the table cannot be read.
+    pub(super) fn list(&self) -> Result<Vec<(FlowKey, StandIn)>, Error> {
+        let slots = batch::entries::<FlowKey, StandInSlot>(&self.table, self.capacity)?;
+        Ok(slots.into_iter().map(|(key, slot)| (key, slot.stand_in)).collect())
+    }
+
     /// Does what is due at `now`, if it is time to look.
     ///
     /// # Errors
@@ -96,14 +105,14 @@ impl StandIns {
         let time_wait = if half_full { SHORT_TIME_WAIT_NS } else { TIME_WAIT_NS };
         let program = ebpf.program("td_tend").ok_or(Error::Missing("td_tend"))?;
         let program: &SchedClassifier = program.try_into().map_err(Error::program("td_tend"))?;
-        for (key, slot) in batch::entries::<FlowKey, StandInSlot>(&self.table, self.capacity)? {
-            let flags = match slot.stand_in.due(now, time_wait) {
+        for (key, stand_in) in self.list()? {
+            let flags = match stand_in.due(now, time_wait) {
                 Due::FIN => FIN | ACK,
                 Due::RESET => RST | ACK,
                 Due::FORGET => ACK,
                 _ => continue,
             };
-            let (frame, len) = Header { stand_in: &slot.stand_in, key: &key }.frame(flags, now);
+            let (frame, len) = Header { stand_in: &stand_in, key: &key }.frame(flags, now);
             let options = TestRunOptions { data_in: Some(&frame[..len]), ..TestRunOptions::new() };
             program.test_run(options).map_err(Error::program("running td_tend"))?;
         }

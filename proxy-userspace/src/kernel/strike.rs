@@ -13,12 +13,13 @@ use aya::Ebpf;
 use aya::maps::{Array, MapData};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use bytemuck::Zeroable as _;
+use proxy_common::abi::Rule;
 use proxy_common::decide::Refusal;
 use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::{ACK, RST};
 use proxy_common::stand_in::{Header, StandIn, TCP_LEN, TCP_LEN_WITH_TIMESTAMPS, TIMESTAMPS};
 use proxy_common::strike::{
-    AT_ONCE, DRY, FRAME, LOOK, MARK, REFUSE, REPEAT, RESET, Strike, Strikes, UNMARK,
+    AT_ONCE, DRY, FRAME, LOOK, MARK, REFUSE, RELIEVE, REPEAT, RESET, Strike, Strikes, UNMARK,
 };
 use std::collections::BTreeMap;
 
@@ -108,7 +109,7 @@ fn bench(strike: &Strike) -> (u32, usize) {
 }
 
 const fn sends(strike: &Strike) -> bool {
-    matches!(strike.verb, RESET | REPEAT)
+    matches!(strike.verb, RESET | REPEAT | RELIEVE)
 }
 
 /// What is known of a connection's local end? `bound` is the interface that the socket is bound to,
@@ -122,16 +123,41 @@ pub(super) fn look(key: FlowKey, local: Side, bound: u32) -> Strike {
 /// `seen`, and count it for the cause and the rule in there.
 #[must_use]
 pub(super) fn reset(seen: &Strike) -> Strike {
-    let asked = Strike { verb: RESET, states: 1 << seen.state, device: seen.interface, ..*seen };
-    Strike { frame: written(seen), ..asked }
+    Strike { verb: RESET, states: 1 << seen.state, frame: written(seen), ..*seen }
+}
+
+/// A stand-in, as if it were a socket that was seen.
+#[must_use]
+pub(super) fn of_stand_in(key: FlowKey, one: &StandIn) -> Strike {
+    let timestamp_at_0 = one.timestamp.wrapping_sub((one.made_ns / 1_000_000) as u32);
+    Strike {
+        key,
+        local: one.local,
+        rule: Rule { id: one.rule, ..Rule::zeroed() },
+        state: one.state().into(),
+        snd_nxt: one.next,
+        rcv_nxt: one.expected,
+        ts_recent: one.echo,
+        ts_offset: timestamp_at_0,
+        header_len: Header { stand_in: one, key: &key }.tcp_len(),
+        has_link: 1,
+        interface: one.interface,
+        link: one.link,
+        ..Strike::zeroed()
+    }
+}
+
+/// Send a RST+ACK to the peer of a stand-in that was `seen` so, which is done then.
+#[must_use]
+pub(super) fn relieve(seen: &Strike) -> Strike {
+    Strike { verb: RELIEVE, frame: written(seen), ..*seen }
 }
 
 /// Send the RST+ACK of a connection that was struck as it was `seen` to the peer once more, if
 /// nothing has taken its place.
 #[must_use]
 pub(super) fn repeat(seen: &Strike) -> Strike {
-    let asked = Strike { verb: REPEAT, device: seen.interface, ..*seen };
-    Strike { frame: written(seen), ..asked }
+    Strike { verb: REPEAT, frame: written(seen), ..*seen }
 }
 
 /// Note that the connection is ended by the kernel's own means, if its socket is as it was `seen`.
@@ -197,7 +223,6 @@ mod tests {
     use super::super::load;
     use super::super::options::Options;
     use super::*;
-    use proxy_common::abi::Rule;
     use proxy_common::acts::HALF_CLOSE_OVER;
     use proxy_common::key::Endpoint;
     use proxy_common::socket::tcp_state::{FIN_WAIT2, TIME_WAIT};
