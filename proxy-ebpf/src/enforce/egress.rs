@@ -15,6 +15,7 @@ use proxy_common::acts::{
     Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, RST_TO_FIN, STOOD_IN, STRUCK, TOLD_LOCAL,
 };
 use proxy_common::decide::{Action, HAS_SOCKET, IS_RST, PASSIVE, Refusal, decide};
+use proxy_common::flow::shows_again;
 use proxy_common::key::Side;
 use proxy_common::policy::DRY_RUN;
 use proxy_common::segment::{ACK, FIN, PSH, RST};
@@ -52,7 +53,8 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, interface: u32) -> Fate {
         None
     };
     let Some(rule) = found else { return Fate::STEP };
-    let fate = apply(ctx, packet, slot, &rule, interface);
+    let Some(own_fin) = fin_before(packet, slot) else { return Fate::STEP };
+    let fate = apply(ctx, packet, slot, &rule, interface, own_fin);
     if fate == Fate::STEP && packet.segment.has(FIN) && rule.policy.half_close_ms != 0 {
         deadline::finished(ctx, packet, slot, &rule);
     }
@@ -89,8 +91,8 @@ fn apply(
     slot: *mut Slot,
     rule: &Rule,
     interface: u32,
+    own_fin: u32,
 ) -> Fate {
-    let own_fin = if packet.segment.has(RST) { fin_before(packet, slot) } else { 0 };
     let facts = socket::facts(ctx, &packet.segment, own_fin);
     if facts & (IS_RST | HAS_SOCKET) == IS_RST {
         // The stack's own answer to a stray segment: nobody closes by it.
@@ -129,15 +131,17 @@ fn apply(
     refuse(slot, rule, decision.refusal)
 }
 
-/// 1 where this RST comes after a FIN of the same end, else 0.
+/// 1 where this RST comes after a FIN of the same end, else 0. `None` where another device has shown
+/// the segment already, as one for a VLAN does above the one that carries it: there it was decided.
 #[inline(always)]
-fn fin_before(packet: &Packet, slot: *mut Slot) -> u32 {
+fn fin_before(packet: &Packet, slot: *mut Slot) -> Option<u32> {
     let guard = Guard::lock(slot);
     let (flow, _) = guard.parts();
+    let again = shows_again(flow, &packet.segment);
     let end = flow.end(packet.segment.sender);
-    let is_before = end.fin_ns != 0 && end.fin_end() == packet.segment.seq;
+    let finished = end.fin_ns != 0 && end.fin_end() == packet.segment.seq;
     guard.unlock();
-    u32::from(is_before)
+    (!again).then_some(u32::from(finished && packet.segment.has(RST)))
 }
 
 /// Remembers the rule; says whether it is the first time for this connection.

@@ -77,7 +77,10 @@ fn over_loopback_without_timestamps() {
 #[test]
 fn beside_xdp() {
     play(Surroundings { ingress: "xdp", ..USUAL });
+    play(Surroundings { ingress: "xdp", family: Family::V6, ..USUAL });
+    play(Surroundings { ingress: "xdp", offloads: false, timestamps: false, ..USUAL });
     play(Surroundings { ingress: "xdp", wire: Wire::Loopback, ..USUAL });
+    play(Surroundings { ingress: "xdp", wire: Wire::Loopback, family: Family::V6, ..USUAL });
 }
 
 /// As before Linux 6.6.
@@ -91,6 +94,13 @@ fn hung_on_clsact() {
 fn over_a_tagged_network() {
     play(Surroundings { wire: Wire::Tagged, ..USUAL });
     play(Surroundings { wire: Wire::Tagged, family: Family::V6, ..USUAL });
+}
+
+/// Rules see each segment twice: on the VLAN's device, and below it with the tag.
+#[test]
+fn over_a_vlan() {
+    play(Surroundings { wire: Wire::Vlan, ..USUAL });
+    play(Surroundings { wire: Wire::Vlan, family: Family::V6, ..USUAL });
 }
 
 #[test]

@@ -7,13 +7,14 @@ use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use crate::support::watch::Watch;
 use crate::support::weather;
+use crate::support::wires::{Laid, Wire};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
 /// The application aborts; the peer reads the end of the stream and closes.
-fn an_abort_is_a_clean_end(topology: Topology) {
-    ends_cleanly(Scene::new(topology, "abort fin"));
+fn an_abort_is_a_clean_end(laid: impl Into<Laid>) {
+    ends_cleanly(Scene::new(laid, "abort fin"));
 }
 
 fn ends_cleanly(scene: Scene) {
@@ -76,9 +77,41 @@ fn an_abort_is_a_clean_end_without_offloads() {
 
 #[test]
 fn an_abort_is_a_clean_end_where_packets_come_by_xdp() {
-    for topology in [Topology::veth(Family::V4), Topology::loopback(Family::V6)] {
-        ends_cleanly(Scene::with(topology, "abort fin", &["--ingress", "xdp"]));
+    for wire in [Wire::Veth, Wire::Loopback] {
+        for family in [Family::V4, Family::V6] {
+            let laid = Laid::new(wire, family);
+            ends_cleanly(Scene::with(laid, "abort fin", &["--ingress", "xdp"]));
+        }
     }
+}
+
+/// Its segments are seen twice: on the VLAN's device, and below it with the tag.
+#[test]
+fn an_abort_is_a_clean_end_over_a_vlan() {
+    for wire in [Wire::Vlan, Wire::Tagged] {
+        an_abort_is_a_clean_end(Laid::new(wire, Family::V4));
+        an_abort_is_a_clean_end(Laid::new(wire, Family::V6));
+    }
+}
+
+#[test]
+fn an_abort_is_a_clean_end_over_tun() {
+    an_abort_is_a_clean_end(Laid::new(Wire::Tun, Family::V4));
+    an_abort_is_a_clean_end(Laid::new(Wire::Tun, Family::V6));
+}
+
+/// A refusal too is one: the RST is seen twice as well.
+#[test]
+fn a_refused_abort_over_a_vlan_counts_once() {
+    let scene = Scene::new(Laid::new(Wire::Vlan, Family::V4), "active rst abort fin");
+    let mut pair = scene.connect();
+    pair.peer.write_all(b"unheard").expect("sent");
+    until("the data", || pair.local.peek(&mut [0; 8]).ok().filter(|length| *length == 7));
+    abort(pair.local);
+    assert!(end_of(&mut pair.peer).1.is_err());
+    drop(pair.peer);
+    let left = scene.end(1);
+    assert_eq!((left.count("refused (unread)"), left.count("matched")), (1, 1));
 }
 
 #[test]
