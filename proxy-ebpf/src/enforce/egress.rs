@@ -105,30 +105,30 @@ fn apply(
     if decision.action == Action::KEEP {
         return Fate::STEP;
     }
-    if decision.action != Action::REFUSE && rule.policy.has(DRY_RUN) {
+    if decision.action == Action::REFUSE {
+        return refuse(slot, rule, decision.refusal);
+    }
+    if rule.policy.has(DRY_RUN) {
         counted!(rule.id, dry_run);
         mark(slot, DRY);
         return Fate::STEP;
     }
+    // Also before a FIN is dropped that would be refused when it comes again.
+    let Some(frame) = Frame::open(ctx, packet) else {
+        return refuse(slot, rule, Refusal::UNKNOWN_HEADER);
+    };
     if decision.action == Action::WAIT {
         counted!(rule.id, waited);
         return Fate::DROP;
     }
-    let frame = Frame::open(ctx, packet);
-    let Some(frame) = frame else {
-        return refuse(slot, rule, Refusal::UNKNOWN_HEADER);
-    };
     if decision.action == Action::RESET {
         return reset(&frame, packet, slot, rule, interface);
     }
     if decision.action == Action::STRIP {
         return strip(&frame, packet, slot, rule);
     }
-    if decision.action == Action::FINISH {
-        let answers = facts & PASSIVE != 0;
-        return finish(&frame, packet, slot, rule, interface, own_fin, answers);
-    }
-    refuse(slot, rule, decision.refusal)
+    let answers = facts & PASSIVE != 0;
+    finish(&frame, packet, slot, rule, interface, own_fin, answers)
 }
 
 /// 1 where this RST comes after a FIN of the same end, else 0. `None` where another device has shown
