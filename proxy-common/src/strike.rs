@@ -37,6 +37,11 @@ pub const FAILED: u32 = 3;
 /// `Strike::answer`: the kernel lacks something that is needed.
 pub const UNABLE: u32 = 4;
 
+/// `Strike::signed`: the kernel signs the socket's segments (TCP-MD5, TCP-AO), and nobody else can.
+pub const SIGNED: u32 = 1;
+/// `Strike::signed`: the same of a minisock, in whose name the kernel sends no RST.
+pub const SIGNED_ORPHAN: u32 = 2;
+
 /// Room for the longest frame, and two bytes.
 pub const FRAME: usize = LONGEST_FRAME + 2;
 /// How many connections one run of the program is asked about at most.
@@ -100,8 +105,8 @@ pub struct Strike {
     pub peer_fin_ns: u64,
     /// The interface that the socket is bound to, or 0: one that is bound is found from there alone.
     pub device: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Answer: 0, or [`SIGNED`], [`SIGNED_ORPHAN`].
+    pub signed: u32,
     /// With [`RESET`], [`REPEAT`] and [`RELIEVE`]: what is sent, with an Ethernet header.
     pub frame: [u8; FRAME],
 }

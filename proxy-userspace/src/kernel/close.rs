@@ -20,7 +20,7 @@ use proxy_common::decide::Refusal;
 use proxy_common::key::{Endpoint, FlowKey, Side};
 use proxy_common::socket::tcp_state::{CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2};
 use proxy_common::stand_in::StandIn;
-use proxy_common::strike::{DONE, Strike};
+use proxy_common::strike::{DONE, SIGNED_ORPHAN, Strike};
 use std::collections::HashSet;
 
 /// What is said where the tools are missing.
@@ -98,6 +98,9 @@ impl Enforcer {
         let [mut seen] = asked;
         if seen.state != u32::from(one.state) {
             return Ok(Some("it changed meanwhile"));
+        }
+        if is_signed(&seen) && (by_fin || seen.signed == SIGNED_ORPHAN) {
+            return Ok(Some("its segments are signed, and ours would not be"));
         }
         let finishing = one.state == FIN_WAIT1 || one.state == FIN_WAIT2;
         if finishing && !is_signed(&seen) {

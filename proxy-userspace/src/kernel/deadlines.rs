@@ -185,6 +185,7 @@ mod tests {
     use bytemuck::Zeroable as _;
     use proxy_common::policy::Policy;
     use proxy_common::socket::tcp_state::{CLOSING, LAST_ACK, TIME_WAIT};
+    use proxy_common::strike::{SIGNED, SIGNED_ORPHAN};
 
     const ENTRY: Entry = Entry {
         key: FlowKey { ends: [proxy_common::key::Endpoint::v4([127, 0, 0, 1], 1); 2] },
@@ -239,8 +240,12 @@ mod tests {
         let mut forced = unacked;
         forced.rule.policy.bits = FORCE;
         assert_eq!(judge(&forced, &ENTRY, due), Verdict::Reset);
-        let signed = Strike { header_len: 40, ..seen(FIN_WAIT2) };
-        assert_eq!(judge(&signed, &ENTRY, due), Verdict::Refuse(Refusal::UNKNOWN_HEADER));
+        let longer = Strike { header_len: 40, ..seen(FIN_WAIT2) };
+        assert_eq!(judge(&longer, &ENTRY, due), Verdict::Refuse(Refusal::UNKNOWN_HEADER));
+        for signed in [SIGNED, SIGNED_ORPHAN] {
+            let signed = Strike { signed, ..seen(FIN_WAIT2) };
+            assert_eq!(judge(&signed, &ENTRY, due), Verdict::Refuse(Refusal::UNKNOWN_HEADER));
+        }
         let lost = Strike { has_link: 0, ..seen(FIN_WAIT2) };
         assert_eq!(judge(&lost, &ENTRY, due), Verdict::Refuse(Refusal::NO_LINK));
     }
@@ -261,7 +266,7 @@ mod tests {
         }
         assert_eq!(times, [200, 1_000]);
         assert_eq!(ENTRY.to_repeat(&seen(0)), None, "it was not struck");
-        let signed = Entry { struck: Some(Strike { header_len: 40, ..sent }), ..ENTRY };
+        let signed = Entry { struck: Some(Strike { signed: SIGNED, ..sent }), ..ENTRY };
         assert_eq!(signed.to_repeat(&seen(0)), None);
     }
 

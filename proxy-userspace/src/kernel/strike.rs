@@ -213,7 +213,7 @@ fn sender(seen: &Strike, now: u64) -> StandIn {
 /// Whether the connection's segments carry options that a frame of ours would lack: a signature.
 #[must_use]
 pub(super) const fn is_signed(seen: &Strike) -> bool {
-    !matches!(seen.header_len, TCP_LEN | TCP_LEN_WITH_TIMESTAMPS)
+    seen.signed != 0 || !matches!(seen.header_len, TCP_LEN | TCP_LEN_WITH_TIMESTAMPS)
 }
 
 #[cfg(test)]

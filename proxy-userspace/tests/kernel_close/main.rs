@@ -8,4 +8,5 @@ mod support;
 mod idle;
 mod meant;
 mod scene;
+mod signed;
 mod stand_ins;

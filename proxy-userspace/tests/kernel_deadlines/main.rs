@@ -7,3 +7,4 @@ mod support;
 mod ends;
 mod losses;
 mod scene;
+mod signed;
