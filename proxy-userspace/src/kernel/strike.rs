@@ -5,7 +5,7 @@
 //! at once: a system call for each would make a crowd wait.
 
 use super::attach;
-use super::error::Error;
+use super::error::{Error, has_code};
 use super::object::array;
 use super::observer::now_ns;
 use super::pod::Raw;
@@ -19,7 +19,7 @@ use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::{ACK, RST};
 use proxy_common::stand_in::{Header, StandIn, TCP_LEN, TCP_LEN_WITH_TIMESTAMPS, TIMESTAMPS};
 use proxy_common::strike::{
-    AT_ONCE, DRY, FRAME, LOOK, MARK, REFUSE, RELIEVE, REPEAT, RESET, Strike, Strikes, UNMARK,
+    AT_ONCE, DRY, FRAME, GONE, LOOK, MARK, REFUSE, RELIEVE, REPEAT, RESET, Strike, Strikes, UNMARK,
 };
 use std::collections::BTreeMap;
 
@@ -84,7 +84,16 @@ impl Striker {
             ctx_in: Some(&context),
             ..TestRunOptions::new()
         };
-        program.test_run(options).map_err(Error::program("running td_strike"))?;
+        match program.test_run(options) {
+            // The interface is no more, and nobody is reached by sockets that are bound to it.
+            Err(error) if has_code(&error, libc::ENODEV) => {
+                for &at in places {
+                    (asked[at].answer, asked[at].state) = (GONE, 0);
+                }
+                return Ok(());
+            }
+            ran => ran.map_err(Error::program("running td_strike"))?,
+        };
         let Raw(list) = self.map.get(&0, 0).map_err(Error::map("STRIKES"))?;
         for (entry, &at) in list.entries.iter().zip(places) {
             asked[at] = *entry;
@@ -226,7 +235,7 @@ mod tests {
     use proxy_common::acts::HALF_CLOSE_OVER;
     use proxy_common::key::Endpoint;
     use proxy_common::socket::tcp_state::{FIN_WAIT2, TIME_WAIT};
-    use proxy_common::strike::{CHANGED, DONE, GONE};
+    use proxy_common::strike::{CHANGED, DONE};
     use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
     use std::time::{Duration, Instant};
 

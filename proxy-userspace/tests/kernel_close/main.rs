@@ -10,3 +10,4 @@ mod meant;
 mod scene;
 mod signed;
 mod stand_ins;
+mod wires;

@@ -4,7 +4,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bound;
 mod ends;
 mod losses;
+mod older;
 mod scene;
 mod signed;
+mod wires;
