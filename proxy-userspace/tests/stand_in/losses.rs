@@ -5,12 +5,19 @@ use crate::support::packets::{ACK, FIN, Packet, RST};
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use crate::support::weather::{Loss, Weather};
+use crate::support::wires::{Laid, Wire};
 use std::net::Shutdown;
 
 #[test]
 fn a_lost_fin_is_sent_again() {
-    for family in [Family::V4, Family::V6] {
-        let scene = Scene::new(Topology::veth(family), "abort fin");
+    for (wire, family, ingress) in [
+        (Wire::Veth, Family::V4, "tc"),
+        (Wire::Veth, Family::V6, "xdp"),
+        (Wire::Vlan, Family::V4, "tc"),
+        (Wire::Tun, Family::V4, "tc"),
+    ] {
+        let laid = Laid::new(wire, family);
+        let scene = Scene::with(laid, "abort fin", &["--ingress", ingress]);
         let mut pair = scene.connect();
         let weather = Weather::lose(&scene.topology.backend, Loss::Fin);
         abort(pair.local);
