@@ -236,6 +236,7 @@ mod tests {
     use proxy_common::key::Endpoint;
     use proxy_common::socket::tcp_state::{FIN_WAIT2, TIME_WAIT};
     use proxy_common::strike::{CHANGED, DONE};
+    use std::io::{Read as _, Write as _};
     use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
     use std::time::{Duration, Instant};
 
@@ -252,11 +253,20 @@ mod tests {
         key: FlowKey,
         local: Side,
         peer: TcpStream,
+        /// Where its owner holds on to it.
+        ours: Option<TcpStream>,
     }
 
     impl Scene {
         /// A connection that its owner closed, and whose peer did not.
         fn orphan(address: &str) -> Self {
+            let mut scene = Self::open(address);
+            scene.ours = None;
+            scene.wait_for(FIN_WAIT2);
+            scene
+        }
+
+        fn open(address: &str) -> Self {
             let options = Options { enforce: true, ..Options::default() };
             let btf = Btf::of_kernel().expect("BTF");
             let mut ebpf = load::load(&options, &btf).expect("the object");
@@ -268,10 +278,7 @@ mod tests {
                 endpoint(ours.local_addr().expect("bound")),
                 endpoint(ours.peer_addr().expect("connected")),
             );
-            drop(ours);
-            let mut scene = Self { ebpf, striker, key, local, peer };
-            scene.wait_for(FIN_WAIT2);
-            scene
+            Self { ebpf, striker, key, local, peer, ours: Some(ours) }
         }
 
         fn look(&mut self) -> Strike {
@@ -281,8 +288,16 @@ mod tests {
         }
 
         fn reset(&mut self, seen: &Strike) -> u32 {
+            self.ask(reset, seen)
+        }
+
+        fn repeat(&mut self, seen: &Strike) -> u32 {
+            self.ask(repeat, seen)
+        }
+
+        fn ask(&mut self, what: fn(&Strike) -> Strike, seen: &Strike) -> u32 {
             let rule = Rule::zeroed();
-            let asked = reset(&Strike { rule, cause: HALF_CLOSE_OVER, ..*seen });
+            let asked = what(&Strike { rule, cause: HALF_CLOSE_OVER, ..*seen });
             self.striker.ask_one(&self.ebpf, asked).expect("it runs")
         }
 
@@ -307,6 +322,9 @@ mod tests {
             assert_ne!((seen.snd_nxt, seen.rcv_nxt), (0, 0));
             assert_eq!(seen.header_len, 32, "timestamps are on by default");
             assert_eq!(scene.reset(&seen), DONE);
+            if address.starts_with("127.") {
+                assert_eq!(scene.repeat(&seen), CHANGED, "what did not believe the RST is there");
+            }
             Diag::open()
                 .and_then(|mut diag| diag.forget_orphans(&[(seen.key, seen.local)]))
                 .expect("it was there, or is gone");
@@ -314,7 +332,23 @@ mod tests {
             let error = scene.peer.take_error().expect("an option").expect("the RST came");
             assert_eq!(error.raw_os_error(), Some(libc::EPIPE));
             assert_eq!(scene.reset(&seen), GONE);
+            assert_eq!(scene.repeat(&seen), DONE, "the ports are free");
         }
+    }
+
+    /// Its peer would believe the RST that was written before them, and the local stack would not.
+    #[test]
+    fn bytes_that_come_in_between_leave_the_connection_as_it_is() {
+        let mut scene = Scene::open("127.0.0.1:0");
+        scene.ours.as_ref().expect("open").shutdown(Shutdown::Write).expect("it is open");
+        let seen = scene.wait_for(FIN_WAIT2);
+        scene.peer.write_all(b"more").expect("it is open");
+        let mut ours = scene.ours.as_ref().expect("open");
+        ours.read_exact(&mut [0; 4]).expect("they came");
+        assert_eq!(scene.reset(&seen), CHANGED);
+        assert!(scene.peer.take_error().expect("an option").is_none());
+        let seen = scene.look();
+        assert_eq!(scene.reset(&seen), DONE, "with the numbers of now");
     }
 
     /// The race: between the look and the strike the peer's FIN comes.
