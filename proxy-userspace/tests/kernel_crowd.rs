@@ -10,7 +10,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 use support::enforcer::Enforcer;
 use support::packets::{FIN, Packet, RST};
-use support::process::{Process, descriptors_for, undivided};
+use support::process::{descriptors_for, undivided};
+use support::scheduled::Scheduled;
 use support::ss;
 use support::tcpdump::Tcpdump;
 use support::topology::{Family, Topology};
@@ -103,8 +104,7 @@ fn crowd(topology: &Topology, way: &Way) {
     let closes = |p: &&Packet| p.has(FIN) && (p.source == peer) == way.peer_closes;
     let fins: Vec<&Packet> = packets.iter().filter(closes).collect();
     let crowded = Duration::from_nanos(fins[fins.len() - 1].time - fins[0].time);
-    // What the daemon was ready to run and others had the processors: a loaded machine's doing.
-    let kept = after.kept - before.kept;
+    let kept = after.kept.saturating_sub(before.kept);
     println!(
         "{} FINs within {crowded:?}; RSTs after {:?} (first), {:?} (half), {:?} (99 %), {:?} \
          (last); the daemon ran {:?} and was kept from it {kept:?}",
@@ -136,28 +136,6 @@ fn wait_for_reset(theirs: &TcpStream) {
     let mut asked = [PollFd::new(theirs, PollFlags::empty())];
     let ended = poll(&mut asked, Some(&patience)).expect("poll");
     assert_eq!(ended, 1, "waited {PATIENCE:?} in vain for a RST");
-}
-
-/// How long a process ran, and how long it was ready to run and did not.
-struct Scheduled {
-    ran: Duration,
-    kept: Duration,
-}
-
-impl Scheduled {
-    fn of(process: &Process) -> Self {
-        let mut all = Self { ran: Duration::ZERO, kept: Duration::ZERO };
-        let threads = format!("/proc/{}/task", process.pid());
-        for thread in std::fs::read_dir(threads).expect("it runs") {
-            let path = thread.expect("a thread").path().join("schedstat");
-            let text = std::fs::read_to_string(path).expect("the scheduler's figures");
-            let words = text.split(' ').map(|word| word.parse().expect("nanoseconds"));
-            let [ran, kept] = words.take(2).collect::<Vec<u64>>()[..] else { panic!("{text}") };
-            all.ran += Duration::from_nanos(ran);
-            all.kept += Duration::from_nanos(kept);
-        }
-        all
-    }
 }
 
 /// From the FIN of each connection to the RST, the shortest first.

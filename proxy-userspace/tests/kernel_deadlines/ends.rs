@@ -57,7 +57,7 @@ fn a_peer_that_closes_just_in_time_is_left_alone() {
         let mut scene = Scene::open(Laid::new(wire, family), HALF_CLOSE);
         let began = Instant::now();
         scene.half_close(false);
-        std::thread::sleep((WAIT - Duration::from_millis(60)).saturating_sub(began.elapsed()));
+        std::thread::sleep((WAIT - Duration::from_millis(150)).saturating_sub(began.elapsed()));
         scene.theirs.shutdown(Shutdown::Both).expect("it is open");
         scene.wait_for_state(false, "TIME-WAIT");
         // Well behind the deadline.

@@ -19,6 +19,7 @@ pub(crate) mod process;
 pub(crate) mod proxies;
 pub(crate) mod reading;
 pub(crate) mod runtime;
+pub(crate) mod scheduled;
 pub(crate) mod servers;
 pub(crate) mod sockets;
 pub(crate) mod ss;
