@@ -7,7 +7,7 @@ use crate::support::sockets::{Prepare, connect, plain};
 use crate::support::ss;
 use crate::support::tcpdump::Tcpdump;
 use crate::support::topology::Topology;
-use crate::support::until::until;
+use crate::support::until::{until, until_empty};
 use crate::support::watch::teardown;
 use crate::support::wires::{Laid, Tags};
 use serde_json::Value;
@@ -127,7 +127,9 @@ pub(crate) fn left(topology: &Topology, port: u16) -> Vec<ss::Socket> {
 }
 
 pub(crate) fn wait_until_freed(topology: &Topology, port: u16) {
-    until("no socket to be left on either side", || left(topology, port).is_empty().then_some(()));
+    until_empty("sockets", || {
+        left(topology, port).into_iter().map(|socket| format!("{socket:?}")).collect()
+    });
 }
 
 pub(crate) fn captured(capture: Tcpdump, port: u16) -> Connection {
