@@ -1,7 +1,7 @@
 //! A stand-in: what speaks for a socket that aborted, once its RST went out as a FIN.
 //!
-//! It answers as a closed socket in FIN_WAIT1, FIN_WAIT2, CLOSING and TIME_WAIT would (RFC 9293,
-//! 3.6 and 3.10.7), and throws away what the peer still sends. Pure: the kernel program asks
+//! It answers as a closed socket in FIN_WAIT1, FIN_WAIT2, CLOSING, TIME_WAIT and LAST_ACK would (RFC
+//! 9293, 3.6 and 3.10.7), and throws away what the peer still sends. Pure: the kernel program asks
 //! [`StandIn::answer`] for every segment of the peer's, and the daemon [`StandIn::due`] for what
 //! the passing of time asks for.
 
@@ -14,6 +14,7 @@ pub use header::{
 use crate::key::Side;
 use crate::segment::{ACK, FIN, HAS_TIMESTAMP, RST, SYN, Segment};
 use crate::seq::{after, before};
+use crate::socket::tcp_state::{CLOSING, FIN_WAIT1, FIN_WAIT2, LAST_ACK, TIME_WAIT};
 use bytemuck::{Pod, Zeroable};
 
 /// `StandIn::bits`: segments carry timestamps (RFC 7323).
@@ -28,6 +29,8 @@ pub const PEER_FIN: u32 = 0x08;
 pub const WAITS: u32 = 0x10;
 /// `StandIn::bits`: the entry is being removed.
 pub const GONE: u32 = 0x20;
+/// `StandIn::bits`: our FIN answers the peer's, so that nothing is awaited once it is acknowledged.
+pub const ANSWERS: u32 = 0x40;
 
 /// Bytes of the peer's that a stand-in acknowledges and throws away; for more it resets. What was
 /// on its way when the application gave up is less.
@@ -140,6 +143,19 @@ impl StandIn {
         self.bits & bits != 0
     }
 
+    /// The state of RFC 9293 that a socket in its place would be in, as in
+    /// [`crate::socket::tcp_state`].
+    #[must_use]
+    pub const fn state(&self) -> u8 {
+        match (self.has(PEER_FIN), self.has(FIN_ACKED)) {
+            (false, false) => FIN_WAIT1,
+            (false, true) => FIN_WAIT2,
+            (true, _) if self.has(ANSWERS) => LAST_ACK,
+            (true, false) => CLOSING,
+            (true, true) => TIME_WAIT,
+        }
+    }
+
     /// Takes in a segment of the peer's.
     #[inline(always)]
     #[must_use]
@@ -190,8 +206,11 @@ impl StandIn {
     fn take(&mut self, segment: &Segment, now_ns: u64) -> Reply {
         let end = segment.end();
         if end == segment.seq {
-            // An acknowledgment, or from before: a keep-alive or a probe, which wants an answer.
-            return if before(segment.seq, self.expected) { Reply::ACK } else { Reply::NOTHING };
+            // An acknowledgment, or from before: a keep-alive or a probe, which wants an answer. Once
+            // the peer has closed it sends neither: its FIN has overtaken an acknowledgment, and an
+            // answer might meet no socket any more, and be answered with a RST.
+            let asks = before(segment.seq, self.expected) && !self.has(PEER_FIN);
+            return if asks { Reply::ACK } else { Reply::NOTHING };
         }
         let in_order = !after(segment.seq, self.expected) && after(end, self.expected);
         if in_order && !self.has(PEER_FIN) {
@@ -218,7 +237,7 @@ impl StandIn {
     pub const fn due(&self, now_ns: u64, time_wait_ns: u64) -> Due {
         if self.settled_ns != 0 {
             let over = now_ns.saturating_sub(self.settled_ns) >= time_wait_ns;
-            return if over { Due::FORGET } else { Due::NOTHING };
+            return if over || self.has(ANSWERS) { Due::FORGET } else { Due::NOTHING };
         }
         let over = now_ns.saturating_sub(self.made_ns) >= self.linger_ms as u64 * 1_000_000;
         if self.has(FIN_ACKED) {

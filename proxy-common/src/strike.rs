@@ -22,6 +22,9 @@ pub const UNMARK: u8 = 5;
 pub const DRY: u8 = 6;
 /// `Strike::verb`: count a refusal, by `refusal`.
 pub const REFUSE: u8 = 7;
+/// `Strike::verb`: send `frame` to the peer of the stand-in that sent `snd_nxt - 1` as its FIN, with
+/// the numbers that it has by now, and take it away: there is no socket.
+pub const RELIEVE: u8 = 8;
 
 /// `Strike::answer`: there is no such socket.
 pub const GONE: u32 = 0;
@@ -33,6 +36,11 @@ pub const CHANGED: u32 = 2;
 pub const FAILED: u32 = 3;
 /// `Strike::answer`: the kernel lacks something that is needed.
 pub const UNABLE: u32 = 4;
+
+/// `Strike::signed`: the kernel signs the socket's segments (TCP-MD5, TCP-AO), and nobody else can.
+pub const SIGNED: u32 = 1;
+/// `Strike::signed`: the same of a minisock, in whose name the kernel sends no RST.
+pub const SIGNED_ORPHAN: u32 = 2;
 
 /// Room for the longest frame, and two bytes.
 pub const FRAME: usize = LONGEST_FRAME + 2;
@@ -95,12 +103,11 @@ pub struct Strike {
     pub local_fin_ns: u64,
     /// Answer: when the peer's was.
     pub peer_fin_ns: u64,
-    /// The interface from which the socket is looked for, or 0: one that is bound to an interface
-    /// is found from there alone. With a frame it is the one towards the peer.
+    /// The interface that the socket is bound to, or 0: one that is bound is found from there alone.
     pub device: u32,
-    /// Always 0.
-    pub reserved: u32,
-    /// With [`RESET`] and [`REPEAT`]: what is sent, with an Ethernet header.
+    /// Answer: 0, or [`SIGNED`], [`SIGNED_ORPHAN`].
+    pub signed: u32,
+    /// With [`RESET`], [`REPEAT`] and [`RELIEVE`]: what is sent, with an Ethernet header.
     pub frame: [u8; FRAME],
 }
 

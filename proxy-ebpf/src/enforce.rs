@@ -12,7 +12,10 @@ mod stand_in;
 pub use deadline::{awaits_our_fin, td_peer_finished};
 pub use egress::{no_longer_pending, td_leaving};
 pub use ingress::{is_awaited, is_ours, td_arriving, td_reset_both};
-pub use stand_in::{any as any_stand_in, any_waits, td_answer, td_step_aside, td_stood_in, tend};
+pub use stand_in::{
+    any as any_stand_in, any_waits, relieve as relieve_stand_in, td_answer, td_step_aside,
+    td_stood_in, tend,
+};
 
 /// What becomes of a packet. A number, as it is what a global function returns.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,33 +1,28 @@
 //! Ends connections from outside. The daemon says which and on what condition; this program looks
 //! each socket up, checks the condition again, and sends the daemon's frame to both ends.
 
+mod look;
+
+use crate::counters::count;
 use crate::enforce::frame::Frame;
+use crate::enforce::relieve_stand_in;
 use crate::enforce::rules::{self, counted};
 use crate::flows::{Guard, find_or_make};
 use crate::maps::{FLOWS, STRIKES, Slot};
-use crate::settings::offset;
-use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::{
-    __sk_buff, bpf_sock, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1,
-    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
-};
-use aya_ebpf::helpers::generated::{
-    bpf_sk_release, bpf_skc_lookup_tcp, bpf_skc_to_tcp_sock, bpf_skc_to_tcp_timewait_sock,
-    bpf_tcp_sock,
-};
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
-use core::ptr::read_volatile;
+use look::td_look;
+use proxy_common::abi::Counter;
 use proxy_common::acts::{
-    Acts, CLOSE_WAIT_OVER, CLOSED_NOW, DRY, HALF_CLOSE_OVER, HAS_LINK, MATCHED, REFUSED, STOOD_IN,
-    TOLD_LOCAL,
+    Acts, CLOSE_BY_FIN, CLOSE_WAIT_OVER, CLOSED_NOW, DRY, HALF_CLOSE_OVER, HAS_LINK, MATCHED,
+    REFUSED, STOOD_IN, TOLD_LOCAL,
 };
-use proxy_common::key::Endpoint;
 use proxy_common::segment::{ACK, RST};
 use proxy_common::socket::tcp_state::LISTEN;
-use proxy_common::stand_in::{TCP_LEN, TCP_LEN_WITH_TIMESTAMPS};
+use proxy_common::stand_in::TCP_LEN_WITH_TIMESTAMPS;
 use proxy_common::strike::{
-    AT_ONCE, CHANGED, DONE, FAILED, GONE, LOOK, MARK, NOTHING, REFUSE, REPEAT, RESET, Strike,
-    UNABLE, UNMARK,
+    AT_ONCE, CHANGED, DONE, FAILED, GONE, LOOK, MARK, NOTHING, REFUSE, RELIEVE, REPEAT, RESET,
+    Strike, UNMARK,
 };
 
 /// What the daemon asks for stands in the map; so does what it is told. Returns how many questions
@@ -90,119 +85,10 @@ fn answer(ctx: &TcContext, strike: &mut Strike) -> u32 {
         }
         return if strike.verb == MARK { DONE } else { send(ctx, strike, slot) };
     }
+    if strike.verb == RELIEVE {
+        return td_relieve(ctx.skb.skb, strike);
+    }
     td_told_off(strike)
-}
-
-/// Looks the socket up and fills in what it says. Global, so that the verifier looks at it once.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn td_look(ctx: *mut __sk_buff, strike: *mut Strike) -> u32 {
-    // SAFETY: the verifier knows the pointer's size; it may be null for all that it knows.
-    let Some(strike) = (unsafe { strike.as_mut() }) else { return GONE };
-    let ctx = TcContext::new(ctx);
-    strike.state = 0;
-    let sk = find(&ctx, strike);
-    if sk.is_null() {
-        return GONE;
-    }
-    let known = read_minisock(sk, strike).or_else(|| read_socket(sk, strike));
-    // SAFETY: the reference that the look-up took.
-    unsafe { bpf_sk_release(sk.cast()) };
-    if known.is_some() { DONE } else { UNABLE }
-}
-
-/// The socket of the connection's local end, with a reference.
-#[inline(always)]
-fn find(ctx: &TcContext, strike: &Strike) -> *mut bpf_sock {
-    let local = *strike.key.end(strike.local);
-    let peer = *strike.key.end(strike.local.other());
-    let (mut tuple, size) = if peer.is_ipv4() {
-        let tail = |end: &Endpoint| {
-            u32::from_ne_bytes([end.addr[12], end.addr[13], end.addr[14], end.addr[15]])
-        };
-        let ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
-            saddr: tail(&peer),
-            daddr: tail(&local),
-            sport: peer.port.to_be(),
-            dport: local.port.to_be(),
-        };
-        (
-            bpf_sock_tuple { __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 { ipv4 } },
-            size_of_val(&ipv4),
-        )
-    } else {
-        let ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
-            saddr: bytemuck::cast(peer.addr),
-            daddr: bytemuck::cast(local.addr),
-            sport: peer.port.to_be(),
-            dport: local.port.to_be(),
-        };
-        (
-            bpf_sock_tuple { __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 { ipv6 } },
-            size_of_val(&ipv6),
-        )
-    };
-    // SAFETY: the tuple has the size that is said. All ones: the namespace of the context.
-    unsafe { bpf_skc_lookup_tcp(ctx.as_ptr(), &raw mut tuple, size as u32, u64::MAX, 0) }
-}
-
-/// A minisock: the orphan of FIN_WAIT2, or TIME_WAIT in earnest. `None` where it is none.
-#[inline(always)]
-fn read_minisock(sk: *mut bpf_sock, strike: &mut Strike) -> Option<()> {
-    // SAFETY: a socket that the look-up found.
-    let tw = unsafe { bpf_skc_to_tcp_timewait_sock(sk.cast()) };
-    if tw.is_null() {
-        return None;
-    }
-    // SAFETY: offsets of the running kernel's own type, which the verifier checks again.
-    let word = |at: usize| unsafe { read_volatile((tw as usize + at) as *const u32) };
-    let (substate, rcv_nxt, snd_nxt) =
-        (offset!(tw_substate)?, offset!(tw_rcv_nxt)?, offset!(tw_snd_nxt)?);
-    let (ts_recent, ts_offset) = (offset!(tw_ts_recent)?, offset!(tw_ts_offset)?);
-    // SAFETY: as above; a byte.
-    strike.state = u32::from(unsafe { read_volatile((tw as usize + substate) as *const u8) });
-    strike.snd_nxt = word(snd_nxt);
-    strike.rcv_nxt = word(rcv_nxt);
-    strike.snd_una = strike.snd_nxt;
-    strike.write_seq = strike.snd_nxt;
-    strike.ts_recent = word(ts_recent);
-    strike.ts_offset = word(ts_offset);
-    strike.header_len = if strike.ts_recent == 0 { TCP_LEN } else { TCP_LEN_WITH_TIMESTAMPS };
-    Some(())
-}
-
-/// A full socket, or one that listens: that one has no numbers, and its state says so.
-#[inline(always)]
-fn read_socket(sk: *mut bpf_sock, strike: &mut Strike) -> Option<()> {
-    // SAFETY: a socket that the look-up found.
-    let (tcp, full) = unsafe { (bpf_tcp_sock(sk), bpf_skc_to_tcp_sock(sk.cast())) };
-    if tcp.is_null() || full.is_null() {
-        return None;
-    }
-    // SAFETY: offsets of the running kernel's own type, which the verifier checks again.
-    let word = |at: usize| unsafe { read_volatile((full as usize + at) as *const u32) };
-    let (write_seq, header_len) = (offset!(write_seq)?, offset!(tcp_header_len)?);
-    let (ts_recent, ts_offset) = (offset!(ts_recent)?, offset!(ts_offset)?);
-    let state = offset!(skc_state)?;
-    // SAFETY: fields of a TCP socket.
-    let (snd_nxt, snd_una, rcv_nxt) = unsafe { ((*tcp).snd_nxt, (*tcp).snd_una, (*tcp).rcv_nxt) };
-    strike.snd_nxt = snd_nxt;
-    strike.snd_una = snd_una;
-    strike.rcv_nxt = rcv_nxt;
-    strike.write_seq = word(write_seq);
-    strike.ts_recent = word(ts_recent);
-    strike.ts_offset = word(ts_offset);
-    // SAFETY: as above; two bytes and one.
-    let (len, state) = unsafe {
-        (
-            read_volatile((full as usize + header_len) as *const u16),
-            read_volatile((full as usize + state) as *const u8),
-        )
-    };
-    strike.header_len = u32::from(len);
-    // Last: with a state the numbers are there.
-    strike.state = u32::from(state);
-    Some(())
 }
 
 /// Fills in the rule, and what the flow table knows of the connection.
@@ -240,6 +126,10 @@ fn note(strike: &Strike) -> Option<(*mut Slot, bool)> {
     let unmatched = cover(acts, strike);
     let first = acts.bits & strike.cause == 0;
     acts.bits |= strike.cause;
+    if strike.verb == RELIEVE {
+        // Nobody stands in any more, and what leaves now is no FIN's last word.
+        acts.bits &= !(STOOD_IN | CLOSE_BY_FIN);
+    }
     if strike.verb == RESET {
         acts.bits |= TOLD_LOCAL;
         acts.local_rst = strike.rcv_nxt;
@@ -280,6 +170,32 @@ fn send(ctx: &TcContext, strike: &Strike, slot: *mut Slot) -> u32 {
         counted!(strike.rule.id, failed);
         return FAILED;
     }
+    DONE
+}
+
+/// Resets the peer of a stand-in, which is done then. Global, so that the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn td_relieve(ctx: *mut __sk_buff, strike: *mut Strike) -> u32 {
+    // SAFETY: as in `td_look`.
+    let Some(strike) = (unsafe { strike.as_mut() }) else { return GONE };
+    let ctx = TcContext::new(ctx);
+    let key = strike.key;
+    let Some(expected) = relieve_stand_in(&key, strike.local, strike.snd_nxt) else {
+        return CHANGED;
+    };
+    // The peer may have spoken since the frame was written.
+    strike.rcv_nxt = expected;
+    let Some((slot, _)) = note(strike) else { return FAILED };
+    let frame = made(&ctx, strike);
+    let exact = frame.and_then(|frame| frame.set_ack(expected).map(|()| frame));
+    if exact.and_then(|frame| frame.copy_out(strike.interface)).is_none() {
+        take_back(strike, slot);
+        counted!(strike.rule.id, failed);
+        return FAILED;
+    }
+    count(Counter::STAND_IN_RESETS);
+    count_cause(strike);
     DONE
 }
 

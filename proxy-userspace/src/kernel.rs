@@ -61,17 +61,3 @@ pub fn has_tcx() -> bool {
     aya::util::KernelVersion::current()
         .is_ok_and(|version| version >= aya::util::KernelVersion::new(6, 6, 0))
 }
-
-/// Whether an error, or one that caused it, is EPERM.
-fn is_not_permitted(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<std::io::Error>()
-            && error.raw_os_error() == Some(libc::EPERM)
-        {
-            return true;
-        }
-        next = error.source();
-    }
-    false
-}

@@ -34,7 +34,7 @@ counters! {
     13 RECLAIMED "reported connections whose table entry was freed";
     14 STAND_INS_MADE "sockets that a stand-in took the place of";
     15 STAND_IN_ANSWERS "segments that stand-ins sent";
-    16 STAND_IN_RESETS "connections that a stand-in reset, as the peer did not close or sent too much";
+    16 STAND_IN_RESETS "connections that a stand-in reset: the peer did not close, sent too much, or by command";
     17 STAND_INS_GIVEN_UP "stand-ins removed as a segment was not understood or could not be answered";
     18 LOST_DEADLINES "deadlines not told because the ring buffer was full: a look at all sockets finds them";
 }

@@ -65,7 +65,7 @@ pub struct Offsets {
     pub skb_dev: u32,
     /// `net_device.nd_net.net`.
     pub dev_net: u32,
-    /// `tcp_sock.tcp_header_len`: 20, or 32 with timestamps; more with a signature.
+    /// `tcp_sock.tcp_header_len`: 20, or 32 with timestamps.
     pub tcp_header_len: u32,
     /// `tcp_sock.rx_opt.ts_recent`: what TSecr echoes.
     pub ts_recent: u32,
@@ -81,6 +81,14 @@ pub struct Offsets {
     pub tw_ts_recent: u32,
     /// `tcp_timewait_sock.tw_ts_offset`.
     pub tw_ts_offset: u32,
+    /// `tcp_sock.md5sig_info`, a pointer; only where the kernel signs (TCP-MD5).
+    pub md5_keys: u32,
+    /// `tcp_sock.ao_info`, a pointer; only where the kernel signs (TCP-AO, from 6.7 on).
+    pub ao_info: u32,
+    /// `tcp_timewait_sock.tw_md5_key`; as `md5_keys`.
+    pub tw_md5_key: u32,
+    /// `tcp_timewait_sock.ao_info`; as `ao_info`.
+    pub tw_ao_info: u32,
 }
 
 impl Offsets {
@@ -122,5 +130,9 @@ impl Offsets {
         tw_snd_nxt: NO_OFFSET,
         tw_ts_recent: NO_OFFSET,
         tw_ts_offset: NO_OFFSET,
+        md5_keys: NO_OFFSET,
+        ao_info: NO_OFFSET,
+        tw_md5_key: NO_OFFSET,
+        tw_ao_info: NO_OFFSET,
     };
 }

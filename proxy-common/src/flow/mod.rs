@@ -28,6 +28,7 @@ pub use expiry::{expired, stale};
 pub use input::{Input, Mode, Outcome};
 pub use ports::is_likely_server_port;
 pub use socket::learn;
+pub use vantage::shows_again;
 
 use crate::key::{FlowKey, Side};
 use crate::segment::{ACK, BAD_CHECKSUM, RST, SYN, Segment};
@@ -150,7 +151,7 @@ fn step_segment(
     now_ns: u64,
 ) -> Outcome {
     let from = Side(segment.sender.0 & 1);
-    if vantage::shows_again(flow, segment) {
+    if shows_again(flow, segment) {
         return Outcome(Outcome::IGNORED);
     }
     if flow.has(CLOSED) && !mode.lingers() {
@@ -227,7 +228,7 @@ pub fn begins_anew(flow: &Flow, input: Input<'_>) -> bool {
             flow.has(STARTED)
                 && segment.has(SYN)
                 && segment.marks & BAD_CHECKSUM == 0
-                && !vantage::shows_again(flow, segment)
+                && !shows_again(flow, segment)
                 && !socket::is_alive(flow, segment.sender.other())
                 && zeek::is_reuse(flow, segment)
         }

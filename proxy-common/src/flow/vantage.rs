@@ -12,7 +12,8 @@ use crate::seq::{after, before};
 
 /// Whether `segment` only repeats, from elsewhere, what was seen.
 #[inline(always)]
-pub(super) fn shows_again(flow: &Flow, segment: &Segment) -> bool {
+#[must_use]
+pub fn shows_again(flow: &Flow, segment: &Segment) -> bool {
     let from = Side(segment.sender.0 & 1);
     let end = flow.end(from);
     if !end.has(SEEN) || end.vantage == segment.vantage {

@@ -32,10 +32,11 @@ fn segment(flags: u8, seq: u32, ack: u32, payload: u32) -> Segment {
 #[test]
 fn an_orderly_end_settles() {
     let mut one = stand_in();
+    assert_eq!(one.state(), FIN_WAIT1);
     assert_eq!(one.answer(&segment(ACK, 5000, 1001, 0), 2 * SECOND), Reply::NOTHING);
-    assert!(one.has(FIN_ACKED) && one.settled_ns == 0);
+    assert_eq!((one.state(), one.settled_ns), (FIN_WAIT2, 0));
     assert_eq!(one.answer(&segment(FIN | ACK, 5000, 1001, 0), 3 * SECOND), Reply::ACK);
-    assert_eq!((one.expected, one.settled_ns), (5001, 3 * SECOND));
+    assert_eq!((one.state(), one.expected, one.settled_ns), (TIME_WAIT, 5001, 3 * SECOND));
     // The acknowledgment of the FIN was lost.
     assert_eq!(one.answer(&segment(FIN | ACK, 5000, 1001, 0), 4 * SECOND), Reply::ACK);
     assert_eq!((one.expected, one.settled_ns), (5001, 4 * SECOND));
@@ -47,7 +48,7 @@ fn an_orderly_end_settles() {
 fn fins_that_cross_settle_with_the_acknowledgment() {
     let mut one = stand_in();
     assert_eq!(one.answer(&segment(FIN | ACK, 5000, 1000, 0), 2 * SECOND), Reply::ACK);
-    assert!(one.has(PEER_FIN) && one.settled_ns == 0);
+    assert_eq!((one.state(), one.settled_ns), (CLOSING, 0));
     assert_eq!(one.answer(&segment(ACK, 5001, 1001, 0), 3 * SECOND), Reply::NOTHING);
     assert_eq!(one.settled_ns, 3 * SECOND);
 }
@@ -75,6 +76,27 @@ fn a_probe_is_answered_and_an_acknowledgment_is_not() {
     assert_eq!(one.answer(&segment(ACK, 4999, 1001, 0), 0), Reply::ACK);
     assert_eq!(one.answer(&segment(ACK, 5000, 1001, 0), 0), Reply::NOTHING);
     assert_eq!(one.answer(&segment(ACK, 5010, 1001, 0), 0), Reply::NOTHING);
+}
+
+/// Two processors had them, the FIN and the acknowledgment sent before it.
+#[test]
+fn an_acknowledgment_that_the_fin_has_overtaken_is_not_answered() {
+    let mut one = stand_in();
+    assert_eq!(one.answer(&segment(FIN | ACK, 5000, 1000, 0), 0), Reply::ACK);
+    assert_eq!(one.answer(&segment(ACK, 5000, 1001, 0), 0), Reply::NOTHING);
+    assert!(one.has(FIN_ACKED), "it says what it says");
+    // The FIN itself is, whenever it comes.
+    assert_eq!(one.answer(&segment(FIN | ACK, 5000, 1001, 0), 0), Reply::ACK);
+}
+
+/// The answer to the peer's FIN: LAST_ACK, which waits for nothing but an acknowledgment.
+#[test]
+fn behind_the_peers_fin_it_goes_with_the_acknowledgment() {
+    let mut one = StandIn { bits: stand_in().bits | PEER_FIN | ANSWERS, ..stand_in() };
+    assert_eq!(one.state(), LAST_ACK);
+    assert_eq!(one.due(2 * SECOND, TIME_WAIT_NS), Due::FIN);
+    assert_eq!(one.answer(&segment(ACK, 5000, 1001, 0), 3 * SECOND), Reply::NOTHING);
+    assert_eq!(one.due(3 * SECOND, TIME_WAIT_NS), Due::FORGET);
 }
 
 #[test]

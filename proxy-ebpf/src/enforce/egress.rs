@@ -14,7 +14,8 @@ use proxy_common::abi::Rule;
 use proxy_common::acts::{
     Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, RST_TO_FIN, STOOD_IN, STRUCK, TOLD_LOCAL,
 };
-use proxy_common::decide::{Action, HAS_SOCKET, IS_RST, Refusal, decide};
+use proxy_common::decide::{Action, HAS_SOCKET, IS_RST, PASSIVE, Refusal, decide};
+use proxy_common::flow::shows_again;
 use proxy_common::key::Side;
 use proxy_common::policy::DRY_RUN;
 use proxy_common::segment::{ACK, FIN, PSH, RST};
@@ -52,7 +53,8 @@ fn leaving(ctx: &TcContext, packet: &mut Packet, interface: u32) -> Fate {
         None
     };
     let Some(rule) = found else { return Fate::STEP };
-    let fate = apply(ctx, packet, slot, &rule, interface);
+    let Some(own_fin) = fin_before(packet, slot) else { return Fate::STEP };
+    let fate = apply(ctx, packet, slot, &rule, interface, own_fin);
     if fate == Fate::STEP && packet.segment.has(FIN) && rule.policy.half_close_ms != 0 {
         deadline::finished(ctx, packet, slot, &rule);
     }
@@ -89,8 +91,8 @@ fn apply(
     slot: *mut Slot,
     rule: &Rule,
     interface: u32,
+    own_fin: u32,
 ) -> Fate {
-    let own_fin = if packet.segment.has(RST) { fin_before(packet, slot) } else { 0 };
     let facts = socket::facts(ctx, &packet.segment, own_fin);
     if facts & (IS_RST | HAS_SOCKET) == IS_RST {
         // The stack's own answer to a stray segment: nobody closes by it.
@@ -103,40 +105,43 @@ fn apply(
     if decision.action == Action::KEEP {
         return Fate::STEP;
     }
-    if decision.action != Action::REFUSE && rule.policy.has(DRY_RUN) {
+    if decision.action == Action::REFUSE {
+        return refuse(slot, rule, decision.refusal);
+    }
+    if rule.policy.has(DRY_RUN) {
         counted!(rule.id, dry_run);
         mark(slot, DRY);
         return Fate::STEP;
     }
+    // Also before a FIN is dropped that would be refused when it comes again.
+    let Some(frame) = Frame::open(ctx, packet) else {
+        return refuse(slot, rule, Refusal::UNKNOWN_HEADER);
+    };
     if decision.action == Action::WAIT {
         counted!(rule.id, waited);
         return Fate::DROP;
     }
-    let frame = Frame::open(ctx, packet);
-    let Some(frame) = frame else {
-        return refuse(slot, rule, Refusal::UNKNOWN_HEADER);
-    };
     if decision.action == Action::RESET {
         return reset(&frame, packet, slot, rule, interface);
     }
     if decision.action == Action::STRIP {
         return strip(&frame, packet, slot, rule);
     }
-    if decision.action == Action::FINISH {
-        return finish(&frame, packet, slot, rule, interface, own_fin);
-    }
-    refuse(slot, rule, decision.refusal)
+    let answers = facts & PASSIVE != 0;
+    finish(&frame, packet, slot, rule, interface, own_fin, answers)
 }
 
-/// 1 where this RST comes after a FIN of the same end, else 0.
+/// 1 where this RST comes after a FIN of the same end, else 0. `None` where another device has shown
+/// the segment already, as one for a VLAN does above the one that carries it: there it was decided.
 #[inline(always)]
-fn fin_before(packet: &Packet, slot: *mut Slot) -> u32 {
+fn fin_before(packet: &Packet, slot: *mut Slot) -> Option<u32> {
     let guard = Guard::lock(slot);
     let (flow, _) = guard.parts();
+    let again = shows_again(flow, &packet.segment);
     let end = flow.end(packet.segment.sender);
-    let is_before = end.fin_ns != 0 && end.fin_end() == packet.segment.seq;
+    let finished = end.fin_ns != 0 && end.fin_end() == packet.segment.seq;
     guard.unlock();
-    u32::from(is_before)
+    (!again).then_some(u32::from(finished && packet.segment.has(RST)))
 }
 
 /// Remembers the rule; says whether it is the first time for this connection.
@@ -221,7 +226,7 @@ pub fn note_reset(slot: *mut Slot, local_rst: u32, asked: u8) {
 }
 
 /// The RST becomes a FIN, and a stand-in takes the place of the socket. Where a FIN was sent
-/// before, this is the same one again.
+/// before, this is the same one again. `answers`: the peer's FIN came before.
 #[inline(always)]
 fn finish(
     frame: &Frame<'_>,
@@ -230,9 +235,10 @@ fn finish(
     rule: &Rule,
     interface: u32,
     own_fin: u32,
+    answers: bool,
 ) -> Fate {
     packet.segment.seq = packet.segment.seq.wrapping_sub(own_fin);
-    let refusal = stand_in::appoint(frame, packet, rule, interface);
+    let refusal = stand_in::appoint(frame, packet, rule, interface, answers);
     if refusal != Refusal::NONE {
         packet.segment.seq = packet.segment.seq.wrapping_add(own_fin);
         return refuse(slot, rule, refusal);

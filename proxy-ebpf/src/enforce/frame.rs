@@ -98,14 +98,14 @@ impl<'a> Frame<'a> {
         }
         let end = self.tcp + len;
         let mut at = self.tcp + 20;
-        let mut timestamps = 0;
+        let (mut timestamps, mut sack, mut sack_len) = (0, 0, 0);
         for _ in 0..MAX_OPTIONS {
-            if at >= end {
-                return Some(timestamps);
-            }
-            let [kind] = self.load::<1>(at)?;
+            let kind = if at < end { self.load::<1>(at)?[0] } else { END };
             if kind == END {
-                return Some(timestamps);
+                // Only now that all are understood is anything changed.
+                let is_whole =
+                    sack == 0 || td_blank(self.ctx.skb.skb, self.tcp, sack, sack_len) != 0;
+                return is_whole.then_some(timestamps);
             }
             if kind == NOP {
                 at += 1;
@@ -117,8 +117,9 @@ impl<'a> Frame<'a> {
             }
             if kind == TIMESTAMPS && len == 10 {
                 timestamps = at + 2;
-            } else if kind != SACK || td_blank(self.ctx.skb.skb, self.tcp, at, u32::from(len)) == 0
-            {
+            } else if kind == SACK && sack == 0 {
+                (sack, sack_len) = (at, u32::from(len));
+            } else {
                 return None;
             }
             at += u32::from(len);
@@ -206,11 +207,22 @@ impl<'a> Frame<'a> {
     /// Replaces the sequence number.
     #[inline(always)]
     pub fn set_seq(&self, seq: u32) -> Option<()> {
-        let new = seq.to_be_bytes();
-        let old: [u8; 4] = self.load(self.tcp + 4)?;
+        self.set_number(self.tcp + 4, seq)
+    }
+
+    /// Replaces the acknowledgment number.
+    #[inline(always)]
+    pub fn set_ack(&self, ack: u32) -> Option<()> {
+        self.set_number(self.tcp + 8, ack)
+    }
+
+    #[inline(always)]
+    fn set_number(&self, at: u32, number: u32) -> Option<()> {
+        let new = number.to_be_bytes();
+        let old: [u8; 4] = self.load(at)?;
         self.fix_checksum([old[0], old[1]], [new[0], new[1]])?;
         self.fix_checksum([old[2], old[3]], [new[2], new[3]])?;
-        self.store(self.tcp + 4, &new)
+        self.store(at, &new)
     }
 
     /// Swaps the halves of the `N` bytes at `at`: a sum does not change by it. One call reads and

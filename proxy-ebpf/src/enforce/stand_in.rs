@@ -21,11 +21,11 @@ use aya_ebpf::programs::TcContext;
 use bytemuck::Zeroable as _;
 use proxy_common::abi::{Counter, Rule, StandInSlot};
 use proxy_common::decide::Refusal;
-use proxy_common::key::FlowKey;
+use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::{FIN, RST, SYN};
 use proxy_common::stand_in::{
-    Due, ETHERNET, FIN_ACKED, GONE, LEAST_RTO_MS, LINGER_MS, LINK_LEN, Reply, StandIn, TIMESTAMPS,
-    UNTENDED_NS, WAITS,
+    ANSWERS, Due, ETHERNET, FIN_ACKED, GONE, LEAST_RTO_MS, LINGER_MS, LINK_LEN, PEER_FIN, Reply,
+    StandIn, TIMESTAMPS, UNTENDED_NS, WAITS,
 };
 use proxy_common::wire::{self, Packet};
 
@@ -106,9 +106,15 @@ pub fn speaks_for(packet: &Packet) -> bool {
 }
 
 /// Puts a stand-in in the place of the socket that sent `packet`, a RST that has its final sequence
-/// number already. Says why not.
+/// number already; `answers` says that it comes behind the peer's FIN. Says why not.
 #[inline(always)]
-pub fn appoint(frame: &Frame<'_>, packet: &Packet, rule: &Rule, interface: u32) -> Refusal {
+pub fn appoint(
+    frame: &Frame<'_>,
+    packet: &Packet,
+    rule: &Rule,
+    interface: u32,
+    answers: bool,
+) -> Refusal {
     if !is_tended() {
         return Refusal::UNTENDED;
     }
@@ -122,6 +128,9 @@ pub fn appoint(frame: &Frame<'_>, packet: &Packet, rule: &Rule, interface: u32) 
     let stand_in = &mut draft.stand_in;
     stand_in.rule = rule.id;
     stand_in.interface = interface;
+    if answers {
+        stand_in.bits |= PEER_FIN | ANSWERS;
+    }
     stand_in.linger_ms =
         if rule.policy.half_close_ms == 0 { LINGER_MS } else { rule.policy.half_close_ms };
     // What stood in for an earlier connection on these ports.
@@ -211,6 +220,19 @@ pub fn dismiss(key: &FlowKey) -> bool {
         }
     }
     first
+}
+
+/// Takes a stand-in away whose FIN was at `next - 1`, and whose peer has not closed: the operator
+/// ends the connection. Returns the number that the peer sends next.
+#[inline(always)]
+pub fn relieve(key: &FlowKey, local: Side, next: u32) -> Option<u32> {
+    let slot = STAND_INS.get_ptr_mut(key)?;
+    let guard = Guard::lock(slot);
+    let stand_in = guard.stand_in();
+    let (expected, awaits) = (stand_in.expected, !stand_in.has(PEER_FIN));
+    let ours = stand_in.local == local && stand_in.next == next;
+    guard.unlock();
+    (ours && awaits && dismiss(key)).then_some(expected)
 }
 
 /// A SYN leaves the host: whatever stood in for an earlier connection on its ports is done. Global,

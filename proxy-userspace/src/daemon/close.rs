@@ -53,8 +53,10 @@ fn list(closed: &[Closed], dry_run: bool) -> String {
                 format!("{}{lost}", if dry_run { "would be closed" } else { "closed" })
             }
         };
+        let speaks = if one.by_stand_in { " (a stand-in)" } else { "" };
+        let (ends, state) = (String::from_utf8_lossy(&ends), state(one.state));
         // Writing to a String does not fail.
-        let _ = writeln!(text, "{} {} {outcome}", String::from_utf8_lossy(&ends), state(one.state));
+        let _ = writeln!(text, "{ends} {state}{speaks} {outcome}");
     }
     let word = if dry_run { "would be closed" } else { "closed" };
     let _ = writeln!(text, "{done} {word}, {} not", closed.len() - done);

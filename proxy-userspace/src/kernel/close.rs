@@ -3,7 +3,7 @@
 //! The kernel aborts the socket under its own lock, so that numbers are exact in the middle of
 //! traffic. Its RST becomes a FIN on its way out where that is asked for (a stand-in takes the
 //! socket's place). An orphan's minisock the kernel would forget without a word: `td_strike` resets
-//! both ends.
+//! both ends, and the peer of a stand-in.
 
 use super::deadlines::Entry;
 use super::diag::{Diag, Local};
@@ -11,15 +11,20 @@ use super::enforcer::Enforcer;
 use super::error::Error;
 use super::observer::now_ns;
 use super::rules::Scope;
+use super::stand_ins::StandIns;
 use super::strike::{self, is_signed};
 use super::table::Table;
 use aya::Ebpf;
 use proxy_common::acts::{CLOSE_BY_FIN, CLOSED_NOW};
 use proxy_common::decide::Refusal;
-use proxy_common::key::{Endpoint, FlowKey};
+use proxy_common::key::{Endpoint, FlowKey, Side};
 use proxy_common::socket::tcp_state::{CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2};
-use proxy_common::strike::DONE;
+use proxy_common::stand_in::StandIn;
+use proxy_common::strike::{DONE, SIGNED_ORPHAN, Strike};
 use std::collections::HashSet;
+
+/// What is said where the tools are missing.
+const CANNOT: &str = "this kernel cannot close connections from outside";
 
 /// Which connections are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +42,10 @@ pub struct Closed {
     pub local: Endpoint,
     /// Its far end.
     pub peer: Endpoint,
-    /// The local socket's state before, as in `proxy_common::socket::tcp_state`.
+    /// The local end's state before, as in `proxy_common::socket::tcp_state`.
     pub state: u8,
+    /// Whether the local socket was gone, and a stand-in spoke for it.
+    pub by_stand_in: bool,
     /// Bytes that the local socket had not sent, or the peer not acknowledged.
     pub unacked: u32,
     /// Why it was not closed, if so.
@@ -53,47 +60,50 @@ impl Enforcer {
     pub(super) fn close(
         &mut self,
         ebpf: &Ebpf,
-        table: &Table,
+        (table, stand_ins): (&Table, &StandIns),
         which: &Which,
         by_fin: bool,
         dry_run: bool,
     ) -> Result<Vec<Closed>, Error> {
         let mut closed = Vec::new();
-        for one in meant(table, which)? {
-            let refused = match refusal(&one, by_fin) {
-                None if dry_run => None,
-                None => self.close_one(ebpf, &one, by_fin)?,
-                refused => refused,
+        for one in meant(table, stand_ins, which)? {
+            let refused = match (one.refusal(by_fin), &one) {
+                (None, _) if dry_run => None,
+                (None, End::Socket(socket)) => self.close_socket(ebpf, socket, by_fin)?,
+                (None, End::StandIn(key, stand_in)) => self.relieve(ebpf, *key, stand_in)?,
+                (refused, _) => refused,
             };
             closed.push(Closed {
-                local: *one.key.end(one.local),
-                peer: *one.key.end(one.local.other()),
-                state: one.state,
-                unacked: one.unacked,
+                local: *one.key().end(one.local()),
+                peer: *one.key().end(one.local().other()),
+                state: one.state(),
+                by_stand_in: matches!(one, End::StandIn(..)),
+                unacked: one.unacked(),
                 refused,
             });
         }
         Ok(closed)
     }
 
-    /// Closes one connection; says why it could not be.
-    fn close_one(
+    /// Closes a socket's connection; says why it could not be.
+    fn close_socket(
         &mut self,
         ebpf: &Ebpf,
         one: &Local,
         by_fin: bool,
     ) -> Result<Option<&'static str>, Error> {
-        let Some(tools) = &mut self.tools else {
-            return Ok(Some("this kernel cannot close connections from outside"));
-        };
+        let Some(tools) = &mut self.tools else { return Ok(Some(CANNOT)) };
         let mut asked = [strike::look(one.key, one.local, one.bound)];
         tools.look(ebpf, &mut asked)?;
         let [mut seen] = asked;
         if seen.state != u32::from(one.state) {
             return Ok(Some("it changed meanwhile"));
         }
+        if is_signed(&seen) && (by_fin || seen.signed == SIGNED_ORPHAN) {
+            return Ok(Some("its segments are signed, and ours would not be"));
+        }
         let finishing = one.state == FIN_WAIT1 || one.state == FIN_WAIT2;
-        let done = if finishing && !is_signed(&seen) {
+        if finishing && !is_signed(&seen) {
             if seen.has_link == 0 {
                 return Ok(Some(meaning(Refusal::NO_LINK)));
             }
@@ -101,34 +111,95 @@ impl Enforcer {
             let mut asked = [strike::reset(&seen)];
             tools.reset(ebpf, &mut asked)?;
             [seen] = asked;
-            seen.answer
         } else {
             seen.cause = if by_fin { CLOSED_NOW | CLOSE_BY_FIN } else { CLOSED_NOW };
-            tools.abort(ebpf, &seen)?
-        };
-        if done == DONE {
-            let now = now_ns();
-            self.deadlines.struck(now, Entry::new(one.key, one.local, one.bound, now), seen);
+            seen.answer = tools.abort(ebpf, &seen)?;
         }
-        Ok((done != DONE).then_some("it changed meanwhile, or the kernel did not send the RST"))
+        Ok(self.struck(Entry::new(one.key, one.local, one.bound, now_ns()), seen))
+    }
+
+    /// Resets the peer of a stand-in; says why it could not be.
+    fn relieve(
+        &mut self,
+        ebpf: &Ebpf,
+        key: FlowKey,
+        one: &StandIn,
+    ) -> Result<Option<&'static str>, Error> {
+        let Some(tools) = &mut self.tools else { return Ok(Some(CANNOT)) };
+        let seen = Strike { cause: CLOSED_NOW, ..strike::of_stand_in(key, one) };
+        let seen = tools.relieve(ebpf, &seen)?;
+        Ok(self.struck(Entry::new(key, one.local, 0, now_ns()), seen))
+    }
+
+    /// Whether the strike was done: then its RST is sent again, as it may be lost.
+    fn struck(&mut self, entry: Entry, strike: Strike) -> Option<&'static str> {
+        if strike.answer != DONE {
+            return Some("it changed meanwhile, or the kernel did not send the RST");
+        }
+        self.deadlines.struck(now_ns(), entry, strike);
+        None
     }
 }
 
-/// Why a connection cannot be closed so.
-fn refusal(one: &Local, by_fin: bool) -> Option<&'static str> {
-    if !by_fin {
-        return None;
+/// The local end of a connection that is meant.
+enum End {
+    Socket(Local),
+    /// The socket is gone, and this speaks for it.
+    StandIn(FlowKey, StandIn),
+}
+
+impl End {
+    const fn key(&self) -> &FlowKey {
+        match self {
+            Self::Socket(socket) => &socket.key,
+            Self::StandIn(key, _) => key,
+        }
     }
-    // The peer's FIN has a sequence number, and nobody has read it yet.
-    let fin = u32::from(one.state == CLOSE_WAIT);
-    if !matches!(one.state, ESTABLISHED | CLOSE_WAIT) {
-        Some("our FIN was sent already: only a RST can end it")
-    } else if one.unacked > 0 {
-        Some(meaning(Refusal::UNACKED))
-    } else if one.unread > fin {
-        Some(meaning(Refusal::UNREAD))
-    } else {
-        None
+
+    const fn local(&self) -> Side {
+        match self {
+            Self::Socket(socket) => socket.local,
+            Self::StandIn(_, stand_in) => stand_in.local,
+        }
+    }
+
+    const fn state(&self) -> u8 {
+        match self {
+            Self::Socket(socket) => socket.state,
+            Self::StandIn(_, stand_in) => stand_in.state(),
+        }
+    }
+
+    /// A stand-in has nothing to send but a FIN.
+    const fn unacked(&self) -> u32 {
+        match self {
+            Self::Socket(socket) => socket.unacked,
+            Self::StandIn(..) => 0,
+        }
+    }
+
+    /// Why its connection cannot be closed so.
+    fn refusal(&self, by_fin: bool) -> Option<&'static str> {
+        if !by_fin {
+            return None;
+        }
+        let socket = match self {
+            Self::Socket(socket) => socket,
+            Self::StandIn(..) => {
+                return Some("our FIN was sent already: a stand-in is left to finish");
+            }
+        };
+        // The peer's FIN has a sequence number, and nobody has read it yet.
+        let fin = u32::from(socket.state == CLOSE_WAIT);
+        if !matches!(socket.state, ESTABLISHED | CLOSE_WAIT) {
+            Some("our FIN was sent already: only a RST can end it")
+        } else if socket.unacked > 0 {
+            Some(meaning(Refusal::UNACKED))
+        } else if socket.unread > fin {
+            Some(meaning(Refusal::UNREAD))
+        } else {
+            None
+        }
     }
 }
 
@@ -136,26 +207,29 @@ fn meaning(refusal: Refusal) -> &'static str {
     Refusal::ALL.iter().find(|known| known.0 == refusal).map_or("", |known| known.2)
 }
 
-/// The local sockets of the connections that are meant.
-fn meant(table: &Table, which: &Which) -> Result<Vec<Local>, Error> {
+/// The local ends of the connections that are meant.
+fn meant(table: &Table, stand_ins: &StandIns, which: &Which) -> Result<Vec<End>, Error> {
     let states = [ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT];
-    let states = states.iter().fold(0, |bits, state| bits | 1 << state);
-    let mut found = Diag::open()
-        .and_then(|mut diag| diag.list(states))
+    let bits = states.iter().fold(0, |bits, state| bits | 1 << state);
+    let sockets = Diag::open()
+        .and_then(|mut diag| diag.list(bits))
         .map_err(Error::system("listing the sockets"))?;
+    let standing = stand_ins.list()?.into_iter().map(|(key, one)| End::StandIn(key, one));
+    let standing = standing.filter(|one| states.contains(&one.state()));
+    let mut found: Vec<End> = sockets.into_iter().map(End::Socket).chain(standing).collect();
     match which {
         Which::One(key, first) => {
-            found.retain(|one| one.key == *key);
-            if found.iter().any(|one| one.key.end(one.local) == first) {
-                found.retain(|one| one.key.end(one.local) == first);
+            found.retain(|one| one.key() == key);
+            if found.iter().any(|one| one.key().end(one.local()) == first) {
+                found.retain(|one| one.key().end(one.local()) == first);
             }
         }
         Which::Scope(scope) => {
             let stated = stated(table, scope)?;
             found.retain(|one| {
-                let peer = one.key.end(one.local.other());
+                let peer = one.key().end(one.local().other());
                 scope.peers.iter().any(|covered| covered.covers(peer))
-                    || stated.contains(&(one.key, one.local.0))
+                    || stated.contains(&(*one.key(), one.local().0))
             });
         }
     }

@@ -27,7 +27,7 @@ pub(super) struct Entry {
     pub key: FlowKey,
     /// Which end is this host's.
     pub local: Side,
-    /// The interface that its socket is bound to, or 0.
+    /// The interface that its socket is bound to; 0 where it is not, or it is not known.
     pub bound: u32,
     /// When its first FIN passed, as far as is known.
     pub begun_ns: u64,
@@ -46,6 +46,17 @@ impl Entry {
     pub(super) const fn new(key: FlowKey, local: Side, bound: u32, begun_ns: u64) -> Self {
         let (struck, repeats) = (None, 0);
         Self { key, local, bound, begun_ns, tries: 0, refused: false, struck, repeats }
+    }
+
+    /// Whether its socket may be one that is bound to an interface, as none was found, and `seen` of
+    /// one end only that it has closed.
+    pub(super) const fn may_be_bound(self, seen: &Strike) -> bool {
+        let is_half_closed = (seen.local_fin_ns == 0) != (seen.peer_fin_ns == 0);
+        self.struck.is_none()
+            && self.bound == 0
+            && seen.state == 0
+            && seen.reported == 0
+            && is_half_closed
     }
 
     /// The RST that is sent again, where the socket was struck and is gone, as `seen` now.
@@ -185,6 +196,7 @@ mod tests {
     use bytemuck::Zeroable as _;
     use proxy_common::policy::Policy;
     use proxy_common::socket::tcp_state::{CLOSING, LAST_ACK, TIME_WAIT};
+    use proxy_common::strike::{SIGNED, SIGNED_ORPHAN};
 
     const ENTRY: Entry = Entry {
         key: FlowKey { ends: [proxy_common::key::Endpoint::v4([127, 0, 0, 1], 1); 2] },
@@ -239,8 +251,12 @@ mod tests {
         let mut forced = unacked;
         forced.rule.policy.bits = FORCE;
         assert_eq!(judge(&forced, &ENTRY, due), Verdict::Reset);
-        let signed = Strike { header_len: 40, ..seen(FIN_WAIT2) };
-        assert_eq!(judge(&signed, &ENTRY, due), Verdict::Refuse(Refusal::UNKNOWN_HEADER));
+        let longer = Strike { header_len: 40, ..seen(FIN_WAIT2) };
+        assert_eq!(judge(&longer, &ENTRY, due), Verdict::Refuse(Refusal::UNKNOWN_HEADER));
+        for signed in [SIGNED, SIGNED_ORPHAN] {
+            let signed = Strike { signed, ..seen(FIN_WAIT2) };
+            assert_eq!(judge(&signed, &ENTRY, due), Verdict::Refuse(Refusal::UNKNOWN_HEADER));
+        }
         let lost = Strike { has_link: 0, ..seen(FIN_WAIT2) };
         assert_eq!(judge(&lost, &ENTRY, due), Verdict::Refuse(Refusal::NO_LINK));
     }
@@ -261,8 +277,22 @@ mod tests {
         }
         assert_eq!(times, [200, 1_000]);
         assert_eq!(ENTRY.to_repeat(&seen(0)), None, "it was not struck");
-        let signed = Entry { struck: Some(Strike { header_len: 40, ..sent }), ..ENTRY };
+        let signed = Entry { struck: Some(Strike { signed: SIGNED, ..sent }), ..ENTRY };
         assert_eq!(signed.to_repeat(&seen(0)), None);
+    }
+
+    #[test]
+    fn only_a_connection_that_is_half_closed_and_has_no_socket_is_looked_for_again() {
+        let missed = Strike { local_fin_ns: 1, ..Strike::zeroed() };
+        assert!(ENTRY.may_be_bound(&missed));
+        let found = Strike { state: FIN_WAIT2.into(), ..missed };
+        let told = Strike { reported: 1, ..missed };
+        let closed = Strike { peer_fin_ns: 2, ..missed };
+        for over in [found, told, closed, Strike::zeroed()] {
+            assert!(!ENTRY.may_be_bound(&over), "{over:?}");
+        }
+        assert!(!Entry { bound: 2, ..ENTRY }.may_be_bound(&missed), "it was looked for there");
+        assert!(!Entry { struck: Some(found), ..ENTRY }.may_be_bound(&missed), "it is ended");
     }
 
     #[test]

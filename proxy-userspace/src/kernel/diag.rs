@@ -18,6 +18,8 @@ const NLM_F_DUMP: u16 = 0x300;
 const HEADER: usize = 16;
 const ID: usize = 48;
 
+/// The index of `lo` in every network namespace.
+pub(super) const LOOPBACK: u32 = 1;
 /// Whatever a socket's cookie is (`INET_DIAG_NOCOOKIE`).
 const ANY_COOKIE: [u8; 8] = [0xff; 8];
 /// Questions in one datagram: their answers have room in the socket's buffer.
@@ -106,8 +108,8 @@ impl Diag {
         })
     }
 
-    /// Has the kernel forget orphans that were seen a moment ago. Their peers must have been reset
-    /// already: a minisock goes without a word. One that is gone is no error.
+    /// Has the kernel forget orphans on loopback that were seen a moment ago. Their peers must have
+    /// been reset already: a minisock goes without a word. One that is gone is no error.
     ///
     /// # Errors
     /// Those of the netlink socket.
@@ -181,10 +183,13 @@ impl Question {
         let mut id = [0; ID];
         id[0..2].copy_from_slice(&source.port.to_be_bytes());
         id[2..4].copy_from_slice(&target.port.to_be_bytes());
-        let from = if key.is_ipv6() { 0 } else { 12 };
-        id[4..20 - from].copy_from_slice(&source.addr[from..]);
-        id[20..36 - from].copy_from_slice(&target.addr[from..]);
-        id[36..40].copy_from_slice(&bound.to_ne_bytes());
+        let first = if key.is_ipv6() { 0 } else { 12 };
+        id[4..20 - first].copy_from_slice(&source.addr[first..]);
+        id[20..36 - first].copy_from_slice(&target.addr[first..]);
+        // As the program looks: one that is not bound is found from anywhere, and one that is bound to
+        // loopback from there.
+        let from = if bound == 0 { LOOPBACK } else { bound };
+        id[36..40].copy_from_slice(&from.to_ne_bytes());
         id[40..48].copy_from_slice(&cookie);
         Self { family: family(key), states: u32::MAX, id }
     }

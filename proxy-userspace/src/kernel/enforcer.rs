@@ -6,7 +6,7 @@
 
 use super::btf::Btf;
 use super::deadlines::{Deadlines, Entry, Verdict, cause, judge};
-use super::diag::{self, Diag};
+use super::diag::{self, Diag, LOOPBACK};
 use super::error::Error;
 use super::observer::now_ns;
 use super::offsets;
@@ -17,14 +17,15 @@ use aya::Ebpf;
 use proxy_common::abi::DeadlineRecord;
 use proxy_common::socket::tcp_state::{CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2};
 use proxy_common::strike::{CHANGED, DONE, Strike};
+use std::collections::HashMap;
 
 /// At most so many connections are ended before the ring is looked at again.
 const AT_ONCE: usize = 256;
 /// A connection that was looked at so often after its time is left alone.
 const TRIES: u32 = 20;
 
-/// The index of `lo` in every network namespace.
-const LOOPBACK: u32 = 1;
+/// The states, as bits, in which one end has closed.
+const HALF_CLOSED: u32 = 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT;
 
 /// What connections are looked at with, and ended.
 pub(super) struct Tools {
@@ -112,8 +113,7 @@ impl Enforcer {
     /// Finds the connections that are half closed now: a new rule may cover them.
     pub(super) fn look_at_all(&mut self) {
         let now = now_ns();
-        let states = 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT;
-        match Diag::open().and_then(|mut diag| diag.list(states)) {
+        match Diag::open().and_then(|mut diag| diag.list(HALF_CLOSED)) {
             Ok(found) => {
                 for one in found {
                     let entry = Entry::new(one.key, one.local, one.bound, now);
@@ -148,9 +148,8 @@ impl Tools {
         deadlines: &mut Deadlines,
         due: Vec<Entry>,
     ) -> Result<(), Error> {
-        let asked = due.iter().map(|entry| strike::look(entry.key, entry.local, entry.bound));
-        let mut seen: Vec<Strike> = asked.collect();
-        self.look(ebpf, &mut seen)?;
+        let mut due = due;
+        let seen = self.look_at_due(ebpf, &mut due)?;
         let now = now_ns();
         let (mut struck, mut resets, mut told) = (Vec::new(), Vec::new(), Vec::new());
         let (mut again, mut repeats) = (Vec::new(), Vec::new());
@@ -195,6 +194,38 @@ impl Tools {
         self.striker.ask(ebpf, &mut told)
     }
 
+    /// What is known of those that are due. The kernel told of most without saying what their sockets
+    /// are bound to: where none was found of a connection that is not over, it is looked for by that.
+    fn look_at_due(&mut self, ebpf: &Ebpf, due: &mut [Entry]) -> Result<Vec<Strike>, Error> {
+        let look = |entry: &Entry| strike::look(entry.key, entry.local, entry.bound);
+        let mut seen: Vec<Strike> = due.iter().map(look).collect();
+        self.look(ebpf, &mut seen)?;
+        let missed: Vec<usize> =
+            (0..due.len()).filter(|&at| due[at].may_be_bound(&seen[at])).collect();
+        if missed.is_empty() {
+            return Ok(seen);
+        }
+        let bound = match self.diag.list(HALF_CLOSED) {
+            Ok(found) => found.into_iter().map(|one| ((one.key, one.local), one.bound)),
+            Err(error) => {
+                tracing::warn!(%error, "sockets that are bound to an interface are not found");
+                return Ok(seen);
+            }
+        };
+        let bound: HashMap<_, _> = bound.filter(|(_, bound)| *bound != 0).collect();
+        let found = |at: &usize| bound.contains_key(&(due[*at].key, due[*at].local));
+        let missed: Vec<usize> = missed.into_iter().filter(found).collect();
+        for &at in &missed {
+            due[at].bound = bound[&(due[at].key, due[at].local)];
+        }
+        let mut again: Vec<Strike> = missed.iter().map(|&at| look(&due[at])).collect();
+        self.look(ebpf, &mut again)?;
+        for (at, strike) in missed.into_iter().zip(again) {
+            seen[at] = strike;
+        }
+        Ok(seen)
+    }
+
     /// What is known of connections' local ends, the ways to their peers included.
     pub(super) fn look(&mut self, ebpf: &Ebpf, asked: &mut [Strike]) -> Result<(), Error> {
         self.striker.ask(ebpf, asked)?;
@@ -228,11 +259,21 @@ impl Tools {
             let at_loopback = done.interface == LOOPBACK && !done.key.is_ipv6();
             done.answer == DONE && done.state == u32::from(FIN_WAIT2) && at_loopback
         };
-        let those: Vec<_> = asked.iter().filter(stay).map(|done| (done.key, done.local)).collect();
+        let those = asked.iter().filter(stay).map(|done| (done.key, done.local));
+        let those: Vec<_> = those.collect();
         if let Err(error) = self.diag.forget_orphans(&those) {
             tracing::debug!(%error, "orphans on loopback stay for their minute");
         }
         Ok(())
+    }
+
+    /// Resets the peer of a stand-in that was `seen` so, for the `cause` in there. The program's
+    /// answer stands in the strike.
+    pub(super) fn relieve(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<Strike, Error> {
+        let mut asked = [strike::relieve(seen)];
+        self.striker.ask(ebpf, &mut asked)?;
+        let [answered] = asked;
+        Ok(answered)
     }
 
     /// Has the kernel abort the socket, for the `cause` in `seen`. Returns the answer as the

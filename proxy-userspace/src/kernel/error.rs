@@ -84,3 +84,17 @@ impl Error {
         move |source| Self::Map { map, source }
     }
 }
+
+/// Whether an error, or one that caused it, is the system's of this code.
+pub(super) fn has_code(error: &(dyn std::error::Error + 'static), code: i32) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && error.raw_os_error() == Some(code)
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

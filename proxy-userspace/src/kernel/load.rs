@@ -1,7 +1,7 @@
 //! Loads the embedded object with what this kernel and this run need.
 
 use super::btf::Btf;
-use super::error::Error;
+use super::error::{Error, has_code};
 use super::object::OBJECT;
 use super::offsets;
 use super::options::Options;
@@ -50,7 +50,7 @@ pub(super) const fn stand_ins(options: &Options) -> u32 {
 
 /// A missing privilege shows first when the maps are made.
 fn refused(error: aya::EbpfError) -> Error {
-    if super::is_not_permitted(&error) { Error::NotPermitted } else { Error::Load(error) }
+    if has_code(&error, libc::EPERM) { Error::NotPermitted } else { Error::Load(error) }
 }
 
 /// Compares the version in the object's read-only data with this program's.

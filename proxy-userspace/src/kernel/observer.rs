@@ -4,7 +4,7 @@ use super::attach::{self, Attached, Attachment};
 use super::btf::Btf;
 use super::close::{Closed, Which};
 use super::enforcer::Enforcer;
-use super::error::Error;
+use super::error::{Error, has_code};
 use super::event::Event;
 use super::hold::Hold;
 use super::links::{self, Change, Interface, Watch};
@@ -82,7 +82,7 @@ impl Observer {
         match sockets {
             Ok(()) => {}
             // Nobody who lacks the privilege gets by with less.
-            Err(error) if super::is_not_permitted(&error) => return Err(error),
+            Err(error) if has_code(&error, libc::EPERM) => return Err(error),
             Err(error) => missing.push(format!(
                 "{error}: closes carry no round-trip time, no unread and no unacknowledged bytes, \
                  and a process only where it listened before the start"
@@ -316,8 +316,11 @@ impl Observer {
         by_fin: bool,
         dry_run: bool,
     ) -> Result<Option<Vec<Closed>>, Error> {
-        let Some(enforcer) = &mut self.enforcer else { return Ok(None) };
-        enforcer.close(&self.ebpf, &self.table, which, by_fin, dry_run).map(Some)
+        let (Some(enforcer), Some(stand_ins)) = (&mut self.enforcer, &self.stand_ins) else {
+            return Ok(None);
+        };
+        let tables = (&self.table, stand_ins);
+        enforcer.close(&self.ebpf, tables, which, by_fin, dry_run).map(Some)
     }
 
     /// What this kernel lacks and teardown does without, in words.

@@ -5,7 +5,7 @@
 //! at once: a system call for each would make a crowd wait.
 
 use super::attach;
-use super::error::Error;
+use super::error::{Error, has_code};
 use super::object::array;
 use super::observer::now_ns;
 use super::pod::Raw;
@@ -13,12 +13,13 @@ use aya::Ebpf;
 use aya::maps::{Array, MapData};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use bytemuck::Zeroable as _;
+use proxy_common::abi::Rule;
 use proxy_common::decide::Refusal;
 use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::{ACK, RST};
 use proxy_common::stand_in::{Header, StandIn, TCP_LEN, TCP_LEN_WITH_TIMESTAMPS, TIMESTAMPS};
 use proxy_common::strike::{
-    AT_ONCE, DRY, FRAME, LOOK, MARK, REFUSE, REPEAT, RESET, Strike, Strikes, UNMARK,
+    AT_ONCE, DRY, FRAME, GONE, LOOK, MARK, REFUSE, RELIEVE, REPEAT, RESET, Strike, Strikes, UNMARK,
 };
 use std::collections::BTreeMap;
 
@@ -83,7 +84,16 @@ impl Striker {
             ctx_in: Some(&context),
             ..TestRunOptions::new()
         };
-        program.test_run(options).map_err(Error::program("running td_strike"))?;
+        match program.test_run(options) {
+            // The interface is no more, and nobody is reached by sockets that are bound to it.
+            Err(error) if has_code(&error, libc::ENODEV) => {
+                for &at in places {
+                    (asked[at].answer, asked[at].state) = (GONE, 0);
+                }
+                return Ok(());
+            }
+            ran => ran.map_err(Error::program("running td_strike"))?,
+        };
         let Raw(list) = self.map.get(&0, 0).map_err(Error::map("STRIKES"))?;
         for (entry, &at) in list.entries.iter().zip(places) {
             asked[at] = *entry;
@@ -108,7 +118,7 @@ fn bench(strike: &Strike) -> (u32, usize) {
 }
 
 const fn sends(strike: &Strike) -> bool {
-    matches!(strike.verb, RESET | REPEAT)
+    matches!(strike.verb, RESET | REPEAT | RELIEVE)
 }
 
 /// What is known of a connection's local end? `bound` is the interface that the socket is bound to,
@@ -122,16 +132,41 @@ pub(super) fn look(key: FlowKey, local: Side, bound: u32) -> Strike {
 /// `seen`, and count it for the cause and the rule in there.
 #[must_use]
 pub(super) fn reset(seen: &Strike) -> Strike {
-    let asked = Strike { verb: RESET, states: 1 << seen.state, device: seen.interface, ..*seen };
-    Strike { frame: written(seen), ..asked }
+    Strike { verb: RESET, states: 1 << seen.state, frame: written(seen), ..*seen }
+}
+
+/// A stand-in, as if it were a socket that was seen.
+#[must_use]
+pub(super) fn of_stand_in(key: FlowKey, one: &StandIn) -> Strike {
+    let timestamp_at_0 = one.timestamp.wrapping_sub((one.made_ns / 1_000_000) as u32);
+    Strike {
+        key,
+        local: one.local,
+        rule: Rule { id: one.rule, ..Rule::zeroed() },
+        state: one.state().into(),
+        snd_nxt: one.next,
+        rcv_nxt: one.expected,
+        ts_recent: one.echo,
+        ts_offset: timestamp_at_0,
+        header_len: Header { stand_in: one, key: &key }.tcp_len(),
+        has_link: 1,
+        interface: one.interface,
+        link: one.link,
+        ..Strike::zeroed()
+    }
+}
+
+/// Send a RST+ACK to the peer of a stand-in that was `seen` so, which is done then.
+#[must_use]
+pub(super) fn relieve(seen: &Strike) -> Strike {
+    Strike { verb: RELIEVE, frame: written(seen), ..*seen }
 }
 
 /// Send the RST+ACK of a connection that was struck as it was `seen` to the peer once more, if
 /// nothing has taken its place.
 #[must_use]
 pub(super) fn repeat(seen: &Strike) -> Strike {
-    let asked = Strike { verb: REPEAT, device: seen.interface, ..*seen };
-    Strike { frame: written(seen), ..asked }
+    Strike { verb: REPEAT, frame: written(seen), ..*seen }
 }
 
 /// Note that the connection is ended by the kernel's own means, if its socket is as it was `seen`.
@@ -187,7 +222,7 @@ fn sender(seen: &Strike, now: u64) -> StandIn {
 /// Whether the connection's segments carry options that a frame of ours would lack: a signature.
 #[must_use]
 pub(super) const fn is_signed(seen: &Strike) -> bool {
-    !matches!(seen.header_len, TCP_LEN | TCP_LEN_WITH_TIMESTAMPS)
+    seen.signed != 0 || !matches!(seen.header_len, TCP_LEN | TCP_LEN_WITH_TIMESTAMPS)
 }
 
 #[cfg(test)]
@@ -197,11 +232,11 @@ mod tests {
     use super::super::load;
     use super::super::options::Options;
     use super::*;
-    use proxy_common::abi::Rule;
     use proxy_common::acts::HALF_CLOSE_OVER;
     use proxy_common::key::Endpoint;
     use proxy_common::socket::tcp_state::{FIN_WAIT2, TIME_WAIT};
-    use proxy_common::strike::{CHANGED, DONE, GONE};
+    use proxy_common::strike::{CHANGED, DONE};
+    use std::io::{Read as _, Write as _};
     use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
     use std::time::{Duration, Instant};
 
@@ -218,11 +253,20 @@ mod tests {
         key: FlowKey,
         local: Side,
         peer: TcpStream,
+        /// Where its owner holds on to it.
+        ours: Option<TcpStream>,
     }
 
     impl Scene {
         /// A connection that its owner closed, and whose peer did not.
         fn orphan(address: &str) -> Self {
+            let mut scene = Self::open(address);
+            scene.ours = None;
+            scene.wait_for(FIN_WAIT2);
+            scene
+        }
+
+        fn open(address: &str) -> Self {
             let options = Options { enforce: true, ..Options::default() };
             let btf = Btf::of_kernel().expect("BTF");
             let mut ebpf = load::load(&options, &btf).expect("the object");
@@ -234,10 +278,7 @@ mod tests {
                 endpoint(ours.local_addr().expect("bound")),
                 endpoint(ours.peer_addr().expect("connected")),
             );
-            drop(ours);
-            let mut scene = Self { ebpf, striker, key, local, peer };
-            scene.wait_for(FIN_WAIT2);
-            scene
+            Self { ebpf, striker, key, local, peer, ours: Some(ours) }
         }
 
         fn look(&mut self) -> Strike {
@@ -247,8 +288,16 @@ mod tests {
         }
 
         fn reset(&mut self, seen: &Strike) -> u32 {
+            self.ask(reset, seen)
+        }
+
+        fn repeat(&mut self, seen: &Strike) -> u32 {
+            self.ask(repeat, seen)
+        }
+
+        fn ask(&mut self, what: fn(&Strike) -> Strike, seen: &Strike) -> u32 {
             let rule = Rule::zeroed();
-            let asked = reset(&Strike { rule, cause: HALF_CLOSE_OVER, ..*seen });
+            let asked = what(&Strike { rule, cause: HALF_CLOSE_OVER, ..*seen });
             self.striker.ask_one(&self.ebpf, asked).expect("it runs")
         }
 
@@ -273,6 +322,9 @@ mod tests {
             assert_ne!((seen.snd_nxt, seen.rcv_nxt), (0, 0));
             assert_eq!(seen.header_len, 32, "timestamps are on by default");
             assert_eq!(scene.reset(&seen), DONE);
+            if address.starts_with("127.") {
+                assert_eq!(scene.repeat(&seen), CHANGED, "what did not believe the RST is there");
+            }
             Diag::open()
                 .and_then(|mut diag| diag.forget_orphans(&[(seen.key, seen.local)]))
                 .expect("it was there, or is gone");
@@ -280,7 +332,23 @@ mod tests {
             let error = scene.peer.take_error().expect("an option").expect("the RST came");
             assert_eq!(error.raw_os_error(), Some(libc::EPIPE));
             assert_eq!(scene.reset(&seen), GONE);
+            assert_eq!(scene.repeat(&seen), DONE, "the ports are free");
         }
+    }
+
+    /// Its peer would believe the RST that was written before them, and the local stack would not.
+    #[test]
+    fn bytes_that_come_in_between_leave_the_connection_as_it_is() {
+        let mut scene = Scene::open("127.0.0.1:0");
+        scene.ours.as_ref().expect("open").shutdown(Shutdown::Write).expect("it is open");
+        let seen = scene.wait_for(FIN_WAIT2);
+        scene.peer.write_all(b"more").expect("it is open");
+        let mut ours = scene.ours.as_ref().expect("open");
+        ours.read_exact(&mut [0; 4]).expect("they came");
+        assert_eq!(scene.reset(&seen), CHANGED);
+        assert!(scene.peer.take_error().expect("an option").is_none());
+        let seen = scene.look();
+        assert_eq!(scene.reset(&seen), DONE, "with the numbers of now");
     }
 
     /// The race: between the look and the strike the peer's FIN comes.

@@ -33,6 +33,8 @@ const AT_ONCE: &[(&str, u64)] =
 const STRIPPED: &[(&str, u64)] =
     &[("matched", 1), ("fin to rst", 1), ("stripped", 1), ("failed", 0)];
 const CHANGED: &[(&str, u64)] = &[("matched", 1), ("fin to rst", 1), ("failed", 0)];
+const NO_ABORT: &[(&str, u64)] =
+    &[("matched", 1), ("fin to rst", 1), ("rst to fin", 0), ("refused", 0), ("failed", 0)];
 const KEPT: &[(&str, u64)] = &[("matched", 1), ("fin to rst", 0), ("failed", 0)];
 const HALF: &[(&str, u64)] = &[("matched", 1), ("fin to rst", 0), ("refused (half close)", 1)];
 
@@ -131,6 +133,8 @@ pub(crate) const CASES: &[Case] = &[
         counts: &[("matched", 1), ("fin to rst", 0), ("dry run", 1)],
         ..Case::finishes("dry run", "active rst dry-run", plays::active, KEPT)
     },
+    // A RST that a rule made is no abort, though the same rule is for these too.
+    Case::resets("rule for aborts too", "active rst abort fin", plays::acknowledged, NO_ABORT),
     Case::resets("ours accepts", "active rst", plays::accepting, AT_ONCE),
     Case::resets("nothing was ever said", "active rst", plays::silent, AT_ONCE),
 ];

@@ -11,7 +11,6 @@ use crate::support::until::until;
 use crate::support::wrk;
 use rustix::process::Signal;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 #[test]
 fn a_kill_in_mid_traffic_fails_open() {
@@ -21,24 +20,22 @@ fn a_kill_in_mid_traffic_fails_open() {
     let server = SocketAddr::new(topology.backend_addr, Manner::FinWithData.port());
     let front = SocketAddr::new(topology.front_addr, Mode::ServerClose.port(Manner::FinWithData));
     let capture = || control_at_the_backend(&topology);
-    let load = std::thread::scope(|scope| {
-        let load = scope.spawn(|| wrk::run(&topology.client, front, 16, Duration::from_secs(8)));
-        for _ in 0..2 {
-            let mut enforcer = Enforcer::start(&topology.proxy, &[]);
-            enforcer.set(server, "like haproxy-1.4");
-            let with = capture();
-            until("closes by the rule", || (answers(&with, Sign::RstAck) > 100).then_some(()));
-            enforcer.process.signal(Signal::KILL);
-            enforcer.process.wait();
-            with.stop();
-            // What was under way has ended before this capture's first SYN.
-            let without = capture();
-            until("closes without it", || (answers(&without, Sign::Fin) > 100).then_some(()));
-            assert_eq!(answers(&without, Sign::RstAck), 0);
-            without.stop();
-        }
-        load.join().expect("wrk ends well")
-    });
+    let load = wrk::Running::start(&topology.client, front, 16);
+    for _ in 0..2 {
+        let mut enforcer = Enforcer::start(&topology.proxy, &[]);
+        enforcer.set(server, "like haproxy-1.4");
+        let with = capture();
+        until("closes by the rule", || (answers(&with, Sign::RstAck) > 100).then_some(()));
+        enforcer.process.signal(Signal::KILL);
+        enforcer.process.wait();
+        with.stop();
+        // What was under way has ended before this capture's first SYN.
+        let without = capture();
+        until("closes without it", || (answers(&without, Sign::Fin) > 100).then_some(()));
+        assert_eq!(answers(&without, Sign::RstAck), 0);
+        without.stop();
+    }
+    let load = load.stop();
     assert_eq!((load.errors, load.wrong), (0, 0), "{load:?}");
     drop((proxy, servers));
 }

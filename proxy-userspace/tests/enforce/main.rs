@@ -10,6 +10,7 @@ mod deadlines;
 mod killed;
 mod losses;
 mod others;
+mod signed;
 mod stage;
 mod surroundings;
 mod switched;

@@ -12,7 +12,7 @@ use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How long a peer listens before it says that nothing came.
 const LISTENS: Duration = Duration::from_secs(20);
@@ -134,12 +134,6 @@ fn set_up(stream: &TcpStream) {
 /// Bytes in which every loss, repetition and exchange shows.
 pub(crate) fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect()
-}
-
-/// The clock of captures, in nanoseconds since 1970.
-pub(crate) fn now() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-    u64::try_from(now.as_nanos()).expect("before 2554")
 }
 
 /// Writes, and waits until the peer has acknowledged it all.

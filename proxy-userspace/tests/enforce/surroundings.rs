@@ -4,14 +4,14 @@
 use crate::cases::{CASES, Case};
 use crate::stage::{Stage, Story};
 use crate::support::enforcer::Enforcer;
-use crate::support::foreign::Tagged;
 use crate::support::packets::{ACK, FIN, Packet, RST, SYN};
 use crate::support::reading::{Connection, End, Sign, connections};
 use crate::support::ss;
 use crate::support::tcpdump::Tcpdump;
-use crate::support::topology::{Family, Topology};
+use crate::support::topology::Family;
 use crate::support::until::until_empty;
 use crate::support::weather::{offloads, timestamps};
+use crate::support::wires::{Laid, Wire};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -27,17 +27,6 @@ struct Surroundings {
     offloads: bool,
     ingress: &'static str,
     hook: &'static str,
-}
-
-/// What lies between the two applications.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wire {
-    Veth,
-    /// A veth pair whose frames carry a VLAN tag.
-    Tagged,
-    /// Devices without a link header.
-    Tun,
-    Loopback,
 }
 
 const USUAL: Surroundings = Surroundings {
@@ -88,7 +77,10 @@ fn over_loopback_without_timestamps() {
 #[test]
 fn beside_xdp() {
     play(Surroundings { ingress: "xdp", ..USUAL });
+    play(Surroundings { ingress: "xdp", family: Family::V6, ..USUAL });
+    play(Surroundings { ingress: "xdp", offloads: false, timestamps: false, ..USUAL });
     play(Surroundings { ingress: "xdp", wire: Wire::Loopback, ..USUAL });
+    play(Surroundings { ingress: "xdp", wire: Wire::Loopback, family: Family::V6, ..USUAL });
 }
 
 /// As before Linux 6.6.
@@ -102,6 +94,13 @@ fn hung_on_clsact() {
 fn over_a_tagged_network() {
     play(Surroundings { wire: Wire::Tagged, ..USUAL });
     play(Surroundings { wire: Wire::Tagged, family: Family::V6, ..USUAL });
+}
+
+/// Rules see each segment twice: on the VLAN's device, and below it with the tag.
+#[test]
+fn over_a_vlan() {
+    play(Surroundings { wire: Wire::Vlan, ..USUAL });
+    play(Surroundings { wire: Wire::Vlan, family: Family::V6, ..USUAL });
 }
 
 #[test]
@@ -127,14 +126,8 @@ fn play(at: Surroundings) {
 
 /// Plays these cases at once, each on a port of its own, and asks the witnesses afterwards.
 fn play_these(at: Surroundings, cases: &[&'static Case]) {
-    let (topology, _cable) = match at.wire {
-        Wire::Veth | Wire::Tagged => (Topology::veth(at.family), None),
-        Wire::Loopback => (Topology::loopback(at.family), None),
-        Wire::Tun => {
-            let (topology, cable) = Topology::tun(at.family);
-            (topology, Some(cable))
-        }
-    };
+    let laid = Laid::new(at.wire, at.family);
+    let topology = &laid.topology;
     for netns in [&topology.proxy, &topology.backend] {
         timestamps(netns, at.timestamps);
     }
@@ -143,14 +136,12 @@ fn play_these(at: Surroundings, cases: &[&'static Case]) {
         offloads(&topology.proxy, "back", at.offloads);
     }
     let enforcer = Enforcer::start(&topology.proxy, &["--ingress", at.ingress, "--hook", at.hook]);
-    // Behind teardown, so that it sees what comes in with the tag.
-    let _tagged = (at.wire == Wire::Tagged)
-        .then(|| Tagged::between([(&topology.proxy, "back"), (&topology.backend, "eth0")]));
+    let _tags = laid.tags();
     let capture = Tcpdump::start(&topology.backend, topology.peer_interface, topology.back_addr);
     let stages: Vec<(&Case, Stage<'_>)> = (9100..)
         .zip(cases)
         .map(|(port, &case)| {
-            (case, Stage { topology: &topology, enforcer: &enforcer, capture: &capture, port })
+            (case, Stage { topology, enforcer: &enforcer, capture: &capture, port })
         })
         .collect();
     for (case, stage) in stages.iter().filter(|(case, _)| !case.rule.is_empty()) {

@@ -99,17 +99,12 @@ impl Stage {
     }
 }
 
-/// FINs and RSTs in their order, as the table writes them: `sF pR`. Once both ends have closed what
-/// follows is no close: a server that is gone answers a late ACK with RST.
+/// FINs and RSTs in their order, as the table writes them: `sF pR`.
 pub(crate) fn close(connection: &Connection) -> String {
     let step = |(end, sign, _): (End, Sign, &Packet)| {
         let who = if end == End::Orig { 'p' } else { 's' };
         let what = if sign == Sign::Fin { 'F' } else { 'R' };
         format!("{who}{what}")
     };
-    let mut signs = connection.signs();
-    if let Some(both) = signs.iter().position(|sign| sign.0 != signs[0].0) {
-        signs.truncate(both + 1);
-    }
-    signs.into_iter().map(step).collect::<Vec<_>>().join(" ")
+    connection.signs().into_iter().map(step).collect::<Vec<_>>().join(" ")
 }

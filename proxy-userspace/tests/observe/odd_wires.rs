@@ -169,7 +169,9 @@ fn a_bridge_gives_one_close_for_each_connection() {
         back_addr: front_addr,
         backend_addr,
         peer_interface: "eth0",
+        back_interface: "br0",
         proxy_interfaces: &["br0", "p1", "p2"],
+        has_real_vlans: false,
     };
     topology.wait_until_up();
     one_close_each(&topology, backend_addr);

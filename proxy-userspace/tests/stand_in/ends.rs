@@ -2,16 +2,19 @@
 
 use crate::scene::{Scene, abort, end_of, unacknowledged};
 use crate::support::packets::{ACK, FIN, RST};
+use crate::support::ss;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use crate::support::watch::Watch;
 use crate::support::weather;
+use crate::support::wires::{Laid, Wire};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::Duration;
 
 /// The application aborts; the peer reads the end of the stream and closes.
-fn an_abort_is_a_clean_end(topology: Topology) {
-    ends_cleanly(Scene::new(topology, "abort fin"));
+fn an_abort_is_a_clean_end(laid: impl Into<Laid>) {
+    ends_cleanly(Scene::new(laid, "abort fin"));
 }
 
 fn ends_cleanly(scene: Scene) {
@@ -74,14 +77,47 @@ fn an_abort_is_a_clean_end_without_offloads() {
 
 #[test]
 fn an_abort_is_a_clean_end_where_packets_come_by_xdp() {
-    for topology in [Topology::veth(Family::V4), Topology::loopback(Family::V6)] {
-        ends_cleanly(Scene::with(topology, "abort fin", &["--ingress", "xdp"]));
+    for wire in [Wire::Veth, Wire::Loopback] {
+        for family in [Family::V4, Family::V6] {
+            let laid = Laid::new(wire, family);
+            ends_cleanly(Scene::with(laid, "abort fin", &["--ingress", "xdp"]));
+        }
+    }
+}
+
+/// Its segments are seen twice: on the VLAN's device, and below it with the tag.
+#[test]
+fn an_abort_is_a_clean_end_over_a_vlan() {
+    for wire in [Wire::Vlan, Wire::Tagged] {
+        an_abort_is_a_clean_end(Laid::new(wire, Family::V4));
+        an_abort_is_a_clean_end(Laid::new(wire, Family::V6));
     }
 }
 
 #[test]
+fn an_abort_is_a_clean_end_over_tun() {
+    an_abort_is_a_clean_end(Laid::new(Wire::Tun, Family::V4));
+    an_abort_is_a_clean_end(Laid::new(Wire::Tun, Family::V6));
+}
+
+/// A refusal too is one: the RST is seen twice as well.
+#[test]
+fn a_refused_abort_over_a_vlan_counts_once() {
+    let scene = Scene::new(Laid::new(Wire::Vlan, Family::V4), "active rst abort fin");
+    let mut pair = scene.connect();
+    pair.peer.write_all(b"unheard").expect("sent");
+    until("the data", || pair.local.peek(&mut [0; 8]).ok().filter(|length| *length == 7));
+    abort(pair.local);
+    assert!(end_of(&mut pair.peer).1.is_err());
+    drop(pair.peer);
+    let left = scene.end(1);
+    assert_eq!((left.count("refused (unread)"), left.count("matched")), (1, 1));
+}
+
+#[test]
 fn an_abort_after_the_peers_fin_is_the_answer_to_it() {
-    for (words, refused) in [("passive fin", false), ("active fin", true)] {
+    // A peer that has closed is waited for no more, and gets nothing later.
+    for (words, refused) in [("passive fin half-close 300ms", false), ("active fin", true)] {
         let scene = Scene::new(Topology::veth(Family::V4), words);
         let mut pair = scene.connect();
         pair.peer.shutdown(Shutdown::Write).expect("a FIN");
@@ -96,8 +132,12 @@ fn an_abort_after_the_peers_fin_is_the_answer_to_it() {
             continue;
         }
         assert_eq!(end, Ok(()));
-        // Its socket is in TIME_WAIT, and gets nothing that would end it: so it is not waited for.
         scene.watch.wait_for_closes(1);
+        std::thread::sleep(Duration::from_millis(800));
+        // That would end its TIME_WAIT, which is not waited for.
+        let states: Vec<String> =
+            ss::sockets(&scene.topology.backend).into_iter().map(|socket| socket.state).collect();
+        assert!(states.contains(&"TIME-WAIT".to_owned()), "{states:?}");
         let packets = scene.capture.stop();
         let remote = scene.listener.local_addr().expect("its address");
         let sent: Vec<u8> = packets
@@ -106,12 +146,15 @@ fn an_abort_after_the_peers_fin_is_the_answer_to_it() {
             .map(|p| p.flags)
             .collect();
         assert_eq!(sent, [FIN | ACK]);
-        let close = scene.watch.stop().closes.remove(0);
+        let mut stopped = scene.watch.stop();
+        let close = stopped.closes.remove(0);
         assert_eq!(close["conn_state"].as_str(), Some("SF"), "{close}");
         assert_eq!(
             (close["first_closer"].as_str(), close["answer"].as_str()),
             (Some("resp"), Some("fin"))
         );
+        let counts = stopped.words.iter().find(|line| line.contains("rst to fin 1"));
+        assert!(counts.is_some_and(|counts| !counts.contains("half close over")), "{counts:?}");
     }
 }
 

@@ -5,11 +5,19 @@ use crate::support::packets::{ACK, FIN, Packet, RST};
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use crate::support::weather::{Loss, Weather};
+use crate::support::wires::{Laid, Wire};
+use std::net::Shutdown;
 
 #[test]
 fn a_lost_fin_is_sent_again() {
-    for family in [Family::V4, Family::V6] {
-        let scene = Scene::new(Topology::veth(family), "abort fin");
+    for (wire, family, ingress) in [
+        (Wire::Veth, Family::V4, "tc"),
+        (Wire::Veth, Family::V6, "xdp"),
+        (Wire::Vlan, Family::V4, "tc"),
+        (Wire::Tun, Family::V4, "tc"),
+    ] {
+        let laid = Laid::new(wire, family);
+        let scene = Scene::with(laid, "abort fin", &["--ingress", ingress]);
         let mut pair = scene.connect();
         let weather = Weather::lose(&scene.topology.backend, Loss::Fin);
         abort(pair.local);
@@ -25,6 +33,26 @@ fn a_lost_fin_is_sent_again() {
         assert!((195..1000).contains(&wait), "{wait} ms");
         assert_eq!(left.close()["conn_state"].as_str(), Some("SF"));
     }
+}
+
+/// The answer to the peer's FIN too, in LAST_ACK.
+#[test]
+fn a_lost_fin_behind_the_peers_is_sent_again() {
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
+    let mut pair = scene.connect();
+    pair.peer.shutdown(Shutdown::Write).expect("a FIN");
+    assert_eq!(end_of(&mut pair.local), (0, Ok(())));
+    let weather = Weather::lose(&scene.topology.backend, Loss::Fin);
+    abort(pair.local);
+    assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+    assert_eq!(weather.lost(), 1);
+    drop((weather, pair.peer));
+    scene.watch.wait_for_closes(1);
+    let remote = scene.listener.local_addr().expect("its address");
+    let packets = scene.capture.stop();
+    let sent = packets.iter().filter(|p| p.target == remote && p.has(FIN | RST));
+    let sent: Vec<(u8, u32)> = sent.map(|packet| (packet.flags, packet.seq)).collect();
+    assert_eq!(sent, [(FIN | ACK, sent[0].1); 2]);
 }
 
 #[test]

@@ -5,16 +5,24 @@ use crate::support::packets::{ACK, FIN, RST};
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use crate::support::weather::{Loss, Weather};
+use crate::support::wires::{Laid, Wire};
 use rustix::process::Signal;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 
 #[test]
 fn what_the_peer_still_sends_is_acknowledged_and_thrown_away() {
-    for topology in
-        [Topology::veth(Family::V4), Topology::veth(Family::V6), Topology::loopback(Family::V4)]
-    {
-        let scene = Scene::new(topology, "abort fin");
+    for (wire, family, ingress) in [
+        (Wire::Veth, Family::V4, "tc"),
+        (Wire::Veth, Family::V6, "tc"),
+        (Wire::Loopback, Family::V4, "tc"),
+        (Wire::Vlan, Family::V4, "tc"),
+        (Wire::Tun, Family::V6, "tc"),
+        (Wire::Veth, Family::V4, "xdp"),
+        (Wire::Loopback, Family::V6, "xdp"),
+    ] {
+        let laid = Laid::new(wire, family);
+        let scene = Scene::with(laid, "abort fin", &["--ingress", ingress]);
         let mut pair = scene.connect();
         abort(pair.local);
         assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
@@ -34,15 +42,19 @@ fn what_the_peer_still_sends_is_acknowledged_and_thrown_away() {
 
 #[test]
 fn a_peer_that_sends_too_much_is_reset() {
-    let scene = Scene::new(Topology::veth(Family::V4), "abort fin");
-    let mut pair = scene.connect();
-    abort(pair.local);
-    assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
-    let error = pair.peer.write_all(&vec![7; 8 << 20]).expect_err("it is not taken for ever");
-    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
-    drop(pair.peer);
-    let left = scene.end(1);
-    assert_eq!(left.sent()[..2], [FIN | ACK, RST | ACK]);
+    for ingress in ["tc", "xdp"] {
+        let laid = Laid::new(Wire::Veth, Family::V4);
+        let scene = Scene::with(laid, "abort fin", &["--ingress", ingress]);
+        let mut pair = scene.connect();
+        abort(pair.local);
+        assert_eq!(end_of(&mut pair.peer), (0, Ok(())));
+        let error = pair.peer.write_all(&vec![7; 8 << 20]).expect_err("not for ever");
+        let ends = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+        assert!(ends.contains(&error.kind()), "{error}");
+        drop(pair.peer);
+        let left = scene.end(1);
+        assert_eq!(left.sent()[..2], [FIN | ACK, RST | ACK]);
+    }
 }
 
 #[test]

@@ -21,10 +21,13 @@ fn connect_from(from: SocketAddr, to: SocketAddr) -> TcpStream {
 
 #[test]
 fn a_new_connection_from_the_same_port_is_not_disturbed() {
-    for topology in
-        [Topology::veth(Family::V4), Topology::veth(Family::V6), Topology::loopback(Family::V4)]
-    {
-        let scene = Scene::new(topology, "abort fin");
+    for (topology, ingress) in [
+        (Topology::veth(Family::V4), "tc"),
+        (Topology::veth(Family::V6), "tc"),
+        (Topology::loopback(Family::V4), "tc"),
+        (Topology::veth(Family::V4), "xdp"),
+    ] {
+        let scene = Scene::with(topology, "abort fin", &["--ingress", ingress]);
         let from = SocketAddr::new(scene.topology.back_addr, 45_678);
         let to = scene.listener.local_addr().expect("its address");
         for _ in 0..3 {

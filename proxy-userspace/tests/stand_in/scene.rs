@@ -6,6 +6,7 @@ use crate::support::tcpdump::Tcpdump;
 use crate::support::topology::Topology;
 use crate::support::until::until_empty;
 use crate::support::watch::{Stopped, Watch};
+use crate::support::wires::{Laid, Tags};
 use serde_json::Value;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
@@ -22,6 +23,9 @@ pub(crate) struct Scene {
     pub(crate) listener: TcpListener,
     pub(crate) watch: Watch,
     pub(crate) capture: Tcpdump,
+    _tags: Option<Tags>,
+    // Last, as what was attached to its devices goes first.
+    _laid: Laid,
 }
 
 /// Both ends of a connection.
@@ -42,12 +46,14 @@ pub(crate) struct Left {
 
 impl Scene {
     /// Starts everything; the rule for the peer says `words`.
-    pub(crate) fn new(topology: Topology, words: &str) -> Self {
-        Self::with(topology, words, &[])
+    pub(crate) fn new(laid: impl Into<Laid>, words: &str) -> Self {
+        Self::with(laid, words, &[])
     }
 
     /// The same with more arguments for `watch`.
-    pub(crate) fn with(topology: Topology, words: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn with(laid: impl Into<Laid>, words: &str, arguments: &[&str]) -> Self {
+        let laid = laid.into();
+        let topology = laid.topology.clone();
         let listener = topology
             .backend
             .run(|| TcpListener::bind((topology.backend_addr, PORT)))
@@ -56,10 +62,11 @@ impl Scene {
         let mut all = vec!["--policy", &rule];
         all.extend(arguments);
         let watch = Watch::start(&topology, &all);
+        let tags = laid.tags();
         let toward =
             if topology.is_loopback() { topology.backend_addr } else { topology.back_addr };
         let capture = Tcpdump::start(&topology.backend, topology.peer_interface, toward);
-        Self { topology, listener, watch, capture }
+        Self { topology, listener, watch, capture, _tags: tags, _laid: laid }
     }
 
     /// A connection that the local application opened, after some bytes each way.

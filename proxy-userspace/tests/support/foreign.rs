@@ -32,26 +32,32 @@ pub(crate) struct Counter {
     _attached: Attached,
 }
 
-/// A network that tags every frame between two hosts, as a VLAN device would: a kernel may have none.
-pub(crate) struct Tagged {
+/// A network that tags every frame between two hosts, as VLAN devices would: a kernel may have none.
+pub(crate) struct Tags {
     _attached: [Attached; 4],
 }
 
-impl Tagged {
+impl Tags {
     /// Tags what leaves these interfaces, and takes the tag off behind whatever is there.
     pub(crate) fn between(ends: [(&Netns, &str); 2]) -> Self {
-        let attach = |(netns, interface), way, program: &[u64]| {
-            Attached::new(netns, interface, way, Hook::Tcx, program)
+        Self::new(ends, LinkOrder::last)
+    }
+
+    /// Tags what comes to these interfaces to be sent, before whatever is there sees it, and takes
+    /// the tag off behind all: so a device for one VLAN hands its frames down and gets them.
+    pub(crate) fn below(ends: [(&Netns, &str); 2]) -> Self {
+        Self::new(ends, LinkOrder::first)
+    }
+
+    fn new([one, other]: [(&Netns, &str); 2], on: fn() -> LinkOrder) -> Self {
+        let off = |(netns, interface)| {
+            Attached::new(netns, interface, TcAttachType::Ingress, Hook::Tcx, &TAG_OFF)
         };
-        let [one, other] = ends;
-        Self {
-            _attached: [
-                attach(one, TcAttachType::Ingress, &TAG_OFF),
-                attach(other, TcAttachType::Ingress, &TAG_OFF),
-                attach(one, TcAttachType::Egress, &TAG_ON),
-                attach(other, TcAttachType::Egress, &TAG_ON),
-            ],
-        }
+        let on = |(netns, interface)| {
+            let options = TcAttachOptions::TcxOrder(on());
+            Attached::with(netns, interface, TcAttachType::Egress, options, &TAG_ON)
+        };
+        Self { _attached: [off(one), off(other), on(one), on(other)] }
     }
 }
 
@@ -76,6 +82,23 @@ impl Attached {
         hook: Hook,
         instructions: &[u64],
     ) -> Self {
+        let options = match hook {
+            Hook::Clsact => {
+                let _there_already = netns.run(|| qdisc_add_clsact(interface));
+                TcAttachOptions::Netlink(NlOptions::default())
+            }
+            Hook::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
+        };
+        Self::with(netns, interface, way, options, instructions)
+    }
+
+    fn with(
+        netns: &Netns,
+        interface: &str,
+        way: TcAttachType,
+        options: TcAttachOptions,
+        instructions: &[u64],
+    ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let serial = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("fo{}_{serial}", std::process::id());
@@ -87,16 +110,8 @@ impl Attached {
         let mut classifier =
             SchedClassifier::from_program_info(info, name.into()).expect("a classifier");
         drop(program);
-        let options = match hook {
-            Hook::Clsact => TcAttachOptions::Netlink(NlOptions::default()),
-            Hook::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
-        };
-        let link = netns.run(|| {
-            if hook == Hook::Clsact {
-                let _there_already = qdisc_add_clsact(interface);
-            }
-            classifier.attach_with_options(interface, way, options).expect("attached")
-        });
+        let link = netns
+            .run(|| classifier.attach_with_options(interface, way, options).expect("attached"));
         Self { program: classifier, link: Some(link), netns: netns.clone() }
     }
 

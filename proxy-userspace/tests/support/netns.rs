@@ -73,6 +73,13 @@ impl Netns {
         self.feed(Command::new("ip").args(["-batch", "-"]), batch);
     }
 
+    /// Runs one such command; says whether the kernel can do that.
+    pub(crate) fn can_ip(&self, command: &str) -> bool {
+        let mut ip = Command::new("ip");
+        ip.args(command.split_whitespace()).stdin(Stdio::null()).stderr(Stdio::null());
+        spawn(self, &mut ip).wait().expect("ip ends").success()
+    }
+
     /// Runs a command inside, gives it `input`, and panics with its words if it fails.
     pub(crate) fn feed(&self, command: &mut Command, input: &str) {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -29,8 +29,12 @@ pub(crate) struct Topology {
     pub(crate) backend_addr: IpAddr,
     /// The client's and the backend's interface.
     pub(crate) peer_interface: &'static str,
+    /// The proxy's interface towards the backend.
+    pub(crate) back_interface: &'static str,
     /// The proxy's interfaces.
     pub(crate) proxy_interfaces: &'static [&'static str],
+    /// Whether the kernel has devices for VLANs.
+    pub(crate) has_real_vlans: bool,
 }
 
 impl Topology {
@@ -64,10 +68,58 @@ impl Topology {
             back_addr,
             backend_addr,
             peer_interface: "eth0",
+            back_interface: "back",
             proxy_interfaces: &["front", "back"],
+            has_real_vlans: false,
         };
         topology.wait_until_up();
         topology
+    }
+
+    /// Proxy and backend, joined by devices for one VLAN on top of a veth pair; macvlan in the place
+    /// of each, whose frames are to be tagged below, where the kernel has none. The client is the
+    /// backend.
+    pub(crate) fn vlan(family: Family) -> Self {
+        let (proxy, backend) = (Netns::new(), Netns::new());
+        let (addresses, length, flag) = match family {
+            Family::V4 => (["10.77.2.2", "10.77.2.1"], 24, ""),
+            Family::V6 => (["fd77:2::2", "fd77:2::1"], 64, " nodad"),
+        };
+        backend.ip(&format!("link add eth0 type veth peer name back netns {}\n", proxy.path()));
+        let mut has_real_vlans = false;
+        for (host, below, address) in
+            [(&proxy, "back", addresses[0]), (&backend, "eth0", addresses[1])]
+        {
+            host.ip(&format!("link set {below} up\n"));
+            has_real_vlans =
+                host.can_ip(&format!("link add link {below} name {below}.7 type vlan id 7"));
+            if !has_real_vlans {
+                // Else the device below would answer for the address above it.
+                host.ip(&format!(
+                    "link set {below} arp off\n\
+                     link add link {below} name {below}.7 type macvlan mode private\n"
+                ));
+            }
+            host.ip(&format!(
+                "addr add {address}/{length} dev {below}.7{flag}\nlink set {below}.7 up\n"
+            ));
+        }
+        let [back_addr, backend_addr] =
+            addresses.map(|address| address.parse().expect("an address"));
+        reaches(&backend, &proxy, back_addr);
+        Self {
+            client: backend.clone(),
+            proxy,
+            backend,
+            client_addr: backend_addr,
+            front_addr: back_addr,
+            back_addr,
+            backend_addr,
+            peer_interface: "eth0",
+            back_interface: "back.7",
+            proxy_interfaces: &["back", "back.7"],
+            has_real_vlans,
+        }
     }
 
     /// Proxy and backend, joined by tun devices: no link header. The client is the backend.
@@ -92,7 +144,9 @@ impl Topology {
             back_addr,
             backend_addr,
             peer_interface: "tun0",
+            back_interface: "tun0",
             proxy_interfaces: &["tun0"],
+            has_real_vlans: false,
         };
         (topology, cable)
     }
@@ -114,7 +168,9 @@ impl Topology {
             back_addr: address,
             backend_addr: address,
             peer_interface: "lo",
+            back_interface: "lo",
             proxy_interfaces: &["lo"],
+            has_real_vlans: false,
         }
     }
 

@@ -1,7 +1,9 @@
 //! wrk: HTTP load by somebody else's client, which here also looks at every body.
 
 use super::netns::Netns;
+use super::process::{Lines, Process};
 use super::servers::BODY;
+use rustix::process::Signal;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -21,6 +23,33 @@ pub(crate) struct Load {
 /// Asks `peer` over `connections` for as long as `time`.
 pub(crate) fn run(netns: &Netns, peer: SocketAddr, connections: u32, time: Duration) -> Load {
     let folder = TempDir::new().expect("a folder");
+    read(&netns.output(&mut command(&folder, peer, connections, time)))
+}
+
+/// wrk that runs until it is stopped.
+pub(crate) struct Running {
+    process: Process,
+    lines: Lines,
+    _folder: TempDir,
+}
+
+impl Running {
+    pub(crate) fn start(netns: &Netns, peer: SocketAddr, connections: u32) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let mut command = command(&folder, peer, connections, Duration::from_secs(3600));
+        let mut process = Process::start(netns, command.stdout(Stdio::piped()));
+        let lines = Lines::read(process.stdout());
+        Self { process, lines, _folder: folder }
+    }
+
+    pub(crate) fn stop(mut self) -> Load {
+        self.process.signal(Signal::INT);
+        self.process.wait();
+        read(&self.lines.to_the_end().join("\n"))
+    }
+}
+
+fn command(folder: &TempDir, peer: SocketAddr, connections: u32, time: Duration) -> Command {
     let script = folder.path().join("check.lua");
     let text = format!(
         r#"local threads = {{}}
@@ -42,7 +71,10 @@ end
     command.args(["--connections", &connections.to_string()]);
     command.args(["--duration", &format!("{}s", time.as_secs())]);
     command.arg("--script").arg(&script).arg(format!("http://{peer}/"));
-    let output = netns.output(command.stdin(Stdio::null()));
+    command
+}
+
+fn read(output: &str) -> Load {
     let line = output.lines().last().unwrap_or_default();
     let said: Value =
         serde_json::from_str(line).unwrap_or_else(|error| panic!("wrk: {error}: {output}"));

@@ -1,8 +1,7 @@
 //! What both applications do in each case.
 
-use crate::stage::{
-    DATA, FIN, Stage, Story, accept, bytes, connect, hear, listen, now, say_and_wait,
-};
+use crate::stage::{DATA, FIN, Stage, Story, accept, bytes, connect, hear, listen, say_and_wait};
+use crate::support::clock::unix_ns;
 use crate::support::packets as wire;
 use crate::support::process::undivided;
 use crate::support::servers::Ended;
@@ -117,7 +116,7 @@ pub(super) fn large(stage: &Stage<'_>) -> Story {
             ours.write_all(&told).expect("the peer reads");
             close(ours);
             // All may be acknowledged before a busy host gets to the close.
-            now()
+            unix_ns()
         });
         let heard = hear(&theirs);
         let closed = closes.join().expect("it closes");
