@@ -5,13 +5,13 @@ mod answer;
 
 pub use answer::td_answer;
 
-use super::Fate;
 use super::frame::Frame;
 use super::rules::counted;
 use super::socket;
+use super::{Fate, is_tended};
 use crate::counters::{add, count};
 use crate::flows::{now, wake_up};
-use crate::maps::{DRAFT, STAND_INS, STANDING, Substitute, TENDED};
+use crate::maps::{DRAFT, STAND_INS, STANDING, Substitute};
 use crate::packets::SkbBytes;
 use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::{
@@ -25,7 +25,7 @@ use proxy_common::key::FlowKey;
 use proxy_common::segment::{FIN, RST, SYN};
 use proxy_common::stand_in::{
     Due, ETHERNET, FIN_ACKED, GONE, LEAST_RTO_MS, LINGER_MS, LINK_LEN, Reply, StandIn, TIMESTAMPS,
-    UNTENDED_NS, WAITS,
+    WAITS,
 };
 use proxy_common::wire::{self, Packet};
 
@@ -50,15 +50,6 @@ pub fn any_waits() -> bool {
 fn standing(which: usize) -> u64 {
     // SAFETY: the map's only entry; a look that is a moment late does no harm.
     STANDING.get_ptr(0).map_or(0, |counts| unsafe { (*counts)[which] })
-}
-
-/// Whether the daemon keeps the time: one that is dead or stands still repeats no FIN, and gives
-/// nobody up. clsact filters outlive it.
-#[inline(always)]
-fn is_tended() -> bool {
-    // SAFETY: the map's only entry, written whole by the daemon.
-    let tended = TENDED.get_ptr(0).map_or(0, |at| unsafe { *at });
-    now().saturating_sub(tended) < UNTENDED_NS
 }
 
 #[inline(always)]

@@ -8,7 +8,8 @@ use super::options::Options;
 use aya::{Ebpf, EbpfLoader};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use proxy_common::abi::{
-    ABI_VERSION, MOST_PAYLOAD, SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS,
+    ABI_VERSION, MOST_PAYLOAD, SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_OUTLIVES,
+    SWITCH_SEGMENTS,
 };
 use std::os::fd::AsRawFd as _;
 
@@ -28,6 +29,9 @@ pub(super) fn load(options: &Options, btf: &Btf) -> Result<Ebpf, Error> {
     }
     if options.enforce {
         switches |= SWITCH_ENFORCE;
+    }
+    if !options.uses_tcx() {
+        switches |= SWITCH_OUTLIVES;
     }
     let payload = if options.segments { options.payload.min(MOST_PAYLOAD) } else { 0 };
     let netns = netns_cookie().map_err(Error::system("reading the network namespace's cookie"))?;
