@@ -3,6 +3,7 @@
 //! Written in instructions and loaded by bpf(2) directly, so that no compiler is needed and
 //! nothing of teardown is in them.
 
+use super::linux;
 use super::netns::Netns;
 use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{
@@ -26,6 +27,21 @@ pub(crate) enum Hook {
     Tcx,
 }
 
+impl Hook {
+    /// Behind other links, before other filters.
+    fn options(self) -> TcAttachOptions {
+        match self {
+            Self::Clsact => TcAttachOptions::Netlink(NlOptions::default()),
+            Self::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
+        }
+    }
+
+    /// Those that this kernel has.
+    pub(crate) fn all() -> &'static [Self] {
+        if linux::has_tcx() { &[Self::Clsact, Self::Tcx] } else { &[Self::Clsact] }
+    }
+}
+
 /// An attached program that counts packets and lets the next one decide.
 pub(crate) struct Counter {
     map: OwnedFd,
@@ -40,8 +56,15 @@ pub(crate) struct Tagged {
 impl Tagged {
     /// Tags what leaves these interfaces, and takes the tag off behind whatever is there.
     pub(crate) fn between(ends: [(&Netns, &str); 2]) -> Self {
+        let behind = || {
+            if linux::has_tcx() {
+                return TcAttachOptions::TcxOrder(LinkOrder::last());
+            }
+            // Of filters, the one with the highest number.
+            TcAttachOptions::Netlink(NlOptions { priority: u16::MAX, ..NlOptions::default() })
+        };
         let attach = |(netns, interface), way, program: &[u64]| {
-            Attached::new(netns, interface, way, Hook::Tcx, program)
+            Attached::new(netns, interface, way, behind(), program)
         };
         let [one, other] = ends;
         Self {
@@ -65,15 +88,15 @@ pub(crate) struct Attached {
 impl Attached {
     /// Attaches a program that does nothing but let the next one decide.
     pub(crate) fn empty(netns: &Netns, interface: &str, way: TcAttachType, hook: Hook) -> Self {
-        Self::new(netns, interface, way, hook, &NEXT_DECIDES)
+        Self::new(netns, interface, way, hook.options(), &NEXT_DECIDES)
     }
 
-    /// Attaches the program behind whatever is there.
+    /// Attaches the program.
     fn new(
         netns: &Netns,
         interface: &str,
         way: TcAttachType,
-        hook: Hook,
+        options: TcAttachOptions,
         instructions: &[u64],
     ) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -87,12 +110,8 @@ impl Attached {
         let mut classifier =
             SchedClassifier::from_program_info(info, name.into()).expect("a classifier");
         drop(program);
-        let options = match hook {
-            Hook::Clsact => TcAttachOptions::Netlink(NlOptions::default()),
-            Hook::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
-        };
         let link = netns.run(|| {
-            if hook == Hook::Clsact {
+            if matches!(options, TcAttachOptions::Netlink(_)) {
                 let _there_already = qdisc_add_clsact(interface);
             }
             classifier.attach_with_options(interface, way, options).expect("attached")
@@ -107,11 +126,11 @@ impl Attached {
 }
 
 impl Counter {
-    /// Attaches a counter to `interface`, behind whatever is there.
+    /// Attaches a counter to `interface`.
     pub(crate) fn attach(netns: &Netns, interface: &str, way: TcAttachType, hook: Hook) -> Self {
         let map = array_of_one();
         let instructions = counting(&map);
-        Self { map, _attached: Attached::new(netns, interface, way, hook, &instructions) }
+        Self { map, _attached: Attached::new(netns, interface, way, hook.options(), &instructions) }
     }
 
     /// Packets seen so far.
