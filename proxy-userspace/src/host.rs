@@ -2,7 +2,7 @@
 //!
 //! A daemon that has given up root and lives in a chroot can ask for none of these. So a process
 //! that can (`daemon::steward`) reads the same configuration and [notes](note) each answer, and the
-//! daemon, [told](told) them, comes to the same end without asking.
+//! daemon, [told] them, comes to the same end without asking.
 
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
