@@ -155,6 +155,8 @@ pub const SWITCH_FULL_HISTORY: u32 = 1;
 pub const SWITCH_SEGMENTS: u32 = 2;
 /// `Switches`: closes may be changed. Without it no program contains the code.
 pub const SWITCH_ENFORCE: u32 = 4;
+/// The programs outlive the daemon, as filters of a qdisc do.
+pub const SWITCH_OUTLIVES: u32 = 8;
 
 /// An entry of the flow table, as the daemon reads it. The kernel side has a type of its own, whose
 /// lock the kernel knows by the name of its type; size and order are the same.

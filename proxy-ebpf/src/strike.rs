@@ -7,8 +7,8 @@ use crate::counters::count;
 use crate::enforce::frame::Frame;
 use crate::enforce::relieve_stand_in;
 use crate::enforce::rules::{self, counted};
-use crate::flows::{Guard, find_or_make};
-use crate::maps::{FLOWS, STRIKES, Slot};
+use crate::flows::{self, Guard, find_or_make};
+use crate::maps::{STRIKES, Slot};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use look::td_look;
@@ -94,10 +94,9 @@ fn answer(ctx: &TcContext, strike: &mut Strike) -> u32 {
 /// Fills in the rule, and what the flow table knows of the connection.
 #[inline(always)]
 fn remember(strike: &mut Strike) {
-    let key = strike.key;
     let local = strike.local;
-    let found = FLOWS.get_ptr_mut(&key);
-    let peer = key.end(local.other());
+    let found = flows::find(&strike.key);
+    let peer = strike.key.end(local.other());
     if let Some(rule) = found.and_then(rules::of_statement).or_else(|| rules::find(peer)) {
         strike.rule = rule;
     }
@@ -119,8 +118,7 @@ fn remember(strike: &mut Strike) {
 /// Says in the connection's record what is about to happen, and whether that is new.
 #[inline(always)]
 fn note(strike: &Strike) -> Option<(*mut Slot, bool)> {
-    let key = strike.key;
-    let slot = find_or_make(&key)?;
+    let slot = find_or_make(&strike.key)?;
     let guard = Guard::lock(slot);
     let acts = guard.acts();
     let unmatched = cover(acts, strike);
@@ -202,8 +200,7 @@ pub extern "C" fn td_relieve(ctx: *mut __sk_buff, strike: *mut Strike) -> u32 {
 /// Sends the frame to the peer again. A connection that began meanwhile has a clean record.
 #[inline(always)]
 fn repeat(ctx: &TcContext, strike: &Strike) -> u32 {
-    let key = strike.key;
-    let Some(slot) = FLOWS.get_ptr_mut(&key) else { return GONE };
+    let Some(slot) = flows::find(&strike.key) else { return GONE };
     // SAFETY: a pointer to a value of the map; the bits were set before the first was sent.
     let bits = unsafe { (*slot).acts.bits };
     let is_free = strike.state == 0 || strike.state == LISTEN.into();
@@ -249,8 +246,7 @@ fn take_back(strike: &Strike, slot: *mut Slot) {
 
 #[inline(always)]
 fn unmark(strike: &Strike) -> u32 {
-    let key = strike.key;
-    let Some(slot) = FLOWS.get_ptr_mut(&key) else { return GONE };
+    let Some(slot) = flows::find(&strike.key) else { return GONE };
     take_back(strike, slot);
     counted!(strike.rule.id, failed);
     DONE
@@ -262,8 +258,7 @@ fn unmark(strike: &Strike) -> u32 {
 pub extern "C" fn td_told_off(strike: *mut Strike) -> u32 {
     // SAFETY: as in `td_look`.
     let Some(strike) = (unsafe { strike.as_mut() }) else { return GONE };
-    let key = strike.key;
-    let Some(slot) = find_or_make(&key) else { return FAILED };
+    let Some(slot) = find_or_make(&strike.key) else { return FAILED };
     let refused = strike.verb == REFUSE;
     let guard = Guard::lock(slot);
     let acts = guard.acts();

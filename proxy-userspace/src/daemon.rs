@@ -12,6 +12,7 @@ mod half_open;
 mod joined;
 pub mod labels;
 mod live;
+mod manager;
 mod observe;
 mod policies;
 pub mod proxy;

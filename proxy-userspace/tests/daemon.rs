@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 use support::netns::Netns;
 use support::process::{Lines, Process};
 use support::runtime::ask;
-use support::until::until;
+use support::until::{PATIENCE, until};
 use support::watch::teardown;
 
 /// A network of its own with nothing but loopback, and a folder for the socket.
@@ -172,11 +172,27 @@ const KEPT: u64 = 1 << 12 | 1 << 38 | 1 << 39;
 
 #[test]
 fn it_keeps_three_capabilities_and_tells_its_service_manager() {
+    keeps_three_and_tells(&Host::new(), &[]);
+}
+
+#[test]
+fn so_does_a_proxy_that_is_another_user_in_a_chroot() {
     let host = Host::new();
+    let (file, empty) = (host.folder.path().join("haproxy.cfg"), host.folder.path().join("empty"));
+    std::fs::create_dir(&empty).expect("a folder");
+    let global = format!("global\n  daemon\n  user nobody\n  chroot {}\n", empty.display());
+    let proxy = "listen one\n  bind 127.0.0.1:80\n  server one 127.0.0.1:81\n";
+    std::fs::write(&file, global + proxy).expect("a file");
+    keeps_three_and_tells(&host, &["-f", file.to_str().expect("ASCII")]);
+}
+
+fn keeps_three_and_tells(host: &Host, more: &[&str]) {
     let manager = host.folder.path().join("notify");
     let notified = UnixDatagram::bind(&manager).expect("a socket");
+    notified.set_read_timeout(Some(PATIENCE)).expect("a time");
     let mut command = teardown();
-    command.arg("run").arg("--socket").arg(host.socket()).env("NOTIFY_SOCKET", &manager);
+    command.arg("run").arg("--socket").arg(host.socket()).args(more);
+    command.env("NOTIFY_SOCKET", &manager);
     let mut daemon = Process::start(&host.netns, &mut command);
     let next = || {
         let mut text = [0; 256];

@@ -188,7 +188,7 @@ fn a_closed_port_rejects_and_says_why() {
         assert_eq!((close.conn_state, close.history.as_str()), (ConnState::Rej, "Sr"));
         assert_eq!(close.first_closer, Some(Role::Resp));
         assert_eq!(close.first_signal, Some(Signal::RstAck));
-        assert_eq!(observed.reason(close.resp.rst_reason).as_deref(), Some("NO_SOCKET"));
+        observed.expect_reason(close.resp.rst_reason, "NO_SOCKET");
     }
 }
 
@@ -259,25 +259,17 @@ fn aborts_of_the_host_say_why() {
     drop(stream);
     until("the RST", || Some(peer.hear()).filter(|packet| packet.has(RST)));
 
-    let told = [2010, 2011, 2012].map(|port| {
+    for (port, signal, reason, unread) in [
+        (2010, Signal::RstAck, "TCP_STATE", 0),
+        (2011, Signal::Fin, "TCP_ABORT_ON_DATA", 0),
+        (2012, Signal::RstAck, "TCP_ABORT_ON_CLOSE", 6),
+    ] {
         let close = observed.wait_for(port);
         assert_eq!(close.first_closer, Some(Role::Resp), "{close:?}");
-        (
-            close.conn_state,
-            close.first_signal,
-            observed.reason(close.resp.rst_reason),
-            close.resp.unread,
-        )
-    });
-    let reason = |name: &str| Some(name.to_owned());
-    assert_eq!(
-        told,
-        [
-            (ConnState::Rstr, Some(Signal::RstAck), reason("TCP_STATE"), Some(0)),
-            (ConnState::Rstr, Some(Signal::Fin), reason("TCP_ABORT_ON_DATA"), Some(0)),
-            (ConnState::Rstr, Some(Signal::RstAck), reason("TCP_ABORT_ON_CLOSE"), Some(6)),
-        ]
-    );
+        let told = (close.conn_state, close.first_signal, close.resp.unread);
+        assert_eq!(told, (ConnState::Rstr, Some(signal), Some(unread)), "{close:?}");
+        observed.expect_reason(close.resp.rst_reason, reason);
+    }
 }
 
 #[test]
@@ -340,8 +332,7 @@ fn connections_older_than_the_programs_are_followed_from_where_they_are() {
     let close = observed.wait_for(2022);
     assert_eq!((close.first_closer, close.first_signal), (Some(Role::Orig), Some(Signal::RstAck)));
     assert_eq!(close.resp.endpoint.port, 2022, "{close:?}");
-    let reason = observed.reason(close.orig.rst_reason);
-    assert_eq!(reason.as_deref(), Some("TCP_STATE"), "{close:?}");
+    observed.expect_reason(close.orig.rst_reason, "TCP_STATE");
     for (port, role) in [(2020, Role::Resp), (2021, Role::Resp), (2022, Role::Orig)] {
         let owner = observed.wait_for(port).end(role).owner.expect("found in /proc");
         assert_eq!(owner.pid, std::process::id());

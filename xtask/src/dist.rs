@@ -18,8 +18,8 @@ use crate::{
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Builds and packs.
-pub(crate) fn dist() -> Result<()> {
+/// Builds and packs; gives the Debian package, where there is one.
+pub(crate) fn dist() -> Result<Option<PathBuf>> {
     step("Building teardown", || {
         let args = ["build", "--release", "--locked", "--bin", "teardown"];
         loudly(workspace::cargo().args(args))
@@ -48,9 +48,9 @@ pub(crate) fn dist() -> Result<()> {
     })?;
     if workspace::which("dpkg-deb").is_none() {
         eprintln!("    no Debian package: dpkg-deb is not installed here");
-        return Ok(());
+        return Ok(None);
     }
-    step("Packing the Debian package", || debian(&tree, &dist))
+    step("Packing the Debian package", || debian(&tree, &dist)).map(Some)
 }
 
 /// Every file at its place in the tree.
@@ -101,7 +101,7 @@ fn place(from: &Path, to: &Path, mode: u32) -> Result<()> {
 }
 
 /// The package: the tree with its control files.
-fn debian(tree: &Path, dist: &Path) -> Result<()> {
+fn debian(tree: &Path, dist: &Path) -> Result<PathBuf> {
     let deb = workspace::root().join("dist/deb");
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -117,7 +117,9 @@ fn debian(tree: &Path, dist: &Path) -> Result<()> {
     }
     fs::write(tree.join("DEBIAN/control"), control)?;
     let mut dpkg = Command::new("dpkg-deb");
-    quietly(dpkg.args(["--root-owner-group", "--build"]).arg(tree).arg(dist))
+    let package = dist.join(format!("teardown_{VERSION}_{architecture}.deb"));
+    quietly(dpkg.args(["--root-owner-group", "--build"]).arg(tree).arg(&package))?;
+    Ok(package)
 }
 
 /// The size of a tree, as a package states it.

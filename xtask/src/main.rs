@@ -4,6 +4,7 @@ mod bench;
 mod command;
 mod dist;
 mod ebpf;
+mod kernels;
 mod lint;
 mod setup;
 mod workspace;
@@ -25,7 +26,7 @@ struct Cli {
 /// The tasks. Each first installs what it needs and does not find.
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Install everything that any of the other tasks needs
+    /// Install everything that the other tasks need, save the emulator of `kernels`
     Setup,
     /// Build teardown and start it: a proxy with traffic of its own on loopback, or as the arguments
     /// say
@@ -42,6 +43,9 @@ enum Task {
     },
     /// Measure, beside programs that do the same by other means
     Bench(bench::Args),
+    /// Run the tests that ask the kernel on other kernels, and the service under systemd, in emulated
+    /// machines
+    Kernels(kernels::Args),
     /// Check the form: rustfmt, clippy for both targets, licences, documentation
     Ci,
     /// Build the release and pack it: an archive and, where dpkg is, a Debian package
@@ -61,7 +65,7 @@ fn main() -> ExitCode {
 impl Task {
     fn run(self) -> Result<()> {
         match self {
-            Self::Setup => setup::setup(&Purpose::ALL),
+            Self::Setup => setup::setup(&Purpose::HERE),
             Self::Run { args } => {
                 setup::setup(&[Purpose::Build])?;
                 run(args)
@@ -74,13 +78,17 @@ impl Task {
                 setup::setup(&[Purpose::Build, Purpose::Test, Purpose::Bench])?;
                 bench::run(&args)
             }
+            Self::Kernels(args) => {
+                setup::setup(&[Purpose::Build, Purpose::Kernels])?;
+                kernels::run(&args)
+            }
             Self::Ci => {
                 setup::setup(&[Purpose::Build, Purpose::Lint])?;
                 lint::lint()
             }
             Self::Dist => {
                 setup::setup(&[Purpose::Build])?;
-                dist::dist()
+                dist::dist().map(drop)
             }
         }
     }

@@ -21,12 +21,15 @@ pub(crate) enum Purpose {
     Test,
     /// The benchmarks' peers.
     Bench,
+    /// The machines with other kernels.
+    Kernels,
     /// The lints of the kernel side and the check of licences.
     Lint,
 }
 
 impl Purpose {
-    pub(crate) const ALL: [Self; 4] = [Self::Build, Self::Test, Self::Bench, Self::Lint];
+    /// Those of every task that runs on this very host: an emulator is a hundred packages more.
+    pub(crate) const HERE: [Self; 4] = [Self::Build, Self::Test, Self::Bench, Self::Lint];
 }
 
 /// The check of licences, and its version.
@@ -56,6 +59,12 @@ pub(crate) fn setup(purposes: &[Purpose]) -> Result<()> {
 pub(crate) fn cargo_deny() -> Option<PathBuf> {
     let installed = workspace::tools().join("bin").join(CARGO_DENY.0);
     installed.is_file().then_some(installed).or_else(|| workspace::which(CARGO_DENY.0))
+}
+
+/// Debian's names of the packages that the tests call.
+pub(crate) fn debian_packages_of_tests() -> Vec<&'static str> {
+    let tools = packages::TOOLS.iter().filter(|tool| tool.purpose == Purpose::Test);
+    Distribution::Debian.names(&tools.map(|tool| &tool.package).collect::<Vec<_>>())
 }
 
 /// Packages for the tools that are not found, and for what is compiled here.

@@ -5,7 +5,8 @@ use super::Fate;
 use super::egress::{is_for_local_stack, note_reset};
 use super::frame::Frame;
 use super::rules::counted;
-use crate::maps::{FLOWS, PENDING};
+use crate::flows::find;
+use crate::maps::PENDING;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use proxy_common::acts::HOLDS_FIN;
@@ -22,7 +23,7 @@ pub fn is_awaited() -> bool {
 /// Whether this RST was made for the local stack.
 #[inline(always)]
 pub fn is_ours(packet: &Packet) -> bool {
-    FLOWS.get_ptr_mut(&packet.key).is_some_and(|slot| is_for_local_stack(packet, slot))
+    find(&packet.key).is_some_and(|slot| is_for_local_stack(packet, slot))
 }
 
 /// A segment arrives at the host. Returns a [`Fate`]; global, so that the verifier looks at it once.
@@ -36,7 +37,7 @@ pub extern "C" fn td_arriving(packet: *const Packet) -> u32 {
 
 #[inline(always)]
 fn arriving(packet: &Packet) -> Fate {
-    let Some(slot) = FLOWS.get_ptr_mut(&packet.key) else { return Fate::STEP };
+    let Some(slot) = find(&packet.key) else { return Fate::STEP };
     if packet.segment.has(RST | SYN) {
         return if is_for_local_stack(packet, slot) { Fate::PASS } else { Fate::STEP };
     }
@@ -68,7 +69,7 @@ pub extern "C" fn td_reset_both(ctx: *mut __sk_buff, packet: *const Packet, inte
 /// for the peer.
 #[inline(always)]
 fn reset_both(ctx: &TcContext, packet: &Packet, interface: u32) -> Fate {
-    let Some(slot) = FLOWS.get_ptr_mut(&packet.key) else { return Fate::PASS };
+    let Some(slot) = find(&packet.key) else { return Fate::PASS };
     // SAFETY: a pointer to a value of the map; the field is written under its lock.
     let rule = unsafe { (*slot).acts.rule };
     // Without this the FIN is sent again in 200 ms, and becomes a RST then.

@@ -1,15 +1,21 @@
 //! Which rule covers a peer, and what it did.
 
+use super::is_tended;
 use crate::maps::{RULE_COUNTS, RULES, RULES_SET, RULES_STATED, Slot};
+use crate::settings;
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use proxy_common::abi::{PEER_PORT_BITS, Peer, REFUSALS, Rule, RuleCounts, Statement};
+use proxy_common::abi::{
+    PEER_PORT_BITS, Peer, REFUSALS, Rule, RuleCounts, SWITCH_OUTLIVES, Statement,
+};
 use proxy_common::key::Endpoint;
 
-/// Whether there is any rule.
+/// Whether there is any rule, and the daemon that set it: programs that outlive it must not go on
+/// changing closes.
 #[inline(always)]
 pub fn any() -> bool {
     // SAFETY: the map's only entry; the daemon writes it whole.
     RULES_SET.get_ptr(0).is_some_and(|set| unsafe { *set } != 0)
+        && (!settings::has(SWITCH_OUTLIVES) || is_tended())
 }
 
 /// The rule for what this host's own proxy stated of the connection: it names the server itself,

@@ -5,13 +5,13 @@ mod answer;
 
 pub use answer::td_answer;
 
-use super::Fate;
 use super::frame::Frame;
 use super::rules::counted;
 use super::socket;
+use super::{Fate, is_tended};
 use crate::counters::{add, count};
 use crate::flows::{now, wake_up};
-use crate::maps::{DRAFT, STAND_INS, STANDING, Substitute, TENDED};
+use crate::maps::{DRAFT, STAND_INS, STANDING, Substitute};
 use crate::packets::SkbBytes;
 use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::{
@@ -25,7 +25,7 @@ use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::{FIN, RST, SYN};
 use proxy_common::stand_in::{
     ANSWERS, Due, ETHERNET, FIN_ACKED, GONE, LEAST_RTO_MS, LINGER_MS, LINK_LEN, PEER_FIN, Reply,
-    StandIn, TIMESTAMPS, UNTENDED_NS, WAITS,
+    StandIn, TIMESTAMPS, WAITS,
 };
 use proxy_common::wire::{self, Packet};
 
@@ -50,15 +50,6 @@ pub fn any_waits() -> bool {
 fn standing(which: usize) -> u64 {
     // SAFETY: the map's only entry; a look that is a moment late does no harm.
     STANDING.get_ptr(0).map_or(0, |counts| unsafe { (*counts)[which] })
-}
-
-/// Whether the daemon keeps the time: one that is dead or stands still repeats no FIN, and gives
-/// nobody up. clsact filters outlive it.
-#[inline(always)]
-fn is_tended() -> bool {
-    // SAFETY: the map's only entry, written whole by the daemon.
-    let tended = TENDED.get_ptr(0).map_or(0, |at| unsafe { *at });
-    now().saturating_sub(tended) < UNTENDED_NS
 }
 
 #[inline(always)]
@@ -94,13 +85,20 @@ impl Guard {
     }
 }
 
+/// The stand-in of a connection, if it has one; by a copy of the key, as in [`crate::flows::find`].
+#[inline(always)]
+fn find(key: &FlowKey) -> Option<*mut Substitute> {
+    let key = *key;
+    STAND_INS.get_ptr_mut(&key)
+}
+
 /// Whether the sender of this segment is one that a stand-in speaks for.
 #[inline(always)]
 pub fn speaks_for(packet: &Packet) -> bool {
     if !any() {
         return false;
     }
-    let Some(slot) = STAND_INS.get_ptr_mut(&packet.key) else { return false };
+    let Some(slot) = find(&packet.key) else { return false };
     // SAFETY: a pointer to a value of the map; the field is written once.
     unsafe { (*slot).stand_in.local == packet.segment.sender }
 }
@@ -135,11 +133,12 @@ pub fn appoint(
         if rule.policy.half_close_ms == 0 { LINGER_MS } else { rule.policy.half_close_ms };
     // What stood in for an earlier connection on these ports.
     dismiss(&packet.key);
+    let key = packet.key;
     // SAFETY: both pointers are to memory of the map's key and value size.
     let failed = unsafe {
         bpf_map_update_elem(
             (&raw const STAND_INS).cast_mut().cast(),
-            (&raw const packet.key).cast(),
+            (&raw const key).cast(),
             slot.cast(),
             u64::from(BPF_NOEXIST),
         )
@@ -205,7 +204,7 @@ fn has_plain_headers(ctx: &TcContext, packet: &Packet, is_ipv6: u32) -> bool {
 /// Takes a stand-in away, if there is one.
 #[inline(always)]
 pub fn dismiss(key: &FlowKey) -> bool {
-    let Some(slot) = STAND_INS.get_ptr_mut(key) else { return false };
+    let Some(slot) = find(key) else { return false };
     let guard = Guard::lock(slot);
     let stand_in = guard.stand_in();
     let first = !stand_in.has(GONE);
@@ -213,7 +212,8 @@ pub fn dismiss(key: &FlowKey) -> bool {
     stand_in.bits = stand_in.bits & !WAITS | GONE;
     guard.unlock();
     if first {
-        let _gone = STAND_INS.remove(key);
+        let key = *key;
+        let _gone = STAND_INS.remove(&key);
         stand(ALL, -1);
         if waited {
             stand(WAITING, -1);
@@ -226,7 +226,7 @@ pub fn dismiss(key: &FlowKey) -> bool {
 /// ends the connection. Returns the number that the peer sends next.
 #[inline(always)]
 pub fn relieve(key: &FlowKey, local: Side, next: u32) -> Option<u32> {
-    let slot = STAND_INS.get_ptr_mut(key)?;
+    let slot = find(key)?;
     let guard = Guard::lock(slot);
     let stand_in = guard.stand_in();
     let (expected, awaits) = (stand_in.expected, !stand_in.has(PEER_FIN));
@@ -256,7 +256,7 @@ pub extern "C" fn td_stood_in(ctx: *mut __sk_buff, packet: *mut Packet) -> u32 {
 
 #[inline(always)]
 fn stood_in(ctx: &TcContext, packet: &mut Packet) -> Fate {
-    let Some(slot) = STAND_INS.get_ptr_mut(&packet.key) else { return Fate::STEP };
+    let Some(slot) = find(&packet.key) else { return Fate::STEP };
     // SAFETY: a pointer to a value of the map; the field is written once.
     if unsafe { (*slot).stand_in.local } == packet.segment.sender {
         // On loopback what the stand-in sent itself comes in here.
@@ -312,7 +312,7 @@ fn is_answerable(ctx: &TcContext, packet: &Packet) -> bool {
 /// was done: it is looked at again here, as the peer may have spoken meanwhile.
 #[inline(always)]
 pub fn tend(ctx: &TcContext, packet: &Packet) -> i32 {
-    let Some(slot) = STAND_INS.get_ptr_mut(&packet.key) else { return 0 };
+    let Some(slot) = find(&packet.key) else { return 0 };
     let now = now();
     let guard = Guard::lock(slot);
     let stand_in = guard.stand_in();

@@ -1,6 +1,7 @@
 //! `teardown run`: the daemon, spoken to over its runtime socket.
 
 use super::background::Background;
+use super::manager::Manager;
 use super::observe::Observe;
 use super::proxy::{self, Origin, Planned, Prepared, Running};
 use super::stated::Stated;
@@ -11,7 +12,6 @@ use crate::admin::{endpoint, session};
 use crate::config::model::AccessLevel;
 use crate::privilege;
 use anyhow::Context;
-use sd_notify::NotifyState;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -95,8 +95,10 @@ pub(super) fn serve(
     planned: Option<Planned>,
     shown: Option<Shown>,
 ) -> anyhow::Result<ExitCode> {
+    let manager = Manager::connect();
+    let stays = args.foreground || manager.waits();
     let background = match &planned {
-        Some(planned) if planned.is_daemon() && !stays(args) => Some(Background::begin()?),
+        Some(planned) if planned.is_daemon() && !stays => Some(Background::begin()?),
         _ => None,
     };
     let steward = match &planned {
@@ -172,23 +174,17 @@ pub(super) fn serve(
             // Its connections are not to be waited for.
             traffic.iter().for_each(JoinHandle::abort);
         };
-        // Started by hand there is no service manager to tell.
-        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        manager.tell("READY=1");
         if let Some(background) = background {
             background.ready()?;
         }
         daemon.run(drained(stop, running), is_shown).await?;
-        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        manager.tell("STOPPING=1");
         // Sessions end by themselves once the daemon takes no requests; tails get their summary.
         drop(daemon);
         let _ = timeout(GOODBYE, beside.join_all()).await;
         Ok(ExitCode::SUCCESS)
     })
-}
-
-/// Whether it stays in the foreground: it was told to, or a service manager waits for its word.
-fn stays(args: &Args) -> bool {
-    args.foreground || std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
 fn hangups() -> anyhow::Result<Signal> {

@@ -61,15 +61,16 @@ fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// Linux has the ring buffer from 5.8 and TCX from 6.6; what teardown was tested on begins at 6.1.
+/// Linux tells a sock_ops program the cookie of its network namespace from 5.15 on, and has TCX from
+/// 6.6; what teardown was tested on begins at 6.1.
 fn kernel(release: &str) -> Finding {
     let mut parts = release.split(|letter: char| !letter.is_ascii_digit());
     let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
     let version = (number(), number());
-    if version < (5, 8) {
+    if version < (5, 15) {
         return fatal(
             release,
-            "teardown needs Linux 5.8 for its ring buffer, and is tested from 6.1 on",
+            "teardown needs Linux 5.15 for cookies of network namespaces, and is tested from 6.1 on",
         );
     }
     if version < (6, 6) {
@@ -237,7 +238,7 @@ mod tests {
 
     #[test]
     fn kernels_by_version() {
-        assert!(matches!(kernel("5.4.0-150-generic"), Finding::Fatal { .. }));
+        assert!(matches!(kernel("5.10.0-30-amd64"), Finding::Fatal { .. }));
         assert!(matches!(kernel("6.1.0-18-amd64"), Finding::Less { .. }));
         assert!(matches!(kernel("6.6.1"), Finding::Good(_)));
         assert!(matches!(kernel("6.12.5+deb13-cloud"), Finding::Good(_)));

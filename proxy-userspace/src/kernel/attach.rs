@@ -3,7 +3,7 @@
 use super::clsact;
 use super::error::Error;
 use super::links::Interface;
-use super::options::{Ingress, Options, TcHook};
+use super::options::{Ingress, Options};
 use aya::Ebpf;
 use aya::programs::links::LinkOrder;
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions};
@@ -79,9 +79,8 @@ impl Attached {
     /// interface that needs it, as the kernel takes its time to verify one.
     #[must_use]
     pub(super) fn prepare(options: &Options) -> Self {
-        let tcx = options.tc_hook == TcHook::Best && super::has_tcx();
         let Options { ingress, enforce, .. } = *options;
-        Self { ingress, tcx, enforce, hooked: BTreeMap::new() }
+        Self { ingress, tcx: options.uses_tcx(), enforce, hooked: BTreeMap::new() }
     }
 
     /// Whether the interface has programs already.

@@ -8,7 +8,8 @@ use super::options::Options;
 use aya::{Ebpf, EbpfLoader};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use proxy_common::abi::{
-    ABI_VERSION, MOST_PAYLOAD, SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS,
+    ABI_VERSION, MOST_PAYLOAD, SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_OUTLIVES,
+    SWITCH_SEGMENTS,
 };
 use std::os::fd::AsRawFd as _;
 
@@ -28,6 +29,9 @@ pub(super) fn load(options: &Options, btf: &Btf) -> Result<Ebpf, Error> {
     }
     if options.enforce {
         switches |= SWITCH_ENFORCE;
+    }
+    if !options.uses_tcx() {
+        switches |= SWITCH_OUTLIVES;
     }
     let payload = if options.segments { options.payload.min(MOST_PAYLOAD) } else { 0 };
     let netns = netns_cookie().map_err(Error::system("reading the network namespace's cookie"))?;
@@ -88,11 +92,47 @@ fn netns_cookie() -> std::io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aya::programs::Program;
 
     #[test]
     fn the_object_says_its_version() {
         assert_eq!(abi_of(OBJECT), Some(ABI_VERSION));
         assert_eq!(abi_of(b"not an object"), None);
+    }
+
+    /// The most that a kernel's verifier looks at, in instructions: BPF_COMPLEXITY_LIMIT_INSNS.
+    const LIMIT: u32 = 1_000_000;
+
+    /// Older kernels look at the same program longer: with less than half of the limit here, there
+    /// is room for them.
+    #[test]
+    fn the_verifier_takes_every_program() {
+        let btf = Btf::of_kernel().expect("this kernel shows no BTF");
+        let watch = Options::default();
+        let run = Options { enforce: true, ..Options::default() };
+        let told = Options { segments: true, payload: MOST_PAYLOAD, ..Options::default() };
+        let full = Options { full_history: true, enforce: true, ..told.clone() };
+        let mut refused = Vec::new();
+        for (name, options) in [("watch", watch), ("run", run), ("payload", told), ("full", full)] {
+            let mut ebpf = load(&options, &btf).expect("the maps");
+            for (program, loaded) in ebpf.programs_mut() {
+                let done = match loaded {
+                    Program::SchedClassifier(program) => program.load(),
+                    Program::Xdp(program) => program.load(),
+                    Program::SockOps(program) => program.load(),
+                    Program::RawTracePoint(program) => program.load(),
+                    other => panic!("{program} is a {:?}", other.prog_type()),
+                };
+                let looked_at = done.and_then(|()| loaded.info()).map(|info| {
+                    info.verified_instruction_count().expect("a kernel of 5.16 or newer")
+                });
+                println!("{name}: {program}: {looked_at:?}");
+                if !looked_at.as_ref().is_ok_and(|count| *count < LIMIT / 2) {
+                    refused.push(format!("{name}: {program}: {looked_at:?}"));
+                }
+            }
+        }
+        assert!(refused.is_empty(), "{}", refused.join("\n"));
     }
 
     #[test]

@@ -50,6 +50,14 @@ pub struct Options {
     pub ring_bytes: u32,
 }
 
+impl Options {
+    /// Whether programs hang on tc by links: what else they hang by outlives the daemon.
+    #[must_use]
+    pub(super) fn uses_tcx(&self) -> bool {
+        self.tc_hook == TcHook::Best && super::has_tcx()
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {

@@ -17,14 +17,14 @@ use std::process::Command;
 fn foreign_programs_see_every_packet() {
     let topology = Topology::veth(Family::V4);
     let ways = [TcAttachType::Ingress, TcAttachType::Egress];
-    let attach = |hook| ways.map(|way| Counter::attach(&topology.proxy, "back", way, hook));
-    let (clsact, before) = (attach(Hook::Clsact), attach(Hook::Tcx));
+    let attach = |hook: &Hook| ways.map(|way| Counter::attach(&topology.proxy, "back", way, *hook));
+    let mut all: Vec<[Counter; 2]> = Hook::all().iter().map(attach).collect();
     let enforcer = Enforcer::start(&topology.proxy, &[]);
     enforcer.set(topology.backend_addr, "active rst passive rst any-fin");
-    let behind = attach(Hook::Tcx);
+    all.extend(Hook::all().iter().map(attach));
     let start = packets(&topology);
-    let all = [clsact, before, behind];
-    let first = all.each_ref().map(|pair| pair.each_ref().map(Counter::seen));
+    let seen = || all.iter().map(|pair| pair.each_ref().map(Counter::seen)).collect::<Vec<_>>();
+    let first = seen();
     let servers = Servers::start(&topology);
     let proxy = haproxy(&topology, false);
     for mode in [Mode::Tcp, Mode::ServerClose] {
@@ -39,18 +39,18 @@ fn foreign_programs_see_every_packet() {
     drop(servers);
     until("every program to have seen every packet", || {
         let end = packets(&topology);
-        let last = all.each_ref().map(|pair| pair.each_ref().map(Counter::seen));
+        let last = seen();
         let counts = enforcer.counts(topology.backend_addr);
         let resets = counts.of("fin to rst");
         // The copies for the local stack come in by the interface too, which does not count them;
         // where data's acknowledgment became the RST there is none.
         let copies = resets - counts.of("stripped");
         let real = [end[0] - start[0] + copies, end[1] - start[1]];
-        let seen = last.iter().zip(&first);
         let agree = |(last, first): (&[u64; 2], &[u64; 2])| {
             [last[0] - first[0], last[1] - first[1]] == real
         };
-        (real[0] > 200 && resets > 20 && seen.clone().all(agree)).then_some(())
+        let all_agree = last.iter().zip(&first).all(agree);
+        (real[0] > 200 && resets > 20 && all_agree).then_some(())
     });
 }
 

@@ -24,13 +24,14 @@ fn foreign_programs_see_every_packet_beside_xdp() {
 fn see_every_packet(ingress: Ingress) {
     let topology = Topology::veth(Family::V4);
     let ways = [TcAttachType::Ingress, TcAttachType::Egress];
-    let attach = |hook| ways.map(|way| Counter::attach(&topology.proxy, "front", way, hook));
-    let (clsact, before) = (attach(Hook::Clsact), attach(Hook::Tcx));
+    let attach =
+        |hook: &Hook| ways.map(|way| Counter::attach(&topology.proxy, "front", way, *hook));
+    let mut all: Vec<[Counter; 2]> = Hook::all().iter().map(attach).collect();
     let watch = Watch::start(&topology, &["--ingress", ingress.word()]);
-    let behind = attach(Hook::Tcx);
+    all.extend(Hook::all().iter().map(attach));
     let start = packets(&topology);
-    let all = [clsact, before, behind];
-    let first = all.each_ref().map(|pair| pair.each_ref().map(Counter::seen));
+    let seen = || all.iter().map(|pair| pair.each_ref().map(Counter::seen)).collect::<Vec<_>>();
+    let first = seen();
     let servers = Servers::start(&topology);
     let proxy = haproxy(&topology, false);
     for manner in Manner::ALL {
@@ -45,7 +46,7 @@ fn see_every_packet(ingress: Ingress) {
     // A late ACK may come between two readings: read until all agree.
     crate::support::until::until("every program to have seen every packet", || {
         let end = packets(&topology);
-        let last = all.each_ref().map(|pair| pair.each_ref().map(Counter::seen));
+        let last = seen();
         let seen: Vec<[u64; 2]> = last
             .iter()
             .zip(&first)

@@ -3,6 +3,7 @@
 //! Written in instructions and loaded by bpf(2) directly, so that no compiler is needed and
 //! nothing of teardown is in them.
 
+use super::linux;
 use super::netns::Netns;
 use aya::programs::tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{
@@ -26,6 +27,21 @@ pub(crate) enum Hook {
     Tcx,
 }
 
+impl Hook {
+    /// Behind other links, before other filters.
+    fn options(self) -> TcAttachOptions {
+        match self {
+            Self::Clsact => TcAttachOptions::Netlink(NlOptions::default()),
+            Self::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
+        }
+    }
+
+    /// Those that this kernel has.
+    pub(crate) fn all() -> &'static [Self] {
+        if linux::has_tcx() { &[Self::Clsact, Self::Tcx] } else { &[Self::Clsact] }
+    }
+}
+
 /// An attached program that counts packets and lets the next one decide.
 pub(crate) struct Counter {
     map: OwnedFd,
@@ -40,24 +56,41 @@ pub(crate) struct Tags {
 impl Tags {
     /// Tags what leaves these interfaces, and takes the tag off behind whatever is there.
     pub(crate) fn between(ends: [(&Netns, &str); 2]) -> Self {
-        Self::new(ends, LinkOrder::last)
+        Self::new(ends, behind)
     }
 
     /// Tags what comes to these interfaces to be sent, before whatever is there sees it, and takes
     /// the tag off behind all: so a device for one VLAN hands its frames down and gets them.
     pub(crate) fn below(ends: [(&Netns, &str); 2]) -> Self {
-        Self::new(ends, LinkOrder::first)
+        Self::new(ends, before)
     }
 
-    fn new([one, other]: [(&Netns, &str); 2], on: fn() -> LinkOrder) -> Self {
+    fn new([one, other]: [(&Netns, &str); 2], place: fn() -> TcAttachOptions) -> Self {
         let off = |(netns, interface)| {
-            Attached::new(netns, interface, TcAttachType::Ingress, Hook::Tcx, &TAG_OFF)
+            Attached::new(netns, interface, TcAttachType::Ingress, behind(), &TAG_OFF)
         };
         let on = |(netns, interface)| {
-            let options = TcAttachOptions::TcxOrder(on());
-            Attached::with(netns, interface, TcAttachType::Egress, options, &TAG_ON)
+            Attached::new(netns, interface, TcAttachType::Egress, place(), &TAG_ON)
         };
         Self { _attached: [off(one), off(other), on(one), on(other)] }
+    }
+}
+
+/// The last of links, or of filters by the highest number.
+fn behind() -> TcAttachOptions {
+    placed(LinkOrder::last(), u16::MAX)
+}
+
+/// The first of links, or of filters by the lowest number.
+fn before() -> TcAttachOptions {
+    placed(LinkOrder::first(), 1)
+}
+
+fn placed(order: LinkOrder, priority: u16) -> TcAttachOptions {
+    if linux::has_tcx() {
+        TcAttachOptions::TcxOrder(order)
+    } else {
+        TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() })
     }
 }
 
@@ -71,28 +104,11 @@ pub(crate) struct Attached {
 impl Attached {
     /// Attaches a program that does nothing but let the next one decide.
     pub(crate) fn empty(netns: &Netns, interface: &str, way: TcAttachType, hook: Hook) -> Self {
-        Self::new(netns, interface, way, hook, &NEXT_DECIDES)
+        Self::new(netns, interface, way, hook.options(), &NEXT_DECIDES)
     }
 
-    /// Attaches the program behind whatever is there.
+    /// Attaches the program.
     fn new(
-        netns: &Netns,
-        interface: &str,
-        way: TcAttachType,
-        hook: Hook,
-        instructions: &[u64],
-    ) -> Self {
-        let options = match hook {
-            Hook::Clsact => {
-                let _there_already = netns.run(|| qdisc_add_clsact(interface));
-                TcAttachOptions::Netlink(NlOptions::default())
-            }
-            Hook::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
-        };
-        Self::with(netns, interface, way, options, instructions)
-    }
-
-    fn with(
         netns: &Netns,
         interface: &str,
         way: TcAttachType,
@@ -110,8 +126,12 @@ impl Attached {
         let mut classifier =
             SchedClassifier::from_program_info(info, name.into()).expect("a classifier");
         drop(program);
-        let link = netns
-            .run(|| classifier.attach_with_options(interface, way, options).expect("attached"));
+        let link = netns.run(|| {
+            if matches!(options, TcAttachOptions::Netlink(_)) {
+                let _there_already = qdisc_add_clsact(interface);
+            }
+            classifier.attach_with_options(interface, way, options).expect("attached")
+        });
         Self { program: classifier, link: Some(link), netns: netns.clone() }
     }
 
@@ -122,11 +142,11 @@ impl Attached {
 }
 
 impl Counter {
-    /// Attaches a counter to `interface`, behind whatever is there.
+    /// Attaches a counter to `interface`.
     pub(crate) fn attach(netns: &Netns, interface: &str, way: TcAttachType, hook: Hook) -> Self {
         let map = array_of_one();
         let instructions = counting(&map);
-        Self { map, _attached: Attached::new(netns, interface, way, hook, &instructions) }
+        Self { map, _attached: Attached::new(netns, interface, way, hook.options(), &instructions) }
     }
 
     /// Packets seen so far.

@@ -12,6 +12,7 @@ pub(crate) mod foreign;
 pub(crate) mod frames;
 pub(crate) mod handmade;
 pub(crate) mod http;
+pub(crate) mod linux;
 pub(crate) mod netns;
 pub(crate) mod observed;
 pub(crate) mod packets;

@@ -1,5 +1,6 @@
 //! An observer at work inside a namespace, on a thread of its own, and what it told.
 
+use super::linux;
 use super::netns::Netns;
 use super::until::until;
 use proxy_common::abi::{CloseRecord, Counter};
@@ -105,8 +106,14 @@ impl Observed {
         value(&self.counters(), counter)
     }
 
+    /// Fails unless this reason was told, in the kernel's word, or the kernel tells none.
+    pub(crate) fn expect_reason(&self, reason: Option<u32>, word: &str) {
+        let word = linux::tells_why_it_resets().then_some(word);
+        assert_eq!(self.reason(reason).as_deref(), word);
+    }
+
     /// The kernel's word for a reason.
-    pub(crate) fn reason(&self, reason: Option<u32>) -> Option<String> {
+    fn reason(&self, reason: Option<u32>) -> Option<String> {
         let reasons = self.with(|shared| shared.reasons.clone())?;
         reasons.name(reason?).map(str::to_owned)
     }

@@ -221,11 +221,12 @@ fn permit(
     group: Option<u32>,
 ) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
+    // The mode first: it is the owner's to set, and soon that may be somebody else.
+    if let Some(mode) = mode {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    }
     if user.is_some() || group.is_some() {
         std::os::unix::fs::chown(path, user, group)?;
     }
-    match mode {
-        Some(mode) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)),
-        None => Ok(()),
-    }
+    Ok(())
 }
