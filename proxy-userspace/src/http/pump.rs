@@ -95,6 +95,12 @@ impl Body {
         }
     }
 
+    /// Whether more is known to follow: what a sender may wait for, 200 ms long, before it sends a
+    /// part of a segment. Nobody knows that of a tunnel, or of a chunk after this one.
+    fn goes_on(&self) -> bool {
+        !matches!(self, Self::Close) && self.opaque() > 0
+    }
+
     fn passed(&mut self, bytes: u64) {
         match self {
             Self::Length(left) => {
@@ -108,6 +114,9 @@ impl Body {
         }
     }
 }
+
+/// So much at once is more than two sides say in turn.
+const LARGE_PIECE: usize = 16 * 1024;
 
 /// Why a body did not come through.
 #[derive(Debug)]
@@ -145,6 +154,8 @@ pub(crate) struct Pump {
     pub(crate) moved: u64,
     /// Bytes read so far.
     pub(crate) taken: u64,
+    /// Bytes of the last read.
+    last: usize,
     pub(crate) waits: Waits,
 }
 
@@ -159,6 +170,7 @@ impl Pump {
             closes: false,
             moved: 0,
             taken: 0,
+            last: 0,
             waits: Waits::Source,
         }
     }
@@ -249,24 +261,26 @@ impl Pump {
                 *rest = early;
                 continue;
             }
-            if self.pipe.is_some() || self.is_large() {
-                if self.pipe.is_none() {
-                    self.pipe = worker.pipes.take();
-                }
-                if self.pipe.is_some() {
-                    ready!(self.poll_fill(cx, from))?;
-                    continue;
-                }
+            let pipe_pays = self.pipe_pays();
+            if pipe_pays && self.pipe.is_none() {
+                self.pipe = worker.pipes.take();
+            }
+            if let Some(pipe) = self.pipe.take_if(|_| !pipe_pays) {
+                worker.pipes.give_back(pipe);
+            }
+            if self.pipe.is_some() {
+                ready!(self.poll_fill(cx, from))?;
+                continue;
             }
             ready!(self.poll_copy(cx, worker, from, rest, to))?;
         }
     }
 
-    /// Whether a pipe pays.
-    fn is_large(&self) -> bool {
+    /// Whether a pipe pays: for what is known to be large, or comes in large pieces.
+    fn pipe_pays(&self) -> bool {
         match self.body {
-            Body::Close => self.taken >= LARGE,
-            _ => self.body.opaque() > LARGE,
+            Body::Close => self.last >= LARGE_PIECE,
+            _ => self.pipe.is_some() || self.body.opaque() > LARGE,
         }
     }
 
@@ -291,7 +305,7 @@ impl Pump {
             && pipe.filled > 0
         {
             to.hurry();
-            match pipe.drain(to, !self.body.is_over()) {
+            match pipe.drain(to, self.body.goes_on()) {
                 Ok(moved) => self.moved += moved as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(to.poll_writable(cx, true))?;
@@ -318,6 +332,7 @@ impl Pump {
                 Ok(0) => return Poll::Ready(self.end_of_source()),
                 Ok(moved) => {
                     self.taken += moved as u64;
+                    self.last = moved;
                     self.body.passed(moved as u64);
                     return Poll::Ready(Ok(()));
                 }
@@ -341,6 +356,7 @@ impl Pump {
         if count == 0 {
             return Poll::Ready(self.end_of_source());
         }
+        self.last = count;
         let bytes = &mut scratch[..count];
         let (used, data) = self.look(bytes)?;
         rest.extend_from_slice(&bytes[used..]);

@@ -1,6 +1,10 @@
 //! Large bodies, slow peers: every byte is looked at.
 
+use std::io::Read;
 use std::thread;
+use std::time::{Duration, Instant};
+
+use teardown::http::settings::Mode;
 
 use crate::support::{Origin, Proxy, find, settings};
 
@@ -149,7 +153,7 @@ fn a_slow_reader_holds_the_server_back() {
                 Ok(count) => (sent, refused) = (sent + count, 0),
                 Err(_) => {
                     refused += 1;
-                    thread::sleep(std::time::Duration::from_millis(4));
+                    thread::sleep(Duration::from_millis(4));
                 }
             }
         }
@@ -163,4 +167,28 @@ fn a_slow_reader_holds_the_server_back() {
         sent < SIZE / 2,
         "{sent} bytes were taken from the server for a client that reads none"
     );
+}
+
+#[test]
+fn what_is_said_in_turn_through_a_tunnel_waits_for_nothing() {
+    // Large enough to be spliced; its end was held back for 200 ms, as if more were to follow.
+    const ANSWER: usize = 40_000;
+    const TURNS: u32 = 50;
+    let origin = Origin::new(|mut peer| {
+        while peer.read() {
+            peer.send(vec![b'x'; ANSWER]);
+        }
+    });
+    let mut settings = settings(&[origin.address]);
+    settings.frontends[0].mode = Mode::Tcp;
+    settings.backends[0].mode = Mode::Tcp;
+    let proxy = Proxy::start(settings);
+    let mut client = proxy.connect();
+    let start = Instant::now();
+    for _ in 0..TURNS {
+        client.send("y");
+        client.stream.read_exact(&mut [0; ANSWER]).expect("an answer");
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_millis(100) * TURNS, "{took:?}");
 }
