@@ -48,16 +48,16 @@ const HALF_CLOSE: Way = Way {
     counted: "half close over",
     peer_closes: false,
     error: libc::EPIPE,
-    slack: Duration::from_millis(200),
+    slack: Duration::from_millis(400),
 };
 
-/// The kernel is asked to abort one after the other.
+/// The kernel is asked to abort one after the other: 60 to 90 us of the daemon's own time for each.
 const CLOSE_WAIT: Way = Way {
     rule: "close-wait 2s",
     counted: "close wait over",
     peer_closes: true,
     error: libc::ECONNRESET,
-    slack: Duration::from_millis(600),
+    slack: Duration::from_millis(1_500),
 };
 
 fn crowd(topology: &Topology, way: &Way) {
