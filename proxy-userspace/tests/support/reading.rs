@@ -336,8 +336,9 @@ fn may_have_crossed(first: &(End, Packet), second: &(End, Packet)) -> bool {
     let seen = second.has(ACK)
         && first.end() != first.seq
         && (second.ack.wrapping_sub(first.end()) as i32) >= 0;
-    // On loopback two CPUs carry the packets of one end: a lower number was sent before.
-    let overtaken = (second.seq.wrapping_sub(first.seq) as i32) < 0;
+    // On loopback two CPUs carry the packets of one end: one that does not follow on the first's
+    // bytes was sent before.
+    let overtaken = (second.seq.wrapping_sub(first.end()) as i32) < 0;
     near && !opening && if by == then_by { overtaken } else { !seen }
 }
 

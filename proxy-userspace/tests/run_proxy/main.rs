@@ -1,17 +1,15 @@
 //! `teardown run -f haproxy.cfg`: the proxy serves, logs, checks, is asked and reloaded, with
 //! Debian's HAProxy beside it for the shape of what it says.
 
+mod reload;
+mod stage;
+#[path = "../support/mod.rs"]
 mod support;
 
 use rustix::process::Signal;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
+use stage::{Stage, start, start_with};
+use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
-use support::http::head;
-use support::netns::Netns;
 use support::packets::{FIN, SYN};
 use support::process::Process;
 use support::runtime::ask;
@@ -19,123 +17,20 @@ use support::tcpdump::Tcpdump;
 use support::until::until;
 use support::watch::teardown;
 
-/// A network of its own, a server that answers its name, and a folder for files.
-struct Stage {
-    netns: Netns,
-    folder: tempfile::TempDir,
-    server: SocketAddr,
-    log: UdpSocket,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let netns = Netns::new();
-        netns.ip("link set lo up");
-        let listener = netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let log = netns.run(|| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
-        log.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
-        let server = listener.local_addr().expect("bound");
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                std::thread::spawn(move || answer(stream));
-            }
-        });
-        Self { netns, folder: tempfile::tempdir().expect("a folder"), server, log }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// The configuration, for a proxy whose runtime socket is `socket`.
-    fn configuration(&self, socket: &str, port: u16) -> PathBuf {
-        let path = self.path(&format!("{socket}.cfg"));
-        let text = format!(
-            "global\n  stats socket {} level admin\n  maxconn 100\n\
-             defaults\n  mode http\n  log {} len 2000 local0\n  option httplog\n\
-             \x20 timeout connect 2s\n  timeout client 10s\n  timeout server 10s\n\
-             frontend in\n  bind 127.0.0.1:{port}\n\
-             \x20 http-request deny if {{ path_beg /secret }}\n\
-             \x20 http-request return status 200 content-type text/plain string pong if {{ path /ping }}\n\
-             \x20 http-request set-header X-From %[src]\n\
-             \x20 use_backend other if {{ hdr(host) -i other.example }}\n  default_backend web\n\
-             backend web\n  option httpchk GET /health\n\
-             \x20 server w1 {} check inter 100ms\n  server w2 127.0.0.1:1 check inter 100ms backup\n\
-             backend other\n  server o1 {}\n",
-            self.path(socket).display(),
-            self.log.local_addr().expect("bound"),
-            self.server,
-            self.server,
-        );
-        std::fs::write(&path, text).expect("a file");
-        path
-    }
-
-    fn request(&self, port: u16, head: &str) -> String {
-        let at = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut stream = self.netns.run(|| TcpStream::connect(at).expect("it listens"));
-        stream.write_all(head.as_bytes()).expect("it reads");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("it closes");
-        text
-    }
-
-    fn get(&self, port: u16, path: &str) -> String {
-        self.request(port, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-    }
-
-    /// The next log line of a session, without its header.
-    fn line(&self) -> String {
-        loop {
-            let mut buffer = [0; 2_100];
-            let length = self.log.recv(&mut buffer).expect("a line within ten seconds");
-            let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            if line.contains("] in ") {
-                return line.split_once("]: ").expect("a header").1.to_owned();
-            }
-        }
-    }
-}
-
-/// Answers every request with what it was asked for.
-fn answer(mut stream: TcpStream) {
-    let Some(head) = head(&mut stream) else { return };
-    let from = head.lines().find(|line| line.to_ascii_lowercase().starts_with("x-from"));
-    let body = from.unwrap_or("nobody").to_owned();
-    let length = body.len();
-    // Who asked may have gone.
-    let _ = write!(
-        stream,
-        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    );
-}
-
-fn start(stage: &Stage, port: u16) -> (Process, PathBuf) {
-    start_with(stage, port, &[])
-}
-
-fn start_with(stage: &Stage, port: u16, options: &[&str]) -> (Process, PathBuf) {
-    let config = stage.configuration("ours", port);
-    let mut command = teardown();
-    command.arg("run").arg("--socket").arg(stage.path("own")).arg("-f").arg(&config).args(options);
-    let mut daemon = Process::start(&stage.netns, &mut command);
-    daemon.wait_for_words("watching");
-    let socket = stage.path("ours");
-    until("the backup to be down", || {
-        ask(&socket, "show stat").contains("web,w2,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN").then_some(())
-    });
-    (daemon, config)
-}
-
 #[test]
 fn it_serves_by_its_rules_and_says_so_in_its_log() {
     let stage = Stage::new();
     let (mut daemon, _) = start(&stage, 8080);
     assert!(stage.get(8080, "/").ends_with("X-From: 127.0.0.1"));
     let line = stage.line();
-    assert!(line.contains(" in web/w1 0/0/") && line.ends_with("\"GET / HTTP/1.1\"\n"), "{line}");
+    assert!(line.contains(" in web/w1 ") && line.ends_with("\"GET / HTTP/1.1\"\n"), "{line}");
+    assert!(timers(&line).iter().all(|time| *time >= 0), "{line}");
     assert!(stage.get(8080, "/ping").ends_with("pong"));
-    assert!(stage.line().contains(" in in/<NOSRV> 0/-1/-1/-1/0 200 "));
+    let line = stage.line();
+    assert!(line.contains(" in in/<NOSRV> ") && line.contains(" 200 "), "{line}");
+    let [request, queue, connect, response, total] = timers(&line);
+    assert!(request >= 0 && total >= 0, "{line}");
+    assert_eq!([queue, connect, response], [-1; 3], "{line}");
     assert!(stage.get(8080, "/secret/x").starts_with("HTTP/1.1 403 "));
     assert!(stage.line().contains(" 403 "));
     let other = "GET / HTTP/1.1\r\nHost: OTHER.example\r\nConnection: close\r\n\r\n";
@@ -143,6 +38,13 @@ fn it_serves_by_its_rules_and_says_so_in_its_log() {
     assert!(stage.line().contains(" in other/o1 "));
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success());
+}
+
+/// TR, Tw, Tc, Tr and Ta of a line, in milliseconds.
+fn timers(line: &str) -> [i64; 5] {
+    let field = line.split(' ').find(|field| field.split('/').count() == 5).expect("the times");
+    let times: Vec<i64> = field.split('/').map(|time| time.parse().expect("a time")).collect();
+    times.try_into().expect("five")
 }
 
 #[test]
@@ -312,29 +214,6 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
 }
 
 #[test]
-fn a_reload_takes_what_is_right_and_leaves_what_is_wrong() {
-    let stage = Stage::new();
-    let (mut daemon, config) = start(&stage, 8080);
-    let reload = || {
-        let mut command = teardown();
-        let output = command.arg("reload").arg("--socket").arg(stage.path("own")).output();
-        output.expect("it starts")
-    };
-    let text = std::fs::read_to_string(&config).expect("the file");
-    std::fs::write(&config, text.replace("string pong", "string PONG")).expect("a file");
-    assert!(reload().status.success());
-    assert!(stage.get(8080, "/ping").ends_with("PONG"));
-    std::fs::write(&config, text.replace("mode http", "mode htpp")).expect("a file");
-    let refused = reload();
-    assert_eq!(refused.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("The old configuration runs on."), "{said}");
-    assert!(stage.get(8080, "/ping").ends_with("PONG"));
-    daemon.signal(Signal::TERM);
-    assert!(daemon.wait().success());
-}
-
-#[test]
 fn what_can_travel_with_data_does() {
     let stage = Stage::new();
     let config = stage.path("carried.cfg");
@@ -361,60 +240,4 @@ fn what_can_travel_with_data_does() {
     }
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success());
-}
-
-#[test]
-fn fifty_reloads_by_sighup_lose_no_request() {
-    const CLIENTS: usize = 4;
-    let stage = Stage::new();
-    let (mut daemon, _) = start(&stage, 8080);
-    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        for client in 0..CLIENTS {
-            let (stage, done, asked) = (&stage, &done, &asked);
-            scope.spawn(move || {
-                while !done.load(Ordering::Acquire) {
-                    // Half of them ask several times on one connection.
-                    if client % 2 == 0 {
-                        assert!(stage.get(8080, "/").ends_with("X-From: 127.0.0.1"));
-                    } else {
-                        kept(stage, 8080);
-                    }
-                    asked.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        for round in 1..=50 {
-            // Some requests between any two of them.
-            let before = asked.load(Ordering::Relaxed);
-            until("requests", || (asked.load(Ordering::Relaxed) > before + CLIENTS).then_some(()));
-            daemon.signal(Signal::HUP);
-            until("the reload", || {
-                let lines = daemon.errors.all();
-                let said =
-                    lines.iter().filter(|line| line.contains("The configuration is in place"));
-                (said.count() == round).then_some(())
-            });
-        }
-        done.store(true, Ordering::Release);
-    });
-    assert!(asked.into_inner() >= 50 * CLIENTS);
-    daemon.signal(Signal::TERM);
-    assert!(daemon.wait().success());
-}
-
-/// Five requests on one connection.
-fn kept(stage: &Stage, port: u16) {
-    let at = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut stream = stage.netns.run(|| TcpStream::connect(at).expect("it listens"));
-    for _ in 0..5 {
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
-        let mut text = Vec::new();
-        let mut byte = [0; 1];
-        while !text.ends_with(b"\r\n\r\nX-From: 127.0.0.1") {
-            let count = stream.read(&mut byte).expect("a response");
-            assert_eq!(count, 1, "{}", String::from_utf8_lossy(&text));
-            text.push(byte[0]);
-        }
-    }
 }

@@ -1,81 +1,20 @@
 //! The daemon as its user meets it: started, asked, stopped, killed, and started wrongly.
 
+mod host;
+mod refusals;
+#[path = "../support/mod.rs"]
 mod support;
 
+use host::Host;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
-use support::netns::Netns;
+use std::process::{Command, Stdio};
 use support::process::{Lines, Process};
-use support::runtime::ask;
 use support::until::{PATIENCE, until};
 use support::watch::teardown;
-
-/// A network of its own with nothing but loopback, and a folder for the socket.
-struct Host {
-    netns: Netns,
-    folder: tempfile::TempDir,
-}
-
-impl Host {
-    fn new() -> Self {
-        let netns = Netns::new();
-        netns.ip("link set lo up");
-        Self { netns, folder: tempfile::tempdir().expect("a folder") }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("teardown.sock")
-    }
-
-    /// Starts the daemon and waits until it watches.
-    fn run(&self, arguments: &[&str]) -> Process {
-        let mut command = teardown();
-        command.arg("run").arg("--socket").arg(self.socket()).args(arguments);
-        let mut daemon = Process::start(&self.netns, &mut command);
-        daemon.wait_for_words("watching");
-        daemon
-    }
-
-    /// Starts a tail and waits until the daemon knows of `wanted` of them.
-    fn tail(&self, arguments: &[&str], wanted: usize) -> (Process, Lines) {
-        let mut command = teardown();
-        command.arg("tail").arg("--socket").arg(self.socket()).args(arguments);
-        command.stdout(Stdio::piped());
-        let mut tail = Process::start(&self.netns, &mut command);
-        let lines = Lines::read(tail.stdout());
-        let line = format!("\nTails: {wanted}\n");
-        until("the tail to be attached", || self.ask("show info").contains(&line).then_some(()));
-        (tail, lines)
-    }
-
-    fn ask(&self, line: &str) -> String {
-        ask(&self.socket(), line)
-    }
-
-    /// A listener on a free port of the host's loopback.
-    fn listener(&self) -> TcpListener {
-        self.netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"))
-    }
-
-    /// Makes `count` connections to `listener` that the server closes first.
-    fn connect(&self, listener: &TcpListener, count: usize) {
-        let at = listener.local_addr().expect("bound");
-        for _ in 0..count {
-            let mut client = self.netns.run(|| TcpStream::connect(at).expect("it listens"));
-            let (mut server, _) = listener.accept().expect("a client");
-            server.write_all(b"hello").expect("it is open");
-            drop(server);
-            let mut text = String::new();
-            client.read_to_string(&mut text).expect("all of it");
-        }
-    }
-}
 
 fn json(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{line:?} is no JSON: {error}"))
@@ -298,115 +237,4 @@ fn a_watch_ends_with_its_reader() {
         watch.ended()
     });
     assert!(watch.wait().success(), "a reader that leaves is no failure");
-}
-
-fn output(command: &mut Command) -> Output {
-    command.output().expect("it starts")
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-#[test]
-fn what_is_asked_wrongly_is_said_with_its_exit_code() {
-    let host = Host::new();
-    let folder = host.folder.path();
-    let file = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).expect("a file");
-        path.to_str().expect("UTF-8").to_owned()
-    };
-    let wrong = file("wrong.cfg", "root:x:0:0:root\n");
-    let port = file("x.cfg", "backend b\n server s 10.0.0.1:70000\n");
-    let missing = folder.join("missing.cfg").to_str().expect("UTF-8").to_owned();
-    let plain = file("plain", "not a socket");
-    for (arguments, code, words) in [
-        (&["watch", "--port", "65536"][..], 2, "65536 is not in 1..=65535"),
-        (&["watch", "--port", "0"], 2, "0 is not in 1..=65535"),
-        (&["watch", "--host", "10.0.0.0/33"], 2, "'33' is not a prefix length from 0 to 32"),
-        (&["watch", "--ring", "5000"], 2, "must be a power of two from 4k to 1g"),
-        (&["watch", "--ingress", "raw"], 2, "[possible values: tc, xdp]"),
-        (&["watch", "--count", "0"], 2, "0 is not in 1.."),
-        (&["watch", "--duration", "soon"], 2, "is not a number with a unit"),
-        (&["wach"], 2, "a similar subcommand exists: 'watch'"),
-        (&["watch", "--interface", "nope0"], 1, "there is no interface nope0; there are: lo"),
-        (&["watch", "-f", &missing], 1, "missing.cfg: No such file or directory"),
-        (&["watch", "-f", &wrong], 1, "no 'bind' and no 'server' with an address"),
-        (&["watch", "-f", &port], 1, "x.cfg:2:11: server 's': '70000' is not a port"),
-        (&["run", "--socket", &plain], 1, "exists and is not a socket"),
-        (&["run", "--socket", "/nonexistent/x.sock"], 1, "cannot listen on /nonexistent/x.sock"),
-        (
-            &["tail", "--socket", "/nonexistent/x.sock"],
-            1,
-            "no daemon answers at /nonexistent/x.sock",
-        ),
-    ] {
-        let output = host.netns.run(|| output(teardown().args(arguments)));
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-        assert!(said.contains(words), "{arguments:?}: {said}");
-        assert!(output.stdout.is_empty(), "{arguments:?} says it on stderr alone");
-    }
-}
-
-#[test]
-fn a_second_daemon_leaves_the_first_alone() {
-    let host = Host::new();
-    let daemon = host.run(&[]);
-    let second =
-        host.netns.run(|| output(teardown().arg("run").arg("--socket").arg(host.socket())));
-    assert_eq!(second.status.code(), Some(1));
-    let words = format!("is in use by process {}", daemon.pid());
-    assert!(said(&second).contains(&words), "{}", said(&second));
-    assert!(host.ask("show info").contains(&format!("Pid: {}\n", daemon.pid())));
-}
-
-#[test]
-fn without_root_and_without_btf_it_says_what_it_needs() {
-    let as_nobody = output(teardown().arg("watch").uid(65_534).gid(65_534));
-    assert_eq!(as_nobody.status.code(), Some(1));
-    let words = "needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON";
-    assert!(said(&as_nobody).contains(words), "{}", said(&as_nobody));
-
-    let hide = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" watch";
-    let binary = env!("CARGO_BIN_EXE_teardown");
-    let without_btf = output(Command::new("unshare").args(["-m", "sh", "-c", hide, binary]));
-    assert_eq!(without_btf.status.code(), Some(1));
-    let said = said(&without_btf);
-    assert!(
-        said.contains("/sys/kernel/btf/vmlinux") && said.contains("CONFIG_DEBUG_INFO_BTF"),
-        "{said}"
-    );
-}
-
-#[test]
-fn without_cgroup_v2_it_says_so_and_shows_what_the_wire_tells() {
-    let host = Host::new();
-    let listener = host.listener();
-    let mut command = Command::new("unshare");
-    let hide = "umount -lt cgroup2 -a && exec \"$0\" watch --json --count 1";
-    command.args(["-m", "sh", "-c", hide, env!("CARGO_BIN_EXE_teardown")]).stdout(Stdio::piped());
-    let mut watch = Process::start(&host.netns, &mut command);
-    let lines = Lines::read(watch.stdout());
-    watch.wait_for_words("watching");
-    host.connect(&listener, 1);
-    assert!(watch.wait().success());
-    let close = json(&lines.to_the_end()[0]);
-    assert_eq!((&close["conn_state"], &close["resp_bytes"]), (&"SF".into(), &5.into()));
-    assert_eq!(close["unread_bytes"], Value::Null);
-    let said = watch.errors.to_the_end().join("\n");
-    assert!(said.contains("closes carry no round-trip time"), "{said}");
-}
-
-#[test]
-fn the_doctor_finds_this_host_fit() {
-    let healthy = output(teardown().arg("doctor"));
-    let text = String::from_utf8_lossy(&healthy.stdout).into_owned();
-    assert!(healthy.status.success(), "{text}");
-    assert!(text.contains("ok    BTF ") && text.contains("0 fatal"), "{text}");
-    let as_nobody = output(teardown().arg("doctor").uid(65_534).gid(65_534));
-    let text = String::from_utf8_lossy(&as_nobody.stdout).into_owned();
-    assert_eq!(as_nobody.status.code(), Some(1), "{text}");
-    assert!(text.contains("FAIL  CAP_BPF "), "{text}");
 }

@@ -1,0 +1,120 @@
+//! What the host lacks, and what is asked wrongly.
+
+use crate::host::Host;
+use crate::json;
+use crate::support::process::{Lines, Process};
+use crate::support::watch::teardown;
+use serde_json::Value;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+
+fn output(command: &mut Command) -> Output {
+    command.output().expect("it starts")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn what_is_asked_wrongly_is_said_with_its_exit_code() {
+    let host = Host::new();
+    let folder = host.folder.path();
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let wrong = file("wrong.cfg", "root:x:0:0:root\n");
+    let port = file("x.cfg", "backend b\n server s 10.0.0.1:70000\n");
+    let missing = folder.join("missing.cfg").to_str().expect("UTF-8").to_owned();
+    let plain = file("plain", "not a socket");
+    for (arguments, code, words) in [
+        (&["watch", "--port", "65536"][..], 2, "65536 is not in 1..=65535"),
+        (&["watch", "--port", "0"], 2, "0 is not in 1..=65535"),
+        (&["watch", "--host", "10.0.0.0/33"], 2, "'33' is not a prefix length from 0 to 32"),
+        (&["watch", "--ring", "5000"], 2, "must be a power of two from 4k to 1g"),
+        (&["watch", "--ingress", "raw"], 2, "[possible values: tc, xdp]"),
+        (&["watch", "--count", "0"], 2, "0 is not in 1.."),
+        (&["watch", "--duration", "soon"], 2, "is not a number with a unit"),
+        (&["wach"], 2, "a similar subcommand exists: 'watch'"),
+        (&["watch", "--interface", "nope0"], 1, "there is no interface nope0; there are: lo"),
+        (&["watch", "-f", &missing], 1, "missing.cfg: No such file or directory"),
+        (&["watch", "-f", &wrong], 1, "no 'bind' and no 'server' with an address"),
+        (&["watch", "-f", &port], 1, "x.cfg:2:11: server 's': '70000' is not a port"),
+        (&["run", "--socket", &plain], 1, "exists and is not a socket"),
+        (&["run", "--socket", "/nonexistent/x.sock"], 1, "cannot listen on /nonexistent/x.sock"),
+        (
+            &["tail", "--socket", "/nonexistent/x.sock"],
+            1,
+            "no daemon answers at /nonexistent/x.sock",
+        ),
+    ] {
+        let output = host.netns.run(|| output(teardown().args(arguments)));
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{arguments:?} says it on stderr alone");
+    }
+}
+
+#[test]
+fn a_second_daemon_leaves_the_first_alone() {
+    let host = Host::new();
+    let daemon = host.run(&[]);
+    let second =
+        host.netns.run(|| output(teardown().arg("run").arg("--socket").arg(host.socket())));
+    assert_eq!(second.status.code(), Some(1));
+    let words = format!("is in use by process {}", daemon.pid());
+    assert!(said(&second).contains(&words), "{}", said(&second));
+    assert!(host.ask("show info").contains(&format!("Pid: {}\n", daemon.pid())));
+}
+
+#[test]
+fn without_root_and_without_btf_it_says_what_it_needs() {
+    let as_nobody = output(teardown().arg("watch").uid(65_534).gid(65_534));
+    assert_eq!(as_nobody.status.code(), Some(1));
+    let words = "needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON";
+    assert!(said(&as_nobody).contains(words), "{}", said(&as_nobody));
+
+    let hide = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" watch";
+    let binary = env!("CARGO_BIN_EXE_teardown");
+    let without_btf = output(Command::new("unshare").args(["-m", "sh", "-c", hide, binary]));
+    assert_eq!(without_btf.status.code(), Some(1));
+    let said = said(&without_btf);
+    assert!(
+        said.contains("/sys/kernel/btf/vmlinux") && said.contains("CONFIG_DEBUG_INFO_BTF"),
+        "{said}"
+    );
+}
+
+#[test]
+fn without_cgroup_v2_it_says_so_and_shows_what_the_wire_tells() {
+    let host = Host::new();
+    let listener = host.listener();
+    let mut command = Command::new("unshare");
+    let hide = "umount -lt cgroup2 -a && exec \"$0\" watch --json --count 1";
+    command.args(["-m", "sh", "-c", hide, env!("CARGO_BIN_EXE_teardown")]).stdout(Stdio::piped());
+    let mut watch = Process::start(&host.netns, &mut command);
+    let lines = Lines::read(watch.stdout());
+    watch.wait_for_words("watching");
+    host.connect(&listener, 1);
+    assert!(watch.wait().success());
+    let close = json(&lines.to_the_end()[0]);
+    assert_eq!((&close["conn_state"], &close["resp_bytes"]), (&"SF".into(), &5.into()));
+    assert_eq!(close["unread_bytes"], Value::Null);
+    let said = watch.errors.to_the_end().join("\n");
+    assert!(said.contains("closes carry no round-trip time"), "{said}");
+}
+
+#[test]
+fn the_doctor_finds_this_host_fit() {
+    let healthy = output(teardown().arg("doctor"));
+    let text = String::from_utf8_lossy(&healthy.stdout).into_owned();
+    assert!(healthy.status.success(), "{text}");
+    assert!(text.contains("ok    BTF ") && text.contains("0 fatal"), "{text}");
+    let as_nobody = output(teardown().arg("doctor").uid(65_534).gid(65_534));
+    let text = String::from_utf8_lossy(&as_nobody.stdout).into_owned();
+    assert_eq!(as_nobody.status.code(), Some(1), "{text}");
+    assert!(text.contains("FAIL  CAP_BPF "), "{text}");
+}
