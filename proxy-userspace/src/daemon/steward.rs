@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -30,6 +31,10 @@ use std::time::Duration;
 
 /// How long a reload waits for the steward: it may have to look names up.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the daemon's end waits for the steward's: it may be looking a name up for a reload that
+/// nobody waits for any more.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The longest message: a configuration with its files.
 const LONGEST: u32 = 256 << 20;
@@ -50,7 +55,7 @@ pub(super) struct Wish {
 #[derive(Debug)]
 pub struct Steward {
     channel: Mutex<UnixStream>,
-    _process: Child,
+    process: Child,
 }
 
 impl Steward {
@@ -74,7 +79,7 @@ impl Steward {
                 .stdout(Stdio::null())
                 .stderr(if in_background { Stdio::null() } else { Stdio::inherit() })
                 .spawn()?;
-            Ok(Self { channel: Mutex::new(ours), _process: process })
+            Ok(Self { channel: Mutex::new(ours), process })
         };
         start().context("cannot start the process that reads the configuration for reloads")
     }
@@ -97,6 +102,18 @@ impl Steward {
             "the process 'teardown steward', which reads the configuration as root for a reload, \
              does not answer: if it is gone, start the daemon anew",
         )
+    }
+}
+
+impl Drop for Steward {
+    fn drop(&mut self) {
+        let channel = self.channel.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // It leaves when nobody can ask any more, and its end of the socket closes with it.
+        let _ = channel.shutdown(Shutdown::Write);
+        let _ = channel.set_read_timeout(Some(FAREWELL));
+        if matches!(channel.read(&mut [0]), Ok(0)) {
+            let _ = self.process.wait();
+        }
     }
 }
 
@@ -215,7 +232,7 @@ mod tests {
         });
         let steward = Steward {
             channel: Mutex::new(ours),
-            _process: Command::new("true").spawn().expect("any process"),
+            process: Command::new("true").spawn().expect("any process"),
         };
         let received = steward.ask(&Wish { workers: 1, kept: Vec::new() }).expect("answers");
         assert_eq!(sending.join().expect("no panic").expect("sent"), 1);
@@ -230,7 +247,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         drop(theirs);
         let process = Command::new("true").spawn().expect("any process");
-        let steward = Steward { channel: Mutex::new(ours), _process: process };
+        let steward = Steward { channel: Mutex::new(ours), process };
         let error = steward.ask(&Wish { workers: 1, kept: Vec::new() }).expect_err("nobody");
         assert!(error.to_string().contains("'teardown steward'"), "{error}");
     }
