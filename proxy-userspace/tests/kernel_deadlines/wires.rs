@@ -23,6 +23,14 @@ fn over_a_vlan() {
     over(Wire::Vlan);
 }
 
+/// Only the device below is watched, where each frame has its tag: what ends it must get one too.
+#[test]
+fn over_a_vlan_seen_from_below() {
+    for family in [Family::V4, Family::V6] {
+        hung(Wire::Vlan, family, &["--interface", "back"]);
+    }
+}
+
 #[test]
 fn over_tun() {
     over(Wire::Tun);
