@@ -113,7 +113,10 @@ pub(crate) fn is_finished(laid: &Laid, prepare: Prepare<'_>) {
         "{told}"
     );
     let connection = captured(capture, pair.port());
-    assert!(!connection.packets.iter().any(|(_, p)| p.has(RST)), "{connection}");
+    // Where the peer's FIN was on its way for so long that it was sent again, the peer's stack, whose
+    // socket is gone by then, resets the second answer.
+    let reset = connection.packets.iter().any(|(end, p)| *end == End::Orig && p.has(RST));
+    assert!(!reset, "{connection}");
     let fins = connection.packets.iter().filter(|(_, p)| p.has(FIN)).count();
     assert!(fins >= 2, "{connection}");
     assert!(pair.theirs.take_error().expect("an option").is_none());
