@@ -243,6 +243,8 @@ impl Account {
 /// What an end counts as for a backend and its server.
 fn blame(Termination { cause, phase }: Termination) -> &'static [Count] {
     match (cause, phase) {
+        // Nothing was begun that it could have aborted.
+        (Cause::Client, Phase::Queue | Phase::Connect) => &[],
         (Cause::Client | Cause::ClientTimeout, _) => &[Count::ClientAborts],
         (Cause::Server | Cause::ServerTimeout, Phase::Queue | Phase::Connect) => {
             &[Count::ConnectErrors]

@@ -291,7 +291,7 @@ impl Sock {
 
     /// Whether the peer reset the connection.
     pub(crate) fn is_reset(&self) -> bool {
-        !matches!(self.peek(), Ok(_) | Err(Errno::AGAIN | Errno::INTR))
+        matches!(self.end(), Some(Err(_)))
     }
 
     /// Whether the peer has closed, as far as the runtime knows: no system call is made.
@@ -332,6 +332,16 @@ impl Sock {
                 return true;
             }
             blocked = true;
+        }
+    }
+
+    /// How the peer has ended, where nothing of what it sent is left to be read: an error is its RST,
+    /// which is told once.
+    pub(crate) fn end(&self) -> Option<rustix::io::Result<()>> {
+        match self.peek() {
+            Ok(0) => Some(Ok(())),
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => None,
+            Err(error) => Some(Err(error)),
         }
     }
 

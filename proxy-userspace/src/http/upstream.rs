@@ -7,7 +7,7 @@ mod lost;
 use std::{
     future::poll_fn,
     sync::atomic::Ordering::Relaxed,
-    task::Poll,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -84,6 +84,19 @@ impl Errand<'_> {
     fn is_silent(&self) -> bool {
         self.head.is_empty() && self.prefix == 0
     }
+
+    /// Whether the client is gone, and its request is not to be sent any more: that is so with
+    /// `option abortonclose`, and where there is nothing to send.
+    fn given_up(&self, client: &Client, cx: &mut Context<'_>) -> Option<Lost> {
+        let (aborts, is_silent) = (self.backend.settings.abortonclose, self.is_silent());
+        if !(aborts || is_silent) || !client.poll_gone(cx) {
+            return None;
+        }
+        match client.sock.end() {
+            Some(Err(_)) if is_silent => Some(Lost::Reset),
+            end => (aborts || end.is_some()).then_some(Lost::Gone),
+        }
+    }
 }
 
 /// Sends a request to a server.
@@ -123,7 +136,9 @@ pub(crate) async fn reach(
                 let cause = Fail::new(503, Cause::Client, Phase::Connect);
                 return Err(Fail::stopped(stop, Phase::Connect, cause));
             }
-            Err(Lost::Gone) => return Err(Fail::new(503, Cause::Client, Phase::Connect)),
+            Err(lost @ (Lost::Gone | Lost::Reset)) => {
+                return Err(Fail { status: 0, termination: lost.termination() });
+            }
             Err(Lost::Resources) => return Err(Fail::new(503, Cause::Resource, Phase::Connect)),
             Err(Lost::Refused) => false,
             Err(Lost::Late) => true,

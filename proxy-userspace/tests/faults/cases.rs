@@ -17,7 +17,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    fn new(listen: &'static str, name: &str, lines: usize, acts: &[Act]) -> Self {
+    pub(crate) fn new(listen: &'static str, name: &str, lines: usize, acts: &[Act]) -> Self {
         let name = format!("{listen}: {name}");
         Self { name, listen, acts: acts.to_vec(), lines, unanswered: false, but: &[] }
     }
@@ -156,8 +156,13 @@ fn clients() -> Vec<Case> {
     }
     all.extend([
         Case::new("abort", "half closed", 1, &[get!("/held"), Held(1), Finish, Answer, Release]),
-        Case::new("abort", "FIN when waiting", 1, &[get!("/silent")]),
+        Case::new("abort", "FIN when waiting", 1, &[get!("/held"), Held(1)]),
         Case::new("abort", "RST when waiting", 1, &[get!("/held"), Held(1), Reset, Release]),
+        Case::new("mute", "FIN when connecting", 1, &[OK]),
+        // HAProxy counts both the server's fault and the client's.
+        Case::new("mute", "RST when connecting", 1, &[OK, Reset]).but(&["cli_abrt"]),
+        Case::new("abort-mute", "FIN when connecting", 1, &[OK]),
+        Case::new("abort-mute", "RST when connecting", 1, &[OK, Reset]),
         Case::new("abort", "FIN when it stops", 1, &[get!("/stall"), Bytes(30)]),
         Case::new("hurry", "nothing", 1, &[Answer, End]),
         Case::new("hurry", "half a head", 1, &[Send("GET / HT"), Answer, End]),
@@ -170,6 +175,12 @@ fn clients() -> Vec<Case> {
 /// Requests that wait for a server's slot.
 fn queues() -> Vec<Case> {
     vec![
+        Case::new(
+            "abort-one",
+            "FIN in the queue",
+            2,
+            &[get!("/held"), Held(1), Second, OK, Finish, End, First, Release, Answer],
+        ),
         Case::new(
             "one",
             "too long",
@@ -194,9 +205,10 @@ fn tunnels() -> Vec<Case> {
         case("the client ends", &[Send("hello\n"), Bytes(2)]),
         case("the client half closes", &[Send("hello\n"), Bytes(2), Finish, End]),
         case("the client resets", &[Send("hello\n"), Bytes(2), Reset]),
-        case("the client ends without a word", &[]),
         Case::new("tcp-late", "silence", 1, &[Send("silent\n"), End]),
         Case::new("tcp-late", "silence after words", 1, &[Send("hello\n"), Bytes(2), End]),
+        Case::new("tcp-mute", "the client resets without a word", 1, &[Reset]),
+        Case::new("tcp-mute", "the client ends after words", 1, &[Send("hello\n")]),
         Case::new("tcp-refused", "nobody", 1, &[Send("hello\n"), End]),
     ]
 }

@@ -11,7 +11,7 @@ mod client;
 mod origin;
 mod pair;
 
-use cases::cases;
+use cases::{Case, cases};
 use pair::Pair;
 
 #[test]
@@ -20,4 +20,12 @@ fn both_answer_log_and_count_alike() {
     let cases = cases();
     let wrong: Vec<_> = cases.iter().filter_map(|case| pair.play(case).err()).collect();
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+/// HAProxy gives such a connection up, or waits for the server until it is too late, by which event
+/// it hears of first.
+#[test]
+fn a_client_that_leaves_without_a_word_is_not_connected_for() {
+    let log = Pair::start().log_of_ours(&Case::new("tcp-mute", "FIN", 1, &[]));
+    assert_eq!(log, ["tcp-mute tcp-mute/s0 n/-1  CC 1/0/0/0 0/0 "]);
 }

@@ -143,3 +143,26 @@ fn whole(input: &[u8]) -> Option<usize> {
     let end = head + length.unwrap_or(0);
     (input.len() >= end).then_some(end)
 }
+
+/// A listener whose queue is full: the kernel drops every further SYN.
+pub(crate) struct Mute {
+    listener: socket2::Socket,
+    _first: TcpStream,
+}
+
+impl Mute {
+    pub(crate) fn start() -> Self {
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let listener = listener.expect("a socket");
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        // One is taken all the same (`sk_acceptq_is_full`).
+        listener.listen(0).expect("a listener");
+        let at = listener.local_addr().expect("bound").as_socket().expect("of IPv4");
+        Self { listener, _first: TcpStream::connect(at).expect("the one that is taken") }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        let at = self.listener.local_addr().expect("bound");
+        at.as_socket().expect("of IPv4").port()
+    }
+}

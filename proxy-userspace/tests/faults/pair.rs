@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use crate::cases::Case;
 use crate::client::follow;
-use crate::origin::Origin;
+use crate::origin::{Mute, Origin};
 use crate::support::netns::Netns;
 use crate::support::process::Process;
 use crate::support::runtime::ask;
 use crate::support::until::{PATIENCE, until};
 use crate::support::watch::teardown;
 
-/// Each section: its name, its lines, its servers' (`@` is the origin, `!` a port that refuses).
-const SECTIONS: [(&str, &str, &[&str]); 15] = [
+/// Each section: its name, its lines, its servers' (`@` is the origin, `!` a port that refuses, `~` one
+/// that never answers).
+const SECTIONS: [(&str, &str, &[&str]); 19] = [
     ("ka", "", &["@"]),
     ("scl", "option http-server-close", &["@"]),
     ("never", "http-reuse never", &["@"]),
@@ -35,10 +36,14 @@ const SECTIONS: [(&str, &str, &[&str]); 15] = [
         &["@"],
     ),
     ("one", "option http-server-close", &["@ maxconn 1"]),
+    ("mute", "retries 0\n  timeout connect 1s", &["~"]),
+    ("abort-mute", "option abortonclose\n  retries 0\n  timeout connect 1s", &["~"]),
+    ("abort-one", "option http-server-close\n  option abortonclose", &["@ maxconn 1"]),
     ("hash", "option http-server-close\n  balance source", &["@ maxconn 1"]),
     ("tcp", "mode tcp\n  option tcplog", &["@"]),
     ("tcp-late", "mode tcp\n  option tcplog\n  timeout server 300ms", &["@"]),
     ("tcp-refused", "mode tcp\n  option tcplog\n  retries 1", &["!"]),
+    ("tcp-mute", "mode tcp\n  option tcplog\n  retries 0\n  timeout connect 1s", &["~"]),
 ];
 
 /// Columns of `show stat` that count events.
@@ -81,6 +86,7 @@ pub(crate) struct Pair {
     haproxy: Side,
     ours: Side,
     origin: Origin,
+    _mute: Mute,
     netns: Netns,
     _folder: tempfile::TempDir,
 }
@@ -91,6 +97,7 @@ impl Pair {
         netns.ip("link set lo up");
         let folder = tempfile::tempdir().expect("a folder");
         let origin = netns.run(Origin::start);
+        let mute = netns.run(Mute::start);
         let side = |name: &str| {
             let taken = netns.run(|| {
                 SECTIONS.map(|section| {
@@ -100,12 +107,13 @@ impl Pair {
             let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
             let ports = taken.iter().map(|(name, at)| (*name, port(at))).collect();
             let refuses = netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-            let sections = sections(&ports, &origin, port(&refuses));
+            let servers = [origin.address.port(), port(&refuses), mute.port()];
+            let sections = sections(&ports, servers);
             drop((taken, refuses));
             Side { ports, ..Side::start(&netns, folder.path(), name, &sections) }
         };
         let (haproxy, ours) = (side("haproxy"), side("teardown"));
-        Self { haproxy, ours, origin, netns, _folder: folder }
+        Self { haproxy, ours, origin, _mute: mute, netns, _folder: folder }
     }
 
     /// Plays a case before both; an error tells the difference.
@@ -132,6 +140,12 @@ impl Pair {
             differs("counters", &theirs, &ours);
         }
         if wrong.is_empty() { Ok(()) } else { Err(format!("{}\n{wrong}", case.name)) }
+    }
+
+    /// What teardown alone logs of a case.
+    pub(crate) fn log_of_ours(&self, case: &Case) -> Vec<String> {
+        self.act(&self.ours, case);
+        self.ours.lines(case.lines)
     }
 
     fn act(&self, side: &Side, case: &Case) -> (Vec<String>, Counts) {
@@ -262,16 +276,19 @@ fn fields(line: &str) -> String {
     format!("{} {} {timers} {status} {state} {conns} {queues} {request}", words[0], words[1])
 }
 
-fn sections(ports: &BTreeMap<&str, u16>, origin: &Origin, refuses: u16) -> String {
+/// `servers` are the ports of the origin, of nobody, and of one that is mute.
+fn sections(ports: &BTreeMap<&str, u16>, servers: [u16; 3]) -> String {
     let mut text = String::from(
         "defaults\n  mode http\n  log global\n  option httplog\n  timeout client 10s\n\
          \x20 timeout server 10s\n  timeout connect 200ms\n  timeout queue 300ms\n",
     );
-    for (name, lines, servers) in SECTIONS {
+    for (name, lines, all) in SECTIONS {
         let _ = write!(text, "listen {name}\n  bind 127.0.0.1:{}\n  {lines}\n", ports[name]);
-        for (index, server) in servers.iter().enumerate() {
-            let at = server.replace('@', &origin.address.to_string());
-            let at = at.replace('!', &format!("127.0.0.1:{refuses}"));
+        for (index, server) in all.iter().enumerate() {
+            let mut at = (*server).to_owned();
+            for (sign, port) in ["@", "!", "~"].iter().zip(servers) {
+                at = at.replace(sign, &format!("127.0.0.1:{port}"));
+            }
             let _ = writeln!(text, "  server s{index} {at}");
         }
     }

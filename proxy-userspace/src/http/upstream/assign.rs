@@ -64,8 +64,8 @@ pub(super) async fn assign(
             if let Err(stop) = client.session.check(cx) {
                 return Poll::Ready(Err(Lost::Stopped(stop)));
             }
-            if backend.settings.abortonclose && client.poll_gone(cx) {
-                return Poll::Ready(Err(Lost::Gone));
+            if let Some(lost) = errand.given_up(client, cx) {
+                return Poll::Ready(Err(lost));
             }
             wait.as_mut().poll(cx).map(Ok)
         })
@@ -83,7 +83,8 @@ pub(super) async fn assign(
             let late = Fail::new(503, Cause::ServerTimeout, Phase::Queue);
             Err(Fail::stopped(stop, Phase::Queue, late))
         }
-        Err(_) => Err(Fail::new(503, Cause::Client, Phase::Queue)),
+        Err(Lost::Reset) => Err(Fail { status: 0, termination: Lost::Reset.termination() }),
+        Err(_) => Err(Fail::new(0, Cause::Client, Phase::Queue)),
     }
 }
 

@@ -109,8 +109,8 @@ async fn establish(client: &Client, errand: &Errand<'_>, sock: &Sock) -> Result<
                     Err(stop) => return Poll::Ready(Err(Lost::Stopped(stop))),
                     Ok(()) => {}
                 }
-                if errand.backend.settings.abortonclose && client.poll_gone(cx) {
-                    return Poll::Ready(Err(Lost::Gone));
+                if let Some(lost) = errand.given_up(client, cx) {
+                    return Poll::Ready(Err(lost));
                 }
                 sock.poll_writable(cx, false).map_err(lost).map(|ready| {
                     ready?;

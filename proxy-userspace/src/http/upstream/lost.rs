@@ -11,6 +11,8 @@ pub(super) enum Lost {
     Stopped(Stop),
     /// The client gave up.
     Gone,
+    /// It did by a RST, before it had sent anything.
+    Reset,
     /// No descriptor, no port, no memory.
     Resources,
 }
@@ -18,12 +20,16 @@ pub(super) enum Lost {
 impl Lost {
     /// What that would be in the log, were it the last attempt.
     pub(super) const fn termination(&self) -> Termination {
+        if matches!(self, Self::Reset) {
+            // What goes wrong with the client's connection is one of data for HAProxy, at any time.
+            return Termination::new(Cause::Client, Phase::Data);
+        }
         let cause = match self {
             Self::Refused => Cause::Server,
             Self::Late => Cause::ServerTimeout,
             Self::Stopped(Stop::Killed | Stop::Forced) => Cause::Killed,
             Self::Stopped(Stop::Down) => Cause::Down,
-            Self::Stopped(Stop::Timeout) | Self::Gone => Cause::Client,
+            Self::Stopped(Stop::Timeout) | Self::Gone | Self::Reset => Cause::Client,
             Self::Resources => Cause::Resource,
         };
         Termination::new(cause, Phase::Connect)
