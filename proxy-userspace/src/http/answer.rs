@@ -249,9 +249,15 @@ impl Exchange<'_> {
         for counters in [&self.backend.counters, &server.counters] {
             self.client.worker.count(counters, Count::ResponseErrors, 1);
         }
-        let names = (self.backend.settings.name.clone(), server.settings.name.clone());
-        self.note_refusal(refusal, bytes, Some(names));
+        self.note_response(refusal, bytes, upstream);
         Fail::new(502, Cause::Proxy, Phase::Headers)
+    }
+
+    /// Keeps what a server sent for `show errors`.
+    pub(super) fn note_response(&self, refusal: Refusal, bytes: &[u8], upstream: &Upstream) {
+        let server = &upstream.slot.server().settings.name;
+        let names = (self.backend.settings.name.clone(), server.clone());
+        self.note_refusal(refusal, bytes, Some(names));
     }
 
     pub(super) fn note_refusal(

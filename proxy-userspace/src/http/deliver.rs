@@ -81,7 +81,8 @@ impl Exchange<'_> {
         let unasked = !self.rest.is_empty();
         if unasked {
             let rest = std::mem::take(&mut self.rest);
-            self.refused_response(Refusal::Unasked, &rest, &upstream);
+            // The response was whole: this is no error of its own.
+            self.note_response(Refusal::Unasked, &rest, &upstream);
         }
         let reusable = answered.persists && request_over && !unasked;
         self.part(upstream, answered, reusable);

@@ -43,6 +43,12 @@ macro_rules! post {
     };
 }
 
+macro_rules! upgrade {
+    ($path:literal) => {
+        concat!("GET ", $path, " HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+    };
+}
+
 const OK: Act = get!("/ok");
 /// A request whose body does not end; the server has seen it when it holds one.
 const HALF_A_BODY: Act = Send("POST /ok HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc");
@@ -53,6 +59,8 @@ pub(crate) fn cases() -> Vec<Case> {
     all.extend(clients());
     all.extend(queues());
     all.extend(tunnels());
+    all.extend(switched());
+    all.extend(odd());
     all
 }
 
@@ -158,12 +166,17 @@ fn clients() -> Vec<Case> {
         Case::new("abort", "half closed", 1, &[get!("/held"), Held(1), Finish, Answer, Release]),
         Case::new("abort", "FIN when waiting", 1, &[get!("/held"), Held(1)]),
         Case::new("abort", "RST when waiting", 1, &[get!("/held"), Held(1), Reset, Release]),
-        Case::new("mute", "FIN when connecting", 1, &[OK]),
+        Case::new("mute", "FIN when connecting", 1, &[OK, Connecting]),
         // HAProxy counts both the server's fault and the client's.
-        Case::new("mute", "RST when connecting", 1, &[OK, Reset]).but(&["cli_abrt"]),
-        Case::new("abort-mute", "FIN when connecting", 1, &[OK]),
-        Case::new("abort-mute", "RST when connecting", 1, &[OK, Reset]),
+        Case::new("mute", "RST when connecting", 1, &[OK, Connecting, Reset]).but(&["cli_abrt"]),
+        Case::new("abort-mute", "FIN when connecting", 1, &[OK, Connecting]),
+        Case::new("abort-mute", "RST when connecting", 1, &[OK, Connecting, Reset]),
         Case::new("abort", "FIN when it stops", 1, &[get!("/stall"), Bytes(30)]),
+        Case::new("head", "nothing", 1, &[Answer, End]),
+        Case::new("head", "half a head", 1, &[Send("GET / HT"), Answer, End]),
+        Case::new("head", "half a later head", 2, &[OK, Answer, Send("GET / HT"), Answer, End]),
+        Case::new("head", "idle", 1, &[OK, Answer, End]),
+        Case::new("keep", "idle", 1, &[OK, Answer, End]),
         Case::new("hurry", "nothing", 1, &[Answer, End]),
         Case::new("hurry", "half a head", 1, &[Send("GET / HT"), Answer, End]),
         Case::new("hurry", "idle", 1, &[OK, Answer, End]),
@@ -202,13 +215,82 @@ fn tunnels() -> Vec<Case> {
     vec![
         case("the server ends", &[Send("bye\n"), Bytes(2), End]),
         case("the server ends without a word", &[Send("fin\n"), End]),
+        case("the server resets", &[Send("reset\n"), End]),
         case("the client ends", &[Send("hello\n"), Bytes(2)]),
         case("the client half closes", &[Send("hello\n"), Bytes(2), Finish, End]),
         case("the client resets", &[Send("hello\n"), Bytes(2), Reset]),
         Case::new("tcp-late", "silence", 1, &[Send("silent\n"), End]),
         Case::new("tcp-late", "silence after words", 1, &[Send("hello\n"), Bytes(2), End]),
-        Case::new("tcp-mute", "the client resets without a word", 1, &[Reset]),
-        Case::new("tcp-mute", "the client ends after words", 1, &[Send("hello\n")]),
+        Case::new("tcp-mute", "the client ends without a word", 1, &[Connecting]),
+        Case::new("tcp-mute", "the client resets without a word", 1, &[Connecting, Reset]),
+        Case::new("tcp-mute", "the client ends after words", 1, &[Send("hello\n"), Connecting]),
+        Case::new("tcp-hurry", "silence", 1, &[End]),
+        Case::new("tcp-hurry", "silence after words", 1, &[Send("hello\n"), Bytes(2), End]),
+        Case::new("tcp-fin", "the client half closes", 1, &[Send("silent\n"), Finish, End]),
+        Case::new("tcp-fin", "the server ends", 1, &[Send("bye\n"), Bytes(2), End]),
+        Case::new("tcp-tunnel", "silence", 1, &[End]),
+        Case::new("tcp-tunnel", "silence after words", 1, &[Send("hello\n"), Bytes(2), End]),
         Case::new("tcp-refused", "nobody", 1, &[Send("hello\n"), End]),
     ]
+}
+
+/// Tunnels by Upgrade and CONNECT.
+fn switched() -> Vec<Case> {
+    let case = |name: &str, path: &'static str, acts: &[Act]| {
+        let acts = [&[Send(path), Answer, Bytes(2)], acts].concat();
+        Case::new("tunnel", name, 1, &acts)
+    };
+    vec![
+        case("the client ends", upgrade!("/upgrade"), &[]),
+        case("the client resets", upgrade!("/upgrade"), &[Reset]),
+        case("the client half closes", upgrade!("/upgrade"), &[Finish, End]),
+        case("silence", upgrade!("/upgrade"), &[End]),
+        case("the server ends", upgrade!("/upgrade-end"), &[End]),
+        case("the server resets", upgrade!("/upgrade-reset"), &[Send("x"), End]),
+        Case::new(
+            "tunnel",
+            "CONNECT",
+            1,
+            &[Send("CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n"), Finish, End],
+        ),
+    ]
+}
+
+/// What is no failure, but seldom.
+fn odd() -> Vec<Case> {
+    let mut all = Vec::new();
+    for listen in ["ka", "scl", "close"] {
+        let case = |name: &str, acts: &[Act]| Case::new(listen, name, 1, acts);
+        all.extend([
+            case(
+                "HEAD",
+                &[Send("HEAD /head HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), End],
+            ),
+            case("204", &[get!("/204"), Answer]),
+            case("304", &[get!("/304"), Bytes(30)]),
+            case("more than said", &[get!("/long"), Answer]),
+            case("the server will close", &[get!("/close"), Answer]),
+            case("1.0 until close", &[get!("/old"), End]),
+            case("1.0, kept", &[get!("/old-kept"), Answer]),
+            case("500", &[get!("/500"), Answer]),
+            case("a client of 1.0", &[Send("GET /ok HTTP/1.0\r\n\r\n"), Answer, End]),
+            case(
+                "the client will close",
+                &[Send("GET /ok HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), Answer, End],
+            ),
+        ]);
+    }
+    for listen in ["ka", "scl"] {
+        let case = |name: &str, path| Case::new(listen, name, 2, &[path, Answer, OK, Answer]);
+        all.extend([
+            case("more than said, and another", get!("/long")),
+            case("the server will close, and another", get!("/close")),
+            case("1.0, kept, and another", get!("/old-kept")),
+            case(
+                "a client of 1.0, kept",
+                Send("GET /ok HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
+            ),
+        ]);
+    }
+    all
 }

@@ -22,6 +22,8 @@ pub(crate) enum Act {
     Finish,
     /// Closes with RST.
     Reset,
+    /// Waits until the proxy tries to connect to its first server.
+    Connecting,
     /// Waits until the server holds that many requests back.
     Held(u32),
     /// Lets the server answer them.
@@ -32,8 +34,13 @@ pub(crate) enum Act {
     First,
 }
 
-/// Does all of it; returns the responses (status and what is said of the connection) and ends.
-pub(crate) fn follow(acts: &[Act], proxy: SocketAddr, origin: &Origin) -> Vec<String> {
+/// Does all of it, `connecting` for [`Act::Connecting`]; returns the responses (status and what is said of the connection) and ends.
+pub(crate) fn follow(
+    acts: &[Act],
+    proxy: SocketAddr,
+    origin: &Origin,
+    connecting: impl Fn(),
+) -> Vec<String> {
     let connect = || {
         let stream = TcpStream::connect(proxy).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -63,6 +70,7 @@ pub(crate) fn follow(acts: &[Act], proxy: SocketAddr, origin: &Origin) -> Vec<St
                 socket2::SockRef::from(&*stream).set_linger(linger).expect("an option");
                 streams.pop();
             }
+            Act::Connecting => connecting(),
             Act::Held(count) => origin.holds(count),
             Act::Release => origin.release(),
             Act::Second => streams.push(connect()),

@@ -66,6 +66,9 @@ impl Held {
     }
 }
 
+const UPGRADED: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nhi";
+
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 fn serve(mut stream: TcpStream, held: &Held) -> std::io::Result<()> {
@@ -107,6 +110,28 @@ fn serve(mut stream: TcpStream, held: &Held) -> std::io::Result<()> {
                 true,
             ),
             "/silent" | "silent" => ("", true),
+            "/upgrade" => (UPGRADED, true),
+            "/upgrade-end" => (UPGRADED, false),
+            "/upgrade-reset" => {
+                stream.write_all(UPGRADED.as_bytes())?;
+                // The proxy has it before the RST throws it away.
+                stream.read(&mut buffer)?;
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+                ("", false)
+            }
+            "/204" => ("HTTP/1.1 204 No Content\r\n\r\n", true),
+            "/304" => ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", true),
+            "/long" => ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more", true),
+            "/close" => {
+                ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok", true)
+            }
+            "/old" => ("HTTP/1.0 200 OK\r\n\r\nok", false),
+            "/old-kept" => {
+                ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok", true)
+            }
+            "/early" => ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false),
+            "/500" => ("HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno", true),
+            "/head" => ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true),
             "/held" => {
                 held.hold();
                 (OK, true)

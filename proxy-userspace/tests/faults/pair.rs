@@ -19,7 +19,7 @@ use crate::support::watch::teardown;
 
 /// Each section: its name, its lines, its servers' (`@` is the origin, `!` a port that refuses, `~` one
 /// that never answers).
-const SECTIONS: [(&str, &str, &[&str]); 19] = [
+const SECTIONS: [(&str, &str, &[&str]); 26] = [
     ("ka", "", &["@"]),
     ("scl", "option http-server-close", &["@"]),
     ("never", "http-reuse never", &["@"]),
@@ -42,6 +42,17 @@ const SECTIONS: [(&str, &str, &[&str]); 19] = [
     ("hash", "option http-server-close\n  balance source", &["@ maxconn 1"]),
     ("tcp", "mode tcp\n  option tcplog", &["@"]),
     ("tcp-late", "mode tcp\n  option tcplog\n  timeout server 300ms", &["@"]),
+    ("tcp-hurry", "mode tcp\n  option tcplog\n  timeout client 300ms", &["@"]),
+    (
+        "tcp-fin",
+        "mode tcp\n  option tcplog\n  timeout client-fin 300ms\n  timeout server-fin 300ms",
+        &["@"],
+    ),
+    ("tunnel", "timeout tunnel 300ms", &["@"]),
+    ("tcp-tunnel", "mode tcp\n  option tcplog\n  timeout tunnel 300ms", &["@"]),
+    ("head", "timeout http-request 300ms", &["@"]),
+    ("keep", "timeout http-keep-alive 300ms", &["@"]),
+    ("close", "option httpclose", &["@"]),
     ("tcp-refused", "mode tcp\n  option tcplog\n  retries 1", &["!"]),
     ("tcp-mute", "mode tcp\n  option tcplog\n  retries 0\n  timeout connect 1s", &["~"]),
 ];
@@ -152,7 +163,10 @@ impl Pair {
         self.origin.release();
         let before = side.counts();
         let proxy = SocketAddr::from(([127, 0, 0, 1], side.ports[case.listen]));
-        (self.netns.run(|| follow(&case.acts, proxy, &self.origin)), before)
+        let row = format!("{}/s0 connect", case.listen);
+        let connecting =
+            || until("an attempt", || (side.counts()[&row] > before[&row]).then_some(()));
+        (self.netns.run(|| follow(&case.acts, proxy, &self.origin, connecting)), before)
     }
 
     /// Counters may follow the log's line by a moment.
