@@ -115,7 +115,7 @@ fn serve(mut stream: TcpStream, held: &Held) -> std::io::Result<()> {
             "/upgrade-reset" => {
                 stream.write_all(UPGRADED.as_bytes())?;
                 // The proxy has it before the RST throws it away.
-                stream.read(&mut buffer)?;
+                stream.read_exact(&mut buffer[..1])?;
                 socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
                 ("", false)
             }
