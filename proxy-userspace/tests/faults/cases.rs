@@ -192,7 +192,7 @@ fn queues() -> Vec<Case> {
             "abort-one",
             "FIN in the queue",
             2,
-            &[get!("/held"), Held(1), Second, OK, Finish, End, First, Release, Answer],
+            &[get!("/held"), Held(1), Second, OK, Queued, Finish, End, First, Release, Answer],
         ),
         Case::new(
             "one",

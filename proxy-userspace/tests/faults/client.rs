@@ -24,6 +24,8 @@ pub(crate) enum Act {
     Reset,
     /// Waits until the proxy tries to connect to its first server.
     Connecting,
+    /// Waits until the proxy has a request in a queue.
+    Queued,
     /// Waits until the server holds that many requests back.
     Held(u32),
     /// Lets the server answer them.
@@ -34,12 +36,12 @@ pub(crate) enum Act {
     First,
 }
 
-/// Does all of it, `connecting` for [`Act::Connecting`]; returns the responses (status and what is said of the connection) and ends.
+/// Does all of it; `proxy_is` waits for [`Act::Connecting`] and [`Act::Queued`]. Returns the responses (status and what is said of the connection) and ends.
 pub(crate) fn follow(
     acts: &[Act],
     proxy: SocketAddr,
     origin: &Origin,
-    connecting: impl Fn(),
+    proxy_is: impl Fn(Act),
 ) -> Vec<String> {
     let connect = || {
         let stream = TcpStream::connect(proxy).expect("it listens");
@@ -70,7 +72,7 @@ pub(crate) fn follow(
                 socket2::SockRef::from(&*stream).set_linger(linger).expect("an option");
                 streams.pop();
             }
-            Act::Connecting => connecting(),
+            Act::Connecting | Act::Queued => proxy_is(*act),
             Act::Held(count) => origin.holds(count),
             Act::Release => origin.release(),
             Act::Second => streams.push(connect()),

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::cases::Case;
-use crate::client::follow;
+use crate::client::{Act, follow};
 use crate::origin::{Mute, Origin};
 use crate::support::netns::Netns;
 use crate::support::process::Process;
@@ -163,10 +163,23 @@ impl Pair {
         self.origin.release();
         let before = side.counts();
         let proxy = SocketAddr::from(([127, 0, 0, 1], side.ports[case.listen]));
-        let row = format!("{}/s0 connect", case.listen);
-        let connecting =
-            || until("an attempt", || (side.counts()[&row] > before[&row]).then_some(()));
-        (self.netns.run(|| follow(&case.acts, proxy, &self.origin, connecting)), before)
+        let attempts = format!("{}/s0 connect", case.listen);
+        let queued = || {
+            let rows = side.rows();
+            ["s0", "BACKEND"]
+                .iter()
+                .any(|row| rows[&format!("{}/{row}", case.listen)]["qcur"] != "0")
+        };
+        let proxy_is = |act| {
+            until(&format!("{act:?}"), || {
+                let is = match act {
+                    Act::Queued => queued(),
+                    _ => side.counts()[&attempts] > before[&attempts],
+                };
+                is.then_some(())
+            });
+        };
+        (self.netns.run(|| follow(&case.acts, proxy, &self.origin, proxy_is)), before)
     }
 
     /// Counters may follow the log's line by a moment.
