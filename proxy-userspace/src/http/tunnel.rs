@@ -36,7 +36,6 @@ pub(crate) async fn run(client: &mut Client, conn: &Idle, ways: Ways, account: &
     let mut input = std::mem::take(&mut client.input);
     let (client_sock, server_sock) = (&client.sock, &conn.sock);
     let worker = &client.worker;
-    let timeouts = &conn.backend.settings.timeouts;
     let result = poll_fn(|cx| {
         if let Err(stop) = client.session.check(cx) {
             let both_open = !client_half.over && !server_half.over && up.waits == Waits::Source;
@@ -58,7 +57,7 @@ pub(crate) async fn run(client: &mut Client, conn: &Idle, ways: Ways, account: &
                 return Poll::Pending;
             }
             // Of two who are silent for too long, HAProxy looks at the client first.
-            let both_silent = both_open && timeouts.tunnel.is_some();
+            let both_silent = both_open && conn.backend.settings.timeouts.tunnel.is_some();
             let waits_for_server = up.waits == Waits::Sink || down.waits == Waits::Source;
             let server =
                 !both_silent && !server_half.over && (client_half.over || waits_for_server);

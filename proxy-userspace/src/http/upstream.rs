@@ -85,8 +85,8 @@ impl Errand<'_> {
         self.head.is_empty() && self.prefix == 0
     }
 
-    /// Whether the client is gone, and its request is not to be sent any more: that is so with
-    /// `option abortonclose`, and where there is nothing to send.
+    /// How the client gave its request up, which is not to be sent any more: it is gone, and there is
+    /// `option abortonclose`, or nothing to send.
     fn given_up(&self, client: &Client, cx: &mut Context<'_>) -> Option<Lost> {
         let (aborts, is_silent) = (self.backend.settings.abortonclose, self.is_silent());
         if !(aborts || is_silent) || !client.poll_gone(cx) {
@@ -137,7 +137,7 @@ pub(crate) async fn reach(
                 return Err(Fail::stopped(stop, Phase::Connect, cause));
             }
             Err(lost @ (Lost::Gone | Lost::Reset)) => {
-                return Err(Fail { status: 0, termination: lost.termination() });
+                return Err(Fail { status: 0, termination: lost.termination(Phase::Connect) });
             }
             Err(Lost::Resources) => return Err(Fail::new(503, Cause::Resource, Phase::Connect)),
             Err(Lost::Refused) => false,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::pair::Side;
 use crate::support::netns::Netns;
+use crate::support::sockets::abort;
 use crate::support::until::PATIENCE;
 
 /// What a server does with a check: the kind, and what it answers.
@@ -73,7 +74,8 @@ fn serve(mut stream: TcpStream, answer: &str) -> std::io::Result<()> {
         return Ok(());
     }
     if answer == "reset" {
-        return socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        abort(stream);
+        return Ok(());
     }
     stream.write_all(answer.as_bytes())
 }

@@ -2,9 +2,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
 use crate::origin::Origin;
+use crate::support::sockets::abort;
 use crate::support::until::PATIENCE;
 
 /// One thing that a client does. When its list is over it closes.
@@ -67,11 +67,7 @@ pub(crate) fn follow(
                 });
             }
             Act::Finish => stream.shutdown(Shutdown::Write).expect("open"),
-            Act::Reset => {
-                let linger = Some(Duration::ZERO);
-                socket2::SockRef::from(&*stream).set_linger(linger).expect("an option");
-                streams.pop();
-            }
+            Act::Reset => streams.pop().into_iter().for_each(abort),
             Act::Connecting | Act::Queued => proxy_is(*act),
             Act::Held(count) => origin.holds(count),
             Act::Release => origin.release(),

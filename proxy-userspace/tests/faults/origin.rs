@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
 
+use crate::support::sockets::abort;
 use crate::support::until::PATIENCE;
 
 /// A server, and the requests that it holds back.
@@ -93,8 +93,8 @@ fn serve(mut stream: TcpStream, held: &Held) -> std::io::Result<()> {
         let word = text.split([' ', '\n']).find(|word| !word.chars().all(char::is_uppercase));
         let (answer, stays) = match word.unwrap_or_default() {
             "/reset" | "reset" => {
-                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-                ("", false)
+                abort(stream);
+                return Ok(());
             }
             "/half" => ("HTTP/1.1 200 OK\r\nContent-Le", false),
             "/bad" => ("garbage\r\n\r\n", false),
@@ -116,8 +116,8 @@ fn serve(mut stream: TcpStream, held: &Held) -> std::io::Result<()> {
                 stream.write_all(UPGRADED.as_bytes())?;
                 // The proxy has it before the RST throws it away.
                 stream.read_exact(&mut buffer[..1])?;
-                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-                ("", false)
+                abort(stream);
+                return Ok(());
             }
             "/204" => ("HTTP/1.1 204 No Content\r\n\r\n", true),
             "/304" => ("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", true),
@@ -171,7 +171,8 @@ fn whole(input: &[u8]) -> Option<usize> {
 
 /// A listener whose queue is full: the kernel drops every further SYN.
 pub(crate) struct Mute {
-    listener: socket2::Socket,
+    pub(crate) address: SocketAddr,
+    _listener: socket2::Socket,
     _first: TcpStream,
 }
 
@@ -182,12 +183,8 @@ impl Mute {
         listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
         // One is taken all the same (`sk_acceptq_is_full`).
         listener.listen(0).expect("a listener");
-        let at = listener.local_addr().expect("bound").as_socket().expect("of IPv4");
-        Self { listener, _first: TcpStream::connect(at).expect("the one that is taken") }
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        let at = self.listener.local_addr().expect("bound");
-        at.as_socket().expect("of IPv4").port()
+        let address = listener.local_addr().expect("bound").as_socket().expect("of IPv4");
+        let first = TcpStream::connect(address).expect("the one that is taken");
+        Self { address, _listener: listener, _first: first }
     }
 }

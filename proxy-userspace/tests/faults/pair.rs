@@ -118,7 +118,7 @@ impl Pair {
             let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
             let ports = taken.iter().map(|(name, at)| (*name, port(at))).collect();
             let refuses = netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-            let servers = [origin.address.port(), port(&refuses), mute.port()];
+            let servers = [origin.address.port(), port(&refuses), mute.address.port()];
             let sections = sections(&ports, servers);
             drop((taken, refuses));
             Side { ports, ..Side::start(&netns, folder.path(), name, &sections) }

@@ -83,8 +83,7 @@ pub(super) async fn assign(
             let late = Fail::new(503, Cause::ServerTimeout, Phase::Queue);
             Err(Fail::stopped(stop, Phase::Queue, late))
         }
-        Err(Lost::Reset) => Err(Fail { status: 0, termination: Lost::Reset.termination() }),
-        Err(_) => Err(Fail::new(0, Cause::Client, Phase::Queue)),
+        Err(lost) => Err(Fail { status: 0, termination: lost.termination(Phase::Queue) }),
     }
 }
 

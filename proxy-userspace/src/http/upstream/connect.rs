@@ -4,6 +4,7 @@ use super::Errand;
 use super::lost::{Lost, lost};
 use crate::http::client::Client;
 use crate::http::closes::{Class, Doing, Upstream as Named};
+use crate::http::event::Phase;
 use crate::http::held::HeldServer;
 use crate::http::pool::Idle;
 use crate::http::queue::Slot;
@@ -80,7 +81,8 @@ pub(super) async fn connect(
     let sent = match established {
         Ok(sent) => sent,
         Err(lost) => {
-            let doing = Doing { termination: lost.termination(), ..client.doing() };
+            let termination = lost.termination(Phase::Connect);
+            let doing = Doing { termination, ..client.doing() };
             let class = if errand.class == Class::Tunnel { Class::Tunnel } else { Class::Active };
             closes.stated((sock.as_fd(), cookie), Some(named), class, false, &doing);
             return Err(lost);

@@ -18,21 +18,19 @@ pub(super) enum Lost {
 }
 
 impl Lost {
-    /// What that would be in the log, were it the last attempt.
-    pub(super) const fn termination(&self) -> Termination {
-        if matches!(self, Self::Reset) {
-            // What goes wrong with the client's connection is one of data for HAProxy, at any time.
-            return Termination::new(Cause::Client, Phase::Data);
-        }
+    /// What that would be in the log, were it the last attempt; `phase` is when it happened.
+    pub(super) const fn termination(&self, phase: Phase) -> Termination {
         let cause = match self {
             Self::Refused => Cause::Server,
             Self::Late => Cause::ServerTimeout,
             Self::Stopped(Stop::Killed | Stop::Forced) => Cause::Killed,
             Self::Stopped(Stop::Down) => Cause::Down,
-            Self::Stopped(Stop::Timeout) | Self::Gone | Self::Reset => Cause::Client,
+            Self::Stopped(Stop::Timeout) | Self::Gone => Cause::Client,
+            // What goes wrong with the client's connection is one of data for HAProxy, at any time.
+            Self::Reset => return Termination::new(Cause::Client, Phase::Data),
             Self::Resources => Cause::Resource,
         };
-        Termination::new(cause, Phase::Connect)
+        Termination::new(cause, phase)
     }
 }
 
