@@ -1,4 +1,4 @@
-//! Accepting connections and running a task for each.
+//! Accepting connections and having each served by a task.
 
 use std::{
     io,
@@ -110,8 +110,8 @@ fn welcome(
     let sock = Sock::from(fd);
     let client = Client::new(Rc::clone(worker), sock, presence, addresses, Instant::now(), 0);
     match frontend.settings.mode {
-        Mode::Http => drop(tokio::task::spawn_local(http(client))),
-        Mode::Tcp => drop(tokio::task::spawn_local(tcp::serve(client))),
+        Mode::Http => worker.http_crew.serve(client, http),
+        Mode::Tcp => worker.tcp_crew.serve(client, tcp::serve),
     }
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn resume(worker: &Rc<Worker>, parked: Parked) {
     let sock = Sock::from(fd);
     let mut client = Client::new(Rc::clone(worker), sock, presence, addresses, since, requests);
     client.last = last;
-    tokio::task::spawn_local(http(client));
+    worker.http_crew.serve(client, http);
 }
 
 async fn http(client: Client) {

@@ -14,6 +14,7 @@ pub mod chunked;
 mod client;
 pub mod closes;
 pub mod counters;
+mod crew;
 mod deliver;
 pub mod engine;
 pub mod event;
