@@ -47,6 +47,28 @@ fn a_kept_connection_serves_several_requests() {
 }
 
 #[test]
+fn connections_of_one_crowd_after_another_are_served() {
+    // More at once than tasks may wait for the next connection, and by any of two workers.
+    const CROWD: usize = 200;
+    let origin = Origin::echo();
+    let mut settings = settings(&[origin.address]);
+    settings.global.threads = 2;
+    let proxy = Proxy::start(settings);
+    for crowd in 0..3 {
+        let mut clients: Vec<_> = (0..CROWD).map(|_| proxy.connect()).collect();
+        for (i, client) in clients.iter_mut().enumerate() {
+            client
+                .send(format!("GET /{crowd}/{i} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        }
+        for (i, client) in clients.iter_mut().enumerate() {
+            let response = client.rest();
+            assert!(response.contains(&format!("GET /{crowd}/{i} ")), "{response}");
+        }
+    }
+    assert_eq!(proxy.log(3 * CROWD).len(), 3 * CROWD);
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order() {
     let origin = Origin::echo();
     let proxy = Proxy::start(settings(&[origin.address]));
