@@ -14,8 +14,10 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length.div_ceil(8)).flat_map(word).take(length).collect()
 }
 
-const SIZES: [usize; 10] =
-    [0, 1, 1000, 16_300, 65_536, 81_000, 131_071, 131_073, 1_000_000, 9_000_000];
+const SIZES: [usize; 13] = [
+    0, 1, 1000, 4_096, 16_300, 24_577, 32_768, 65_536, 81_000, 131_071, 131_073, 1_000_000,
+    9_000_000,
+];
 
 fn body(response: &[u8]) -> &[u8] {
     &response[find(response, b"\r\n\r\n").expect("a head") + 4..]
@@ -57,6 +59,31 @@ fn a_connection_is_kept_after_a_large_body() {
         }
         assert_eq!(origin.opened(), 1, "{size}");
     }
+}
+
+#[test]
+fn every_size_after_every_other() {
+    // How much is read at first, and whether the rest is spliced, follows from what was before.
+    let sizes = [0, 1000, 4_096, 16_300, 28_000, 40_000, 65_536, 200_000];
+    let turns =
+        sizes.iter().flat_map(|before| sizes.iter().flat_map(move |after| [*before, *after]));
+    let turns: Vec<usize> = turns.collect();
+    let served = turns.clone();
+    let origin = Origin::new(move |mut peer| {
+        for size in &served {
+            peer.request();
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n"));
+            peer.send(pattern(*size));
+        }
+    });
+    let proxy = Proxy::start(settings(&[origin.address]));
+    let mut client = proxy.connect();
+    for size in turns {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        let response = client.response_bytes();
+        assert!(body(&response) == pattern(size), "{size}");
+    }
+    assert_eq!(origin.opened(), 1);
 }
 
 #[test]

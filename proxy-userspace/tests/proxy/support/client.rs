@@ -17,6 +17,11 @@ impl Client {
 
     /// Reads a response that has a Content-Length, or no body.
     pub fn response(&mut self) -> String {
+        String::from_utf8_lossy(&self.response_bytes()).into_owned()
+    }
+
+    /// The same, where the body is no text.
+    pub fn response_bytes(&mut self) -> Vec<u8> {
         loop {
             if let Some(end) = find(&self.early, b"\r\n\r\n") {
                 let head = String::from_utf8_lossy(&self.early[..end]).to_ascii_lowercase();
@@ -25,8 +30,7 @@ impl Client {
                 });
                 let whole = end + 4 + length;
                 if self.early.len() >= whole {
-                    let message = self.early.drain(..whole).collect::<Vec<_>>();
-                    return String::from_utf8_lossy(&message).into_owned();
+                    return self.early.drain(..whole).collect();
                 }
             }
             let before = self.early.len();
