@@ -15,7 +15,7 @@ use std::{
 use super::client::Client;
 
 /// Tasks that wait, at most: what they hold is memory of a quiet time, too.
-const WAITING: usize = 64;
+const WAITING: usize = 32;
 
 /// A worker's tasks of one kind.
 #[derive(Default)]
