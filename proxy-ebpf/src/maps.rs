@@ -30,10 +30,9 @@ pub struct Slot {
 
 const _: () = assert!(size_of::<Slot>() == size_of::<proxy_common::abi::Slot>());
 
-/// Every connection that is followed, and those lately reported. Taken from the kernel's allocator as
-/// they come: 80 MiB set aside lie on small pages, and each new entry misses the TLB.
+/// Every connection that is followed, and those lately reported.
 #[btf_map]
-pub static FLOWS: HashMap<FlowKey, Slot, 131_072, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+pub static FLOWS: HashMap<FlowKey, Slot, 131_072> = HashMap::new();
 
 /// What the daemon is told. The type is never used: records differ in size.
 #[btf_map]
