@@ -2,7 +2,8 @@
 //!
 //! A task is some kilobytes that are allocated, moved into place and linked in. Where each request
 //! has a connection of its own that costs more than parsing the request, so that a few tasks that
-//! are done wait for the next connection.
+//! are done wait for the next connection. Who waited for a second in vain goes: what stays in the
+//! middle of the heap keeps the allocator from giving back what a crowd left behind.
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,7 +15,7 @@ use std::{
 
 use super::client::Client;
 
-/// Tasks that wait, at most: what they hold is memory of a quiet time, too.
+/// Tasks that wait, at most.
 const WAITING: usize = 32;
 
 /// A worker's tasks of one kind.
@@ -22,12 +23,15 @@ const WAITING: usize = 32;
 pub(crate) struct Crew {
     /// The last to be done is the first to go on: its memory is still near.
     waiting: RefCell<Vec<Rc<Seat>>>,
+    /// The fewest that waited since [`Crew::dismiss`].
+    fewest: Cell<usize>,
 }
 
 /// Where a task waits.
 #[derive(Default)]
 struct Seat {
-    next: Cell<Option<Client>>,
+    /// The next connection, or that there is none.
+    next: Cell<Option<Option<Client>>>,
     waker: Cell<Option<Waker>>,
 }
 
@@ -45,14 +49,19 @@ impl Crew {
         F: Future<Output = ()> + 'static,
     {
         let seat = self.waiting.borrow_mut().pop();
+        self.fewest.set(self.fewest.get().min(self.waiting.borrow().len()));
         if let Some(seat) = seat {
-            seat.next.set(Some(client));
-            if let Some(waker) = seat.waker.take() {
-                waker.wake();
-            }
+            seat.tell(Some(client));
         } else {
             tokio::task::spawn_local(work(Rc::clone(self), client, by));
         }
+    }
+
+    /// Ends those who have waited since the last time.
+    pub(crate) fn dismiss(&self) {
+        let idle: Vec<_> = self.waiting.borrow_mut().drain(..self.fewest.get()).collect();
+        self.fewest.set(self.waiting.borrow().len());
+        idle.iter().for_each(|seat| seat.tell(None));
     }
 
     /// Has the task wait; false if enough others do.
@@ -67,9 +76,17 @@ impl Crew {
 }
 
 impl Seat {
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Client> {
+    /// Wakes the task that waits.
+    fn tell(&self, next: Option<Client>) {
+        self.next.set(Some(next));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Client>> {
         match self.next.take() {
-            Some(client) => Poll::Ready(client),
+            Some(next) => Poll::Ready(next),
             None => {
                 self.waker.set(Some(cx.waker().clone()));
                 Poll::Pending
@@ -86,6 +103,9 @@ async fn work<F: Future<Output = ()>>(crew: Rc<Crew>, mut client: Client, by: fn
         if !crew.sit(&seat) {
             return;
         }
-        client = poll_fn(|cx| seat.poll(cx)).await;
+        match poll_fn(|cx| seat.poll(cx)).await {
+            Some(next) => client = next,
+            None => return,
+        }
     }
 }

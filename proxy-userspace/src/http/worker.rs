@@ -197,12 +197,15 @@ impl Worker {
         }
     }
 
-    /// Closes pooled connections that were not used for long, for ever.
+    /// Closes pooled connections that were not used for long, and ends tasks that have nothing to do,
+    /// for ever.
     pub(crate) async fn purge_pool(&self) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tick.tick().await;
             self.clocks.set((Instant::now(), SystemTime::now()));
+            self.http_crew.dismiss();
+            self.tcp_crew.dismiss();
             let delay = self.proxies.borrow().global.pool_purge_delay;
             let now = Instant::now();
             let gone = self.pool.purge(|idle| now.duration_since(idle.since) < delay);
