@@ -7,11 +7,10 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fmt,
-    future::poll_fn,
     rc::Rc,
-    task::{Context, Poll, Waker},
 };
+
+use tokio::sync::oneshot;
 
 use super::client::Client;
 
@@ -19,93 +18,64 @@ use super::client::Client;
 const WAITING: usize = 32;
 
 /// A worker's tasks of one kind.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Crew {
     /// The last to be done is the first to go on: its memory is still near.
-    waiting: RefCell<Vec<Rc<Seat>>>,
+    waiting: RefCell<Vec<oneshot::Sender<Client>>>,
     /// The fewest that waited since [`Crew::dismiss`].
     fewest: Cell<usize>,
-}
-
-/// Where a task waits.
-#[derive(Default)]
-struct Seat {
-    /// The next connection, or that there is none.
-    next: Cell<Option<Option<Client>>>,
-    waker: Cell<Option<Waker>>,
-}
-
-impl fmt::Debug for Crew {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Crew").field("waiting", &self.waiting.borrow().len()).finish()
-    }
 }
 
 impl Crew {
     /// Has a connection served by a task that waits, or by a new one. `by` is the same for all of
     /// a crew.
-    pub(crate) fn serve<F>(self: &Rc<Self>, client: Client, by: fn(Client) -> F)
+    pub(crate) fn serve<F>(self: &Rc<Self>, mut client: Client, by: fn(Client) -> F)
     where
         F: Future<Output = ()> + 'static,
     {
-        let seat = self.waiting.borrow_mut().pop();
-        self.fewest.set(self.fewest.get().min(self.waiting.borrow().len()));
-        if let Some(seat) = seat {
-            seat.tell(Some(client));
-        } else {
-            tokio::task::spawn_local(work(Rc::clone(self), client, by));
+        while let Some(task) = self.call() {
+            match task.send(client) {
+                Ok(()) => return,
+                Err(back) => client = back,
+            }
         }
+        tokio::task::spawn_local(work(Rc::clone(self), client, by));
     }
 
     /// Ends those who have waited since the last time.
     pub(crate) fn dismiss(&self) {
-        let idle: Vec<_> = self.waiting.borrow_mut().drain(..self.fewest.get()).collect();
-        self.fewest.set(self.waiting.borrow().len());
-        idle.iter().for_each(|seat| seat.tell(None));
-    }
-
-    /// Has the task wait; false if enough others do.
-    fn sit(&self, seat: &Rc<Seat>) -> bool {
         let mut waiting = self.waiting.borrow_mut();
-        let has_room = waiting.len() < WAITING;
-        if has_room {
-            waiting.push(Rc::clone(seat));
-        }
-        has_room
-    }
-}
-
-impl Seat {
-    /// Wakes the task that waits.
-    fn tell(&self, next: Option<Client>) {
-        self.next.set(Some(next));
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        waiting.drain(..self.fewest.get());
+        self.fewest.set(waiting.len());
     }
 
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Client>> {
-        match self.next.take() {
-            Some(next) => Poll::Ready(next),
-            None => {
-                self.waker.set(Some(cx.waker().clone()));
-                Poll::Pending
+    /// Takes out a task that waits.
+    fn call(&self) -> Option<oneshot::Sender<Client>> {
+        let mut waiting = self.waiting.borrow_mut();
+        let task = waiting.pop();
+        self.fewest.set(self.fewest.get().min(waiting.len()));
+        task
+    }
+
+    /// Waits for another connection; none if enough tasks wait, or it was in vain.
+    async fn next(&self) -> Option<Client> {
+        let (task, next) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.borrow_mut();
+            if waiting.len() >= WAITING {
+                return None;
             }
+            waiting.push(task);
         }
+        next.await.ok()
     }
 }
 
 /// A task: serves a connection, and waits for another.
-async fn work<F: Future<Output = ()>>(crew: Rc<Crew>, mut client: Client, by: fn(Client) -> F) {
-    let seat = Rc::<Seat>::default();
-    loop {
+async fn work<F: Future<Output = ()>>(crew: Rc<Crew>, client: Client, by: fn(Client) -> F) {
+    let mut next = Some(client);
+    while let Some(client) = next {
         by(client).await;
-        if !crew.sit(&seat) {
-            return;
-        }
-        match poll_fn(|cx| seat.poll(cx)).await {
-            Some(next) => client = next,
-            None => return,
-        }
+        next = crew.next().await;
     }
 }
