@@ -7,7 +7,7 @@ use std::{cell::Cell, ops::Deref, rc::Rc, sync::Arc};
 
 use super::{
     live::{Backend, Proxies, Server},
-    worker::LARGE,
+    worker::{FIRST_READ, LARGE},
 };
 
 /// A worker's own hold on a server: clones are counted here alone.
@@ -17,7 +17,7 @@ pub struct HeldServer(Rc<Known>);
 #[derive(Debug)]
 struct Known {
     server: Arc<Server>,
-    /// Whether its last response was [`LARGE`].
+    /// Whether its last response was [`LARGE`] behind its first read.
     large: Cell<bool>,
 }
 
@@ -38,7 +38,7 @@ impl HeldServer {
 
     /// A response with a body of that length came.
     pub fn note_length(&self, length: u64) {
-        self.0.large.set(length > LARGE);
+        self.0.large.set(length > LARGE + FIRST_READ as u64);
     }
 }
 
