@@ -266,7 +266,7 @@ async fn background(worker: Rc<Worker>) {
     tokio::select! {
         () = worker.sessions.watch() => {}
         () = worker.watch_pool() => {}
-        () = worker.purge_pool() => {}
+        () = worker.tidy() => {}
         result = park::attend(Rc::clone(&worker)) => {
             tracing::error!(worker = worker.index, ?result, "parked connections are lost");
         }

@@ -197,9 +197,9 @@ impl Worker {
         }
     }
 
-    /// Closes pooled connections that were not used for long, and ends tasks that have nothing to do,
-    /// for ever.
-    pub(crate) async fn purge_pool(&self) {
+    /// What is due every second, for ever: closes pooled connections that were not used for long, and
+    /// ends tasks that have nothing to do.
+    pub(crate) async fn tidy(&self) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tick.tick().await;
