@@ -34,8 +34,8 @@ const SCRATCH: usize = 128 * 1024;
 /// the rest goes through a pipe.
 pub(crate) const FIRST_READ: usize = 4 * 1024;
 
-/// Above this what is left of a body goes through a pipe; below it is copied. Measured: 24 KiB cost the
-/// same either way, 32 KiB a tenth less through a pipe, 64 KiB a quarter.
+/// Above this what is left of a body goes through a pipe; below it is copied. So much costs the same
+/// either way (docs/performance.md).
 pub(crate) const LARGE: u64 = 24 * 1024;
 
 /// Buffers that are kept for the next who needs one.
