@@ -3,9 +3,8 @@
 use crate::host::Host;
 use crate::json;
 use crate::support::process::{Lines, Process};
-use crate::support::watch::teardown;
+use crate::support::watch::{teardown, teardown_as_nobody};
 use serde_json::Value;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
 fn output(command: &mut Command) -> Output {
@@ -72,7 +71,7 @@ fn a_second_daemon_leaves_the_first_alone() {
 
 #[test]
 fn without_root_and_without_btf_it_says_what_it_needs() {
-    let as_nobody = output(teardown().arg("watch").uid(65_534).gid(65_534));
+    let as_nobody = output(teardown_as_nobody().arg("watch"));
     assert_eq!(as_nobody.status.code(), Some(1));
     let words = "needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON";
     assert!(said(&as_nobody).contains(words), "{}", said(&as_nobody));
@@ -113,7 +112,7 @@ fn the_doctor_finds_this_host_fit() {
     let text = String::from_utf8_lossy(&healthy.stdout).into_owned();
     assert!(healthy.status.success(), "{text}");
     assert!(text.contains("ok    BTF ") && text.contains("0 fatal"), "{text}");
-    let as_nobody = output(teardown().arg("doctor").uid(65_534).gid(65_534));
+    let as_nobody = output(teardown_as_nobody().arg("doctor"));
     let text = String::from_utf8_lossy(&as_nobody.stdout).into_owned();
     assert_eq!(as_nobody.status.code(), Some(1), "{text}");
     assert!(text.contains("FAIL  CAP_BPF "), "{text}");

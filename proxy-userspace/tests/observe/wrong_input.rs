@@ -1,8 +1,7 @@
 //! Wrong input: a clear message that names the culprit, and the right exit code.
 
 use crate::support::netns::Netns;
-use crate::support::watch::teardown;
-use std::os::unix::process::CommandExt;
+use crate::support::watch::{teardown, teardown_as_nobody};
 use std::process::Command;
 
 /// Runs the command in a namespace of its own; gives its exit code and its words.
@@ -66,14 +65,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
 
 #[test]
 fn without_root_it_says_what_it_needs() {
-    // Not every folder above the binary is open to everybody.
-    let folder = tempfile::tempdir().expect("a folder");
-    let copy = folder.path().join("teardown");
-    std::fs::copy(env!("CARGO_BIN_EXE_teardown"), &copy).expect("a copy");
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(folder.path(), open).expect("a mode");
-    let mut command = Command::new(&copy);
-    let (code, said) = ends(command.arg("watch").uid(65534).gid(65534));
+    let (code, said) = ends(teardown_as_nobody().arg("watch"));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("root") || said.contains("CAP_"), "{said}");
 }

@@ -5,7 +5,11 @@ use super::topology::Topology;
 use super::until::until;
 use rustix::process::Signal;
 use serde_json::Value;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 
 /// Where `--ingress` takes packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,16 @@ pub(crate) struct Watch {
 pub(crate) fn teardown() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_teardown"));
     command.env("NO_COLOR", "1");
+    command
+}
+
+/// The same, run by somebody without any privilege. By its descriptor: not every folder above the
+/// binary is open to everybody, root's home least of all.
+pub(crate) fn teardown_as_nobody() -> Command {
+    static BINARY: LazyLock<File> =
+        LazyLock::new(|| File::open(env!("CARGO_BIN_EXE_teardown")).expect("the binary"));
+    let mut command = Command::new(format!("/proc/self/fd/{}", BINARY.as_raw_fd()));
+    command.env("NO_COLOR", "1").uid(65_534).gid(65_534);
     command
 }
 
