@@ -2,6 +2,9 @@
 //! codes, headers, bodies and the fields of the log are compared; where the two differ on purpose,
 //! the list says so.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod requests;
 mod twins;
 

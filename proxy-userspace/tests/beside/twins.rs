@@ -16,12 +16,15 @@ use teardown::{
     http::{closes::Closes, engine::Engine, event::Session, hooks::Log},
 };
 
-use crate::requests::Case;
+use crate::{requests::Case, support::ports::Reserved};
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
 const LISTENS: [&str; 11] =
     ["ka", "scl", "cl", "pretend", "mixed", "dead", "none", "silent", "rules", "page", "hurry"];
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where each of `LISTENS` listens.
+type Ports = BTreeMap<&'static str, Reserved>;
 
 /// What a client and a log saw of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,8 +47,9 @@ impl Seen {
 pub(crate) struct Twins {
     haproxy: Child,
     engine: Engine,
-    theirs: BTreeMap<&'static str, u16>,
-    ours: BTreeMap<&'static str, u16>,
+    theirs: Ports,
+    ours: Ports,
+    _dead: Reserved,
     their_log: UdpSocket,
     our_log: Mutex<mpsc::Receiver<String>>,
     _folder: tempfile::TempDir,
@@ -103,23 +107,9 @@ fn fields(line: &str) -> String {
     )
 }
 
-fn free_ports() -> BTreeMap<&'static str, u16> {
-    let bound = LISTENS.map(|name| (name, TcpListener::bind(("127.0.0.1", 0)).expect("binds")));
-    let port = |(name, listener): &(&'static str, TcpListener)| {
-        (*name, listener.local_addr().expect("bound").port())
-    };
-    bound.iter().map(port).collect()
-}
-
-fn configuration(
-    ports: &BTreeMap<&str, u16>,
-    origin: u16,
-    dead: u16,
-    log: u16,
-    page: &str,
-) -> String {
+fn configuration(ports: &Ports, origin: u16, dead: u16, log: u16, page: &str) -> String {
     let bind =
-        |name: &str| format!("  bind 127.0.0.1:{}\n  server s 127.0.0.1:{origin}\n", ports[name]);
+        |name: &str| format!("  bind {}\n  server s 127.0.0.1:{origin}\n", ports[name].address());
     let mut text = format!(
         "global\n  log 127.0.0.1:{log} local0\n  nbthread 1\n\
          defaults\n  mode http\n  log global\n  option httplog\n  timeout client 10s\n\
@@ -133,21 +123,21 @@ fn configuration(
     text += &section("pretend", "  option http-server-close\n  option http-pretend-keepalive\n");
     text += &section("mixed", "  option http-keep-alive\n  option forwardfor if-none\n");
     text += &format!(
-        "listen dead\n  bind 127.0.0.1:{}\n  retries 0\n  server s 127.0.0.1:{dead}\n",
-        ports["dead"]
+        "listen dead\n  bind {}\n  retries 0\n  server s 127.0.0.1:{dead}\n",
+        ports["dead"].address()
     );
-    text += &format!("listen none\n  bind 127.0.0.1:{}\n", ports["none"]);
+    text += &format!("listen none\n  bind {}\n", ports["none"].address());
     text += &section("silent", "  timeout server 200ms\n");
     text += &format!(
-        "frontend rules\n  bind 127.0.0.1:{}\n  http-request deny if {{ path /secret }}\n\
+        "frontend rules\n  bind {}\n  http-request deny if {{ path /secret }}\n\
          \x20 http-request deny deny_status 404 if {{ path /gone }}\n\
          \x20 http-request set-header X-Set new\n  http-request del-header X-Del\n\
          \x20 http-response set-header X-Resp new\n  http-response del-header X-Srv\n\
          \x20 acl other path_beg /other\n  use_backend b2 if other\n  default_backend b1\n\
          backend b1\n  server s 127.0.0.1:{origin}\nbackend b2\n  server t 127.0.0.1:{origin}\n",
-        ports["rules"]
+        ports["rules"].address()
     );
-    text += &format!("listen page\n  bind 127.0.0.1:{}\n  errorfile 503 {page}\n", ports["page"]);
+    text += &format!("listen page\n  bind {}\n  errorfile 503 {page}\n", ports["page"].address());
     text += &section("hurry", "  timeout http-request 200ms\n");
     text
 }
@@ -247,7 +237,7 @@ impl Twins {
                 thread::spawn(move || serve(stream));
             }
         });
-        let dead = TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("binds");
+        let dead = Reserved::new();
         let their_log = UdpSocket::bind(("127.0.0.1", 0)).expect("binds");
         their_log.set_read_timeout(Some(PATIENCE)).expect("sets");
         let log = their_log.local_addr().expect("bound").port();
@@ -256,7 +246,8 @@ impl Twins {
         std::fs::write(&page, "HTTP/1.1 503 Busy\r\nX: y\r\nContent-Length: 4\r\n\r\nwait")
             .expect("writes");
         let page = page.display().to_string();
-        let (theirs, ours) = (free_ports(), free_ports());
+        let ports = || LISTENS.map(|name| (name, Reserved::new())).into();
+        let (theirs, ours): (Ports, Ports) = (ports(), ports());
         let file = folder.path().join("haproxy.cfg");
         std::fs::write(&file, configuration(&theirs, origin, dead.port(), log, &page))
             .expect("writes");
@@ -282,12 +273,13 @@ impl Twins {
             engine,
             theirs,
             ours,
+            _dead: dead,
             their_log,
             our_log: Mutex::new(our_log),
             _folder: folder,
         };
         let end = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", twins.theirs["ka"])).is_err() {
+        while TcpStream::connect(twins.theirs["ka"].address()).is_err() {
             assert!(Instant::now() < end, "HAProxy does not start");
             thread::sleep(Duration::from_millis(5));
         }
@@ -304,10 +296,10 @@ impl Twins {
 
     /// The same request to both.
     pub(crate) fn ask(&self, case: &Case) -> (Seen, Seen) {
-        let (response, closed) = talk(self.theirs[case.listen], case);
+        let (response, closed) = talk(self.theirs[case.listen].address(), case);
         let their_lines = vec![fields(&self.their_line())];
         let theirs = Seen { response, closed, log: their_lines };
-        let (response, closed) = talk(self.ours[case.listen], case);
+        let (response, closed) = talk(self.ours[case.listen].address(), case);
         let lines = self.our_log.lock().expect("unpoisoned");
         let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| "no line".into());
         (theirs, Seen { response, closed, log: vec![line] })
@@ -324,9 +316,8 @@ impl Drop for Twins {
 }
 
 /// Sends a request; returns the response, and whether the connection was closed after it.
-fn talk(port: u16, case: &Case) -> (Vec<String>, bool) {
-    let mut stream =
-        TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).expect("connects");
+fn talk(proxy: SocketAddr, case: &Case) -> (Vec<String>, bool) {
+    let mut stream = TcpStream::connect(proxy).expect("connects");
     stream.write_all(&case.bytes).expect("sends");
     let mut all = Vec::new();
     let mut buffer = [0; 65536];

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::pair::Side;
 use crate::support::netns::Netns;
+use crate::support::ports::Reserved;
 use crate::support::sockets::abort;
 use crate::support::until::PATIENCE;
 
 /// What a server does with a check: the kind, and what it answers.
-const SERVERS: [(&str, &str); 11] = [
+const SERVERS: [(&str, &str); 10] = [
     ("well", "HTTP/1.0 200 OK\r\n\r\nall is well"),
     ("moved", "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"),
     ("missing", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
@@ -24,7 +25,6 @@ const SERVERS: [(&str, &str); 11] = [
     ("reset", "reset"),
     ("mute", "mute"),
     ("banner", "220 hello\r\n"),
-    ("refuses", "refuses"),
 ];
 
 /// Backends: a name, the server, and the lines that say how it is checked.
@@ -85,14 +85,12 @@ fn servers(netns: &Netns) -> BTreeMap<&'static str, u16> {
     let start = |(kind, answer): (&'static str, &'static str)| {
         let listener = netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let port = listener.local_addr().expect("bound").port();
-        if answer != "refuses" {
-            std::thread::spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    // A check that is over ends the thread.
-                    std::thread::spawn(move || serve(stream, answer));
-                }
-            });
-        }
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A check that is over ends the thread.
+                std::thread::spawn(move || serve(stream, answer));
+            }
+        });
         (kind, port)
     };
     SERVERS.into_iter().map(start).collect()
@@ -120,7 +118,9 @@ fn checks_find_and_tell_the_same() {
     let netns = Netns::new();
     netns.ip("link set lo up");
     let folder = tempfile::tempdir().expect("a folder");
-    let ports = servers(&netns);
+    let nobody = netns.run(Reserved::new);
+    let mut ports = servers(&netns);
+    ports.insert("refuses", nobody.port());
     let mut sections = String::from(
         "defaults\n  mode http\n  log global\n  option log-health-checks\n  timeout client 5s\n\
          \x20 timeout server 5s\n  timeout connect 2s\n  timeout check 300ms\n\

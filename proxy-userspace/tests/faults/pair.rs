@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,6 +12,7 @@ use crate::cases::Case;
 use crate::client::{Act, follow};
 use crate::origin::{Mute, Origin};
 use crate::support::netns::Netns;
+use crate::support::ports::Reserved;
 use crate::support::process::Process;
 use crate::support::runtime::ask;
 use crate::support::until::{PATIENCE, until};
@@ -84,10 +85,13 @@ const COLUMNS: [&str; 21] = [
 
 type Counts = BTreeMap<String, u64>;
 
+/// Where each of `SECTIONS` listens.
+type Ports = BTreeMap<&'static str, Reserved>;
+
 /// One of the two.
 pub(crate) struct Side {
     _process: Process,
-    ports: BTreeMap<&'static str, u16>,
+    ports: Ports,
     log: UdpSocket,
     socket: PathBuf,
 }
@@ -97,6 +101,7 @@ pub(crate) struct Pair {
     haproxy: Side,
     ours: Side,
     origin: Origin,
+    _refuses: Reserved,
     _mute: Mute,
     netns: Netns,
     _folder: tempfile::TempDir,
@@ -109,22 +114,15 @@ impl Pair {
         let folder = tempfile::tempdir().expect("a folder");
         let origin = netns.run(Origin::start);
         let mute = netns.run(Mute::start);
+        let refuses = netns.run(Reserved::new);
+        let servers = [origin.address, refuses.address(), mute.address];
         let side = |name: &str| {
-            let taken = netns.run(|| {
-                SECTIONS.map(|section| {
-                    (section.0, TcpListener::bind("127.0.0.1:0").expect("a free port"))
-                })
-            });
-            let port = |listener: &TcpListener| listener.local_addr().expect("bound").port();
-            let ports = taken.iter().map(|(name, at)| (*name, port(at))).collect();
-            let refuses = netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-            let servers = [origin.address.port(), port(&refuses), mute.address.port()];
+            let ports = netns.run(|| SECTIONS.map(|(name, ..)| (name, Reserved::new()))).into();
             let sections = sections(&ports, servers);
-            drop((taken, refuses));
             Side { ports, ..Side::start(&netns, folder.path(), name, &sections) }
         };
         let (haproxy, ours) = (side("haproxy"), side("teardown"));
-        Self { haproxy, ours, origin, _mute: mute, netns, _folder: folder }
+        Self { haproxy, ours, origin, _refuses: refuses, _mute: mute, netns, _folder: folder }
     }
 
     /// Plays a case before both; an error tells the difference.
@@ -162,7 +160,7 @@ impl Pair {
     fn act(&self, side: &Side, case: &Case) -> (Vec<String>, Counts) {
         self.origin.release();
         let before = side.counts();
-        let proxy = SocketAddr::from(([127, 0, 0, 1], side.ports[case.listen]));
+        let proxy = side.ports[case.listen].address();
         let attempts = format!("{}/s0 connect", case.listen);
         let queued = || {
             let rows = side.rows();
@@ -228,7 +226,7 @@ impl Side {
         command.arg("-f").arg(file).stdout(Stdio::null());
         let process = Process::start(netns, &mut command);
         until("the runtime socket", || UnixStream::connect(&socket).ok().map(drop));
-        Self { _process: process, ports: BTreeMap::new(), log, socket }
+        Self { _process: process, ports: Ports::new(), log, socket }
     }
 
     /// Rows of `show stat`: `proxy/row`, and its cells by column.
@@ -303,18 +301,18 @@ fn fields(line: &str) -> String {
     format!("{} {} {timers} {status} {state} {conns} {queues} {request}", words[0], words[1])
 }
 
-/// `servers` are the ports of the origin, of nobody, and of one that is mute.
-fn sections(ports: &BTreeMap<&str, u16>, servers: [u16; 3]) -> String {
+/// `servers` are the addresses of the origin, of nobody, and of one that is mute.
+fn sections(ports: &Ports, servers: [SocketAddr; 3]) -> String {
     let mut text = String::from(
         "defaults\n  mode http\n  log global\n  option httplog\n  timeout client 10s\n\
          \x20 timeout server 10s\n  timeout connect 200ms\n  timeout queue 300ms\n",
     );
     for (name, lines, all) in SECTIONS {
-        let _ = write!(text, "listen {name}\n  bind 127.0.0.1:{}\n  {lines}\n", ports[name]);
+        let _ = write!(text, "listen {name}\n  bind {}\n  {lines}\n", ports[name].address());
         for (index, server) in all.iter().enumerate() {
             let mut at = (*server).to_owned();
-            for (sign, port) in ["@", "!", "~"].iter().zip(servers) {
-                at = at.replace(sign, &format!("127.0.0.1:{port}"));
+            for (sign, server) in ["@", "!", "~"].iter().zip(servers) {
+                at = at.replace(sign, &server.to_string());
             }
             let _ = writeln!(text, "  server s{index} {at}");
         }

@@ -1,19 +1,13 @@
 //! What goes wrong, and how the log says so in HAProxy's four characters.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use teardown::http::settings::{ErrorPages, Redispatch};
 
-use crate::support::{Origin, Proxy, eventually, settings};
+use crate::support::{Origin, Proxy, eventually, ports::Reserved, settings};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
-/// An address where nobody listens.
-fn nobody() -> SocketAddr {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("binds");
-    listener.local_addr().expect("bound")
-}
 
 fn short(timeout: &mut Option<Duration>) {
     *timeout = Some(Duration::from_millis(60));
@@ -26,7 +20,8 @@ fn state(proxy: &Proxy) -> (u16, String) {
 
 #[test]
 fn a_server_that_refuses() {
-    let mut refusing = settings(&[nobody()]);
+    let nobody = Reserved::new();
+    let mut refusing = settings(&[nobody.address()]);
     refusing.backends[0].retries = 0;
     let proxy = Proxy::start(refusing);
     let response = proxy.exchange(GET);
@@ -39,7 +34,8 @@ fn a_server_that_refuses() {
 #[test]
 fn a_server_that_refuses_is_retried_and_then_left() {
     let origin = Origin::answering(OK);
-    let mut settings = settings(&[nobody(), origin.address]);
+    let nobody = Reserved::new();
+    let mut settings = settings(&[nobody.address(), origin.address]);
     settings.backends[0].redispatch = Redispatch::Last;
     let proxy = Proxy::start(settings);
     for _ in 0..4 {

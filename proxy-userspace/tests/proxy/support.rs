@@ -3,6 +3,8 @@
 
 mod client;
 mod origin;
+#[path = "../support/ports.rs"]
+pub(crate) mod ports;
 
 pub use client::Client;
 pub use origin::{Origin, Peer};

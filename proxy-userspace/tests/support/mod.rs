@@ -16,6 +16,7 @@ pub(crate) mod linux;
 pub(crate) mod netns;
 pub(crate) mod observed;
 pub(crate) mod packets;
+pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod proxies;
 pub(crate) mod reading;
