@@ -67,15 +67,15 @@ impl Task {
         match self {
             Self::Setup => setup::setup(&Purpose::HERE),
             Self::Run { args } => {
-                setup::setup(&[Purpose::Build])?;
+                setup::setup(&[Purpose::Build, Purpose::Run])?;
                 run(args)
             }
             Self::Test { args } => {
-                setup::setup(&[Purpose::Build, Purpose::Test])?;
+                setup::setup(&[Purpose::Build, Purpose::Run, Purpose::Test])?;
                 test(&args)
             }
             Self::Bench(args) => {
-                setup::setup(&[Purpose::Build, Purpose::Test, Purpose::Bench])?;
+                setup::setup(&[Purpose::Build, Purpose::Run, Purpose::Test, Purpose::Bench])?;
                 bench::run(&args)
             }
             Self::Kernels(args) => {

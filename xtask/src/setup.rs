@@ -17,6 +17,8 @@ use crate::{command, ebpf, ebpf::Compiler, workspace};
 pub(crate) enum Purpose {
     /// Compiling both sides.
     Build,
+    /// What the demonstration tells its reader to type.
+    Run,
     /// The tests' proxies, witnesses and network namespaces.
     Test,
     /// The benchmarks' peers.
@@ -29,7 +31,8 @@ pub(crate) enum Purpose {
 
 impl Purpose {
     /// Those of every task that runs on this very host: an emulator is a hundred packages more.
-    pub(crate) const HERE: [Self; 4] = [Self::Build, Self::Test, Self::Bench, Self::Lint];
+    pub(crate) const HERE: [Self; 5] =
+        [Self::Build, Self::Run, Self::Test, Self::Bench, Self::Lint];
 }
 
 /// The check of licences, and its version.
@@ -63,7 +66,8 @@ pub(crate) fn cargo_deny() -> Option<PathBuf> {
 
 /// Debian's names of the packages that the tests call.
 pub(crate) fn debian_packages_of_tests() -> Vec<&'static str> {
-    let tools = packages::TOOLS.iter().filter(|tool| tool.purpose == Purpose::Test);
+    let tools =
+        packages::TOOLS.iter().filter(|tool| matches!(tool.purpose, Purpose::Run | Purpose::Test));
     Distribution::Debian.names(&tools.map(|tool| &tool.package).collect::<Vec<_>>())
 }
 

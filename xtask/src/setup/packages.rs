@@ -41,7 +41,7 @@ const fn tool(purpose: Purpose, command: &'static str, package: Package) -> Tool
     Tool { purpose, command, package }
 }
 
-/// What tests and benchmarks call.
+/// What is called by the user of the demonstration, by tests and by benchmarks.
 pub(crate) const TOOLS: &[Tool] = &[
     tool(Purpose::Build, "cc", Package::same("gcc")),
     tool(Purpose::Test, "ip", Package::named("iproute2", "iproute", "iproute2")),
@@ -50,7 +50,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool(Purpose::Test, "tshark", Package::named("tshark", "wireshark-cli", "wireshark-cli")),
     tool(Purpose::Test, "nft", Package::same("nftables")),
     tool(Purpose::Test, "ethtool", Package::same("ethtool")),
-    tool(Purpose::Test, "socat", Package::same("socat")),
+    tool(Purpose::Run, "socat", Package::same("socat")),
     tool(Purpose::Test, "curl", Package::same("curl")),
     tool(Purpose::Test, "haproxy", Package::service("haproxy")),
     tool(Purpose::Test, "nginx", Package::service("nginx")),
@@ -172,7 +172,7 @@ mod tests {
         let of_the_machine = ["systemctl", "runuser", "teardown"];
         let known: Vec<&str> = TOOLS
             .iter()
-            .filter(|tool| matches!(tool.purpose, Purpose::Build | Purpose::Test))
+            .filter(|tool| matches!(tool.purpose, Purpose::Build | Purpose::Run | Purpose::Test))
             .map(|tool| tool.command)
             .chain(of_iproute2)
             .chain(essential)
