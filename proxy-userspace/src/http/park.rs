@@ -23,6 +23,10 @@ use super::{
     worker::{CROWD, Worker, trim},
 };
 
+/// Ticks after a crowd's last full count until the rest's memory is given back: by then the tasks that
+/// waited for another connection have gone, too (`crew.rs`).
+const REST: u8 = 3;
+
 /// A parked connection.
 #[derive(Debug)]
 pub(crate) struct Parked {
@@ -44,12 +48,14 @@ pub(crate) struct Lot {
     cars: RefCell<Slab<Parked>>,
     /// Parked since memory was last given back.
     lately: Cell<usize>,
+    /// Ticks until memory is given back once more, after a crowd or the start; none is due at 0.
+    rest_in: Cell<u8>,
 }
 
 impl Lot {
     pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll, cars: RefCell::default(), lately: Cell::new(0) })
+        Ok(Self { epoll, cars: RefCell::default(), lately: Cell::new(0), rest_in: Cell::new(REST) })
     }
 
     /// Parks a connection. If that fails it is closed, as after its timeout.
@@ -89,9 +95,13 @@ impl Lot {
         late.into_iter().filter_map(|key| cars.try_remove(key)).collect()
     }
 
-    /// After a crowd was parked, gives the memory of its tasks back.
+    /// After a crowd was parked, gives the memory of its tasks back; and that of its last, who are
+    /// less than a crowd, a little later. What starting took is given back once, too.
     fn give_back(&self) {
-        if self.lately.get() >= CROWD {
+        let crowd = self.lately.get() >= CROWD;
+        let before = self.rest_in.get();
+        self.rest_in.set(if crowd { REST } else { before.saturating_sub(1) });
+        if crowd || before == 1 {
             self.lately.set(0);
             trim();
         }
