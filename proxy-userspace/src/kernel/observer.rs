@@ -32,8 +32,10 @@ use tokio::time::Instant;
 
 /// How often an awake observer looks into the ring: the wait of a close before it is shown.
 const TICK: Duration = Duration::from_millis(2);
-/// An observer that saw nothing for so long sleeps until it is woken.
-const DROWSY: Duration = Duration::from_millis(500);
+/// An observer that saw nothing for so long sleeps until it is woken. A look costs about what being
+/// woken does: with a hundred connections a second it stays awake, with ten it sleeps most of the
+/// time (docs/performance.md).
+const DROWSY: Duration = Duration::from_millis(20);
 /// While a deadline is as near as this, closes are given out a few at a time: to tell of a crowd
 /// takes longer than others may wait for their end.
 const PRESSING_NS: u64 = 100_000_000;
