@@ -16,6 +16,7 @@ pub(super) fn global(config: &Config) -> settings::Global {
     global.bufsize = said.bufsize.map_or(global.bufsize, size);
     global.maxrewrite = said.maxrewrite.map_or(global.maxrewrite, size);
     global.max_headers = said.maxhdr.map_or(global.max_headers, size);
+    global.accept_any_payload = said.accept_any_payload;
     // The pools have one clock: it is set to the longest of the servers' delays.
     let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
     if let Some(longest) = servers.map(|server| server.settings.pool_purge_delay_ms).max() {

@@ -33,6 +33,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Global) {
         "nbthread" => to.nbthread = args.number(word, 1..=64),
         "ulimit-n" => to.ulimit_n = args.number(word, 1..=1 << 30),
         "hard-stop-after" => to.hard_stop_after_ms = args.time(word),
+        "h1-accept-payload-with-any-method" => to.accept_any_payload = true,
         "node" => to.node = text(args, word),
         "description" => to.description = Some(args.rest().join(" ")),
         "spread-checks" => to.spread_checks = args.number(word, 0..=50).unwrap_or_default(),

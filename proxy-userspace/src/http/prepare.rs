@@ -87,7 +87,16 @@ pub(crate) fn prepare(
     if head.len > global.head_limit() {
         return Err(Refusal::HeadLength);
     }
+    if !global.accept_any_payload && is_odd_payload(&head) {
+        return Err(Refusal::Payload);
+    }
     Ok(Some(decided(worker, origin, &head)))
+}
+
+/// Whether an old server would look for no payload there.
+fn is_odd_payload(head: &RequestHead<'_>) -> bool {
+    let expected = !matches!(head.view.method, "GET" | "HEAD" | "DELETE");
+    head.view.minor == 0 && !expected && !head.framing.is_empty()
 }
 
 fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepared {

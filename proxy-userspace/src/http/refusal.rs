@@ -42,6 +42,10 @@ pub enum Refusal {
     /// RFC 9110, 8.6: not a number, or too large a one.
     #[error("malformed Content-Length (RFC 9110, 8.6)")]
     ContentLength,
+    /// RFC 9110, 9.3: HTTP/1.0 does not say that these may have one, and old servers look for none:
+    /// to them the payload is the next request.
+    #[error("payload of an HTTP/1.0 GET, HEAD or DELETE (RFC 9110, 9.3)")]
+    Payload,
     /// RFC 9112, 6.3: several.
     #[error("several Content-Lengths (RFC 9112, 6.3)")]
     ContentLengthSeveral,
@@ -90,6 +94,7 @@ impl Refusal {
     /// The status that a client gets for such a request.
     pub fn status(self) -> u16 {
         match self {
+            Self::Payload => 413,
             Self::TransferCoding => 501,
             _ => 400,
         }

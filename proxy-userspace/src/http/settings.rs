@@ -41,6 +41,9 @@ pub struct Global {
     pub maxrewrite: usize,
     /// The most header fields in a message (`tune.http.maxhdr`, 101).
     pub max_headers: usize,
+    /// Whether an HTTP/1.0 GET, HEAD or DELETE may have a payload
+    /// (`h1-accept-payload-with-any-method`, no).
+    pub accept_any_payload: bool,
     /// How long an unused server connection is kept in the pool (`pool-purge-delay`, 5 s).
     pub pool_purge_delay: Duration,
     /// After this time without a byte a keep-alive connection is parked: its task and its
@@ -57,6 +60,7 @@ impl Default for Global {
             bufsize: 16384,
             maxrewrite: 1024,
             max_headers: 101,
+            accept_any_payload: false,
             pool_purge_delay: Duration::from_secs(5),
             park_after: Duration::from_secs(1),
         }

@@ -42,6 +42,19 @@ fn a_client_stays_on_its_last_server_if_that_is_preferred() {
     }
 }
 
+#[test]
+fn an_old_get_has_a_payload_only_where_that_is_allowed() {
+    for (allowed, status) in [(false, "413"), (true, "200")] {
+        let origin = Origin::answering(OK);
+        let mut settings = settings(&[origin.address]);
+        settings.global.accept_any_payload = allowed;
+        let proxy = Proxy::start(settings);
+        let response = proxy.exchange("GET / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc");
+        assert_eq!(response.get(9..12), Some(status), "{response}");
+        assert_eq!(origin.opened(), usize::from(allowed));
+    }
+}
+
 /// What ss(8) says of the established connections with this port at one end.
 fn sockets(port: u16) -> String {
     let filter = format!("( sport = :{port} or dport = :{port} )");

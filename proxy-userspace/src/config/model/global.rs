@@ -38,6 +38,8 @@ pub struct Global {
     pub ulimit_n: Option<u64>,
     /// `hard-stop-after`.
     pub hard_stop_after_ms: Option<u32>,
+    /// `h1-accept-payload-with-any-method`.
+    pub accept_any_payload: bool,
     /// `node`, shown by `show info`.
     pub node: Option<String>,
     /// `description`, shown by `show info`.

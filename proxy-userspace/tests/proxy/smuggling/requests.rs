@@ -274,6 +274,18 @@ pub(super) const REQUESTS: &[(&str, &str, &str)] = &[
     ("7.1.2", "space before a trailer's colon", "POST / HTTP/1.1\r\n{h}{c}0\r\nA : b\r\n\r\n"),
     ("7.1.2", "a trailer without a colon", "POST / HTTP/1.1\r\n{h}{c}0\r\nGET / HTTP/1.1\r\n\r\n"),
     ("7.1.2", "NUL in a trailer", "POST / HTTP/1.1\r\n{h}{c}0\r\nA: \0\r\n\r\n"),
+    // RFC 9110, 9.3: payloads that old servers take for the next request.
+    ("9110 9.3", "payload of an HTTP/1.0 GET", "GET / HTTP/1.0\r\nContent-Length: 5\r\n\r\nGET /"),
+    (
+        "9110 9.3",
+        "payload of an HTTP/1.0 HEAD",
+        "HEAD / HTTP/1.0\r\nContent-Length: 5\r\n\r\nGET /",
+    ),
+    (
+        "9110 9.3",
+        "payload of an HTTP/1.0 DELETE",
+        "DELETE / HTTP/1.0\r\nContent-Length: 5\r\n\r\nGET /",
+    ),
     // RFC 9110, 7.6.1 and 7.8.
     ("9110 7.6.1", "Connection names Host", "GET / HTTP/1.1\r\n{h}Connection: Host\r\n\r\n"),
     (

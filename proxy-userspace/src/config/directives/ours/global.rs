@@ -29,6 +29,12 @@ pub const GLOBAL: &[Directive] = &[
     global("gid", "NUMBER", "unchanged", "The group to run as, by number."),
     global("group", "NAME", "unchanged", "The group to run as."),
     global(
+        "h1-accept-payload-with-any-method",
+        "",
+        "off",
+        "Let an HTTP/1.0 GET, HEAD or DELETE have a payload. Old servers look for none, and would take it for the next request, so that 413 refuses it otherwise.",
+    ),
+    global(
         "hard-stop-after",
         "TIME",
         "none",

@@ -15,7 +15,6 @@ pub const GLOBAL_OTHERS: &[&str] = &[
     "deviceatlas-separator",
     "external-check",
     "fd-hard-limit",
-    "h1-accept-payload-with-any-method",
     "h1-case-adjust",
     "h1-case-adjust-file",
     "lua-load",
