@@ -127,7 +127,7 @@ impl Exchange<'_> {
                 return Err(self.refused_response(Refusal::Unasked, &bytes[at..], upstream));
             }
             if self.prepared.minor > 0 {
-                rewrite::response(&mut out, &head, Say::Nothing, head.odd, &[]);
+                rewrite::response(&mut out, &head, Say::Nothing, false, &[]);
             }
         };
         if let Some(answered) = &answered {
@@ -227,7 +227,7 @@ impl Exchange<'_> {
         } else {
             Say::Nothing
         };
-        rewrite::response(out, head, say, unframed || head.odd, &edits);
+        rewrite::response(out, head, say, unframed, &edits);
         Ok(Answered {
             status,
             framing: head.framing,

@@ -71,7 +71,10 @@ pub struct ResponseHead<'a> {
     pub framing: Framing,
     /// What it says about its connection.
     pub options: Options,
-    /// Declares a body although its status or the method forbids one to be sent.
+    /// Its status or the method forbids a body, and the fields of framing too (RFC 9110, 8.6; RFC 9112,
+    /// 6.1).
+    pub silent: bool,
+    /// Declares a body all the same.
     pub odd: bool,
     /// The start line, without CRLF.
     pub line: &'a [u8],
@@ -137,7 +140,8 @@ pub fn response<'b: 'h, 'h>(
     if !bytes.starts_with(b"HTTP/") {
         return Err(Refusal::StartLine);
     }
-    if !(100..=599).contains(&status) {
+    // From 600 on they mean nothing, and some servers send them: who gets one takes it for a 5xx.
+    if status < 100 {
         return Err(Refusal::Status);
     }
     let fields: &'h [Header<'b>] = parsed.headers;
@@ -151,7 +155,7 @@ pub fn response<'b: 'h, 'h>(
     let declared = scan.lengths.declared().is_some_and(|n| n > 0) || scan.lengths.is_coded();
     let view = Response { status, minor, fields, client };
     let line = start_line(bytes);
-    Ok(Some(ResponseHead { view, len, framing, options, odd: silent && declared, line }))
+    Ok(Some(ResponseHead { view, len, framing, options, silent, odd: silent && declared, line }))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

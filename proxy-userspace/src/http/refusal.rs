@@ -79,7 +79,7 @@ pub enum Refusal {
     /// RFC 9112, 7.1.2 and RFC 9110, 6.5: a malformed trailer, or a field that may be none.
     #[error("malformed or forbidden trailer field (RFC 9112, 7.1.2; RFC 9110, 6.5.1)")]
     Trailer,
-    /// RFC 9110, 15: not three digits from 100 to 599.
+    /// RFC 9110, 15: not three digits from 100 on.
     #[error("malformed status (RFC 9112, 4)")]
     Status,
     /// RFC 9112, 9.2: bytes from the server that no request asked for.

@@ -27,6 +27,10 @@ pub(crate) enum Say {
     AsReceived,
 }
 
+/// The length of a status line without the space that stands there even where no reason follows
+/// (RFC 9112, 4).
+const NO_REASON: usize = b"HTTP/1.1 200".len();
+
 /// Writes a request's head for the server.
 pub(crate) fn request(
     out: &mut Vec<u8>,
@@ -35,7 +39,8 @@ pub(crate) fn request(
     forward: Option<&ForwardFor>,
     edits: &[Edit],
 ) {
-    line(out, head.line);
+    out.extend_from_slice(head.line);
+    out.extend_from_slice(b"\r\n");
     let drop = |name: &str| {
         say != Say::AsReceived
             && (hop(name, say == Say::Upgrade)
@@ -50,7 +55,7 @@ pub(crate) fn request(
 }
 
 /// Writes a response's head for the client. `unframed` leaves out the fields of framing: the body
-/// is sent without its chunks, or there is none to frame.
+/// is sent without its chunks.
 pub(crate) fn response(
     out: &mut Vec<u8>,
     head: &ResponseHead<'_>,
@@ -58,7 +63,12 @@ pub(crate) fn response(
     unframed: bool,
     edits: &[Edit],
 ) {
-    line(out, head.line);
+    out.extend_from_slice(head.line);
+    if head.line.len() == NO_REASON {
+        out.push(b' ');
+    }
+    out.extend_from_slice(b"\r\n");
+    let unframed = unframed || (head.silent && say != Say::AsReceived);
     let drop = |name: &str| {
         (unframed && framing(name))
             || say != Say::AsReceived
@@ -68,11 +78,6 @@ pub(crate) fn response(
     fields(out, head.view.fields, drop, edits);
     append(out, edits);
     end(out, say);
-}
-
-fn line(out: &mut Vec<u8>, line: &[u8]) {
-    out.extend_from_slice(line);
-    out.extend_from_slice(b"\r\n");
 }
 
 fn end(out: &mut Vec<u8>, say: Say) {

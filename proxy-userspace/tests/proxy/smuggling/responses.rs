@@ -22,8 +22,6 @@ pub(super) const RESPONSES: &[(&str, &str, &str)] = &[
     ("4", "a negative status", "HTTP/1.1 -20 OK\r\nContent-Length: 2\r\n\r\nok"),
     ("4", "status 000", "HTTP/1.1 000 OK\r\nContent-Length: 2\r\n\r\nok"),
     ("4", "status 099", "HTTP/1.1 099 OK\r\nContent-Length: 2\r\n\r\nok"),
-    ("4", "status 600", "HTTP/1.1 600 OK\r\nContent-Length: 2\r\n\r\nok"),
-    ("4", "status 999", "HTTP/1.1 999 OK\r\nContent-Length: 2\r\n\r\nok"),
     ("4", "two spaces", "HTTP/1.1  200 OK\r\nContent-Length: 2\r\n\r\nok"),
     ("4", "tab for a space", "HTTP/1.1\t200 OK\r\nContent-Length: 2\r\n\r\nok"),
     ("4", "NUL in the reason", "HTTP/1.1 200 O\0K\r\nContent-Length: 2\r\n\r\nok"),
