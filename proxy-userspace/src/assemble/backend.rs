@@ -52,6 +52,7 @@ impl Builder<'_> {
         for server in &proxy.servers {
             let Some(mut told) = self.server(server) else { continue };
             told.keepalive = keeps_alive(said, Switch::ServerTcpKeepAlive);
+            told.id = server.id;
             let at = (place, backend.servers.len());
             backend.servers.push(told);
             ids.push((server.id, server.settings.rise, server.settings.fall));

@@ -41,9 +41,19 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Global) {
         "tune.maxrewrite" => to.maxrewrite = size(args, word, 0),
         "tune.http.maxhdr" => to.maxhdr = args.number(word, 1..=32767),
         "stats" => return stats(args, to),
+        "no" => return negated(args),
         _ => return unknown(args, word),
     }
     args.end(word);
+}
+
+/// `no`, which HAProxy knows before what teardown need not have alone.
+fn negated(args: &mut Args<'_>) {
+    match args.need("no", "the word that it takes back") {
+        Some(word) if directives::MOOT.contains(&word) => unknown(args, word),
+        Some(word) => args.wrong(format!("'{word}' in 'global' cannot be taken back by 'no'")),
+        None => {}
+    }
 }
 
 fn text(args: &mut Args<'_>, word: &str) -> Option<String> {

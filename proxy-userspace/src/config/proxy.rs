@@ -34,8 +34,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
             to.binds.extend(binds);
         }
         "server" => {
-            let id = u32::try_from(to.servers.len() + 1).unwrap_or(u32::MAX);
-            if let Some(server) = server::server(args, &settings.default_server, id) {
+            if let Some(server) = server::server(args, &settings.default_server) {
                 to.servers.push(server);
             }
             return;
@@ -220,7 +219,7 @@ fn error_file(args: &mut Args<'_>, to: &mut Proxy) {
 }
 
 fn stats(args: &mut Args<'_>, to: &mut Proxy) {
-    const OTHERS: [&str; 9] = [
+    const OTHERS: [&str; 10] = [
         "admin",
         "auth",
         "hide-version",
@@ -229,6 +228,7 @@ fn stats(args: &mut Args<'_>, to: &mut Proxy) {
         "scope",
         "show-desc",
         "show-legends",
+        "show-modules",
         "show-node",
     ];
     let known = ["enable", "refresh", "uri"];

@@ -52,7 +52,7 @@ pub(super) fn use_backend(args: &mut Args<'_>, to: &mut Proxy) {
 pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
     const KNOWN: [&str; 7] =
         ["allow", "deny", "return", "redirect", "set-header", "add-header", "del-header"];
-    const OTHERS: [&str; 43] = [
+    const OTHERS: [&str; 44] = [
         "add-acl",
         "auth",
         "cache-use",
@@ -93,6 +93,7 @@ pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
         "set-uri",
         "set-var",
         "silent-drop",
+        "strict-mode",
         "tarpit",
         "use-service",
         "wait-for-body",

@@ -7,7 +7,7 @@ use super::model::{Server, ServerSettings};
 use crate::policy::words;
 
 /// Reads a `server` line, its first word taken.
-pub(super) fn server(args: &mut Args<'_>, defaults: &ServerSettings, id: u32) -> Option<Server> {
+pub(super) fn server(args: &mut Args<'_>, defaults: &ServerSettings) -> Option<Server> {
     let name = args.need("server", "a name and an address")?.to_owned();
     let at = args.last();
     if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_.:".contains(*c)) {
@@ -23,7 +23,7 @@ pub(super) fn server(args: &mut Args<'_>, defaults: &ServerSettings, id: u32) ->
             return None;
         }
     };
-    let mut server = Server { name, id, address, settings: defaults.clone(), at };
+    let mut server = Server { name, id: 0, address, settings: defaults.clone(), at };
     settings(args, &mut server.settings, "server", Some(&mut server.id));
     if server.settings.check {
         check_port(args, &server);

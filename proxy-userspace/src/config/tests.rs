@@ -46,6 +46,25 @@ fn the_threads_configuration_is_understood() {
     assert_eq!(config.global.maxconn, Some(50_000));
 }
 
+/// The numbers are those that Debian's HAProxy shows for this.
+#[test]
+fn servers_without_an_id_are_numbered_around_the_others() {
+    let config = strict(
+        "listen a\n bind :1\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n \
+         server s0 :1 id 10\n server s1 :1\n server s2 :1 id 1\n server s3 :1\n",
+    );
+    let ids: Vec<u32> = config.proxies[0].servers.iter().map(|server| server.id).collect();
+    assert_eq!(ids, [10, 2, 1, 4]);
+}
+
+#[test]
+fn only_what_has_no_effect_is_taken_back_in_global() {
+    let (_, findings) = read("global\n no strict-limits\n no daemon\n", Strictness::Strict);
+    let said = findings.to_string();
+    assert!(said.contains("[NOTICE] test.cfg:2:5: 'strict-limits'"), "{said}");
+    assert!(said.contains("[ALERT] test.cfg:3:5: 'daemon'"), "{said}");
+}
+
 /// As it was posted: the line `global` was lost when it was copied.
 #[test]
 fn words_of_global_before_any_section_are_read_as_such() {

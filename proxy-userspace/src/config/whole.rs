@@ -1,14 +1,17 @@
 //! What can only be seen once every section is there: names that must exist, or exist once.
 
 use super::diag::Findings;
-use super::model::{Config, Proxy};
+use super::model::{Config, Proxy, Server};
 use crate::http::settings::Mode;
 use crate::near;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Checks the references between sections.
 pub(super) fn check(config: &mut Config, findings: &mut Findings) {
     names(config, findings);
+    for proxy in &mut config.proxies {
+        number(&mut proxy.servers);
+    }
     for proxy in &config.proxies {
         if proxy.settings.disabled {
             continue;
@@ -49,6 +52,21 @@ fn names(config: &Config, findings: &mut Findings) {
                 ),
             );
         }
+    }
+}
+
+/// Numbers the servers that have no `id` by their places, past those that are taken, as HAProxy does.
+fn number(servers: &mut [Server]) {
+    let mut taken: HashSet<u32> = servers.iter().map(|server| server.id).collect();
+    let mut next = 1;
+    for server in servers {
+        if server.id == 0 {
+            while !taken.insert(next) {
+                next += 1;
+            }
+            server.id = next;
+        }
+        next += 1;
     }
 }
 

@@ -9,7 +9,7 @@ use crate::policy::words::Wishes;
 pub struct Server {
     /// Its name.
     pub name: String,
-    /// `id`, or its place in the backend, from 1.
+    /// `id`, or its place in the backend, from 1, or the next number that no other server has.
     pub id: u32,
     /// Where it is.
     pub address: Address,

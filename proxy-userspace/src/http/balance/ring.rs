@@ -16,10 +16,18 @@ pub(super) struct Tables {
     ring: Mutex<Cached<(u32, u16)>>,
 }
 
+/// A server among those that share the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    index: usize,
+    weight: u32,
+    id: u32,
+}
+
 #[derive(Debug)]
 struct Cached<T> {
-    /// Index and weight of each server that it was built for.
-    servers: Vec<(usize, u32)>,
+    /// The servers that it was built for.
+    servers: Vec<Share>,
     table: Arc<[T]>,
 }
 
@@ -33,10 +41,15 @@ impl<T> Cached<T> {
     fn get(
         cache: &Mutex<Self>,
         list: &[(usize, &Server)],
-        build: impl FnOnce(&[(usize, u32)]) -> Vec<T>,
+        build: impl FnOnce(&[Share]) -> Vec<T>,
     ) -> Arc<[T]> {
         let mut cached = cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = list.iter().map(|&(index, server)| (index, server.weight()));
+        let share = |&(index, server): &(usize, &Server)| Share {
+            index,
+            weight: server.weight(),
+            id: server.settings.id,
+        };
+        let now = list.iter().map(share);
         if !now.clone().eq(cached.servers.iter().copied()) {
             cached.servers = now.collect();
             cached.table = build(&cached.servers).into();
@@ -73,10 +86,10 @@ impl Tables {
 }
 
 /// HAProxy's `recalc_server_map`: the first server first, then evenly spread.
-fn map(servers: &[(usize, u32)]) -> Vec<u16> {
-    let divisor = servers.iter().fold(0, |a, &(_, weight)| gcd(a, weight)).max(1);
+fn map(servers: &[Share]) -> Vec<u16> {
+    let divisor = servers.iter().fold(0, |a, share| gcd(a, share.weight)).max(1);
     let weights: Vec<i64> =
-        servers.iter().map(|&(_, weight)| i64::from((weight / divisor).max(1))).collect();
+        servers.iter().map(|share| i64::from((share.weight / divisor).max(1))).collect();
     let total: i64 = weights.iter().sum();
     let mut scores = vec![0_i64; servers.len()];
     let mut table = Vec::new();
@@ -92,19 +105,17 @@ fn map(servers: &[(usize, u32)]) -> Vec<u16> {
             }
         }
         scores[best] -= total;
-        table.push(u16::try_from(servers[best].0).unwrap_or(u16::MAX));
+        table.push(u16::try_from(servers[best].index).unwrap_or(u16::MAX));
     }
     table
 }
 
-/// HAProxy's ring: each server's points are hashes of its number times the range, counted on.
-fn ring(servers: &[(usize, u32)]) -> Vec<(u32, u16)> {
+/// HAProxy's ring: each server's points are hashes of its `id` (`puid`) times the range, counted on.
+fn ring(servers: &[Share]) -> Vec<(u32, u16)> {
     let mut points = Vec::new();
-    for &(index, weight) in servers {
-        // HAProxy counts a backend's servers from 1 (`puid`).
-        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+    for &Share { index, weight, id } in servers {
         for point in 0..weight * POINTS {
-            let key = avalanche(number.wrapping_mul(RANGE).wrapping_add(point));
+            let key = avalanche(id.wrapping_mul(RANGE).wrapping_add(point));
             points.push((key, u16::try_from(index).unwrap_or(u16::MAX)));
         }
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 fn backend(weights: &[u32], algorithm: Algorithm, hashing: Hashing) -> Arc<Backend> {
     let balance = Arc::new(Balance::new(algorithm, hashing, false, 42));
     let mut backend = settings::Backend::new("b", balance);
-    for (index, &weight) in weights.iter().enumerate() {
+    for (id, &weight) in (1..).zip(weights) {
         let address = SocketAddr::from(([127, 0, 0, 1], 1000));
-        let server = settings::Server::new(format!("s{index}"), address.into());
-        backend.servers.push(settings::Server { weight, ..server });
+        let server = settings::Server::new(format!("s{id}"), address.into());
+        backend.servers.push(settings::Server { weight, id, ..server });
     }
     let settings = settings::Settings { backends: vec![backend], ..Default::default() };
     Arc::clone(&Proxies::new(settings, 1, Arc::default()).backends[0])
@@ -112,6 +112,25 @@ fn hashes_choose_the_same_servers_as_haproxy() {
             .collect();
         assert_eq!(got, want, "{hashing:?} {weights:?}");
     }
+}
+
+/// The same with servers of which two have an `id`.
+#[test]
+fn the_ring_knows_servers_by_their_ids() {
+    let hashing = Hashing { consistent: true, avalanche: true, function: Function::Sdbm };
+    let balance = Arc::new(Balance::new(URI, hashing, false, 42));
+    let mut backend = settings::Backend::new("b", balance);
+    for id in [10, 2, 1, 4] {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1000));
+        let server = settings::Server::new(format!("s{id}"), address.into());
+        backend.servers.push(settings::Server { id, ..server });
+    }
+    let settings = settings::Settings { backends: vec![backend], ..Default::default() };
+    let backend = Arc::clone(&Proxies::new(settings, 1, Arc::default()).backends[0]);
+    let pick =
+        |n| backend.settings.balance.pick(&backend, key(&backend, &format!("/path/{n}")), None);
+    let got: Vec<usize> = (0..20).filter_map(pick).collect();
+    assert_eq!(got, [0, 0, 3, 2, 1, 2, 1, 1, 1, 1, 0, 1, 1, 2, 2, 3, 0, 3, 0, 2]);
 }
 
 #[test]

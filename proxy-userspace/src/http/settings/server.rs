@@ -33,6 +33,8 @@ pub struct Server {
     pub checked: bool,
     /// The host name that its address was found by.
     pub host: Option<String>,
+    /// Its number in statistics, and on the ring of consistent hashing (`id`); 1.
+    pub id: u32,
     /// Its number for those who hear of its connections; 0 is none.
     pub number: u16,
 }
@@ -55,6 +57,7 @@ impl Server {
             keepalive: false,
             checked: false,
             host: None,
+            id: 1,
             number: 0,
         }
     }
