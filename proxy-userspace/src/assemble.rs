@@ -73,6 +73,7 @@ pub fn assemble(
         let frontend = builder.frontend(proxy);
         assembled.settings.frontends.push(frontend);
     }
+    logs::names(config, resolver, findings);
     assembled
 }
 

@@ -33,7 +33,7 @@ pub fn logs(
                 }
                 Err(why) => {
                     let message = format!("cannot log to '{}': {why}", log.address);
-                    findings.alert(proxy.at.clone(), message);
+                    findings.alert(log.at.clone(), message);
                     None
                 }
             });
@@ -66,6 +66,21 @@ pub fn logs(
         }
     }
     styles
+}
+
+/// Tells of log servers that nobody knows the name of: the sockets are opened only at the start.
+pub(super) fn names(config: &Config, resolver: Resolver<'_>, findings: &mut Findings) {
+    for proxy in config.proxies.iter().filter(|proxy| !proxy.settings.disabled) {
+        let globals = config.global.logs.iter().filter(|_| proxy.settings.log_global);
+        for log in globals.chain(&proxy.settings.logs) {
+            let Address::Tcp { host: Host::Name(name), .. } = &log.address else { continue };
+            if resolver(name).is_empty() {
+                let message =
+                    format!("cannot log to '{}': the host name is not known", log.address);
+                findings.alert(log.at.clone(), message);
+            }
+        }
+    }
 }
 
 fn target(log: &LogTarget, resolver: Resolver<'_>) -> std::io::Result<Target> {

@@ -2,7 +2,7 @@
 
 use super::address::{self, Address};
 use super::diag::Findings;
-use super::token::Line;
+use super::token::{Line, Position};
 use crate::http::syslog::Header;
 use crate::near;
 
@@ -32,6 +32,8 @@ pub struct LogTarget {
     pub level: u8,
     /// Lines more urgent than this are sent as this; 0 leaves them.
     pub min_level: u8,
+    /// Where the address stands.
+    pub at: Position,
 }
 
 /// What a `log` line asks for.
@@ -59,6 +61,7 @@ pub fn parse(line: &Line, findings: &mut Findings) -> Option<Log> {
         facility: 0,
         level: 7,
         min_level: 0,
+        at: line.at(1),
     };
     let mut at = 2;
     loop {
