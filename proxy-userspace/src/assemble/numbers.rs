@@ -14,6 +14,10 @@ pub struct Numbers {
     pub frontends: Vec<u32>,
     /// Each backend's `id`.
     pub backends: Vec<u32>,
+    /// Where each frontend stands in the configuration.
+    pub frontend_places: Vec<usize>,
+    /// Where each backend stands in the configuration.
+    pub backend_places: Vec<usize>,
     /// Each server's `id`, `rise` and `fall`, by backend and place.
     pub servers: Vec<Vec<(u32, u32, u32)>>,
     /// Each backend's `fullconn`: without one, a tenth of what its frontends let in.
@@ -25,11 +29,18 @@ pub struct Numbers {
 impl Numbers {
     /// Those of a configuration; servers are numbered as they are put together.
     pub(super) fn of(config: &Config, fronts: &[&Proxy], backends: &[&Proxy]) -> Self {
+        let places = |list: &[&Proxy]| {
+            let place =
+                |proxy: &&Proxy| config.proxies.iter().position(|it| std::ptr::eq(it, *proxy));
+            list.iter().filter_map(place).collect()
+        };
         Self {
             node: config.global.node.clone(),
             description: config.global.description.clone(),
             frontends: fronts.iter().map(|proxy| proxy.id).collect(),
             backends: backends.iter().map(|proxy| proxy.id).collect(),
+            frontend_places: places(fronts),
+            backend_places: places(backends),
             servers: Vec::new(),
             fullconns: backends.iter().map(|proxy| fullconn(config, fronts, proxy)).collect(),
             algorithms: backends.iter().map(|proxy| algorithm_name(proxy)).collect(),
@@ -57,7 +68,7 @@ fn fullconn(config: &Config, fronts: &[&Proxy], backend: &Proxy) -> u32 {
             || (front.name == backend.name && backend.kind == Kind::Listen)
     });
     let all: u32 = users.map(|front| front.settings.maxconn.unwrap_or(global)).sum();
-    backend.settings.fullconn.unwrap_or(all.div_ceil(10))
+    backend.settings.fullconn.unwrap_or(all.div_ceil(10).max(1))
 }
 
 fn algorithm_name(backend: &Proxy) -> &'static str {

@@ -206,8 +206,7 @@ impl Reader {
             }),
         };
         let Some(base) = base else { return self.current = Section::Foreign };
-        let id = u32::try_from(self.config.proxies.len() + 2).unwrap_or(u32::MAX);
-        let proxy = Proxy { name, kind, id, at: line.at(0), ..base };
+        let proxy = Proxy { name, kind, id: 0, at: line.at(0), ..base };
         self.current = Section::Proxy(Box::new(proxy));
     }
 

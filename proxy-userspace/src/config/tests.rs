@@ -48,11 +48,15 @@ fn the_threads_configuration_is_understood() {
 
 /// The numbers are those that Debian's HAProxy shows for this.
 #[test]
-fn servers_without_an_id_are_numbered_around_the_others() {
+fn what_has_no_id_is_numbered_around_the_others() {
     let config = strict(
-        "listen a\n bind :1\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n \
-         server s0 :1 id 10\n server s1 :1\n server s2 :1 id 1\n server s3 :1\n",
+        "defaults\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n\
+         listen a\n id 7\n bind :1\n\
+         server s0 :1 id 10\n server s1 :1\n server s2 :1 id 1\n server s3 :1\n\
+         backend b\nbackend c\nbackend d\n id 2\nlisten e\n bind :2\nbackend f\n disabled\nbackend g\n",
     );
+    let ids: Vec<u32> = config.proxies.iter().map(|proxy| proxy.id).collect();
+    assert_eq!(ids, [7, 3, 4, 2, 6, 8, 9]);
     let ids: Vec<u32> = config.proxies[0].servers.iter().map(|server| server.id).collect();
     assert_eq!(ids, [10, 2, 1, 4]);
 }

@@ -1,7 +1,7 @@
 //! What can only be seen once every section is there: names that must exist, or exist once.
 
 use super::diag::Findings;
-use super::model::{Config, Proxy, Server};
+use super::model::{Config, Proxy};
 use crate::http::settings::Mode;
 use crate::near;
 use std::collections::{HashMap, HashSet};
@@ -9,8 +9,9 @@ use std::collections::{HashMap, HashSet};
 /// Checks the references between sections.
 pub(super) fn check(config: &mut Config, findings: &mut Findings) {
     names(config, findings);
+    number(config.proxies.iter_mut().map(|proxy| &mut proxy.id).collect(), 2);
     for proxy in &mut config.proxies {
-        number(&mut proxy.servers);
+        number(proxy.servers.iter_mut().map(|server| &mut server.id).collect(), 1);
     }
     for proxy in &config.proxies {
         if proxy.settings.disabled {
@@ -55,16 +56,16 @@ fn names(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// Numbers the servers that have no `id` by their places, past those that are taken, as HAProxy does.
-fn number(servers: &mut [Server]) {
-    let mut taken: HashSet<u32> = servers.iter().map(|server| server.id).collect();
-    let mut next = 1;
-    for server in servers {
-        if server.id == 0 {
+/// Numbers those that have no `id` by their places from `first` on, past what is taken, as HAProxy does.
+fn number(ids: Vec<&mut u32>, first: u32) {
+    let mut taken: HashSet<u32> = ids.iter().map(|id| **id).collect();
+    let mut next = first;
+    for id in ids {
+        if *id == 0 {
             while !taken.insert(next) {
                 next += 1;
             }
-            server.id = next;
+            *id = next;
         }
         next += 1;
     }

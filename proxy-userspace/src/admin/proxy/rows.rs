@@ -254,7 +254,6 @@ fn checked(row: &mut Row, scene: &Scene, at: (usize, usize), standing: &Standing
     row.number("chkfail", standing.failed);
     row.number("chkdown", standing.ups.downs);
     row.number("downtime", standing.ups.total_downtime().as_secs());
-    row.number("hanafail", 0_u32);
     row.text("check_status", standing.status.as_str());
     if standing.status.has_code() {
         row.number("check_code", standing.code);

@@ -74,7 +74,7 @@ pub(super) fn errors(scene: &Scene, words: &[&str]) -> String {
             || scene.proxies.backend(name).is_some()
     };
     if proxy.is_some_and(|name| !known(name)) {
-        return "No such proxy (use 'show stat' to list them).\n".to_owned();
+        return "No such proxy.\n".to_owned();
     }
     let fits = |name: &str, number: u32| {
         proxy.is_none_or(|want| want == name || want.parse() == Ok(number) || want == "-1")

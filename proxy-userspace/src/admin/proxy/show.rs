@@ -8,20 +8,19 @@ use crate::http::live::{Admin, Backend, Server};
 use crate::http::settings::ServerAddress;
 use std::fmt::Write;
 
-/// Every line, in the order of the proxies' numbers: frontend, servers, backend.
+/// Every line, in the configuration's order: frontend, servers, backend.
 fn all(scene: &Scene) -> Vec<Row> {
-    let mut groups: Vec<(u32, u8, Vec<Row>)> = Vec::new();
+    let mut groups: Vec<(Option<&usize>, u8, Vec<Row>)> = Vec::new();
     for frontend in &scene.proxies.frontends {
-        let row = rows::frontend(scene, frontend);
-        groups.push((row.proxy, 0, vec![row]));
+        let place = scene.numbers.frontend_places.get(frontend.index);
+        groups.push((place, 0, vec![rows::frontend(scene, frontend)]));
     }
     for backend in &scene.proxies.backends {
         let mut list: Vec<Row> =
             backend.servers.iter().map(|server| rows::server(scene, backend, server)).collect();
-        let last = rows::backend(scene, backend);
-        let number = last.proxy;
-        list.push(last);
-        groups.push((number, 1, list));
+        list.push(rows::backend(scene, backend));
+        let place = scene.numbers.backend_places.get(backend.index);
+        groups.push((place, 1, list));
     }
     groups.sort_by_key(|group| (group.0, group.1));
     groups.into_iter().flat_map(|group| group.2).collect()
