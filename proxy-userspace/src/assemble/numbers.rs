@@ -67,8 +67,9 @@ fn fullconn(config: &Config, fronts: &[&Proxy], backend: &Proxy) -> u32 {
         front.backends().any(|name| name == backend.name)
             || (front.name == backend.name && backend.kind == Kind::Listen)
     });
-    let all: u32 = users.map(|front| front.settings.maxconn.unwrap_or(global)).sum();
-    backend.settings.fullconn.unwrap_or(all.div_ceil(10).max(1))
+    let all: u64 = users.map(|front| u64::from(front.settings.maxconn.unwrap_or(global))).sum();
+    let tenth = u32::try_from(all.div_ceil(10).max(1)).unwrap_or(u32::MAX);
+    backend.settings.fullconn.unwrap_or(tenth)
 }
 
 fn algorithm_name(backend: &Proxy) -> &'static str {

@@ -1,5 +1,6 @@
 //! The proxy beside the observer: from a configuration to a running engine, and reloads.
 
+mod descriptors;
 mod prepared;
 mod running;
 mod stats_page;
@@ -162,7 +163,10 @@ fn read(
     numbers: &ServerNumbers,
     voice: Voice,
 ) -> anyhow::Result<Read> {
-    let (config, mut findings) = origin.load()?;
+    let (mut config, mut findings) = origin.load()?;
+    let global = &mut config.global;
+    global.maxconn =
+        global.maxconn.filter(|most| *most > 0).or_else(|| descriptors::connections(global));
     let pages = |section: &Section| -> Vec<Arc<dyn Page>> {
         let stats = &section.settings.stats;
         if !stats.enabled {

@@ -1,7 +1,7 @@
 //! From a configuration that can be run to bound sockets, and to what runs on them.
 
 use super::running::Running;
-use super::{Origin, Read, ServerPolicy, Voice, policies, read, say};
+use super::{Origin, Read, ServerPolicy, Voice, descriptors, policies, read, say};
 use crate::admin::proxy::{Control, OfConfig};
 use crate::admin::session::Terms;
 use crate::admin::socket::RuntimeSocket;
@@ -71,7 +71,7 @@ impl Planned {
     /// An address that cannot be bound, a syslog server that cannot be reached.
     pub fn prepare(self) -> anyhow::Result<Prepared> {
         let Self { origin, config, assembled, pages, numbers } = self;
-        raise_descriptors(&config)?;
+        descriptors::raise(&config.global)?;
         let settings = &assembled.settings;
         let listeners =
             Listeners::bind(settings, engine::workers(settings), &Listeners::default())?;
@@ -188,30 +188,6 @@ impl Prepared {
         running.check(checks, &board);
         Ok(running)
     }
-}
-
-/// Room for two descriptors a connection, where the system lets us.
-fn raise_descriptors(config: &Config) -> anyhow::Result<()> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let needed = config.global.maxconn.map(|most| u64::from(most) * 2 + 100);
-    let Some(wanted) = config.global.ulimit_n.or(needed) else { return Ok(()) };
-    let now = getrlimit(Resource::Nofile);
-    if now.current.is_none_or(|current| current >= wanted) {
-        return Ok(());
-    }
-    let most = now.maximum.map_or(wanted, |most| most.max(wanted));
-    let raised = Rlimit { current: Some(wanted), maximum: Some(most) };
-    if setrlimit(Resource::Nofile, raised).is_err() {
-        if config.global.ulimit_n.is_some() {
-            bail!("cannot raise the limit of descriptors to {wanted} ('ulimit-n')");
-        }
-        eprintln!(
-            "[WARNING] {wanted} descriptors are needed for maxconn, and the limit is {}: \
-             connections may be refused",
-            now.current.unwrap_or_default()
-        );
-    }
-    Ok(())
 }
 
 fn permit(

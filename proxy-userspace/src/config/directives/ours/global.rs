@@ -57,7 +57,7 @@ pub const GLOBAL: &[Directive] = &[
         "maxconn",
         "N",
         "from ulimit-n",
-        "Client connections at once, at most; more wait in the kernel.",
+        "Client connections at once, at most; more wait in the kernel. Where it is not said, half of `ulimit-n` or of the descriptors that the system allows, less a hundred.",
     ),
     global("nbthread", "N", "one a core", "Worker threads."),
     global("node", "NAME", "the host's name", "Shown by `show info`."),
