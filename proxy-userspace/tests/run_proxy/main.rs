@@ -14,7 +14,7 @@ use support::packets::{FIN, SYN};
 use support::process::Process;
 use support::runtime::ask;
 use support::tcpdump::Tcpdump;
-use support::until::until;
+use support::until::{until, until_empty};
 use support::watch::teardown;
 
 #[test]
@@ -120,9 +120,6 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         let text = ask(socket, "show stat");
         text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
     };
-    let (a, b) = (rows(&ours), rows(&theirs));
-    assert_eq!(a[0], b[0], "the columns");
-    assert_eq!(a.len(), b.len());
     let same = [
         "pxname",
         "svname",
@@ -160,13 +157,23 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         "algo",
         "intercepted",
     ];
-    for (ours, theirs) in a.iter().zip(&b).skip(1).filter(|(row, _)| row.len() > 1) {
-        for name in same {
-            let at = a[0].iter().position(|column| column.trim_start_matches("# ") == name);
-            let at = at.expect("a column");
-            assert_eq!(ours[at], theirs[at], "{name} of {}/{}", ours[0], ours[1]);
-        }
-    }
+    // Each makes its checks in its own time.
+    until_empty("statistics differ", || {
+        let (a, b) = (rows(&ours), rows(&theirs));
+        assert_eq!(a[0], b[0], "the columns");
+        assert_eq!(a.len(), b.len());
+        let column = |name: &str| a[0].iter().position(|it| it.trim_start_matches("# ") == name);
+        let columns = same.map(|name| (name, column(name).expect("a column")));
+        let pairs = a.iter().zip(&b).skip(1).filter(|(row, _)| row.len() > 1);
+        let differs = |(ours, theirs): (&Vec<String>, &Vec<String>)| {
+            let differ = columns.into_iter().filter(|(_, at)| ours[*at] != theirs[*at]);
+            let tell = |(name, at): (&str, usize)| {
+                format!("{}/{} {name}: {}, HAProxy {}", ours[0], ours[1], ours[at], theirs[at])
+            };
+            differ.map(tell).collect::<Vec<_>>()
+        };
+        pairs.flat_map(differs).collect()
+    });
     let names = |socket: &Path| -> Vec<String> {
         let text = ask(socket, "show info");
         text.lines().filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
