@@ -182,6 +182,19 @@ fn a_refused_rst_is_counted_and_forgotten() {
     assert_eq!(close.first_signal, Some(Signal::Rst));
 }
 
+/// Data that never arrived was sent all the same: its sender's RST behind it was challenged, as the
+/// receiver still waits for the data (seen under losses, behind HAProxy that answered 408).
+#[test]
+fn a_refused_rst_takes_back_nothing_that_was_seen() {
+    let script = script(">S <SA >A <=ESTABLISHED >D33 <D10~ >RA <=FIN_WAIT1 <F~ >R-33 <=CLOSE!104");
+    let close = script.play(Mode::FULL).closes[0];
+    assert_eq!((close.first_closer, close.first_signal), (Some(Role::Resp), Some(Signal::Fin)));
+    assert_eq!((close.answer, close.challenges), (Some(Signal::Rst), 1));
+    assert_eq!(close.orig.bytes, Some(33));
+    // Without the data, the RST's own number proves nothing.
+    assert_eq!(script.play(Mode::SPARSE).closes[0].orig.bytes, Some(0));
+}
+
 /// Everything a socket may tell.
 fn facts(side: Side) -> SocketEvent {
     let mut event: SocketEvent = bytemuck::Zeroable::zeroed();

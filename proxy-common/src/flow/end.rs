@@ -30,6 +30,8 @@ pub(crate) const GAPS_OFF: u16 = 0x800;
 pub const SHUT_READ: u16 = 0x1000;
 /// `End::bits`: the socket will write no more (`SEND_SHUTDOWN`).
 pub const SHUT_WRITE: u16 = 0x2000;
+/// `End::bits`: the RST that counts stood beyond all that was seen of this end before.
+pub(crate) const RST_BEYOND: u16 = 0x4000;
 
 /// What is known of one end of a connection, 192 bytes: what it sent, and what its socket said.
 ///

@@ -6,8 +6,8 @@
 //! cannot know counts for the RST.
 
 use super::{
-    End, EndpointState, Flow, HAS_WINDOW, Mode, RST_DOUBTED, RST_REFUSED, RST_WITH_ACK, TRACKED,
-    close,
+    End, EndpointState, Flow, HAS_WINDOW, Mode, RST_BEYOND, RST_DOUBTED, RST_REFUSED, RST_WITH_ACK,
+    TRACKED, close,
 };
 use crate::key::Side;
 use crate::segment::{ACK, RST, SYN, Segment};
@@ -46,8 +46,12 @@ pub(super) fn note(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u64) 
     }
     let with_ack = if segment.has(ACK) { RST_WITH_ACK } else { 0 };
     let end = flow.end_mut(from);
+    // Without data segments the number itself was taken for their end (`sparse::infer`).
+    let is_beyond = !mode.is_full() || after(segment.seq, end.next);
+    let beyond = if is_beyond { RST_BEYOND } else { 0 };
+    let said = RST_DOUBTED | RST_REFUSED | RST_WITH_ACK | RST_BEYOND;
     end.rst_ns = if now_ns == 0 { 1 } else { now_ns };
-    end.bits = (end.bits & !(RST_DOUBTED | RST_REFUSED | RST_WITH_ACK)) | doubt | with_ack;
+    end.bits = (end.bits & !said) | doubt | with_ack | beyond;
     close::note_signal(flow, segment);
 }
 
@@ -106,7 +110,7 @@ pub(super) fn disprove(flow: &mut Flow, sender: Side) {
     let end = flow.end_mut(sender);
     if end.has(RST_DOUBTED) {
         end.bits = (end.bits & !RST_DOUBTED) | RST_REFUSED;
-        if end.next == number {
+        if end.has(RST_BEYOND) && end.next == number {
             // It may have come from anywhere: nothing was sent up to its number.
             end.next = if end.fins != 0 { end.fin_end() } else { end.acked };
         }
