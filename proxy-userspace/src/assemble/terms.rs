@@ -11,7 +11,7 @@ pub(super) fn global(config: &Config) -> settings::Global {
     let mut global = settings::Global::default();
     let size = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
     global.threads = said.nbthread.map_or(0, size);
-    global.maxconn = said.maxconn.filter(|most| *most > 0);
+    global.maxconn = said.maxconn;
     global.hard_stop_after = said.hard_stop_after_ms.map(millis);
     global.bufsize = said.bufsize.map_or(global.bufsize, size);
     global.maxrewrite = said.maxrewrite.map_or(global.maxrewrite, size);

@@ -26,7 +26,8 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Global) {
         }
         "chroot" => to.chroot = text(args, word).map(Into::into),
         "pidfile" => to.pidfile = text(args, word).map(Into::into),
-        "maxconn" => to.maxconn = args.number(word, 0..=MAX),
+        // 0 says nothing, as in HAProxy.
+        "maxconn" => to.maxconn = args.number(word, 0..=MAX).filter(|most| *most > 0),
         "user" | "uid" => to.user = bind::user(args, word),
         "group" | "gid" => to.group = bind::group(args, word),
         "daemon" => to.daemon = true,

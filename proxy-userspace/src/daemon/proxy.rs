@@ -165,8 +165,7 @@ fn read(
 ) -> anyhow::Result<Read> {
     let (mut config, mut findings) = origin.load()?;
     let global = &mut config.global;
-    global.maxconn =
-        global.maxconn.filter(|most| *most > 0).or_else(|| descriptors::connections(global));
+    global.maxconn = global.maxconn.or_else(|| descriptors::connections(global));
     let pages = |section: &Section| -> Vec<Arc<dyn Page>> {
         let stats = &section.settings.stats;
         if !stats.enabled {
