@@ -4,7 +4,7 @@ use crate::config::Findings;
 use crate::config::address::{Address, Host, Port};
 use crate::config::labels::Resolver;
 use crate::config::log::LogTarget;
-use crate::config::model::{self, Config};
+use crate::config::model::{self, Config, Proxy};
 use crate::config::options::Switch;
 use crate::http::logline::{self, LogFormat};
 use crate::http::syslog::{Place, Style, Target};
@@ -22,9 +22,8 @@ pub fn logs(
     let mut styles: HashMap<String, Style> = HashMap::new();
     for proxy in config.proxies.iter().filter(|proxy| !proxy.settings.disabled) {
         let said = &proxy.settings;
-        let globals = global.logs.iter().filter(|_| said.log_global);
         let mut targets = Vec::new();
-        for log in globals.chain(&said.logs) {
+        for log in logs_of(config, proxy) {
             let known = opened.iter().find(|entry| entry.0 == *log).map(|entry| entry.1.clone());
             let target = known.or_else(|| match target(log, resolver) {
                 Ok(target) => {
@@ -32,8 +31,7 @@ pub fn logs(
                     Some(target)
                 }
                 Err(why) => {
-                    let message = format!("cannot log to '{}': {why}", log.address);
-                    findings.alert(log.at.clone(), message);
+                    refuse(log, &why, findings);
                     None
                 }
             });
@@ -68,23 +66,35 @@ pub fn logs(
     styles
 }
 
-/// Tells of log servers that nobody knows the name of: the sockets are opened only at the start.
+/// Tells, once each, of log servers that nobody knows the name of: the sockets are opened only at the
+/// start.
 pub(super) fn names(config: &Config, resolver: Resolver<'_>, findings: &mut Findings) {
+    let mut seen: Vec<&LogTarget> = Vec::new();
     for proxy in config.proxies.iter().filter(|proxy| !proxy.settings.disabled) {
-        let globals = config.global.logs.iter().filter(|_| proxy.settings.log_global);
-        for log in globals.chain(&proxy.settings.logs) {
-            let Address::Tcp { host: Host::Name(name), .. } = &log.address else { continue };
-            if resolver(name).is_empty() {
-                let message =
-                    format!("cannot log to '{}': the host name is not known", log.address);
-                findings.alert(log.at.clone(), message);
+        for log in logs_of(config, proxy) {
+            if seen.contains(&log) {
+                continue;
+            }
+            seen.push(log);
+            if let Err(why) = place(log, resolver) {
+                refuse(log, &why, findings);
             }
         }
     }
 }
 
-fn target(log: &LogTarget, resolver: Resolver<'_>) -> std::io::Result<Target> {
-    let place = match &log.address {
+/// Where a proxy logs.
+fn logs_of<'a>(config: &'a Config, proxy: &'a Proxy) -> impl Iterator<Item = &'a LogTarget> {
+    let globals = config.global.logs.iter().filter(|_| proxy.settings.log_global);
+    globals.chain(&proxy.settings.logs)
+}
+
+fn refuse(log: &LogTarget, why: &std::io::Error, findings: &mut Findings) {
+    findings.alert(log.at.clone(), format!("cannot log to '{}': {why}", log.address));
+}
+
+fn place(log: &LogTarget, resolver: Resolver<'_>) -> std::io::Result<Place> {
+    Ok(match &log.address {
         Address::Tcp { host, port: Port::Fixed(port) } => {
             let ip = match host {
                 Host::Ip(ip) if ip.is_unspecified() => Some(std::net::Ipv4Addr::LOCALHOST.into()),
@@ -97,8 +107,11 @@ fn target(log: &LogTarget, resolver: Resolver<'_>) -> std::io::Result<Target> {
         Address::Unix(path) => Place::Unix(path.clone()),
         Address::Fd(fd) => Place::Fd(*fd),
         _ => return Err(std::io::Error::other("this kind of address takes no log lines")),
-    };
-    let mut target = Target::open(place)?;
+    })
+}
+
+fn target(log: &LogTarget, resolver: Resolver<'_>) -> std::io::Result<Target> {
+    let mut target = Target::open(place(log, resolver)?)?;
     target.header = log.format;
     target.facility = log.facility;
     target.level = log.level;

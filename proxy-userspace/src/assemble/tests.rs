@@ -84,8 +84,8 @@ fn rules_and_routes_do_what_they_say() {
 #[test]
 fn names_that_nobody_knows_are_found() {
     let (_, findings) = put_together(
-        "listen a\n log nobody local0\n log 127.0.0.1 local0\n bind :1\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n \
-         server s nowhere:80\n server t 10.0.0.1\n",
+        "listen a\n log nobody local0\n log 127.0.0.1 local0\n bind :1\n timeout client 1s\n \
+         timeout server 1s\n timeout connect 1s\n server s nowhere:80\n server t 10.0.0.1\n",
     );
     let said = findings.to_string();
     assert!(said.contains("t.cfg:8:9: the host name 'nowhere' is not known"), "{said}");
