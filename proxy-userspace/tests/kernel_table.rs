@@ -171,6 +171,33 @@ fn a_syn_without_an_answer_is_given_up() {
 }
 
 #[test]
+fn what_a_crowd_leaves_is_freed_in_portions_to_the_last() {
+    let mut small = Small::new(8192, 1 << 22);
+    for port in 1..=2500 {
+        small.reset(port);
+    }
+    assert_eq!(small.closes().len(), 2500);
+    small.tidy_in(9);
+    assert_eq!(small.entries(), 2500);
+    small.tidy_in(11);
+    assert_eq!((small.entries(), small.count(Counter::RECLAIMED)), (0, 2500));
+}
+
+#[test]
+fn a_crowd_of_dead_attempts_is_found_in_portions_and_told() {
+    let mut small = Small::new(8192, 1 << 22);
+    for port in 1..=2500 {
+        small.say(port, true, 100, 0, SYN);
+    }
+    small.open(2501);
+    small.tidy_in(146);
+    let mut given_up = ports(&small.closes());
+    given_up.sort_unstable();
+    assert_eq!(given_up, (1..=2500).collect::<Vec<u16>>());
+    assert_eq!((small.count(Counter::EXPIRED), small.entries()), (2500, 1));
+}
+
+#[test]
 fn closes_reported_and_closes_lost_are_all_closes() {
     let mut small = Small::new(1024, 4096);
     for port in 1..=100 {

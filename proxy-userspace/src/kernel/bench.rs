@@ -126,13 +126,17 @@ impl Bench {
         found
     }
 
-    /// Makes room in the table as the observer does every second, as if it were `now_ns`
-    /// (CLOCK_MONOTONIC).
+    /// Makes room in the table as the observer does in the rounds of a second, as if it were
+    /// `now_ns` (CLOCK_MONOTONIC).
     ///
     /// # Errors
     /// Where the program that does it cannot be run.
     pub fn tidy(&mut self, now_ns: u64) -> Result<(), Error> {
-        self.table.tidy(&self.ebpf, now_ns)
+        self.table.tidy(&self.ebpf, now_ns)?;
+        while self.table.is_busy(now_ns) {
+            self.table.go_on(&self.ebpf, now_ns)?;
+        }
+        Ok(())
     }
 
     /// Every entry of the flow table, in no order.

@@ -146,6 +146,7 @@ impl Observer {
                     enforcer.lost(self.table.count(Counter::LOST_DEADLINES)?);
                 }
             }
+            self.table.go_on(&self.ebpf, now_ns())?;
             if let Some(stand_ins) = &mut self.stand_ins {
                 stand_ins.tend(&self.ebpf, now_ns())?;
             }
@@ -158,7 +159,8 @@ impl Observer {
                 continue;
             }
             let waits = self.stand_ins.as_ref().is_some_and(StandIns::is_waiting);
-            if self.last_event.elapsed() < DROWSY || !self.hold.is_empty() || waits {
+            let busy = waits || !self.hold.is_empty() || self.table.is_busy(now_ns());
+            if busy || self.last_event.elapsed() < DROWSY {
                 self.wait(Some(TICK)).await?;
             } else {
                 self.asleep.set(0, Raw(1), 0).map_err(Error::map("ASLEEP"))?;

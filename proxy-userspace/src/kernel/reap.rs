@@ -1,6 +1,6 @@
 //! Keeps room in the flow table: which entries may go, and when.
 
-use super::batch;
+use super::batch::{self, Walk};
 use super::error::Error;
 use super::pod::Raw;
 use aya::maps::{Array, MapData};
@@ -10,6 +10,7 @@ use proxy_common::abi::{REAP_BATCH, REAP_EVICT, REAP_EXPIRE, REAP_RECLAIM, Reap,
 use proxy_common::flow::{self, Flow, SEEN, STARTED};
 use proxy_common::key::FlowKey;
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 const SECOND: u64 = 1_000_000_000;
 /// How long a reported connection keeps its entry, so that what comes late makes no new one.
@@ -21,12 +22,25 @@ const SHORT_LINGER_NS: u64 = SECOND;
 const ATTEMPT_NS: u64 = 135 * SECOND;
 /// At least this long between two looks through the table.
 const SWEEP_NS: u64 = 10 * SECOND;
+/// Entries that are freed, or looked at, before the daemon turns to what has come meanwhile: some
+/// tenths of a millisecond. All that a busy second asks for at once would hold closes back for ten.
+const PORTION: usize = 4 * REAP_BATCH;
 
 /// The reaper's lists.
 pub(super) struct Reaper {
     capacity: u64,
     reported: VecDeque<(FlowKey, u64, u64)>,
+    /// How long the reported stay, in nanoseconds.
+    linger: u64,
     next_sweep: u64,
+    sweep: Option<Sweep>,
+}
+
+/// A look through the table that has begun.
+struct Sweep {
+    walk: Walk<FlowKey, Slot>,
+    /// What it took so far.
+    took: Duration,
 }
 
 /// What the reaper works with.
@@ -43,7 +57,13 @@ impl Reaper {
     /// For a table of `capacity` entries.
     #[must_use]
     pub(super) fn new(capacity: u32) -> Self {
-        Self { capacity: u64::from(capacity), reported: VecDeque::new(), next_sweep: SWEEP_NS }
+        Self {
+            capacity: u64::from(capacity),
+            reported: VecDeque::new(),
+            linger: LINGER_NS,
+            next_sweep: SWEEP_NS,
+            sweep: None,
+        }
     }
 
     /// A connection was reported at `now`.
@@ -51,7 +71,8 @@ impl Reaper {
         self.reported.push_back((key, flow.started_ns, now));
     }
 
-    /// Frees what may go; `in_use` is the number of entries. Called every second or so.
+    /// Sees to it that there is room; `in_use` is the number of entries. Called every second or so.
+    /// Where room is short it is made at once; else what is to be done is done by [`Self::go_on`].
     ///
     /// # Errors
     /// Where the program cannot be run or the table not be read.
@@ -62,53 +83,103 @@ impl Reaper {
         now: u64,
     ) -> Result<(), Error> {
         let half_full = in_use * 2 > self.capacity;
-        let linger = match (is_nearly_full(in_use, self.capacity), half_full) {
+        let pressed = is_nearly_full(in_use, self.capacity);
+        self.linger = match (pressed, half_full) {
             (true, _) => 0,
             (_, true) => SHORT_LINGER_NS,
             _ => LINGER_NS,
         };
-        let mut batch = Batch::default();
-        while let Some((key, started_ns, at)) = self.reported.front().copied() {
-            if now.saturating_sub(at) < linger {
-                break;
-            }
-            self.reported.pop_front();
-            batch.push(tools, ReapEntry { key, verb: REAP_RECLAIM, started_ns })?;
-        }
-        batch.flush(tools)?;
-        let in_use = in_use.saturating_sub(batch.freed);
-        let nearly_full = is_nearly_full(in_use, self.capacity);
+        let freed = self.reclaim(tools, if pressed { usize::MAX } else { PORTION }, now)?;
+        let in_use = in_use.saturating_sub(freed);
         let unlisted = in_use.saturating_sub(self.reported.len() as u64);
-        if unlisted > 0 && (now >= self.next_sweep || nearly_full) {
-            self.sweep(tools, now, in_use)?;
+        if unlisted > 0 && is_nearly_full(in_use, self.capacity) {
+            self.make_room(tools, in_use, now)?;
+        } else if unlisted > 0 && now >= self.next_sweep && self.sweep.is_none() {
+            self.sweep = Some(Sweep { walk: Walk::new(PORTION), took: Duration::ZERO });
+            self.sweep_on(tools, now)?;
         }
         Ok(())
     }
 
-    /// Looks at every entry: gives up the dead ones, and the oldest if that makes no room.
-    fn sweep(&mut self, tools: &mut Tools<'_>, now: u64, in_use: u64) -> Result<(), Error> {
-        let nearly_full = is_nearly_full(in_use, self.capacity);
-        let began = std::time::Instant::now();
+    /// Whether [`Self::go_on`] has something to do.
+    pub(super) fn is_busy(&self, now: u64) -> bool {
+        self.sweep.is_some() || self.is_due(REAP_BATCH, now)
+    }
+
+    /// Does a portion of what there is to do. Called in every round; less than a list is left to
+    /// the next second, as a run of the program costs as much as freeing ten.
+    ///
+    /// # Errors
+    /// Where the program cannot be run or the table not be read.
+    pub(super) fn go_on(&mut self, tools: &mut Tools<'_>, now: u64) -> Result<(), Error> {
+        if self.is_due(REAP_BATCH, now) {
+            self.reclaim(tools, PORTION, now).map(drop)
+        } else {
+            self.sweep_on(tools, now)
+        }
+    }
+
+    /// Whether the time of so many reported connections is over.
+    fn is_due(&self, count: usize, now: u64) -> bool {
+        let last = self.reported.get(count - 1);
+        last.is_some_and(|(_, _, at)| now.saturating_sub(*at) >= self.linger)
+    }
+
+    /// Frees the entries of reported connections whose time is over, at most so many; returns how
+    /// many it freed.
+    fn reclaim(&mut self, tools: &mut Tools<'_>, most: usize, now: u64) -> Result<u64, Error> {
+        let mut batch = Batch::default();
+        for _ in 0..most {
+            if !self.is_due(1, now) {
+                break;
+            }
+            let Some((key, started_ns, _)) = self.reported.pop_front() else { break };
+            batch.push(tools, ReapEntry { key, verb: REAP_RECLAIM, started_ns })?;
+        }
+        batch.flush(tools)?;
+        Ok(batch.freed)
+    }
+
+    /// Goes on with the look through the table, if there is one: gives up the dead.
+    fn sweep_on(&mut self, tools: &mut Tools<'_>, now: u64) -> Result<(), Error> {
+        let Some(sweep) = &mut self.sweep else { return Ok(()) };
+        let began = Instant::now();
+        let mut entries = Vec::with_capacity(PORTION);
+        let more = sweep.walk.go_on(tools.flows, &mut entries)?;
+        let mut dead = Batch::default();
+        for (key, slot) in entries {
+            if let Some(verb) = verb(&slot, now, false) {
+                dead.push(tools, ReapEntry { key, verb, started_ns: slot.flow.started_ns })?;
+            }
+        }
+        dead.flush(tools)?;
+        sweep.took += began.elapsed();
+        if !more {
+            let took = sweep.took;
+            self.swept(took, now);
+        }
+        Ok(())
+    }
+
+    /// Looks at every entry at once: gives up the dead ones, and the longest silent if that makes
+    /// no room.
+    fn make_room(&mut self, tools: &mut Tools<'_>, in_use: u64, now: u64) -> Result<(), Error> {
+        let began = Instant::now();
         let mut live = Vec::new();
         let mut dead = Batch::default();
         for (key, slot) in batch::entries::<FlowKey, Slot>(tools.flows, self.capacity)? {
-            let entry = ReapEntry { key, verb: REAP_EXPIRE, started_ns: slot.flow.started_ns };
-            if slot.reported != 0 {
-                // Not on the list if its record was lost, the ring being full.
-                if nearly_full || now.saturating_sub(slot.flow.last_ns) > 2 * LINGER_NS {
-                    dead.push(tools, ReapEntry { verb: REAP_RECLAIM, ..entry })?;
+            let started_ns = slot.flow.started_ns;
+            match verb(&slot, now, true) {
+                Some(verb) => dead.push(tools, ReapEntry { key, verb, started_ns })?,
+                None => {
+                    let entry = ReapEntry { key, verb: REAP_EVICT, started_ns };
+                    live.push((slot.flow.last_ns, entry));
                 }
-                continue;
-            }
-            if is_dead(&slot.flow, now) {
-                dead.push(tools, entry)?;
-            } else if nearly_full {
-                live.push((slot.flow.last_ns, ReapEntry { verb: REAP_EVICT, ..entry }));
             }
         }
         dead.flush(tools)?;
         if is_nearly_full(in_use.saturating_sub(dead.freed), self.capacity) {
-            // An eighth of the table, the longest silent first.
+            // An eighth of the table.
             live.sort_unstable_by_key(|(last, _)| *last);
             let mut oldest = Batch::default();
             for (_, entry) in live.into_iter().take((self.capacity / 8) as usize) {
@@ -116,10 +187,27 @@ impl Reaper {
             }
             oldest.flush(tools)?;
         }
-        // At most a thousandth of one processor.
-        let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.next_sweep = now + SWEEP_NS.max(took.saturating_mul(1000));
+        self.swept(began.elapsed(), now);
         Ok(())
+    }
+
+    /// A look through the table is over: the next one makes it at most a thousandth of one
+    /// processor.
+    fn swept(&mut self, took: Duration, now: u64) {
+        self.sweep = None;
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.next_sweep = now + SWEEP_NS.max(took.saturating_mul(1000));
+    }
+}
+
+/// What a look through the table asks for an entry, if it is not to stay; `pressed`: room is short.
+fn verb(slot: &Slot, now: u64, pressed: bool) -> Option<u32> {
+    if slot.reported != 0 {
+        // Not on the list if its record was lost, the ring being full.
+        let is_old = now.saturating_sub(slot.flow.last_ns) > 2 * LINGER_NS;
+        (pressed || is_old).then_some(REAP_RECLAIM)
+    } else {
+        is_dead(&slot.flow, now).then_some(REAP_EXPIRE)
     }
 }
 

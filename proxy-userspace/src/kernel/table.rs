@@ -63,16 +63,39 @@ impl Table {
         self.reaper.reported(key, flow, now);
     }
 
-    /// Frees what may go at `now`.
+    /// Sees to it that there is room, once a second.
     ///
     /// # Errors
     /// Where the program cannot be run or a map not be read.
     pub(super) fn tidy(&mut self, ebpf: &Ebpf, now: u64) -> Result<(), Error> {
         let in_use = self.in_use()?;
+        let (reaper, mut tools) = self.reaper(ebpf)?;
+        reaper.tidy(&mut tools, in_use, now)
+    }
+
+    /// Whether [`Self::go_on`] has something to do.
+    pub(super) fn is_busy(&self, now: u64) -> bool {
+        self.reaper.is_busy(now)
+    }
+
+    /// Frees a portion of what may go, in every round.
+    ///
+    /// # Errors
+    /// As [`Self::tidy`].
+    pub(super) fn go_on(&mut self, ebpf: &Ebpf, now: u64) -> Result<(), Error> {
+        if !self.is_busy(now) {
+            return Ok(());
+        }
+        let (reaper, mut tools) = self.reaper(ebpf)?;
+        reaper.go_on(&mut tools, now)
+    }
+
+    /// The reaper and its tools.
+    fn reaper<'a>(&'a mut self, ebpf: &'a Ebpf) -> Result<(&'a mut Reaper, Tools<'a>), Error> {
         let program = ebpf.program("td_reap").ok_or(Error::Missing("td_reap"))?;
         let program = program.try_into().map_err(Error::program("td_reap"))?;
-        let mut tools = Tools { program, list: &mut self.reap_list, flows: &self.flows };
-        self.reaper.tidy(&mut tools, in_use, now)
+        let tools = Tools { program, list: &mut self.reap_list, flows: &self.flows };
+        Ok((&mut self.reaper, tools))
     }
 
     /// Entries that are taken.
