@@ -1,12 +1,12 @@
 //! Memory of idle connections: what each of many adds to the proxy's proportional set size.
 
 use crate::peers::Peer;
-use crate::scene::{KEEPS, Scene};
+use crate::scene::Scene;
 use crate::shapes::Shape;
 use crate::wrk::family;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a proxy may take to give memory back.
@@ -17,10 +17,10 @@ pub(crate) fn measure(scene: &Scene, peers: &[Peer], count: usize) {
     println!("\nMemory of an idle connection, bytes ({count} of them)");
     for &peer in peers {
         let process = peer.start(scene);
-        let kept = scene.netns.run(|| connections(count / 100));
+        let kept = scene.topology.client.run(|| connections(scene.keeps, count / 100));
         drop(kept);
         let before = settled(process.pid());
-        let kept = scene.netns.run(|| connections(count));
+        let kept = scene.topology.client.run(|| connections(scene.keeps, count));
         let after = settled(process.pid());
         drop(kept);
         println!("  {:<20} {:>9.0}", peer.name(), (after - before) / count as f64);
@@ -28,11 +28,11 @@ pub(crate) fn measure(scene: &Scene, peers: &[Peer], count: usize) {
 }
 
 /// Connections on which one request was answered.
-fn connections(count: usize) -> Vec<TcpStream> {
+fn connections(proxy: SocketAddr, count: usize) -> Vec<TcpStream> {
     let length = Shape::KeepAlive.length();
     let request = format!("GET /{length} HTTP/1.1\r\nHost: bench\r\n\r\n");
     let connect = |_| {
-        let mut stream = TcpStream::connect(KEEPS).expect("the proxy accepts");
+        let mut stream = TcpStream::connect(proxy).expect("the proxy accepts");
         stream.write_all(request.as_bytes()).expect("it reads");
         let (mut seen, mut chunk) = (Vec::new(), [0; 4096]);
         loop {

@@ -18,6 +18,7 @@ use peers::Peer;
 use scene::Scene;
 use shapes::Shape;
 use std::path::PathBuf;
+use support::topology::{Family, Topology};
 
 /// What proxying costs, on this machine, beside others who do it.
 #[derive(Debug, Parser)]
@@ -31,6 +32,10 @@ struct Cli {
     /// Idle connections whose memory is measured; 0 leaves that out
     #[arg(long, default_value_t = 10_000)]
     idle: usize,
+    /// Clients, proxy and server each on a host of its own, joined by veth. Else all are on one, whose
+    /// observer sees both ends of every connection, and each segment twice
+    #[arg(long)]
+    apart: bool,
     /// What is asked for; all of it unless said
     #[arg(long, value_enum, num_args = 0.., default_values_t = Shape::ALL)]
     shapes: Vec<Shape>,
@@ -48,7 +53,9 @@ fn main() {
     if let Some(file) = cli.proxy {
         return peers::be_the_proxy(file);
     }
-    let scene = Scene::new();
+    let topology =
+        if cli.apart { Topology::veth(Family::V4) } else { Topology::loopback(Family::V4) };
+    let scene = Scene::new(topology);
     for shape in cli.shapes {
         let (rounds, time) = (cli.turns.rounds, cli.turns.time());
         ratios::measure(&scene, shape, &cli.peers, rounds, time, cli.connections);

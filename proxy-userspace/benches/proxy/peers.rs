@@ -1,6 +1,6 @@
 //! Who proxies: teardown and its peers, each plain and tuned, with as many threads as cores.
 
-use crate::scene::{CLOSES, KEEPS, ORIGIN, Scene};
+use crate::scene::Scene;
 use crate::support::process::Process;
 use crate::support::until::until;
 use std::net::TcpStream;
@@ -60,43 +60,44 @@ impl Peer {
     /// Starts it; comes back once it listens.
     pub(crate) fn start(self, scene: &Scene) -> Process {
         // Who was before is gone: the port is free for a moment.
-        for address in [KEEPS, CLOSES] {
+        for address in [scene.keeps, scene.closes] {
             until("the port to be free", || {
-                scene.netns.run(|| TcpStream::connect(address)).err().map(drop)
+                scene.topology.client.run(|| TcpStream::connect(address)).err().map(drop)
             });
         }
         let mut command = match self {
             Self::Teardown | Self::TeardownTuned => {
                 let own = std::env::current_exe().expect("this program's path");
                 let mut command = Command::new(own);
-                command.arg("--proxy").arg(scene.file("proxy.cfg", &self.haproxy_cfg()));
+                command.arg("--proxy").arg(scene.file("proxy.cfg", &self.haproxy_cfg(scene)));
                 command
             }
             Self::TeardownPolicies => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_teardown"));
                 command.arg("run").arg("--socket").arg(scene.path("socket"));
-                command.arg("-f").arg(scene.file("proxy.cfg", &self.haproxy_cfg()));
+                command.arg("-f").arg(scene.file("proxy.cfg", &self.haproxy_cfg(scene)));
                 command
             }
             Self::Haproxy | Self::HaproxyTuned => {
                 let mut command = Command::new("haproxy");
-                command.arg("-db").arg("-f").arg(scene.file("proxy.cfg", &self.haproxy_cfg()));
+                command.arg("-db").arg("-f").arg(scene.file("proxy.cfg", &self.haproxy_cfg(scene)));
                 command
             }
             Self::Nginx | Self::NginxTuned => {
                 let mut command = Command::new("nginx");
-                let text = self.nginx_conf(&scene.path("nginx").display().to_string());
+                let text = self.nginx_conf(scene);
                 command.arg("-c").arg(scene.file("proxy.conf", &text));
                 command
             }
         };
-        let process = Process::start(&scene.netns, &mut command);
-        scene.wait_for(KEEPS);
-        scene.wait_for(CLOSES);
+        let process = Process::start(&scene.topology.proxy, &mut command);
+        scene.wait_for(scene.keeps);
+        scene.wait_for(scene.closes);
         process
     }
 
-    fn haproxy_cfg(self) -> String {
+    fn haproxy_cfg(self, scene: &Scene) -> String {
+        let Scene { origin, keeps, closes, .. } = scene;
         let tuned = matches!(self, Self::TeardownTuned | Self::HaproxyTuned);
         let bind = if tuned { " defer-accept" } else { "" };
         let options = match self {
@@ -115,13 +116,15 @@ impl Peer {
             "global\n  maxconn 10100\n  nbthread {threads}\n{limits}\
              defaults\n  mode http\n  timeout connect 5s\n  timeout client 300s\n  \
              timeout server 300s\n{options}\
-             listen keeps\n  bind {KEEPS}{bind}\n  http-reuse always\n  server one {ORIGIN}{policy}\n\
-             listen closes\n  bind {CLOSES}{bind}\n  option http-server-close\n  \
-             server one {ORIGIN}{policy}\n"
+             listen keeps\n  bind {keeps}{bind}\n  http-reuse always\n  server one {origin}{policy}\n\
+             listen closes\n  bind {closes}{bind}\n  option http-server-close\n  \
+             server one {origin}{policy}\n"
         )
     }
 
-    fn nginx_conf(self, path: &str) -> String {
+    fn nginx_conf(self, scene: &Scene) -> String {
+        let Scene { origin, keeps, closes, .. } = scene;
+        let path = scene.path("nginx").display().to_string();
         let deferred = if self == Self::NginxTuned { " deferred" } else { "" };
         let threads = threads();
         format!(
@@ -129,12 +132,12 @@ impl Peer {
              worker_rlimit_nofile 20000;\nevents {{ worker_connections 16000; }}\n\
              http {{\n  access_log off;\n  keepalive_requests 1000000000;\n  \
              keepalive_timeout 300;\n  \
-             upstream keeps {{ server {ORIGIN}; keepalive 128; keepalive_requests 1000000000; }}\n  \
-             upstream closes {{ server {ORIGIN}; }}\n  \
-             server {{ listen {KEEPS} reuseport backlog=8192{deferred};\n    \
+             upstream keeps {{ server {origin}; keepalive 128; keepalive_requests 1000000000; }}\n  \
+             upstream closes {{ server {origin}; }}\n  \
+             server {{ listen {keeps} reuseport backlog=8192{deferred};\n    \
              location / {{ proxy_pass http://keeps; proxy_http_version 1.1;\n      \
              proxy_set_header Connection \"\"; }} }}\n  \
-             server {{ listen {CLOSES} reuseport backlog=8192{deferred};\n    \
+             server {{ listen {closes} reuseport backlog=8192{deferred};\n    \
              location / {{ proxy_pass http://closes; proxy_http_version 1.1; }} }}\n}}\n"
         )
     }

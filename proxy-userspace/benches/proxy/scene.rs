@@ -1,8 +1,9 @@
-//! A namespace of its own with the server that everyone is a proxy of: nginx with files.
+//! Clients, the proxies and the server that everyone is a proxy of, nginx with files: on one host, or
+//! each on one of its own.
 
 use crate::shapes::Shape;
-use crate::support::netns::Netns;
 use crate::support::process::Process;
+use crate::support::topology::Topology;
 use crate::support::until::until;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,30 +12,33 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Where the server listens.
-pub(crate) const ORIGIN: &str = "127.0.0.1:9000";
-
-/// Where the proxies listen: connections to the server are kept, and closed after each response.
-pub(crate) const KEEPS: &str = "127.0.0.1:8001";
-pub(crate) const CLOSES: &str = "127.0.0.1:8002";
-
-/// Namespace, server and files.
+/// Hosts, server and files.
 pub(crate) struct Scene {
-    pub(crate) netns: Netns,
+    pub(crate) topology: Topology,
+    /// Where the server listens.
+    pub(crate) origin: SocketAddr,
+    /// Where the proxies listen that keep their connections to the server.
+    pub(crate) keeps: SocketAddr,
+    /// Where those listen that close them after each response.
+    pub(crate) closes: SocketAddr,
     folder: TempDir,
-    _origin: Process,
+    _server: Process,
 }
 
 impl Scene {
-    pub(crate) fn new() -> Self {
-        let netns = Netns::new();
+    pub(crate) fn new(topology: Topology) -> Self {
+        let (front, back) = (topology.front_addr, topology.backend_addr);
+        let origin = SocketAddr::new(back, 9000);
+        let [keeps, closes] = [8001, 8002].map(|port| SocketAddr::new(front, port));
         // As many connections as there can be, and TIME_WAIT no limit to them. Reno, because a
         // host's default may be one that paces: its timers would be measured too.
         let set = "printf '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range; \
                    echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse; \
                    echo 8192 >/proc/sys/net/core/somaxconn; \
                    echo reno >/proc/sys/net/ipv4/tcp_congestion_control";
-        netns.output(Command::new("sh").args(["-c", set]));
+        for netns in [&topology.client, &topology.proxy, &topology.backend] {
+            netns.output(Command::new("sh").args(["-c", set]));
+        }
         let folder = TempDir::new().expect("a folder");
         // nginx's workers are nobody's.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -52,27 +56,20 @@ impl Scene {
              http {{\n  access_log off;\n  keepalive_requests 1000000000;\n  \
              keepalive_timeout 3600;\n  sendfile on;\n  tcp_nopush on;\n  \
              open_file_cache max=100;\n  \
-             server {{ listen {ORIGIN} backlog=8192; root {path}; }}\n}}\n"
+             server {{ listen {origin} backlog=8192; root {path}; }}\n}}\n"
         );
         let file = write(folder.path(), "origin.conf", &text);
         let mut command = Command::new("nginx");
-        let origin = Process::start(&netns, command.arg("-c").arg(file));
-        let scene = Self { netns, folder, _origin: origin };
-        scene.wait_for(ORIGIN);
+        let server = Process::start(&topology.backend, command.arg("-c").arg(file));
+        let scene = Self { topology, origin, keeps, closes, folder, _server: server };
+        until("an answer", || scene.topology.proxy.run(|| answer(origin)));
         scene
     }
 
     /// Waits until somebody answers there: to listen is not enough, as `teardown run` does that
     /// before it loads the kernel side.
-    pub(crate) fn wait_for(&self, address: &str) {
-        let address: SocketAddr = address.parse().expect("an address");
-        let answered = || -> Option<usize> {
-            let mut stream = TcpStream::connect(address).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-            stream.write_all(b"GET /1024 HTTP/1.1\r\nHost: bench\r\n\r\n").ok()?;
-            stream.read(&mut [0; 16]).ok().filter(|length| *length > 0)
-        };
-        until("an answer", || self.netns.run(answered));
+    pub(crate) fn wait_for(&self, address: SocketAddr) {
+        until("an answer", || self.topology.client.run(|| answer(address)));
     }
 
     /// A file with this text.
@@ -83,6 +80,14 @@ impl Scene {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+/// The first bytes of an answer.
+fn answer(address: SocketAddr) -> Option<usize> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    stream.write_all(b"GET /1024 HTTP/1.1\r\nHost: bench\r\n\r\n").ok()?;
+    stream.read(&mut [0; 16]).ok().filter(|length| *length > 0)
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> PathBuf {

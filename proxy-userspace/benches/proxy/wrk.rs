@@ -1,7 +1,7 @@
 //! wrk(1), its figures, and the CPU time of the proxy that it asked.
 
 use crate::frame::cpu;
-use crate::scene::{CLOSES, KEEPS, Scene};
+use crate::scene::Scene;
 use crate::shapes::Shape;
 use std::fs;
 use std::process::Command;
@@ -22,16 +22,16 @@ pub(crate) struct Turn {
 
 /// Asks the proxy that runs as `pid` for as long as `time`.
 pub(crate) fn run(scene: &Scene, pid: u32, shape: Shape, time: Duration, connections: u32) -> Turn {
-    let port = if shape.server_closes() { CLOSES } else { KEEPS };
+    let proxy = if shape.server_closes() { scene.closes } else { scene.keeps };
     let mut command = Command::new("wrk");
     command.args(["-t1", "--latency"]).arg(format!("-c{connections}"));
     command.arg(format!("-d{}", time.as_secs()));
     if shape.client_closes() {
         command.args(["-H", "Connection: close"]);
     }
-    command.arg(format!("http://{port}/{}", shape.length()));
+    command.arg(format!("http://{proxy}/{}", shape.length()));
     let before = of_all(pid);
-    let text = scene.netns.output(&mut command);
+    let text = scene.topology.client.output(&mut command);
     let used = of_all(pid) - before;
     let wrong = ["Non-2xx", "Socket errors"].iter().any(|words| text.contains(words));
     assert!(!wrong, "requests failed:\n{text}");
