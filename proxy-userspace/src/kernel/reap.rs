@@ -30,7 +30,7 @@ const PORTION: usize = 4 * REAP_BATCH;
 pub(super) struct Reaper {
     capacity: u64,
     reported: VecDeque<(FlowKey, u64, u64)>,
-    /// How long the reported stay, in nanoseconds.
+    /// How long the reported stay while there is room, in nanoseconds.
     linger: u64,
     next_sweep: u64,
     sweep: Option<Sweep>,
@@ -82,14 +82,12 @@ impl Reaper {
         in_use: u64,
         now: u64,
     ) -> Result<(), Error> {
-        let half_full = in_use * 2 > self.capacity;
-        let pressed = is_nearly_full(in_use, self.capacity);
-        self.linger = match (pressed, half_full) {
-            (true, _) => 0,
-            (_, true) => SHORT_LINGER_NS,
-            _ => LINGER_NS,
+        self.linger = if in_use * 2 > self.capacity { SHORT_LINGER_NS } else { LINGER_NS };
+        let freed = if is_nearly_full(in_use, self.capacity) {
+            self.reclaim(tools, usize::MAX, 0, now)?
+        } else {
+            self.reclaim(tools, PORTION, self.linger, now)?
         };
-        let freed = self.reclaim(tools, if pressed { usize::MAX } else { PORTION }, now)?;
         let in_use = in_use.saturating_sub(freed);
         let unlisted = in_use.saturating_sub(self.reported.len() as u64);
         if unlisted > 0 && is_nearly_full(in_use, self.capacity) {
@@ -103,34 +101,40 @@ impl Reaper {
 
     /// Whether [`Self::go_on`] has something to do.
     pub(super) fn is_busy(&self, now: u64) -> bool {
-        self.sweep.is_some() || self.is_due(REAP_BATCH, now)
+        self.sweep.is_some() || self.is_due(REAP_BATCH, self.linger, now)
     }
 
     /// Does a portion of what there is to do. Called in every round; less than a list is left to
-    /// the next second, as a run of the program costs as much as freeing ten.
+    /// the next second, as each run of the program has a cost of its own.
     ///
     /// # Errors
     /// Where the program cannot be run or the table not be read.
     pub(super) fn go_on(&mut self, tools: &mut Tools<'_>, now: u64) -> Result<(), Error> {
-        if self.is_due(REAP_BATCH, now) {
-            self.reclaim(tools, PORTION, now).map(drop)
+        if self.is_due(REAP_BATCH, self.linger, now) {
+            self.reclaim(tools, PORTION, self.linger, now).map(drop)
         } else {
             self.sweep_on(tools, now)
         }
     }
 
-    /// Whether the time of so many reported connections is over.
-    fn is_due(&self, count: usize, now: u64) -> bool {
+    /// Whether so many connections were reported `linger` nanoseconds ago, or longer.
+    fn is_due(&self, count: usize, linger: u64, now: u64) -> bool {
         let last = self.reported.get(count - 1);
-        last.is_some_and(|(_, _, at)| now.saturating_sub(*at) >= self.linger)
+        last.is_some_and(|(_, _, at)| now.saturating_sub(*at) >= linger)
     }
 
-    /// Frees the entries of reported connections whose time is over, at most so many; returns how
-    /// many it freed.
-    fn reclaim(&mut self, tools: &mut Tools<'_>, most: usize, now: u64) -> Result<u64, Error> {
+    /// Frees the entries of connections that were reported `linger` nanoseconds ago, or longer, at
+    /// most so many; returns how many it freed.
+    fn reclaim(
+        &mut self,
+        tools: &mut Tools<'_>,
+        most: usize,
+        linger: u64,
+        now: u64,
+    ) -> Result<u64, Error> {
         let mut batch = Batch::default();
         for _ in 0..most {
-            if !self.is_due(1, now) {
+            if !self.is_due(1, linger, now) {
                 break;
             }
             let Some((key, started_ns, _)) = self.reported.pop_front() else { break };
