@@ -90,8 +90,24 @@ pub(crate) fn run_as_root(cargo: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The command as one would type it.
+/// The command as one would type it; a script among its words is left out.
 pub(crate) fn line(command: &Command) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    let words = words.map(OsStr::to_string_lossy);
+    words
+        .map(|word| if word.contains('\n') { "...".into() } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_told_without_its_script() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "set -eu\nfalse", "apt.sh", "socat"]);
+        assert_eq!(line(&command), "sh -c ... apt.sh socat");
+    }
 }

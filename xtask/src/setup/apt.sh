@@ -20,8 +20,18 @@ for unit in $units; do
         new="$new $unit"
 done
 
+# apt waits for dpkg's lock, but not for that of the lists: a new machine's own update may hold it.
+update() {
+    for _ in $(seq 150); do
+        said=$(apt-get update -q 2>&1) && return
+        case $said in *lists/lock*) sleep 2 ;; *) break ;; esac
+    done
+    printf '%s\n' "$said"
+    return 100
+}
+
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -q
+update
 apt-get install -q --yes --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
 
 for unit in $new; do

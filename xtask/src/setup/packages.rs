@@ -136,7 +136,7 @@ impl Distribution {
     /// The command that installs packages here.
     pub(crate) fn command(self, names: &[&str]) -> String {
         let install = match self {
-            Self::Debian => "apt-get install --no-install-recommends",
+            Self::Debian => "apt-get update && apt-get install --no-install-recommends",
             Self::Fedora => "dnf install",
             Self::Arch => "pacman -S --needed",
             Self::Other => "your distribution's package manager, with what Debian calls",
