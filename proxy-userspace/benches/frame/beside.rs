@@ -1,6 +1,7 @@
 //! HAProxy between clients and a server, with and without somebody beside it.
 
 use crate::frame::cpu;
+use crate::frame::hosts;
 use crate::frame::load::{self, Closes, Load, Server};
 use crate::frame::rounds::{Column, interleaved, table};
 use crate::support::foreign::Attached;
@@ -58,13 +59,7 @@ impl Scene {
     /// The server closes with the last data, or right after it.
     pub(crate) fn new(closes: Closes) -> Self {
         let topology = Topology::veth(Family::V4);
-        for netns in [&topology.client, &topology.proxy, &topology.backend] {
-            // As many connections as there can be, and TIME_WAIT no limit to them.
-            let set = "printf '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range; \
-                       echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse; \
-                       echo 8192 >/proc/sys/net/core/somaxconn";
-            netns.output(Command::new("sh").args(["-c", set]));
-        }
+        hosts::unlimited(&topology);
         let back = SocketAddr::new(topology.backend_addr, SERVER_PORT);
         let front = SocketAddr::new(topology.front_addr, 8000);
         let server = Server::start(&topology.backend, back, closes);

@@ -9,6 +9,7 @@ pub(crate) mod beside;
 pub(crate) mod bpf_stats;
 pub(crate) mod cpu;
 pub(crate) mod floor;
+pub(crate) mod hosts;
 pub(crate) mod live;
 pub(crate) mod load;
 pub(crate) mod options;

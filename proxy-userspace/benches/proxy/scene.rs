@@ -1,6 +1,7 @@
 //! Clients, the proxies and the server that everyone is a proxy of, nginx with files: on one host, or
 //! each on one of its own.
 
+use crate::frame::hosts;
 use crate::shapes::Shape;
 use crate::support::process::Process;
 use crate::support::topology::Topology;
@@ -30,14 +31,10 @@ impl Scene {
         let (front, back) = (topology.front_addr, topology.backend_addr);
         let origin = SocketAddr::new(back, 9000);
         let [keeps, closes] = [8001, 8002].map(|port| SocketAddr::new(front, port));
-        // As many connections as there can be, and TIME_WAIT no limit to them. Reno, because a
-        // host's default may be one that paces: its timers would be measured too.
-        let set = "printf '1024 65535' >/proc/sys/net/ipv4/ip_local_port_range; \
-                   echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse; \
-                   echo 8192 >/proc/sys/net/core/somaxconn; \
-                   echo reno >/proc/sys/net/ipv4/tcp_congestion_control";
+        hosts::unlimited(&topology);
         for netns in [&topology.client, &topology.proxy, &topology.backend] {
-            netns.output(Command::new("sh").args(["-c", set]));
+            // A host's default may be one that paces: its timers would be measured too.
+            netns.set("ipv4/tcp_congestion_control", "reno");
         }
         let folder = TempDir::new().expect("a folder");
         // nginx's workers are nobody's.

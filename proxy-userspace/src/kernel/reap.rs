@@ -101,7 +101,7 @@ impl Reaper {
 
     /// Whether [`Self::go_on`] has something to do.
     pub(super) fn is_busy(&self, now: u64) -> bool {
-        self.sweep.is_some() || self.is_due(REAP_BATCH, self.linger, now)
+        self.sweep.is_some() || self.is_list_due(now)
     }
 
     /// Does a portion of what there is to do. Called in every round; less than a list is left to
@@ -110,17 +110,17 @@ impl Reaper {
     /// # Errors
     /// Where the program cannot be run or the table not be read.
     pub(super) fn go_on(&mut self, tools: &mut Tools<'_>, now: u64) -> Result<(), Error> {
-        if self.is_due(REAP_BATCH, self.linger, now) {
+        if self.is_list_due(now) {
             self.reclaim(tools, PORTION, self.linger, now).map(drop)
         } else {
             self.sweep_on(tools, now)
         }
     }
 
-    /// Whether so many connections were reported `linger` nanoseconds ago, or longer.
-    fn is_due(&self, count: usize, linger: u64, now: u64) -> bool {
-        let last = self.reported.get(count - 1);
-        last.is_some_and(|(_, _, at)| now.saturating_sub(*at) >= linger)
+    /// Whether the time of a whole list of reported connections is over.
+    fn is_list_due(&self, now: u64) -> bool {
+        let last = self.reported.get(REAP_BATCH - 1);
+        last.is_some_and(|(_, _, at)| now.saturating_sub(*at) >= self.linger)
     }
 
     /// Frees the entries of connections that were reported `linger` nanoseconds ago, or longer, at
@@ -134,10 +134,8 @@ impl Reaper {
     ) -> Result<u64, Error> {
         let mut batch = Batch::default();
         for _ in 0..most {
-            if !self.is_due(1, linger, now) {
-                break;
-            }
-            let Some((key, started_ns, _)) = self.reported.pop_front() else { break };
+            let is_over = |(_, _, at): &mut (FlowKey, u64, u64)| now.saturating_sub(*at) >= linger;
+            let Some((key, started_ns, _)) = self.reported.pop_front_if(is_over) else { break };
             batch.push(tools, ReapEntry { key, verb: REAP_RECLAIM, started_ns })?;
         }
         batch.flush(tools)?;

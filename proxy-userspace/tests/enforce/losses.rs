@@ -51,7 +51,7 @@ fn lossy(family: Family, matching: &str) {
     enforcer.set(peer, "active rst passive rst");
     for netns in [&topology.proxy, &topology.backend] {
         // Whose peer's RST is lost waits in FIN-WAIT-2: not for a minute here.
-        netns.run(|| std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "2")).expect("a time");
+        netns.set("ipv4/tcp_fin_timeout", "2");
     }
     let holes = [&topology.proxy, &topology.backend].map(|netns| Hole::for_all(netns, matching));
     let numbers = Mutex::new(0..CONNECTIONS);

@@ -115,9 +115,12 @@ fn of<'k>(socket: &ss::Socket, known: &'k [Connection]) -> Option<&'k Connection
     known.iter().rfind(|known| ends.contains(&&known.orig.to_string()))
 }
 
-/// Whether it is what is left of a connection whose RST came, and was dropped: [`MISSED`].
+/// Whether it is what is left of the server's end after the RST came, and was dropped: [`MISSED`].
 fn missed_its_reset(known: Option<&Connection>, socket: &ss::Socket) -> bool {
-    socket.state == "FIN-WAIT-2" && known.and_then(Connection::answer) == Some(Sign::RstAck)
+    let is_reset = |known: &Connection| {
+        known.resp.to_string() == socket.local && known.answer() == Some(Sign::RstAck)
+    };
+    socket.state == "FIN-WAIT-2" && known.is_some_and(is_reset)
 }
 
 /// Changes the rule over the runtime socket until the load is over.

@@ -181,11 +181,9 @@ fn a_bridge_gives_one_close_for_each_connection() {
 fn a_router_gives_one_close_for_each_connection() {
     for family in [Family::V4, Family::V6] {
         let topology = Topology::veth(family);
-        topology.proxy.run(|| {
-            for file in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-                std::fs::write(format!("/proc/sys/net/{file}"), "1").expect("a switch");
-            }
-        });
+        for name in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+            topology.proxy.set(name, "1");
+        }
         topology.client.ip(&format!("route add default via {}", topology.front_addr));
         topology.backend.ip(&format!("route add default via {}", topology.back_addr));
         one_close_each(&topology, topology.backend_addr);

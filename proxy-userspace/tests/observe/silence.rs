@@ -29,8 +29,7 @@ fn a_syn_that_nobody_answers_times_out() {
     for family in [Family::V4, Family::V6] {
         let topology = Topology::veth(family);
         deafen(&topology.backend);
-        let retries = "/proc/sys/net/ipv4/tcp_syn_retries";
-        topology.proxy.run(|| std::fs::write(retries, "1")).expect("a number of tries");
+        topology.proxy.set("ipv4/tcp_syn_retries", "1");
         let watch = Watch::start(&topology, &[]);
         let to = SocketAddr::new(topology.backend_addr, 9001);
         let error = topology.proxy.run(|| TcpStream::connect(to)).expect_err("nobody answers");

@@ -68,6 +68,12 @@ impl Netns {
             .expect("setns into the test's namespace");
     }
 
+    /// Sets what sysctl(8) calls `net.NAME`, as `set("ipv4/tcp_fin_timeout", "2")`.
+    pub(crate) fn set(&self, name: &str, value: &str) {
+        self.run(|| std::fs::write(format!("/proc/sys/net/{name}"), value))
+            .unwrap_or_else(|error| panic!("net/{name} = {value}: {error}"));
+    }
+
     /// Runs `ip -batch` inside, one command a line.
     pub(crate) fn ip(&self, batch: &str) {
         self.feed(Command::new("ip").args(["-batch", "-"]), batch);

@@ -55,7 +55,7 @@ impl Weather {
         );
         netns.feed(Command::new("nft").args(["-f", "-"]), &table);
         // Whose peer's RST is lost waits in FIN-WAIT-2: not for a minute here.
-        netns.run(|| std::fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "2")).expect("a time");
+        netns.set("ipv4/tcp_fin_timeout", "2");
         Self { netns: netns.clone() }
     }
 
@@ -123,6 +123,5 @@ pub(crate) fn offloads(netns: &Netns, interface: &str, on: bool) {
 
 /// Switches TCP timestamps of a host (RFC 7323).
 pub(crate) fn timestamps(netns: &Netns, on: bool) {
-    let word = if on { "1" } else { "0" };
-    netns.run(|| std::fs::write("/proc/sys/net/ipv4/tcp_timestamps", word)).expect("a switch");
+    netns.set("ipv4/tcp_timestamps", if on { "1" } else { "0" });
 }
