@@ -130,6 +130,23 @@ fn under_pressure_those_that_are_over_go_first() {
 }
 
 #[test]
+fn under_pressure_nobody_has_to_go_who_came_after_it() {
+    let mut small = Small::new(512, 1 << 20);
+    for port in 1..=460 {
+        small.reset(port);
+    }
+    assert_eq!(small.closes().len(), 460);
+    small.tidy_in(0);
+    assert_eq!(small.entries(), 0);
+    for port in 1001..=1200 {
+        small.reset(port);
+    }
+    assert_eq!(small.closes().len(), 200);
+    small.0.go_on(now_ns()).expect("a round");
+    assert_eq!(small.entries(), 200);
+}
+
+#[test]
 fn a_reported_connection_keeps_its_entry_for_what_comes_late() {
     let mut small = Small::new(64, 1 << 16);
     small.reset(1);

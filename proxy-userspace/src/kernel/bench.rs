@@ -126,13 +126,21 @@ impl Bench {
         found
     }
 
-    /// Makes room in the table as the observer does in the rounds of a second, as if it were
-    /// `now_ns` (CLOCK_MONOTONIC).
+    /// Makes room in the table as the observer does every second and in the rounds after it, as if it
+    /// were `now_ns` (CLOCK_MONOTONIC).
     ///
     /// # Errors
     /// Where the program that does it cannot be run.
     pub fn tidy(&mut self, now_ns: u64) -> Result<(), Error> {
         self.table.tidy(&self.ebpf, now_ns)?;
+        self.go_on(now_ns)
+    }
+
+    /// The rounds alone, until there is nothing to do in them.
+    ///
+    /// # Errors
+    /// As [`Bench::tidy`].
+    pub fn go_on(&mut self, now_ns: u64) -> Result<(), Error> {
         while self.table.is_busy(now_ns) {
             self.table.go_on(&self.ebpf, now_ns)?;
         }
