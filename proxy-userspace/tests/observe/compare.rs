@@ -4,7 +4,7 @@ use crate::support::packets::{ACK, FIN, Packet, RST, SYN};
 use crate::support::reading::{Connection, End, Sign, connections};
 use crate::support::until::until_empty;
 use crate::support::watch::Watch;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -18,8 +18,24 @@ pub(crate) enum History {
     /// The letters of SYN, FIN and RST in their order, those of data in any place. Whether an
     /// acknowledgment came alone, a segment twice or a window was zero, no later number tells.
     Sparse,
+    /// The same, where no socket says what it sent either: bytes and data are known as far as the
+    /// numbers of SYN, FIN and RST tell them.
+    ControlAlone,
     /// Every letter.
     Full,
+}
+
+impl History {
+    /// Bytes that `end` sent and that need not be known.
+    fn may_miss(self, connection: &Connection, end: End) -> u64 {
+        // What a RST threw away before it was acknowledged, no control segment tells.
+        let thrown_away = connection.unacknowledged(end);
+        match self {
+            Self::Full => 0,
+            Self::Sparse => thrown_away,
+            Self::ControlAlone => thrown_away.max(connection.untold_by_control_segments(end)),
+        }
+    }
 }
 
 /// Compares every connection with exactly one close; gives what differs, in words.
@@ -154,15 +170,12 @@ fn facts(connection: &Connection, close: &Value, history: History) -> Vec<String
     wrong
 }
 
-/// Bytes are exact. What a RST threw away before it was acknowledged, no control segment tells.
+/// Bytes are exact, but for what a RST left untold.
 fn bytes(connection: &Connection, close: &Value, history: History, end: End) -> Option<String> {
     let field = format!("{}_bytes", end.word());
     let sent = connection.bytes(end);
     let reset = connection.signs().iter().any(|(_, sign, _)| *sign != Sign::Fin);
-    let unseen = match history {
-        History::Sparse if reset => connection.unacknowledged(end),
-        _ => 0,
-    };
+    let unseen = if reset { history.may_miss(connection, end) } else { 0 };
     let agrees = close[&field]
         .as_u64()
         .is_some_and(|told| (sent.saturating_sub(unseen)..=sent).contains(&told));
@@ -193,10 +206,9 @@ fn letters(connection: &Connection, close: &Value, history: History) -> Option<S
     let control = |text: &str| -> String {
         text.chars().filter(|letter| "SHFRshfr^".contains(*letter)).collect()
     };
-    // A sparse reading cannot know of data that was thrown away before it was acknowledged.
     let unknown: String = [(End::Orig, 'D'), (End::Resp, 'd')]
         .iter()
-        .filter(|(end, _)| connection.unacknowledged(*end) > 0)
+        .filter(|(end, _)| history.may_miss(connection, *end) > 0)
         .map(|(_, letter)| letter)
         .chain(&['A', 'a', 'T', 't', 'W', 'w'])
         .collect();
@@ -208,7 +220,9 @@ fn letters(connection: &Connection, close: &Value, history: History) -> Option<S
     };
     let agrees = match history {
         History::Full => told == expected,
-        History::Sparse => control(told) == control(&expected) && known(told) == known(&expected),
+        History::Sparse | History::ControlAlone => {
+            control(told) == control(&expected) && known(told) == known(&expected)
+        }
     };
     (!agrees).then(|| format!("history {told:?}, not {expected:?}"))
 }
@@ -218,17 +232,11 @@ pub(crate) fn word<'a>(close: &'a Value, field: &str) -> &'a str {
     close[field].as_str().unwrap_or_else(|| panic!("{field} of {close} is no text"))
 }
 
-/// Packets that a run under losses left: the server's RST was lost behind the capture, and the
-/// proxy ended the connection on its own, by its FIN and then its RST.
-#[test]
-fn a_reset_that_was_lost_behind_the_capture_closed_nothing() {
-    let server = |close: &mut Value| {
-        close["first_closer"] = "resp".into();
-        close["first_signal"] = "rst_ack".into();
-        close["answer"] = "fin".into();
-    };
+/// A connection of packets that a run under losses left: microseconds, whether orig sent it, flags,
+/// numbers, and bytes of data.
+fn left_by_a_run(packets: &[(u64, bool, u8, u32, u32, u32)]) -> Connection {
     let [orig, resp] = [40_000, 9006].map(|port| ([10, 0, 0, 1], port).into());
-    let packet = |time: u64, from_orig, flags, seq, ack, payload| Packet {
+    let packet = |&(time, from_orig, flags, seq, ack, payload): &_| Packet {
         time: time * 1000,
         source: if from_orig { orig } else { resp },
         target: if from_orig { resp } else { orig },
@@ -242,18 +250,30 @@ fn a_reset_that_was_lost_behind_the_capture_closed_nothing() {
         sack: false,
         payload,
     };
-    let packets = [
-        packet(0, true, SYN, 0, 0, 0),
-        packet(31, false, SYN | ACK, 0, 1, 0),
-        packet(43, true, ACK, 1, 1, 0),
-        packet(1221, true, ACK, 1, 1, 33),
-        packet(1243, false, ACK, 1, 34, 0),
-        packet(1754, false, RST | ACK, 1, 34, 0),
-        packet(401_831, true, FIN | ACK, 34, 1, 0),
-        packet(401_899, true, RST | ACK, 35, 1, 0),
-    ];
-    let connection = &connections(&packets)[0];
-    let proxy = serde_json::json!({
+    let packets: Vec<Packet> = packets.iter().map(packet).collect();
+    connections(&packets).remove(0)
+}
+
+/// The server's RST was lost behind the capture, and the proxy ended the connection on its own, by
+/// its FIN and then its RST.
+#[test]
+fn a_reset_that_was_lost_behind_the_capture_closed_nothing() {
+    let server = |close: &mut Value| {
+        close["first_closer"] = "resp".into();
+        close["first_signal"] = "rst_ack".into();
+        close["answer"] = "fin".into();
+    };
+    let connection = left_by_a_run(&[
+        (0, true, SYN, 0, 0, 0),
+        (31, false, SYN | ACK, 0, 1, 0),
+        (43, true, ACK, 1, 1, 0),
+        (1221, true, ACK, 1, 1, 33),
+        (1243, false, ACK, 1, 34, 0),
+        (1754, false, RST | ACK, 1, 34, 0),
+        (401_831, true, FIN | ACK, 34, 1, 0),
+        (401_899, true, RST | ACK, 35, 1, 0),
+    ]);
+    let proxy = json!({
         "v": 1, "conn_state": "RSTR", "history": "ShADarFR", "first_closer": "orig",
         "first_signal": "fin", "answer": null, "half_closed_us": 68, "orig_bytes": 33,
         "resp_bytes": 0,
@@ -261,11 +281,43 @@ fn a_reset_that_was_lost_behind_the_capture_closed_nothing() {
     let wrong = |change: &dyn Fn(&mut Value)| {
         let mut close = proxy.clone();
         change(&mut close);
-        fewest(connection, &close, History::Full)
+        fewest(&connection, &close, History::Full)
     };
     assert_eq!(wrong(&|_| ()), [""; 0], "the proxy closed first");
     assert_eq!(wrong(&server), [""; 0], "who holds the RST for accepted is no less right");
     assert_ne!(wrong(&|close| close["conn_state"] = "RSTO".into()), [""; 0]);
     assert_ne!(wrong(&|close| close["history"] = "ShADaFR".into()), [""; 0]);
     assert_ne!(wrong(&|close| close["first_closer"] = "resp".into()), [""; 0]);
+}
+
+/// The server's FIN was lost before the capture, and what came of its close is a RST without ACK:
+/// no SYN, FIN or RST says what the client sent.
+#[test]
+fn a_reset_without_ack_leaves_untold_what_was_acknowledged() {
+    let connection = left_by_a_run(&[
+        (0, true, SYN, 0, 0, 0),
+        (8, false, SYN | ACK, 0, 1, 0),
+        (13, true, ACK, 1, 1, 0),
+        (88, true, ACK, 1, 1, 33),
+        (89, false, ACK, 1, 34, 0),
+        (2011, false, ACK, 1, 34, 571),
+        (2415, true, ACK, 34, 572, 0),
+        (3012, true, ACK, 34, 572, 33),
+        (3023, false, RST, 572, 0, 0),
+    ]);
+    let close = |history: &str, bytes: u64| {
+        json!({
+            "v": 1, "conn_state": "RSTR", "history": history, "first_closer": "resp",
+            "first_signal": "rst", "answer": null, "half_closed_us": null, "orig_bytes": bytes,
+            "resp_bytes": 571,
+        })
+    };
+    let wrong = |close: &Value, history| fewest(&connection, close, history);
+    let (alone, socket, full) = (close("ShAdr", 0), close("ShADadr", 33), close("ShADadr", 66));
+    assert_eq!(wrong(&alone, History::ControlAlone), [""; 0]);
+    assert_ne!(wrong(&alone, History::Sparse), [""; 0], "a socket knows what was acknowledged");
+    assert_eq!(wrong(&socket, History::Sparse), [""; 0]);
+    assert_ne!(wrong(&alone, History::Full), [""; 0]);
+    assert_eq!(wrong(&full, History::Full), [""; 0]);
+    assert_ne!(wrong(&close("ShAdr", 67), History::ControlAlone), [""; 0], "never sent");
 }

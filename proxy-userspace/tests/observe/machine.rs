@@ -57,7 +57,7 @@ fn stepped(topology: &Topology, checks: bool, name: &str) {
 }
 
 fn compare(connections: &[Connection]) {
-    for (mode, history) in [(Mode::OFFLINE, History::Full), (Mode::SPARSE, History::Sparse)] {
+    for (mode, history) in [(Mode::OFFLINE, History::Full), (Mode::SPARSE, History::ControlAlone)] {
         let closes: Vec<Value> =
             connections.iter().map(|connection| told(connection, mode)).collect();
         let differing = differences(connections, &closes, history);

@@ -309,6 +309,14 @@ impl Connection {
         }
     }
 
+    /// Bytes of data that `end` sent beyond the highest number in a SYN, FIN or RST. A RST without
+    /// ACK has none for the other end's data, acknowledged or not.
+    pub(crate) fn untold_by_control_segments(&self, end: End) -> u64 {
+        let control = |(_, packet): &&(End, Packet)| packet.flags & (SYN | FIN | RST) != 0;
+        let packets = self.packets.iter().filter(control).cloned().collect();
+        self.bytes(end).saturating_sub(Self { packets, ..*self }.bytes(end))
+    }
+
     /// Zeek's `conn_state`.
     pub(crate) fn conn_state(&self) -> &'static str {
         zeek::replay(self).conn_state()
