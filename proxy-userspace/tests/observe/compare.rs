@@ -321,3 +321,33 @@ fn a_reset_without_ack_leaves_untold_what_was_acknowledged() {
     assert_eq!(wrong(&full, History::Full), [""; 0]);
     assert_ne!(wrong(&close("ShAdr", 67), History::ControlAlone), [""; 0], "never sent");
 }
+
+/// The server's acknowledgment was kept between the capture's place and teardown's until its data
+/// and its FIN had passed on another CPU.
+#[test]
+fn an_acknowledgment_alone_may_be_overtaken_by_its_own_end() {
+    let connection = left_by_a_run(&[
+        (0, true, SYN, 0, 0, 0),
+        (11, false, SYN | ACK, 0, 1, 0),
+        (17, true, ACK, 1, 1, 0),
+        (359, true, ACK, 1, 1, 52),
+        (364, false, ACK, 1, 53, 0),
+        (386, false, ACK, 1, 53, 550),
+        (393, false, FIN | ACK, 551, 53, 0),
+        (401, true, ACK, 53, 552, 0),
+        (445, true, FIN | ACK, 53, 552, 0),
+        (448, false, ACK, 552, 54, 0),
+    ]);
+    let wrong = |history: &str| {
+        let close = json!({
+            "v": 1, "conn_state": "SF", "history": history, "first_closer": "resp",
+            "first_signal": "fin", "answer": "fin", "half_closed_us": 52, "orig_bytes": 52,
+            "resp_bytes": 550,
+        });
+        fewest(&connection, &close, History::Full)
+    };
+    assert_eq!(wrong("ShADadfF"), [""; 0]);
+    assert_eq!(wrong("ShADdfaF"), [""; 0]);
+    assert_ne!(wrong("ShADafdF"), [""; 0], "data behind its FIN");
+    assert_ne!(wrong("ShADaDfF"), [""; 0], "another end's data");
+}
