@@ -9,7 +9,6 @@ use rustix::process::Signal as Kill;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
-use std::time::Duration;
 use support::foreign::{Counter, Hook};
 use support::handmade::{Peer, Tun};
 use support::linux::has_tcx;
@@ -17,6 +16,7 @@ use support::netns::Netns;
 use support::observed::Observed;
 use support::packets::ACK;
 use support::process::Process;
+use support::sockets::abort;
 use support::topology::{Family, Topology};
 use support::until::until;
 use teardown::kernel::{How, Ingress, Options, TcHook};
@@ -39,9 +39,7 @@ fn three_closes(client: &Netns, server: &Netns, listener: &TcpListener) -> [u16;
         theirs.write_all(b"an answer").expect("sent");
         ours.read_exact(&mut [0; 9]).expect("the answer");
         if kind == 1 {
-            let zero = Some(Duration::ZERO);
-            socket2::SockRef::from(&ours).set_linger(zero).expect("an option");
-            drop(ours);
+            abort(ours);
             until("the RST", || theirs.read(&mut [0; 1]).err());
         } else {
             drop(theirs);

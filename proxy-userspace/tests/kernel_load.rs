@@ -7,9 +7,9 @@ use proxy_common::verdict::{self, ConnState};
 use std::collections::HashSet;
 use std::io::Read;
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::time::Duration;
 use support::netns::Netns;
 use support::observed::{Observed, value};
+use support::sockets::abort;
 use support::until::until;
 use teardown::kernel::Options;
 
@@ -27,8 +27,7 @@ fn make(netns: &Netns) {
                 for number in 0..MADE {
                     let stream = TcpStream::connect(remote).expect("a connection");
                     if number % 2 == 0 {
-                        let zero = Some(Duration::ZERO);
-                        socket2::SockRef::from(&stream).set_linger(zero).expect("an option");
+                        abort(stream);
                     } else {
                         stream.shutdown(Shutdown::Write).expect("connected");
                         assert_eq!((&stream).read(&mut [0; 1]).expect("the end"), 0);

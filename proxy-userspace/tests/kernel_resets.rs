@@ -11,6 +11,7 @@ use support::handmade::{Peer, Tun};
 use support::netns::Netns;
 use support::observed::Observed;
 use support::packets::{ACK, FIN, Packet, RST, SYN};
+use support::sockets::abort;
 use support::ss;
 use support::until::until;
 use teardown::kernel::Options;
@@ -240,10 +241,8 @@ fn aborts_of_the_host_say_why() {
     let host = Host::v4();
     let observed = host.observe();
 
-    // SO_LINGER of 0.
     let (peer, stream) = host.establish(2010);
-    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
-    drop(stream);
+    abort(stream);
     assert!(peer.hear().has(RST));
     // Data that comes after close(2).
     let (mut peer, stream) = host.establish(2011);
@@ -318,8 +317,7 @@ fn connections_older_than_the_programs_are_followed_from_where_they_are() {
     let observed = host.observe();
     reset.say(RST | ACK, b"");
     finish(&mut finishing, finishing_stream);
-    socket2::SockRef::from(&aborted_stream).set_linger(Some(Duration::ZERO)).expect("an option");
-    drop(aborted_stream);
+    abort(aborted_stream);
     assert!(aborted.hear().has(RST));
 
     let close = observed.wait_for(2020);

@@ -7,7 +7,6 @@
 mod support;
 
 use serde_json::Value;
-use socket2::SockRef;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -17,6 +16,7 @@ use support::http::head;
 use support::netns::Netns;
 use support::process::{Lines, Process};
 use support::runtime::ask;
+use support::sockets::abort;
 use support::until::until;
 use support::watch::teardown;
 
@@ -239,10 +239,6 @@ fn asks(path: &'static str) -> impl FnOnce(TcpStream) {
     }
 }
 
-fn reset(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket");
-}
-
 #[test]
 fn what_a_request_was_doing_stands_in_both_closes() {
     let stage = Stage::new();
@@ -268,14 +264,14 @@ fn what_a_request_was_doing_stands_in_both_closes() {
     let aborted = stage.see(8080, 1, |mut stream| {
         get(&mut stream, "/big");
         stream.read_exact(&mut [0; 100_000]).expect("a part");
-        reset(stream);
+        abort(stream);
     });
     aborted.is("CD--", "data");
     assert_eq!(aborted.client["first_closer"], "orig");
     stage
         .see(8080, 0, |mut stream| {
             stream.write_all(b"GET / HT").expect("it reads");
-            reset(stream);
+            abort(stream);
         })
         .is("CR--", "request");
     stage
@@ -301,7 +297,7 @@ fn a_queue_a_kept_connection_and_a_tunnel() {
             .then_some(())
     });
     stage.see(8080, 0, asks("/narrow")).is("sQ--", "queue");
-    reset(first);
+    abort(first);
     until("the server to be free", || {
         stage
             .ask("show stat")

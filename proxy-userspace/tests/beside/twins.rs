@@ -1,5 +1,6 @@
 //! Two proxies by one configuration, and the servers behind them.
 
+use crate::support::sockets::abort_when_closed;
 use std::{
     collections::BTreeMap,
     io::{ErrorKind, Read, Write},
@@ -218,8 +219,7 @@ fn answer(stream: &mut TcpStream, path: &str, request: &str, head: bool) -> bool
         }
         "nothing" => (String::new(), false),
         "reset" => {
-            let linger = Some(Duration::ZERO);
-            socket2::SockRef::from(&*stream).set_linger(linger).expect("sets");
+            abort_when_closed(stream);
             return false;
         }
         "silent" => return stream.read(&mut [0; 16]).is_ok_and(|count| count > 0),

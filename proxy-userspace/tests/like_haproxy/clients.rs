@@ -1,8 +1,8 @@
 //! Clients that ask, read and close in their own ways.
 
 use crate::support::process::undivided;
+use crate::support::sockets::abort_when_closed;
 use crate::support::topology::Topology;
-use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Client {
             }
             Self::Resetting => {
                 let text = one_response(&mut stream);
-                SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
+                abort_when_closed(&stream);
                 text
             }
             Self::KeepAlive => {

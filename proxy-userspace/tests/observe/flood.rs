@@ -1,13 +1,13 @@
 //! Many connections, closed as fast as two cores can: with default sizes none is lost, and with
 //! small ones every loss is counted.
 
+use crate::support::sockets::abort;
 use crate::support::ss;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::{until, until_empty};
 use crate::support::watch::Watch;
 use rustix::process::Signal;
 use serde_json::Value;
-use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -131,7 +131,7 @@ fn ask(client: usize, count: usize, port: u16) {
             }
             _ => {
                 stream.write_all(b"r").expect("sent");
-                SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
+                abort(stream);
             }
         }
     }

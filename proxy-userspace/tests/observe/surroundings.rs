@@ -7,11 +7,11 @@ use crate::support::netns::Netns;
 use crate::support::proxies::{Mode, haproxy};
 use crate::support::reading::{End, Sign, connections};
 use crate::support::servers::{Manner, Servers};
+use crate::support::sockets::abort;
 use crate::support::tcpdump::Tcpdump;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use crate::support::watch::{Stopped, Watch};
-use socket2::SockRef;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -70,8 +70,7 @@ fn sockets_of_another_namespace_with_the_same_addresses_are_not_mixed_up() {
     for port in 40_001..40_011 {
         let (client, server) = fixed(&watched.proxy, &ours, port);
         let (their_client, their_server) = fixed(&other, &theirs, port);
-        SockRef::from(&their_client).set_linger(Some(Duration::ZERO)).expect("an option");
-        drop(their_client);
+        abort(their_client);
         drop(their_server);
         // Dropping alone would wait for a process that another test's thread forks just now and
         // that holds the sockets too until it runs its own program.

@@ -1,8 +1,9 @@
 //! The daemon as a service that only looks on, and changes closes by rule.
 
-use crate::stage::{Service, abort, aborted, connected, filters, is_gone, listener, said, served};
+use crate::stage::{Service, aborted, connected, filters, is_gone, listener, said, served};
 use crate::support::netns::Netns;
 use crate::support::process::Process;
+use crate::support::sockets::abort;
 use crate::support::until::until;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -3,6 +3,7 @@
 use crate::support::netns::Netns;
 use crate::support::process::{Lines, Process};
 use crate::support::runtime::ask;
+use crate::support::sockets::abort;
 use crate::support::until::{until, until_empty};
 use aya::programs::loaded_programs;
 use serde_json::Value;
@@ -151,11 +152,6 @@ pub(crate) fn aborted(listener: &TcpListener) {
     let (client, mut server) = connected(listener);
     abort(client);
     server.read(&mut [0; 1]).expect_err("a RST");
-}
-
-pub(crate) fn abort(stream: TcpStream) {
-    let zero = Some(std::time::Duration::ZERO);
-    socket2::SockRef::from(&stream).set_linger(zero).expect("an option");
 }
 
 pub(crate) fn listener() -> TcpListener {

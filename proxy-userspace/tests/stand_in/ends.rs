@@ -1,7 +1,8 @@
 //! The clean end, over every kind of wire.
 
-use crate::scene::{Scene, abort, end_of, unacknowledged};
+use crate::scene::{Scene, end_of, unacknowledged};
 use crate::support::packets::{ACK, FIN, RST};
+use crate::support::sockets::abort;
 use crate::support::ss;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;

@@ -1,7 +1,8 @@
 //! What is lost on the way is sent again.
 
-use crate::scene::{Scene, abort, end_of};
+use crate::scene::{Scene, end_of};
 use crate::support::packets::{ACK, FIN, Packet, RST};
+use crate::support::sockets::abort;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use crate::support::weather::{Loss, Weather};

@@ -1,7 +1,8 @@
 //! Peers that do not close at once, or send on; and a daemon that dies meanwhile.
 
-use crate::scene::{Scene, abort, end_of, unacknowledged};
+use crate::scene::{Scene, end_of, unacknowledged};
 use crate::support::packets::{ACK, FIN, RST};
+use crate::support::sockets::abort;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use crate::support::weather::{Loss, Weather};

@@ -1,11 +1,12 @@
 //! Health checks of HAProxy end in RST; by a rule the backend sees a clean end, and back.
 
-use crate::scene::{Scene, abort, end_of};
+use crate::scene::{Scene, end_of};
 use crate::support::packets::{FIN, Packet, RST};
 use crate::support::process::Process;
 use crate::support::proxies::haproxy;
 use crate::support::runtime::ask;
 use crate::support::servers::{Ended, Manner, Servers};
+use crate::support::sockets::abort;
 use crate::support::tcpdump::Tcpdump;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;

@@ -1,7 +1,8 @@
 //! A FIN never hides a loss: then the RST goes out as the application made it, and is counted.
 
-use crate::scene::{Pair, Scene, abort, end_of};
+use crate::scene::{Pair, Scene, end_of};
 use crate::support::packets::{ACK, RST};
+use crate::support::sockets::abort;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::until;
 use crate::support::weather::{Loss, Weather};

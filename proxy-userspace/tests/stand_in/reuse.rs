@@ -1,7 +1,8 @@
 //! The same ports again, while a stand-in still answers for the connection before.
 
-use crate::scene::{Scene, abort, end_of};
+use crate::scene::{Scene, end_of};
 use crate::support::packets::{FIN, RST};
+use crate::support::sockets::abort;
 use crate::support::tcpdump::Tcpdump;
 use crate::support::topology::{Family, Topology};
 use crate::support::until::PATIENCE;

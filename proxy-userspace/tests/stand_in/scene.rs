@@ -8,7 +8,6 @@ use crate::support::until::until_empty;
 use crate::support::watch::{Stopped, Watch};
 use crate::support::wires::{Laid, Tags};
 use serde_json::Value;
-use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -142,12 +141,6 @@ impl Left {
         let after = counts.split(", ").find_map(|part| part.strip_prefix(what));
         after.map_or(0, |number| number.trim().parse().unwrap_or_else(|_| panic!("{counts}")))
     }
-}
-
-/// Closes with SO_LINGER 0: the application aborts.
-pub(crate) fn abort(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
-    drop(stream);
 }
 
 /// Reads to the end; whether it was a clean one, and how many bytes came before it.

@@ -1,8 +1,8 @@
 //! Clients that end their connections in every way.
 
 use super::servers::Ended;
+use super::sockets::abort_when_closed;
 use super::topology::Topology;
-use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -76,7 +76,7 @@ fn converse(stream: &mut TcpStream, way: Way) -> (usize, Ended) {
         }
         Way::Resetting => {
             let first = stream.peek(&mut [0]);
-            SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).expect("an option");
+            abort_when_closed(stream);
             match first {
                 Ok(0) => (0, Ended::Eof),
                 Ok(_) => (0, Ended::ByUs),

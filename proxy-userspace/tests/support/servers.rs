@@ -1,5 +1,6 @@
 //! Servers that end their connections in every way, each on a port of its own.
 
+use super::sockets::abort_when_closed;
 use super::topology::Topology;
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
@@ -237,7 +238,10 @@ fn answer(stream: &mut TcpStream, manner: Manner) -> std::io::Result<()> {
             std::thread::sleep(Duration::from_millis(30));
             stream.write_all(&body.as_bytes()[BODY / 2..])
         }
-        Manner::Resetting => SockRef::from(&*stream).set_linger(Some(Duration::ZERO)),
+        Manner::Resetting => {
+            abort_when_closed(stream);
+            Ok(())
+        }
         _ => {
             stream.write_all((head + &body).as_bytes())?;
             if manner == Manner::FinLater {

@@ -5,6 +5,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
+use std::time::Duration;
 
 /// What is done to a socket before it connects or listens: towards the peer's address.
 pub(crate) type Prepare<'a> = &'a (dyn Fn(&Socket, IpAddr) + Sync);
@@ -75,6 +76,11 @@ pub(crate) fn sign(socket: &Socket, peer: IpAddr) {
 
 /// Closes with a RST, whatever was said.
 pub(crate) fn abort(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).expect("an option");
+    abort_when_closed(&stream);
     drop(stream);
+}
+
+/// Makes a RST of the close that is still to come (SO_LINGER of 0).
+pub(crate) fn abort_when_closed(stream: &TcpStream) {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("an option");
 }
