@@ -157,6 +157,9 @@ impl<S: Source> Daemon<S> {
         let mut events = Vec::with_capacity(1024);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // It goes on beside a source that is ready all the time.
+        let mut look = interval(joined::LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
         let ended = loop {
             if for_readers && self.readers.is_empty() {
@@ -169,7 +172,7 @@ impl<S: Source> Daemon<S> {
                 _ = tick.tick(), if self.has_listeners() => {
                     self.tick()?;
                 }
-                () = tokio::time::sleep(joined::LOOK), if self.joins.is_waiting() => self.join(),
+                _ = look.tick(), if self.joins.is_waiting() => self.join(),
                 batch = self.source.next(&mut events) => {
                     batch?;
                     if events.is_empty() {

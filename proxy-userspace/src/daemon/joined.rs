@@ -10,7 +10,7 @@ use proxy_common::abi::CloseRecord;
 use proxy_common::flow::Flow;
 use proxy_common::key::{Endpoint, Side};
 use proxy_common::verdict::Close;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,13 @@ pub(super) struct Joins {
     notes: HashMap<u64, Note>,
     /// The notes' cookies as they came; of those that were taken too, for a while.
     order: VecDeque<u64>,
-    waiting: VecDeque<(Instant, Joined)>,
+    /// Closes that wait, by their place in the row in which they came.
+    waiting: BTreeMap<u64, (Instant, Joined)>,
+    /// The places of those that wait for the note with this cookie.
+    awaited: HashMap<u64, u64>,
+    /// The places of those whose note has come.
+    met: Vec<u64>,
+    next_place: u64,
     /// Notes that were thrown away before their connections were over.
     forgotten: u64,
 }
@@ -81,7 +87,9 @@ impl Joins {
     pub(super) fn listen(&mut self) {
         let Some(ear) = &self.ear else { return };
         let (notes, order) = (&mut self.notes, &mut self.order);
+        let (awaited, met) = (&self.awaited, &mut self.met);
         ear.take(|note| {
+            met.extend(awaited.get(&note.cookie));
             order.push_back(note.cookie);
             notes.insert(note.cookie, note);
         });
@@ -105,24 +113,36 @@ impl Joins {
         if !waits || self.waiting.len() >= KEPT {
             return Admitted::Goes(note);
         }
-        self.waiting.push_back((now, Joined { record: *record, note }));
+        let place = self.next_place;
+        self.next_place += 1;
+        self.awaited.extend(cookies(&record.flow).into_iter().flatten().map(|one| (one, place)));
+        self.waiting.insert(place, (now, Joined { record: *record, note }));
         Admitted::Waits
     }
 
-    /// Takes out what has met its note, or has waited for too long at `now`.
+    /// Takes out what has met its note, or has waited for too long at `now`; without a time, all.
     pub(super) fn due(&mut self, now: Option<Instant>) -> Vec<Joined> {
-        let mut due = Vec::new();
-        for _ in 0..self.waiting.len() {
-            let Some((since, mut closed)) = self.waiting.pop_front() else { break };
-            closed.note = self.note_of(&closed.record.flow);
-            let late = now.is_none_or(|now| now.duration_since(since) >= PATIENCE);
-            if closed.note.is_some() || late {
-                due.push(closed);
-            } else {
-                self.waiting.push_back((since, closed));
-            }
+        let mut places = std::mem::take(&mut self.met);
+        places.sort_unstable();
+        let mut due: Vec<Joined> =
+            places.into_iter().filter_map(|place| self.take_out(place)).collect();
+        let is_late = |since: Instant| now.is_none_or(|now| now.duration_since(since) >= PATIENCE);
+        while let Some((&place, &(since, _))) = self.waiting.first_key_value()
+            && is_late(since)
+        {
+            due.extend(self.take_out(place));
         }
         due
+    }
+
+    /// Ends the wait of a close, if it was not ended yet.
+    fn take_out(&mut self, place: u64) -> Option<Joined> {
+        let (_, mut closed) = self.waiting.remove(&place)?;
+        for cookie in cookies(&closed.record.flow).into_iter().flatten() {
+            self.awaited.remove(&cookie);
+        }
+        closed.note = self.note_of(&closed.record.flow);
+        Some(closed)
     }
 
     /// The note on a connection: where both ends are the proxy's, that of the end that connected.
@@ -223,7 +243,26 @@ mod tests {
         joins.listen();
         let due = joins.due(Some(now));
         assert_eq!(due[0].note.as_ref().expect("joined").doing.status, 502);
-        assert!(!joins.is_waiting());
+        assert!(!joins.is_waiting() && joins.awaited.is_empty());
+    }
+
+    #[test]
+    fn of_many_that_wait_those_go_whose_note_has_come() {
+        let (mut joins, ear) = joins();
+        let now = Instant::now();
+        for cookie in 1..=100 {
+            let _waits = joins.admit(&closed(DOOR, cookie), now);
+        }
+        for cookie in [70, 30] {
+            say(&ear, cookie, 200);
+        }
+        joins.listen();
+        let cookie = |joined: &Joined| cookies(&joined.record.flow)[1];
+        let due = joins.due(Some(now));
+        assert_eq!(due.iter().map(cookie).collect::<Vec<_>>(), [Some(30), Some(70)]);
+        assert_eq!((joins.waiting.len(), joins.awaited.len()), (98, 98));
+        assert_eq!(joins.due(None).len(), 98);
+        assert!(!joins.is_waiting() && joins.awaited.is_empty());
     }
 
     #[test]

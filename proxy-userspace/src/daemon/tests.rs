@@ -5,6 +5,7 @@ use crate::admin::outlet;
 use crate::admin::session::{self, Terms};
 use crate::admin::socket::RuntimeSocket;
 use crate::config::model::AccessLevel;
+use crate::http::closes::{Class, Closes as _, Cookie, Doing};
 use crate::report::columns::Paint;
 use crate::report::sample::{self, Script};
 use crate::report::tail::{Look, Tail};
@@ -14,6 +15,7 @@ use proxy_common::abi::CloseRecord;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use std::convert::Infallible;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -91,10 +93,15 @@ struct Running {
 
 impl Running {
     fn start(open: &[Script]) -> Self {
+        Self::start_with(open, |_| ())
+    }
+
+    fn start_with(open: &[Script], prepare: impl FnOnce(&mut Daemon<Replay>)) -> Self {
         let folder = tempfile::tempdir().expect("a folder of its own");
         let path = folder.path().join("socket");
         let socket = RuntimeSocket::bind(&path).expect("a free path");
         let (mut daemon, events, requests) = daemon(open);
+        prepare(&mut daemon);
         let listener = socket.listener().expect("it is registered");
         let sessions =
             tokio::spawn(session::accept(listener, Terms::free(AccessLevel::Admin), requests));
@@ -180,6 +187,40 @@ async fn several_tails_see_what_they_asked_for() {
     let summary: serde_json::Value = serde_json::from_str(&summary).expect("a last object");
     assert_eq!(summary["summary"]["closes"], 1);
     assert_eq!(summary["summary"]["ring_full"], 2);
+}
+
+#[tokio::test]
+async fn a_close_that_waits_for_its_note_meets_it_while_others_keep_coming() {
+    let ear = Arc::new(Stated::default());
+    let running = Running::start_with(&[], |daemon| {
+        daemon.joins.hear(Arc::clone(&ear));
+        daemon.joins.add_doors([Endpoint::v6([0; 16], 8_080)]);
+    });
+    let mut tail = running.tail("--state RSTO").await;
+    running.tails(1).await;
+    let mut waits = sample::reset();
+    waits.flow.ends.iter_mut().for_each(|end| end.cookie = 7);
+    running.send(&[waits]).await;
+    let (socket, _) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let doing = Doing { status: 503, ..Doing::default() };
+    ear.stated((socket.as_fd(), Cookie(7)), None, Class::Active, false, &doing);
+
+    let crowd = async {
+        // Never a gap as long as the daemon's look at what waits.
+        for _ in 0..2_000 {
+            running.send(&[sample::clean()]).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let told = async {
+        assert!(line(&mut tail).await.starts_with("Time "));
+        line(&mut tail).await
+    };
+    tokio::select! {
+        told = told => assert!(told.contains("503"), "{told}"),
+        () = crowd => panic!("two thousand went ahead of it"),
+    }
+    assert_eq!(running.finish().await, Ended::Stopped);
 }
 
 #[tokio::test]
