@@ -19,6 +19,7 @@ pub mod proxy;
 mod readers;
 mod recent;
 mod recording;
+mod reload;
 pub mod run;
 mod source;
 pub(crate) mod start;
@@ -49,6 +50,7 @@ use proxy_common::key::Endpoint;
 use proxy_common::verdict::{self, Close};
 use readers::Readers;
 use recent::Recent;
+use reload::Reloads;
 use stated::{Note, Stated};
 use std::future::Future;
 use std::sync::Arc;
@@ -75,6 +77,7 @@ pub struct Daemon<S> {
     readers: Readers,
     /// The proxy, if one runs.
     proxy: Option<Arc<Running>>,
+    reloads: Reloads,
     requests: mpsc::Receiver<Request>,
     policies: Book,
     /// The rules that the configuration asks for.
@@ -112,6 +115,7 @@ impl<S: Source> Daemon<S> {
             joins: Joins::default(),
             readers: Readers::default(),
             proxy: None,
+            reloads: Reloads::default(),
             requests,
             policies: Book::default(),
             configured: Vec::new(),
@@ -169,6 +173,7 @@ impl<S: Source> Daemon<S> {
                 biased;
                 () = &mut stop => break Ended::Stopped,
                 Some(request) = self.requests.recv() => self.answer(request),
+                told = self.reloads.told() => self.put_in_place(told),
                 _ = tick.tick(), if self.has_listeners() => {
                     self.tick()?;
                 }

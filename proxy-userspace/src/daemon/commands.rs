@@ -128,6 +128,11 @@ impl<S: Source> Daemon<S> {
                     });
                     return;
                 }
+                let reloads = *plain(&words) == ["reload"] && level >= AccessLevel::Admin;
+                if let Some(proxy) = self.proxy.clone().filter(|_| reloads) {
+                    self.ask_to_reload(proxy, answer);
+                    return;
+                }
                 // A session that is gone wants no answer.
                 let _ = answer.send(self.command(&words, level));
             }
@@ -186,9 +191,6 @@ impl<S: Source> Daemon<S> {
         let changes = matches!(&*plain(words), ["set" | "del" | "close" | "reload", ..]);
         if changes && level < AccessLevel::Admin {
             return "Permission denied\n".to_owned();
-        }
-        if let (Some(_), ["reload"]) = (&self.proxy, &*plain(words)) {
-            return self.reload();
         }
         let command = match Words::try_parse_from(words) {
             Ok(words) => words.command,

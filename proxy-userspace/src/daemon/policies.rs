@@ -1,9 +1,7 @@
 //! The rules by which closes are changed: set, taken away and shown while the daemon runs.
 
-use super::labels::Labels;
-use super::proxy::{Reloaded, ServerPolicy};
+use super::proxy::ServerPolicy;
 use super::{Daemon, Source};
-use crate::admin::reload::IN_PLACE;
 use crate::policy::book::BookError;
 use anyhow::Context;
 
@@ -18,6 +16,9 @@ impl<S: Source> Daemon<S> {
 
     /// Puts the `close` words of a configuration in the place of those of the one before. Rules
     /// that were set by hand for other targets stay.
+    ///
+    /// # Errors
+    /// The first rule that could not be set; those after it are set all the same.
     pub(super) fn put_policies(&mut self, policies: Vec<ServerPolicy>) -> anyhow::Result<()> {
         for old in std::mem::take(&mut self.configured) {
             let stays = policies.iter().any(|new| new.target == old.target);
@@ -26,26 +27,16 @@ impl<S: Source> Daemon<S> {
                 let _ = self.del_policy(&old.target);
             }
         }
+        let mut first_wrong = Ok(());
         for ServerPolicy { target, words } in &policies {
-            self.set_policy(&format!("{target} {words}"))
-                .with_context(|| format!("'close' of server {target}"))?;
+            let set = self.set_policy(&format!("{target} {words}"));
+            let set = set.with_context(|| format!("'close' of server {target}"));
+            first_wrong = first_wrong.and(set.map(drop));
         }
+        // One that could not be set has an older one under its name, or none: it is still for the
+        // next reload to take away.
         self.configured = policies;
-        Ok(())
-    }
-
-    /// Reads the proxy's configuration anew; the answer says what came of it.
-    pub(super) fn reload(&mut self) -> String {
-        let Some(proxy) = self.proxy.clone() else { return "There is no proxy.\n".to_owned() };
-        let reloaded = proxy.reload().and_then(|Reloaded { labels, policies }| {
-            self.labels = Labels::of_own(labels, proxy.numbers());
-            self.joins.add_doors(proxy.doors());
-            self.put_policies(policies)
-        });
-        match reloaded {
-            Ok(()) => format!("{IN_PLACE}\n"),
-            Err(error) => format!("{error:#}\nThe old configuration runs on.\n"),
-        }
+        first_wrong
     }
 
     /// Takes the rule of a target away.

@@ -29,9 +29,6 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a reload waits for the steward: it may have to look names up.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// How long the daemon's end waits for the steward's: it may be looking a name up for a reload that
 /// nobody waits for any more.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -68,8 +65,6 @@ impl Steward {
     pub(super) fn start(files: &[PathBuf], in_background: bool) -> anyhow::Result<Self> {
         let start = || -> io::Result<Self> {
             let (ours, theirs) = UnixStream::pair()?;
-            ours.set_read_timeout(Some(PATIENCE))?;
-            ours.set_write_timeout(Some(PATIENCE))?;
             // This very program, also where its file has been replaced meanwhile.
             let process = Command::new("/proc/self/exe")
                 .arg0("teardown")
@@ -84,23 +79,27 @@ impl Steward {
         start().context("cannot start the process that reads the configuration for reloads")
     }
 
-    /// Has the configuration read, and what it wants opened.
+    /// Has the configuration read, and what it wants opened. Waits for as long as that takes: names
+    /// may have to be looked up.
     ///
     /// # Errors
-    /// Where the steward is gone, or takes too long.
+    /// Where the steward is gone. What it still had to say would be no answer to a later wish, so
+    /// that nobody listens any more.
     pub(super) fn ask(&self, wish: &Wish) -> anyhow::Result<Answers> {
         let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ask = || -> io::Result<Answers> {
-            send(&mut channel, wish)?;
-            let (mut answers, count): (Answers, usize) = receive(&mut channel)?;
+            let channel = &mut *channel;
+            send(channel, wish)?;
+            let (mut answers, count): (Answers, usize) = receive(channel)?;
             for _ in 0..count.div_ceil(AT_ONCE) {
                 answers.descriptors.extend(receive_descriptors(channel.as_fd())?);
             }
             Ok(answers)
         };
-        ask().context(
+        let answers = ask().inspect_err(|_| drop(channel.shutdown(Shutdown::Both)));
+        answers.context(
             "the process 'teardown steward', which reads the configuration as root for a reload, \
-             does not answer: if it is gone, start the daemon anew",
+             is gone: start the daemon anew",
         )
     }
 }

@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// The process that reads for it as root.
 fn steward(daemon: &Process) -> u32 {
@@ -119,6 +121,73 @@ fn what_is_wrong_changes_nothing_and_is_said_once() {
     for (_, why) in wrongs {
         assert_eq!(answers.iter().filter(|line| line.contains(why)).count(), 1, "{answers:#?}");
     }
+}
+
+/// What `line` is answered, once it is.
+fn ask_for(socket: &Path, line: &'static str) -> mpsc::Receiver<String> {
+    let (tell, told) = mpsc::channel();
+    let socket = socket.to_owned();
+    std::thread::spawn(move || tell.send(say(&socket, line)));
+    told
+}
+
+#[test]
+fn the_daemon_goes_on_while_its_steward_takes_its_time() {
+    let host = Host::new();
+    let file = host.stage.write("haproxy.cfg", &host.config(""));
+    let mut proxy = host.stage.teardown_of(&file);
+    let socket = host.stage.path("socket");
+    let signal = |signal| {
+        let steward = i32::try_from(steward(&proxy)).expect("a pid");
+        kill_process(Pid::from_raw(steward).expect("a pid"), signal).expect("it is there");
+    };
+    signal(Signal::STOP);
+    let first = ask_for(&socket, "reload");
+    let second = ask_for(&socket, "reload");
+    let info = ask_for(&socket, "show info").recv_timeout(PATIENCE).expect("an answer");
+    assert!(info.contains("Closes: "), "{info}");
+    assert!(ask(&host, 80).ends_with("ok"));
+    assert!(first.recv_timeout(Duration::from_millis(100)).is_err(), "nobody has read anything");
+
+    // Who asked after the first had begun gets what is in the file by then.
+    host.stage.write("haproxy.cfg", &host.config(" close like haproxy-1.4"));
+    signal(Signal::CONT);
+    for answer in [first, second] {
+        let answer = answer.recv_timeout(PATIENCE).expect("an answer");
+        assert!(answer.contains("The configuration is in place"), "{answer}");
+    }
+    let listed = say(&socket, "show policy");
+    assert!(listed.contains("webservice/w1 passive rst"), "{listed}");
+    host.stop(&mut proxy);
+}
+
+#[test]
+fn a_rule_that_cannot_be_set_is_named_and_the_others_are_in_force() {
+    let host = Host::new();
+    let config = host.config("");
+    let file = host.stage.write("haproxy.cfg", &config);
+    let mut proxy = host.stage.teardown_of(&file);
+    let socket = host.stage.path("socket");
+    // More rules than there is room for.
+    let mut many = format!("{config}\nlisten many\n  bind {}:83\n", host.stage.topology.front_addr);
+    for number in 0..1_100 {
+        many += &format!("  server s{number} 127.0.0.1:1 close passive rst\n");
+    }
+    host.stage.write("haproxy.cfg", &many);
+    let answer = say(&socket, "reload");
+    let told =
+        "The new configuration runs, but not every rule is in force: 'close' of server many/s";
+    assert!(answer.starts_with(told), "{answer}");
+    assert!(ask(&host, 83).starts_with("HTTP/1.1 503"), "it does run");
+    assert!(say(&socket, "show policy").contains("many/s0 passive rst"));
+
+    // The next one takes away what the last one set.
+    host.stage.write("haproxy.cfg", &config);
+    let answer = say(&socket, "reload");
+    assert!(answer.contains("The configuration is in place"), "{answer}");
+    let listed = say(&socket, "show policy");
+    assert!(listed.contains("There is no rule"), "{listed}");
+    host.stop(&mut proxy);
 }
 
 #[test]

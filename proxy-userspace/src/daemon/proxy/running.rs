@@ -6,7 +6,7 @@ use crate::assemble::Assembled;
 use crate::config::labels;
 use crate::daemon::stated::ServerNumbers;
 use crate::daemon::steward::{Steward, Wish};
-use crate::host;
+use crate::host::{self, Answers};
 use crate::http::closes::Closes;
 use crate::http::engine::Engine;
 use crate::http::health::board::Board;
@@ -74,15 +74,27 @@ impl Running {
         }
     }
 
-    /// Reads the configuration anew and puts it in place.
+    /// Has the steward ask the host whatever a reload wants to know. Waits until names are looked up:
+    /// not for a loop that others wait for. `None` where there is nothing to ask.
+    ///
+    /// # Errors
+    /// Where the configuration cannot be read a second time, or the steward is gone.
+    pub(in crate::daemon) fn ask_host(&self) -> anyhow::Result<Option<Answers>> {
+        self.origin.can_be_read_again()?;
+        let Some(steward) = &self.steward else { return Ok(None) };
+        let wish = Wish { workers: self.engine.workers(), kept: self.engine.binds() };
+        steward.ask(&wish).map(Some)
+    }
+
+    /// Reads the configuration anew, by what the host has answered, and puts it in place.
     ///
     /// # Errors
     /// Why it was not: then the old one runs on.
-    pub fn reload(&self) -> anyhow::Result<Reloaded> {
-        self.origin.can_be_read_again()?;
-        let Some(steward) = &self.steward else { return self.renew() };
-        let wish = Wish { workers: self.engine.workers(), kept: self.engine.binds() };
-        host::told(steward.ask(&wish)?, || self.renew())
+    pub(in crate::daemon) fn reload(&self, answers: Option<Answers>) -> anyhow::Result<Reloaded> {
+        match answers {
+            Some(answers) => host::told(answers, || self.renew()),
+            None => self.renew(),
+        }
     }
 
     fn renew(&self) -> anyhow::Result<Reloaded> {
