@@ -3,6 +3,7 @@
 //! Sessions run beside the daemon's loop and know nothing of its state: they read lines, hand each
 //! command over, and write what comes back. So a slow or silly client holds up nobody.
 
+mod ask;
 pub mod client;
 pub mod close;
 pub mod copy;

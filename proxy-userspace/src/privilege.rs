@@ -117,7 +117,8 @@ pub fn drop_all_but_files() -> Result<(), PrivilegeError> {
     Ok(())
 }
 
-/// Gives up every capability of this thread and of those that it starts.
+/// Gives up every capability of this thread and of those that it starts, and the gaining of any by
+/// exec.
 ///
 /// # Errors
 /// Where the kernel refuses.
@@ -125,6 +126,7 @@ pub fn drop_all() -> Result<(), PrivilegeError> {
     for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
         caps::clear(None, set)?;
     }
+    set_no_new_privs(true)?;
     Ok(())
 }
 
@@ -140,6 +142,18 @@ mod tests {
         });
         let left = left.join().expect("no panic");
         assert!(left.iter().all(|one| *one == Capability::CAP_DAC_OVERRIDE), "{left:?}");
+    }
+
+    #[test]
+    fn who_gives_all_up_gains_none_by_exec() {
+        let status = std::thread::spawn(|| {
+            drop_all().expect("giving up is allowed");
+            std::fs::read_to_string("/proc/thread-self/status").expect("its own")
+        });
+        let status = status.join().expect("no panic");
+        for line in ["CapPrm:\t0000000000000000", "NoNewPrivs:\t1"] {
+            assert!(status.contains(line), "{status}");
+        }
     }
 
     #[test]

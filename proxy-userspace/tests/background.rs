@@ -11,10 +11,10 @@ use support::netns::Netns;
 use support::until::until;
 use support::watch::teardown;
 
-fn configuration(folder: &Path, bind: &str) -> std::path::PathBuf {
+fn configuration(folder: &Path, bind: &str, global: &str) -> std::path::PathBuf {
     let path = folder.join("haproxy.cfg");
     let text = format!(
-        "global\n  daemon\n  pidfile {}\ndefaults\n  mode http\n  timeout client 5s\n\
+        "global\n  daemon\n  pidfile {}\n{global}defaults\n  mode http\n  timeout client 5s\n\
          \x20 timeout server 5s\n  timeout connect 5s\nfrontend in\n  bind {bind}\n\
          \x20 http-request return status 200 content-type text/plain string pong\n",
         folder.join("pid").display()
@@ -26,7 +26,7 @@ fn configuration(folder: &Path, bind: &str) -> std::path::PathBuf {
 fn run(netns: &Netns, folder: &Path, bind: &str, more: &[&str]) -> Output {
     let mut command: Command = teardown();
     command.arg("run").arg("--socket").arg(folder.join("own"));
-    command.arg("-f").arg(configuration(folder, bind)).args(more).stdin(Stdio::null());
+    command.arg("-f").arg(configuration(folder, bind, "")).args(more).stdin(Stdio::null());
     // Its output ends only when nobody holds it any more: the daemon lets go of it.
     netns.run(|| command.output()).expect("it starts")
 }
@@ -50,6 +50,34 @@ fn the_command_ends_when_the_proxy_serves() {
     assert!(answer.ends_with("pong"), "{answer}");
     let session = rustix::process::getsid(Some(pid)).expect("it runs");
     assert_eq!(session, pid, "a session of its own");
+    kill_process(pid, Signal::TERM).expect("it runs");
+    until("its end", || test_kill_process(pid).is_err().then_some(()));
+}
+
+#[test]
+fn it_lets_go_of_the_terminal_in_a_chroot_too() {
+    let netns = Netns::new();
+    netns.ip("link set lo up");
+    let folder = tempfile::tempdir().expect("a folder");
+    // A jail without /dev.
+    let jail = folder.path().join("jail");
+    std::fs::create_dir(&jail).expect("a folder");
+    let global = format!("  chroot {}\n", jail.display());
+    let mut command: Command = teardown();
+    command.arg("run").arg("--socket").arg(folder.path().join("own"));
+    command.arg("-f").arg(configuration(folder.path(), "127.0.0.1:8080", &global));
+    let said = folder.path().join("said");
+    let file = || std::fs::File::create(&said).expect("a file");
+    command.stdin(Stdio::null()).stdout(file()).stderr(file());
+    let status = netns.run(|| command.status()).expect("it starts");
+    assert!(status.success(), "{}", std::fs::read_to_string(&said).expect("a file"));
+    let text = std::fs::read_to_string(folder.path().join("pid")).expect("the pidfile");
+    let pid = Pid::from_raw(text.trim().parse().expect("a number")).expect("not 0");
+    for descriptor in 0..3 {
+        let path = format!("/proc/{}/fd/{descriptor}", text.trim());
+        let at = std::fs::read_link(&path).expect("it is open");
+        assert_eq!(at, Path::new("/dev/null"), "{path}");
+    }
     kill_process(pid, Signal::TERM).expect("it runs");
     until("its end", || test_kill_process(pid).is_err().then_some(()));
 }

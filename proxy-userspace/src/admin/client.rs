@@ -3,14 +3,15 @@
 //! The daemon filters and formats; this end copies, and asks for the summary when it is stopped. If
 //! stdout is slow, it reads less from the socket, and the daemon says how many lines were missed.
 
+use super::ask::{gone, unreachable_daemon};
 use super::copy::Copy;
 use super::outlet::{Outlet, Sent};
 use super::socket::DEFAULT_PATH;
 use crate::daemon::{Target, Terminal, paint};
 use crate::report::tail::{Look, time};
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,14 +53,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .map_err(|error| unreachable_daemon(&args.socket, &error))?;
         let paint = paint();
         let colour = if paint.colour { " --colour" } else { "" };
-        stream.write_all(format!("tail{}{colour}\n", args.look).as_bytes()).await?;
+        let asked = stream.write_all(format!("tail{}{colour}\n", args.look).as_bytes()).await;
+        asked.map_err(|error| gone(&args.socket, &error))?;
         let recording = Copy::start(&args.socket, &args.target)?;
         let (terminal, outlet) = Terminal::start(BACKLOG)?;
         let ended_well = copy(stream, outlet, args).await?;
         terminal.finish().context("stdout")?;
         recording.map(Copy::finish).transpose()?;
         if !ended_well {
-            bail!("the daemon at {} is gone without a word", args.socket.display());
+            return Err(gone(&args.socket, &io::ErrorKind::UnexpectedEof.into()));
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -91,7 +93,9 @@ async fn copy(mut stream: UnixStream, outlet: Outlet, args: &Args) -> anyhow::Re
             _ = terminate.recv() => ask_at = Instant::now(),
             () = sleep_until(ask_at) => {
                 // An empty line asks for the summary, after which the daemon ends the session.
-                stream.write_all(b"\n").await?;
+                if stream.write_all(b"\n").await.is_err() {
+                    return Ok(lines.saw_summary);
+                }
                 give_up_at = Instant::now() + PATIENCE;
                 ask_at = Instant::now() + far;
             }
@@ -139,20 +143,6 @@ impl Lines {
             self.partial.clear();
         }
         Ok(())
-    }
-}
-
-fn unreachable_daemon(socket: &Path, error: &io::Error) -> anyhow::Error {
-    let at = socket.display();
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow!(
-            "no daemon answers at {at}: start one with 'teardown run', or name its socket with \
-             --socket"
-        ),
-        io::ErrorKind::PermissionDenied => {
-            anyhow!("{at} belongs to the user that runs the daemon: permission denied")
-        }
-        _ => anyhow!("cannot reach the daemon at {at}: {error}"),
     }
 }
 

@@ -1,12 +1,9 @@
 //! `teardown close`: asks the running daemon to close connections now.
 
+use super::ask::ask;
 use super::socket::DEFAULT_PATH;
 use crate::cli::FAILED;
 use crate::policy::close::CloseWords;
-use anyhow::Context;
-use std::io::{Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,17 +23,8 @@ pub struct Args {
 /// # Errors
 /// Where no daemon answers.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let at = args.socket.display();
-    let mut stream =
-        UnixStream::connect(&args.socket).with_context(|| format!("no daemon answers at {at}"))?;
-    let mut answer = String::new();
-    stream
-        .write_all(format!("close{}\n", args.words).as_bytes())
-        .and_then(|()| stream.shutdown(Shutdown::Write))
-        .and_then(|()| stream.read_to_string(&mut answer))
-        .with_context(|| format!("the daemon at {at} is gone without a word"))?;
-    let answer = answer.trim_end();
-    if is_done(answer) {
+    let answer = ask(&args.socket, &format!("close{}", args.words))?;
+    if is_done(&answer) {
         println!("{answer}");
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,5 +1,6 @@
 //! `teardown tail --write`: a recording that the daemon makes and this end writes to its disk.
 
+use super::ask::gone;
 use crate::capture::write::blocks::{SECTION_HEADER, stated_len};
 use crate::capture::write::rotate::Rotating;
 use crate::daemon::Target;
@@ -31,7 +32,7 @@ impl Copy {
             return Ok(None);
         }
         let mut stream = UnixStream::connect(socket).context("the daemon's socket")?;
-        stream.write_all(b"tail --record\n")?;
+        stream.write_all(b"tail --record\n").map_err(|error| gone(socket, &error))?;
         let mut blocks = Blocks { stream: stream.try_clone()?, held: Vec::new() };
         blocks.expect_section()?;
         // A section, then its interface: what each file begins with.

@@ -1,10 +1,7 @@
 //! `teardown reload`: asks the running daemon to read its configuration anew.
 
+use super::ask::ask;
 use super::socket::DEFAULT_PATH;
-use anyhow::Context;
-use std::io::{Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,15 +22,7 @@ pub struct Args {
 /// # Errors
 /// Where no daemon answers, or the new configuration is refused; then the old one runs on.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let at = args.socket.display();
-    let mut stream =
-        UnixStream::connect(&args.socket).with_context(|| format!("no daemon answers at {at}"))?;
-    let mut answer = String::new();
-    let asked = stream.write_all(b"reload\n").and_then(|()| stream.shutdown(Shutdown::Write));
-    asked
-        .and_then(|()| stream.read_to_string(&mut answer))
-        .with_context(|| format!("the daemon at {at} is gone without a word"))?;
-    let answer = answer.trim_end();
+    let answer = ask(&args.socket, "reload")?;
     anyhow::ensure!(answer.starts_with(IN_PLACE), "{answer}");
     println!("{answer}");
     Ok(ExitCode::SUCCESS)

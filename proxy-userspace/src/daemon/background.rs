@@ -16,15 +16,19 @@ use std::os::fd::OwnedFd;
 #[derive(Debug)]
 pub(super) struct Background {
     parent: OwnedFd,
+    /// /dev/null: a chroot may have none.
+    null: OwnedFd,
 }
 
 impl Background {
     /// Goes on in a child; the parent never comes back from here. To be called before other threads
-    /// are started.
+    /// are started, and before a chroot.
     ///
     /// # Errors
-    /// Where there cannot be a child.
+    /// Where there cannot be a child, or is no /dev/null.
     pub(super) fn begin() -> anyhow::Result<Self> {
+        let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .context("cannot open /dev/null to go into the background")?;
         let (served, parent) =
             pipe_with(PipeFlags::CLOEXEC).context("cannot go into the background")?;
         // SAFETY: there is one thread, so that the child finds no lock taken by another one.
@@ -41,7 +45,7 @@ impl Background {
             None => {
                 // A session of its own: no terminal's signals are for it any more.
                 setsid().context("cannot leave the terminal")?;
-                Ok(Self { parent })
+                Ok(Self { parent, null })
             }
         }
     }
@@ -49,14 +53,11 @@ impl Background {
     /// Lets the parent end, and the terminal go.
     ///
     /// # Errors
-    /// Where /dev/null cannot be opened.
+    /// Where the system refuses.
     pub(super) fn ready(self) -> anyhow::Result<()> {
-        let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        if let Ok(null) = null {
-            dup2_stdin(&null)?;
-            dup2_stdout(&null)?;
-            dup2_stderr(&null)?;
-        }
+        dup2_stdin(&self.null)?;
+        dup2_stdout(&self.null)?;
+        dup2_stderr(&self.null)?;
         // A parent that was killed meanwhile needs no word.
         let _ = write(&self.parent, b"!");
         Ok(())

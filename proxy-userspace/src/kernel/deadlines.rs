@@ -8,7 +8,7 @@ use proxy_common::key::{FlowKey, Side};
 use proxy_common::policy::{DRY_RUN, FORCE};
 use proxy_common::socket::tcp_state::{CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LISTEN};
 use proxy_common::strike::Strike;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A millisecond.
 const MS: u64 = 1_000_000;
@@ -101,6 +101,24 @@ impl Deadlines {
     pub(super) fn add(&mut self, due_ns: u64, entry: Entry) {
         self.serial += 1;
         self.due.insert((due_ns, self.serial), entry);
+    }
+
+    /// Has connections looked at now, those among them that wait already too: a new rule may give
+    /// them less time. One that was struck keeps its place.
+    pub(super) fn look_at(&mut self, now_ns: u64, found: impl IntoIterator<Item = Entry>) {
+        let known = self.due.iter().map(|(place, entry)| ((entry.key, entry.local), *place));
+        let mut known: HashMap<(FlowKey, Side), (u64, u64)> = known.collect();
+        for entry in found {
+            let Some(place) = known.remove(&(entry.key, entry.local)) else {
+                self.add(now_ns, entry);
+                continue;
+            };
+            if self.due.get(&place).is_some_and(|waits| waits.struck.is_none())
+                && let Some(waits) = self.due.remove(&place)
+            {
+                self.add(now_ns, Entry { bound: entry.bound, ..waits });
+            }
+        }
     }
 
     /// Adds a connection that is to be looked at again.
@@ -293,6 +311,25 @@ mod tests {
         }
         assert!(!Entry { bound: 2, ..ENTRY }.may_be_bound(&missed), "it was looked for there");
         assert!(!Entry { struck: Some(found), ..ENTRY }.may_be_bound(&missed), "it is ended");
+    }
+
+    #[test]
+    fn whoever_waits_already_is_looked_at_once() {
+        let key =
+            |port| FlowKey { ends: [proxy_common::key::Endpoint::v4([127, 0, 0, 1], port); 2] };
+        let (waits, struck) = (Entry { key: key(2), ..ENTRY }, Entry { key: key(3), ..ENTRY });
+        let mut deadlines = Deadlines::default();
+        deadlines.add(9_000 * MS, Entry { begun_ns: 7, ..waits });
+        deadlines.struck(0, struck, seen(FIN_WAIT2));
+        for _ in 0..3 {
+            deadlines.look_at(5, [waits, struck, ENTRY]);
+        }
+        assert_eq!(deadlines.due.len(), 3);
+        let now: Vec<(FlowKey, u64)> = std::iter::from_fn(|| deadlines.take(5))
+            .map(|entry| (entry.key, entry.begun_ns))
+            .collect();
+        assert_eq!(now, [(key(2), 7), (key(1), ENTRY.begun_ns)]);
+        assert_eq!(deadlines.next(), Some(200 * MS), "a RST is not repeated before its time");
     }
 
     #[test]

@@ -115,10 +115,9 @@ impl Enforcer {
         let now = now_ns();
         match Diag::open().and_then(|mut diag| diag.list(HALF_CLOSED)) {
             Ok(found) => {
-                for one in found {
-                    let entry = Entry::new(one.key, one.local, one.bound, now);
-                    self.deadlines.add(now, entry);
-                }
+                let found = found.into_iter();
+                let entry = found.map(|one| Entry::new(one.key, one.local, one.bound, now));
+                self.deadlines.look_at(now, entry);
             }
             Err(error) => {
                 tracing::warn!(%error, "half-closed connections cannot be listed: a rule holds for later ones");

@@ -36,11 +36,14 @@ impl Hold {
         self.closes.push_back(*record);
     }
 
-    /// A tracepoint told something, at `now`.
+    /// A tracepoint told something, at `now`. What it told before of the same end and the same
+    /// things is gone with that: who repeats a refused SYN for ever costs no more memory.
     pub(super) fn fact(&mut self, record: &FactsRecord, now: u64) {
-        let entry = self.facts.entry(record.key).or_insert_with(|| (now, Vec::new()));
-        entry.0 = now;
-        entry.1.push(record.event);
+        let (at, events) = self.facts.entry(record.key).or_insert_with(|| (now, Vec::new()));
+        *at = now;
+        let about = |event: &SocketEvent| (event.side, event.known);
+        events.retain(|event| about(event) != about(&record.event));
+        events.push(record.event);
         self.fact_times.push_back((now, record.key));
     }
 
@@ -80,4 +83,29 @@ impl Hold {
 /// Only closes with a RST have facts.
 fn may_have_facts(flow: &Flow) -> bool {
     flow.ends.iter().any(|end| end.rsts > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable as _;
+    use proxy_common::key::Side;
+    use proxy_common::socket::{KNOWS_OWNER, KNOWS_RST_REASON};
+
+    #[test]
+    fn what_is_told_again_takes_the_place_of_what_was_told() {
+        let mut hold = Hold::default();
+        let mut record = FactsRecord::zeroed();
+        for time in 0..1_000 {
+            for (side, known) in [(Side::LOW, KNOWS_RST_REASON), (Side::HIGH, KNOWS_OWNER)] {
+                record.event = SocketEvent { side, known, rst_reason: time, ..record.event };
+                hold.fact(&record, time.into());
+            }
+        }
+        let (_, events) = &hold.facts[&record.key];
+        assert_eq!(events.len(), 2);
+        assert!(events.iter().all(|event| event.rst_reason == 999));
+        hold.release(999 + FACTS_NS, 1, |_| panic!("there is no close"));
+        assert!(hold.facts.is_empty() && hold.fact_times.is_empty());
+    }
 }

@@ -2,8 +2,8 @@
 //! namespace in which /sys was mounted.
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{
     AsyncSocket as _, AsyncSocketExt as _, Socket, SocketAddr, TokioSocket,
     protocols::NETLINK_ROUTE,
@@ -91,18 +91,23 @@ impl Watch {
             }
             Err(error) => return Err(error),
         };
-        Ok(messages(&datagram)?
-            .into_iter()
-            .filter_map(|message| match message.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                    interface(&link).map(Change::There)
-                }
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
-                    Some(Change::Gone(link.header.index))
-                }
-                _ => None,
-            })
-            .collect())
+        Ok(messages(&datagram)?.iter().filter_map(change).collect())
+    }
+}
+
+/// What a message says of an interface. Of another family than none it says what became of it as a
+/// bridge's port: one that leaves its bridge is deleted there, and lives on.
+fn change(message: &NetlinkMessage<RouteNetlinkMessage>) -> Option<Change> {
+    match &message.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+            interface(link).map(Change::There)
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))
+            if link.header.interface_family == AddressFamily::Unspec =>
+        {
+            Some(Change::Gone(link.header.index))
+        }
+        _ => None,
     }
 }
 
@@ -136,6 +141,18 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_that_leaves_its_bridge_lives_on() {
+        let said = |family| {
+            let mut link = LinkMessage::default();
+            (link.header.index, link.header.interface_family) = (7, family);
+            let message = NetlinkMessage::from(RouteNetlinkMessage::DelLink(link));
+            change(&message).map(|change| matches!(change, Change::Gone(7)))
+        };
+        assert_eq!(said(AddressFamily::Unspec), Some(true));
+        assert_eq!(said(AddressFamily::Bridge), None);
+    }
 
     #[test]
     fn loopback_is_listed() {

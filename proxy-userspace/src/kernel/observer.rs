@@ -93,8 +93,15 @@ impl Observer {
         let there = links::list().map_err(Error::system("listing the interfaces"))?;
         check_names(&options.interfaces, &there)?;
         for interface in &there {
-            if is_wanted(&options.interfaces, interface) {
-                attached.add(&mut ebpf, interface)?;
+            if !is_wanted(&options.interfaces, interface) {
+                continue;
+            }
+            match attached.add(&mut ebpf, interface) {
+                // One that nobody named, and that went while the programs were loaded.
+                Err(_) if options.interfaces.is_empty() && is_gone(interface)? => {
+                    tracing::info!(interface = interface.name, "gone before it was observed");
+                }
+                done => done?,
             }
         }
         let enforcer = match options.enforce {
@@ -365,6 +372,12 @@ pub(super) fn now_ns() -> u64 {
 
 fn is_wanted(names: &[String], interface: &Interface) -> bool {
     names.is_empty() || names.contains(&interface.name)
+}
+
+/// Whether there is no such interface any more.
+fn is_gone(interface: &Interface) -> Result<bool, Error> {
+    let there = links::list().map_err(Error::system("listing the interfaces"))?;
+    Ok(there.iter().all(|known| known.index != interface.index))
 }
 
 fn check_names(names: &[String], there: &[Interface]) -> Result<(), Error> {
