@@ -53,6 +53,7 @@ use recent::Recent;
 use reload::Reloads;
 use stated::{Note, Stated};
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tape::{Tape, Tapes};
@@ -84,6 +85,8 @@ pub struct Daemon<S> {
     configured: Vec<ServerPolicy>,
     started: Instant,
     recording: Option<Recording>,
+    /// Why the recording's file lacks something, once that is known.
+    incomplete: Option<io::Error>,
     tapes: Tapes,
     /// Whether the source tells segments at all.
     tells_segments: bool,
@@ -121,6 +124,7 @@ impl<S: Source> Daemon<S> {
             configured: Vec::new(),
             started: Instant::now(),
             recording: None,
+            incomplete: None,
             tapes: Tapes::default(),
             tells_segments: false,
             shows_segments: true,
@@ -141,6 +145,14 @@ impl<S: Source> Daemon<S> {
         self.tells_segments = shows_segments || recording.is_some();
         self.shows_segments = shows_segments || recording.is_none();
         self.recording = recording;
+    }
+
+    /// After the run: whether the recording has all that was to be in it.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub fn recorded(&mut self) -> io::Result<()> {
+        self.incomplete.take().map_or(Ok(()), Err)
     }
 
     /// Adds a reader; it sees what comes from now on.
@@ -306,11 +318,7 @@ impl<S: Source> Daemon<S> {
         self.readers.end_all(&names, &losses(&self.source, &self.joins));
         let now_ns = self.clock.now();
         self.tapes.end_all(self.clock.unix_ns(now_ns));
-        if let Some(recording) = self.recording.take()
-            && let Err(error) = recording.finish()
-        {
-            tracing::error!("the recording is incomplete: {error}");
-        }
+        self.incomplete = self.recording.take().and_then(|recording| recording.finish().err());
         Ok(())
     }
 }

@@ -133,6 +133,11 @@ impl<S: Source> Daemon<S> {
                     self.ask_to_reload(proxy, answer);
                     return;
                 }
+                if reloads {
+                    let text = "This daemon has no proxy: there is nothing to read anew.\n";
+                    let _ = answer.send(text.to_owned());
+                    return;
+                }
                 // A session that is gone wants no answer.
                 let _ = answer.send(self.command(&words, level));
             }

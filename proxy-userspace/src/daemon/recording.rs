@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How much the disk may be behind before blocks are left out, in bytes.
 const BACKLOG: usize = 64 << 20;
+/// What is said at the end of a recording that lacks something.
+pub(super) const INCOMPLETE: &str = "the recording is incomplete";
 /// How long the end waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -97,6 +99,9 @@ impl Write {
                 && let Some(blocks) = inlet.blocking_next()
             {
                 written = file.write(&blocks).and_then(|()| file.flush());
+            }
+            if let Err(error) = &written {
+                tracing::error!("nothing more is recorded: {error}");
             }
             let _ = result.send(written);
         })?;

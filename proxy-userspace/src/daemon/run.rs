@@ -4,6 +4,7 @@ use super::background::Background;
 use super::manager::Manager;
 use super::observe::Observe;
 use super::proxy::{self, Origin, Planned, Prepared, Running};
+use super::recording::INCOMPLETE;
 use super::stated::Stated;
 use super::{Daemon, Reader, Source, start};
 use crate::admin::session::{Request, Terms};
@@ -161,8 +162,8 @@ pub(super) fn serve(
         }
         if let Some(running) = &running {
             daemon.set_proxy(Arc::clone(running), ear);
-            beside.spawn(reload_on_hangup(requests.clone(), hangups()?));
         }
+        beside.spawn(reload_on_hangup(requests.clone(), hangups()?));
         drop(requests);
         let is_shown = shown.is_some();
         let traffic = shown.map(|Shown { reader, traffic }| {
@@ -180,9 +181,11 @@ pub(super) fn serve(
         }
         daemon.run(drained(stop, running), is_shown).await?;
         manager.tell("STOPPING=1");
+        let recorded = daemon.recorded();
         // Sessions end by themselves once the daemon takes no requests; tails get their summary.
         drop(daemon);
         let _ = timeout(GOODBYE, beside.join_all()).await;
+        recorded.context(INCOMPLETE)?;
         Ok(ExitCode::SUCCESS)
     })
 }

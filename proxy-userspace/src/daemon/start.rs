@@ -75,3 +75,39 @@ pub(super) fn stop(after: Option<Duration>) -> io::Result<impl Future<Output = (
         }
     })
 }
+
+/// Done when the terminal goes: it ends a watch as Ctrl-C does, with its summary and a whole
+/// recording. Never where SIGHUP is ignored (nohup).
+pub(super) fn hangup() -> io::Result<impl Future<Output = ()>> {
+    // Without /proc it counts as not ignored.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut hangups = match ignores(&status, libc::SIGHUP) {
+        true => None,
+        false => Some(signal(SignalKind::hangup())?),
+    };
+    Ok(async move {
+        match &mut hangups {
+            Some(hangups) => drop(hangups.recv().await),
+            None => std::future::pending().await,
+        }
+    })
+}
+
+/// Whether a process ignores a signal, by its `/proc/PID/status`.
+fn ignores(status: &str, signal: i32) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    ignored.is_some_and(|bits| bits >> (signal - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ignores;
+
+    #[test]
+    fn a_signal_that_is_ignored_is_seen() {
+        assert!(ignores("SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n", libc::SIGHUP));
+        assert!(!ignores("SigIgn:\t0000000000001000\n", libc::SIGHUP));
+        assert!(!ignores("", libc::SIGHUP));
+    }
+}

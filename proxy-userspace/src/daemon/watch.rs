@@ -1,6 +1,7 @@
 //! `teardown watch`: stands beside any proxy and shows on stdout how connections close.
 
 use super::observe::Observe;
+use super::recording::INCOMPLETE;
 use super::{Daemon, Reader, Source, Terminal, paint, start};
 use crate::cli::Usage;
 use crate::kernel::Observer;
@@ -83,6 +84,13 @@ async fn watch(
     let recording = args.write.start().context("cannot write the recording")?;
     privilege::drop_unneeded()?;
     let stop = start::stop(args.duration).context("cannot wait for signals")?;
+    let hangup = start::hangup().context("cannot wait for SIGHUP")?;
+    let stop = async move {
+        tokio::select! {
+            () = stop => {}
+            () = hangup => {}
+        }
+    };
     for missing in observer.missing() {
         eprintln!("teardown: {missing}");
     }
@@ -104,10 +112,12 @@ async fn watch(
     daemon.add_reader(Reader::new(tail, outlet, args.look.json));
     daemon.run(stop, true).await?;
     let rules = daemon.show_policies();
+    let recorded = daemon.recorded();
     drop(daemon);
     terminal.finish().context("stdout")?;
     if !args.policies.is_empty() {
         eprint!("{rules}");
     }
+    recorded.context(INCOMPLETE)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -106,6 +106,45 @@ fn a_tail_says_when_its_daemon_was_killed() {
     assert!(said.contains("is gone without a word"), "{said}");
 }
 
+#[test]
+fn a_hangup_ends_a_watch_well_and_a_daemon_not_at_all() {
+    let host = Host::new();
+    let listener = host.listener();
+    let mut daemon = host.run(&[]);
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_words("there is nothing to read anew");
+    assert!(host.ask("reload").contains("no proxy"));
+    let mut command = teardown();
+    command.args(["watch", "--json"]).stdout(Stdio::piped());
+    let mut watch = Process::start(&host.netns, &mut command);
+    let lines = Lines::read(watch.stdout());
+    watch.wait_for_words("watching");
+    host.connect(&listener, 1);
+    until("the close", || (lines.count() == 1).then_some(()));
+    watch.signal(Signal::HUP);
+    assert!(watch.wait().success());
+    let said = watch.errors.to_the_end();
+    assert_eq!(json(said.last().expect("a summary"))["summary"]["closes"], 1);
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+}
+
+#[test]
+fn a_recording_that_cannot_be_written_is_a_failure_and_said_at_once() {
+    let host = Host::new();
+    let listener = host.listener();
+    let mut command = teardown();
+    command.args(["watch", "--json", "--write", "/dev/full"]).stdout(Stdio::null());
+    let mut watch = Process::start(&host.netns, &mut command);
+    watch.wait_for_words("watching");
+    host.connect(&listener, 1);
+    watch.wait_for_words("nothing more is recorded");
+    watch.signal(Signal::INT);
+    assert_eq!(watch.wait().code(), Some(1));
+    let said = watch.errors.to_the_end().join("\n");
+    assert!(said.contains("the recording is incomplete"), "{said}");
+}
+
 /// CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF (linux/capability.h: 12, 38, 39).
 const KEPT: u64 = 1 << 12 | 1 << 38 | 1 << 39;
 
