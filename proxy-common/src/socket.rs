@@ -36,7 +36,7 @@ pub mod tcp_state {
 pub const KNOWS_STATE: u16 = 0x001;
 /// `SocketEvent::known`: `err`.
 pub const KNOWS_ERROR: u16 = 0x002;
-/// `SocketEvent::known`: `bytes_acked` and `bytes_received`.
+/// `SocketEvent::known`: `bytes_sent` and `bytes_received`.
 pub const KNOWS_BYTES: u16 = 0x004;
 /// `SocketEvent::known`: `srtt_us` and `retransmissions`.
 pub const KNOWS_PATH: u16 = 0x008;
@@ -74,9 +74,10 @@ pub const fn phantom_bytes(state: u8) -> u32 {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct SocketEvent {
-    /// Bytes that the peer acknowledged (`tcp_sock::bytes_acked`).
-    pub bytes_acked: u64,
-    /// Bytes received in order (`tcp_sock::bytes_received`).
+    /// Bytes sent: those that the peer acknowledged (`tcp_sock::bytes_acked`) and those on their way
+    /// (`snd_nxt - snd_una`). Of a socket that connected with its SYN, and with its FIN if it sent one.
+    pub bytes_sent: u64,
+    /// Bytes received in order (`tcp_sock::bytes_received`), with the peer's FIN.
     pub bytes_received: u64,
     /// The owner's cgroup id.
     pub cgroup: u64,

@@ -200,7 +200,7 @@ fn facts(side: Side) -> SocketEvent {
     let mut event: SocketEvent = bytemuck::Zeroable::zeroed();
     event.side = side;
     event.known = KNOWS_BYTES | KNOWS_PATH | KNOWS_UNREAD | KNOWS_UNACKED | KNOWS_OWNER;
-    event.bytes_acked = (5 << 32) + 101;
+    event.bytes_sent = (5 << 32) + 101;
     event.bytes_received = 201;
     event.srtt_us = 1_234;
     event.retransmissions = 3;

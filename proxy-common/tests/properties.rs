@@ -53,7 +53,7 @@ prop_compose! {
         let mut event: SocketEvent = bytemuck::Zeroable::zeroed();
         (event.old_state, event.new_state) = states;
         (event.err, event.known, event.side) = (err, known, Side(side));
-        (event.bytes_acked, event.bytes_received, event.unread) = counts;
+        (event.bytes_sent, event.bytes_received, event.unread) = counts;
         event
     }
 }

@@ -140,8 +140,10 @@ fn is_closing(state: u32) -> bool {
 fn measure(ctx: &SockOpsContext, event: &mut SocketEvent) {
     // SAFETY: fields of the context that the verifier knows.
     let (received, acked) = unsafe { ((*ctx.ops).bytes_received, (*ctx.ops).bytes_acked) };
+    // SAFETY: as above.
+    let (snd_una, snd_nxt) = unsafe { ((*ctx.ops).snd_una, (*ctx.ops).snd_nxt) };
     event.bytes_received = received;
-    event.bytes_acked = acked;
+    event.bytes_sent = acked + u64::from(snd_nxt.wrapping_sub(snd_una));
     // SAFETY: as above.
     let (srtt, retransmitted) = unsafe { ((*ctx.ops).srtt_us, (*ctx.ops).total_retrans) };
     // The kernel keeps eight times the smoothed round-trip time.
@@ -160,8 +162,8 @@ fn measure(ctx: &SockOpsContext, event: &mut SocketEvent) {
     }
     // SAFETY: offsets of the running kernel's own type, which the verifier checks again.
     let read = |at: usize| unsafe { read_volatile((tcp as usize + at) as *const u32) };
-    // SAFETY: as in `state_changed`.
-    let (rcv_nxt, snd_una) = unsafe { ((*ctx.ops).rcv_nxt, (*ctx.ops).snd_una) };
+    // SAFETY: as above.
+    let rcv_nxt = unsafe { (*ctx.ops).rcv_nxt };
     if let (Some(at), Some(flags)) = (offset!(copied_seq), offset!(sk_flags)) {
         // A FIN takes a sequence number, and reading it is no reading of data.
         let fin_received = read(flags) >> SOCK_DONE & 1;

@@ -11,6 +11,7 @@ mod close;
 mod clsact;
 mod deadlines;
 mod diag;
+mod earlier;
 mod enforcer;
 mod error;
 mod event;

@@ -32,6 +32,9 @@ pub const SHUT_READ: u16 = 0x1000;
 pub const SHUT_WRITE: u16 = 0x2000;
 /// `End::bits`: the RST that counts stood beyond all that was seen of this end before.
 pub(crate) const RST_BEYOND: u16 = 0x4000;
+/// `End::bits`: the local socket went from open to CLOSE at its application's word, and sent no FIN of
+/// its own: what it had not read is lost, whatever leaves in the place of its RST.
+pub const ABORTED: u16 = 0x8000;
 
 /// What is known of one end of a connection, 192 bytes: what it sent, and what its socket said.
 ///
@@ -97,8 +100,8 @@ pub struct End {
     pub in_order: u32,
     /// Up to two ranges of bytes seen ahead of order, as distances from the first byte.
     pub ahead: [[u32; 2]; 2],
-    /// The socket's count of bytes that the peer acknowledged.
-    pub bytes_acked: u64,
+    /// The socket's count of bytes that it sent.
+    pub bytes_sent: u64,
     /// The socket's count of bytes received.
     pub bytes_received: u64,
     /// The owner's cgroup id.

@@ -207,13 +207,30 @@ fn begin(flow: &mut Flow, key: &FlowKey, segment: &Segment, now_ns: u64) {
         return;
     }
     flow.marks |= MIDSTREAM;
-    let (source, destination) = (key.end(from).port, key.end(from.other()).port);
-    if is_likely_server_port(source)
-        && (!is_likely_server_port(destination) || (!segment.has(SYN) && source < destination))
-    {
+    if is_likely_responder(key, from, !segment.has(SYN)) {
         flow.orig = from.other();
         history::push(flow, b'^');
     }
+}
+
+/// Whether `side` is likely the one who answered, by the ports; of two that servers use the lower
+/// one's tells only if `lower_answers`.
+#[inline(always)]
+fn is_likely_responder(key: &FlowKey, side: Side, lower_answers: bool) -> bool {
+    let (own, other) = (key.end(side).port, key.end(side.other()).port);
+    is_likely_server_port(own) && (!is_likely_server_port(other) || (lower_answers && own < other))
+}
+
+/// Begins the flow of a connection that `by` had closed by FIN before anybody looked: a socket at
+/// one of its ends tells so (FIN-WAIT, CLOSE-WAIT). Nobody saw when; it counts from now.
+pub fn begin_half_closed(flow: &mut Flow, key: &FlowKey, by: Side, mode: Mode, now_ns: u64) {
+    let by = Side(by.0 & 1);
+    let responds = is_likely_responder(key, by, true);
+    flow.orig = if responds { by.other() } else { by };
+    flow.marks |= STARTED | MIDSTREAM | if mode.is_full() { 0 } else { INFERRED };
+    (flow.started_ns, flow.last_ns) = (now_ns, now_ns);
+    socket::witness_fin(flow, by, now_ns);
+    close::conclude(flow, now_ns);
 }
 
 /// Whether `input` belongs to a new connection on `flow`'s tuple (Zeek's `IsReuse`).

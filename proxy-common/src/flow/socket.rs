@@ -5,8 +5,9 @@
 
 use super::close;
 use super::{
-    CLOSED, DID_CLOSE, EndpointState, Flow, Outcome, RST_DOUBTED, SEEN, SHUT_READ, SHUT_WRITE,
-    SOCKET_ENDED, STARTED, TIMED_OUT, TRACKED, history, is_likely_server_port, rst, states,
+    ABORTED, CLOSED, DID_CLOSE, EndpointState, Flow, Outcome, RST_DOUBTED, SEEN, SHUT_READ,
+    SHUT_WRITE, SOCKET_ENDED, STARTED, TIMED_OUT, TRACKED, history, is_likely_server_port, rst,
+    states,
 };
 use crate::key::{FlowKey, Side};
 use crate::socket::tcp_state::{
@@ -84,7 +85,7 @@ fn take_facts(flow: &mut Flow, side: Side, event: &SocketEvent) {
         end.cookie = event.cookie;
     }
     if event.knows(KNOWS_BYTES) {
-        end.bytes_acked = event.bytes_acked;
+        end.bytes_sent = event.bytes_sent;
         end.bytes_received = event.bytes_received;
     }
     if event.knows(KNOWS_PATH) {
@@ -144,6 +145,8 @@ fn end_of_socket(flow: &mut Flow, side: Side, event: &SocketEvent, now_ns: u64) 
         flow.end_mut(side).bits |= SOCKET_ENDED;
     } else if event.old_state == SYN_SENT {
         flow.end_mut(side).bits |= SOCKET_ENDED;
+    } else if err == 0 && (event.old_state == ESTABLISHED || event.old_state == CLOSE_WAIT) {
+        flow.end_mut(side).bits |= ABORTED;
     }
     // Else: FIN_WAIT2 has become a TIME_WAIT minisock and the peer may still send, or it is an
     // abort, and the kernel sends the RST only after it has left the state.
@@ -159,7 +162,7 @@ fn is_abort_on_data(flow: &Flow, peer: Side, old_state: u8) -> bool {
 
 /// The socket proves a FIN that was not seen.
 #[inline(always)]
-fn witness_fin(flow: &mut Flow, of: Side, now_ns: u64) {
+pub(super) fn witness_fin(flow: &mut Flow, of: Side, now_ns: u64) {
     if flow.end(of).fin_ns != 0 {
         return;
     }

@@ -1,28 +1,38 @@
 //! How many bytes of data an end sent.
 
-use crate::flow::{End, EndpointState, SYN_SEEN};
+use crate::flow::{End, EndpointState, Flow, INFERRED, SYN_SEEN};
+use crate::key::Side;
 use crate::socket::KNOWS_BYTES;
 
-/// Bytes that `end` sent, by the best witness.
+/// Bytes that the end at `side` sent, by the best witness; `None` where there is none.
 ///
 /// Sequence numbers are exact, but modulo 2^32; the socket's counters have 64 bits, and count
-/// SYN and FIN in some kernels. Together they are exact.
-pub(super) fn sent(end: &End, peer: &End, inferred: bool) -> Option<u64> {
-    let counted = if end.known & KNOWS_BYTES != 0 {
-        Some(end.bytes_acked)
-    } else if peer.known & KNOWS_BYTES != 0 {
-        Some(peer.bytes_received)
-    } else {
-        None
-    };
+/// SYN and FIN. Together they are exact.
+pub(super) fn sent(flow: &Flow, side: Side) -> Option<u64> {
+    let (end, peer) = (flow.end(side), flow.end(side.other()));
     let by_numbers = by_numbers(end, peer);
-    match counted {
-        Some(counted) if end.bits & SYN_SEEN != 0 => Some(together(counted, by_numbers)),
-        Some(counted) => Some(counted),
+    match counted(end, peer, side.0 == flow.orig.0 & 1) {
+        Some((counted, _)) if end.bits & SYN_SEEN != 0 => Some(together(counted, by_numbers)),
+        // Not seen on the wire, the SYN and the FIN are told from data by what the socket did.
+        Some((counted, Some(phantoms))) => Some(counted.saturating_sub(phantoms)),
         // Without either SYN the first number of a control segment is no beginning.
-        None if inferred && (end.bits | peer.bits) & SYN_SEEN == 0 && end.segments != 0 => None,
-        None => Some(by_numbers),
+        _ if flow.has(INFERRED) && (end.bits | peer.bits) & SYN_SEEN == 0 => None,
+        _ => Some(by_numbers),
     }
+}
+
+/// What a local socket counted of the bytes that `end` sent, and how many of these are its SYN and
+/// its FIN. Of a socket that is older than its observer nobody knows who connected it.
+fn counted(end: &End, peer: &End, is_orig: bool) -> Option<(u64, Option<u64>)> {
+    let fin = u64::from(end.fin_ns != 0);
+    let (counted, socket, syn) = if end.known & KNOWS_BYTES != 0 {
+        (end.bytes_sent, end, u64::from(is_orig))
+    } else if peer.known & KNOWS_BYTES != 0 {
+        (peer.bytes_received, peer, 0)
+    } else {
+        return None;
+    };
+    Some((counted, (socket.cookie != 0).then_some(syn + fin)))
 }
 
 /// Zeek's `Size()`: what was sent or acknowledged, without the SYN and the FIN.

@@ -1,7 +1,8 @@
 //! Zeek's `conn_state` (`scripts/base/protocols/conn/main.zeek`).
 
 use super::bytes;
-use crate::flow::{EndpointState, Flow, INFERRED};
+use crate::flow::{EndpointState, Flow};
+use crate::key::Side;
 
 /// Zeek's one word for how a connection went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,10 +87,7 @@ impl ConnState {
 }
 
 fn sent_nothing(flow: &Flow) -> bool {
-    let [low, high] = &flow.ends;
-    let inferred = flow.has(INFERRED);
-    bytes::sent(low, high, inferred).unwrap_or(0) == 0
-        && bytes::sent(high, low, inferred).unwrap_or(0) == 0
+    [Side::LOW, Side::HIGH].iter().all(|side| bytes::sent(flow, *side).unwrap_or(0) == 0)
 }
 
 /// Zeek's pattern `^?S[^HAFGIQ]*R`: between its SYN and its RST the originator was still.

@@ -11,8 +11,8 @@ pub use conn_state::ConnState;
 pub use history::History;
 
 use crate::flow::{
-    CLOSED, EVICTED, EXPIRED, End, Flow, HISTORY_CUT, INFERRED, MIDSTREAM, RST_WITH_ACK, TIMED_OUT,
-    TRACKED, UNFINISHED, first_closer,
+    ABORTED, CLOSED, EVICTED, EXPIRED, End, Flow, HISTORY_CUT, INFERRED, MIDSTREAM, RST_WITH_ACK,
+    TIMED_OUT, TRACKED, UNFINISHED, first_closer,
 };
 use crate::key::{Endpoint, FlowKey, Side};
 use crate::socket::tcp_state::CLOSE;
@@ -292,18 +292,17 @@ fn half_closed(flow: &Flow, first: Side, ended_ns: u64) -> Option<u64> {
 /// a FIN, or the peer's RST, a socket can still be read.
 fn aborted(end: &End) -> bool {
     let closed_silently = end.socket_state == CLOSE && end.fin_ns == 0 && end.err == 0;
-    end.has_reset() || closed_silently
+    end.has_reset() || end.has(ABORTED) || closed_silently
 }
 
 fn report(key: &FlowKey, flow: &Flow, side: Side) -> EndReport {
     let end = flow.end(side);
-    let peer = flow.end(side.other());
     let knows = |field: u16| end.known & field != 0;
     let inferred = flow.has(INFERRED);
     EndReport {
         endpoint: *key.end(side),
         is_local: end.has(TRACKED),
-        bytes: bytes::sent(end, peer, inferred),
+        bytes: bytes::sent(flow, side),
         segments: (!inferred).then_some(u64::from(end.segments)),
         control: [end.syns, end.fins, end.rsts],
         retransmissions: if knows(KNOWS_PATH) {

@@ -2,6 +2,7 @@
 
 use netlink_sys::{Socket, SocketAddr};
 use proxy_common::key::{Endpoint, FlowKey, Side};
+use proxy_common::socket::tcp_state::{CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2};
 use std::io;
 
 /// The protocol and its messages (include/uapi/linux/sock_diag.h).
@@ -24,6 +25,9 @@ pub(super) const LOOPBACK: u32 = 1;
 const ANY_COOKIE: [u8; 8] = [0xff; 8];
 /// Questions in one datagram: their answers have room in the socket's buffer.
 const AT_ONCE: usize = 64;
+
+/// The states, as bits, in which one end has closed.
+pub(super) const HALF_CLOSED: u32 = 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT;
 
 /// One local socket of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use super::btf::Btf;
 use super::deadlines::{Deadlines, Entry, Verdict, cause, judge};
-use super::diag::{self, Diag, LOOPBACK};
+use super::diag::{self, Diag, HALF_CLOSED, LOOPBACK};
 use super::error::Error;
 use super::observer::now_ns;
 use super::offsets;
@@ -15,7 +15,7 @@ use super::rules::Rules;
 use super::strike::{self, Striker};
 use aya::Ebpf;
 use proxy_common::abi::DeadlineRecord;
-use proxy_common::socket::tcp_state::{CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2};
+use proxy_common::socket::tcp_state::{FIN_WAIT1, FIN_WAIT2};
 use proxy_common::strike::{CHANGED, DONE, Strike};
 use std::collections::HashMap;
 
@@ -23,9 +23,6 @@ use std::collections::HashMap;
 const AT_ONCE: usize = 256;
 /// A connection that was looked at so often after its time is left alone.
 const TRIES: u32 = 20;
-
-/// The states, as bits, in which one end has closed.
-const HALF_CLOSED: u32 = 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT;
 
 /// What connections are looked at with, and ended.
 pub(super) struct Tools {

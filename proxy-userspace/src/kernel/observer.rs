@@ -23,7 +23,7 @@ use super::tracepoints;
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
 use proxy_common::abi::{CloseRecord, Counter};
-use proxy_common::flow::Flow;
+use proxy_common::flow::{Flow, Mode};
 use proxy_common::key::FlowKey;
 use std::time::Duration;
 use tokio::io::Interest;
@@ -75,7 +75,7 @@ impl Observer {
         let btf = Btf::of_kernel()?;
         let mut ebpf = load::load(options, &btf)?;
         let mut attached = Attached::prepare(options);
-        let table = Table::take(&mut ebpf, options)?;
+        let mut table = Table::take(&mut ebpf, options)?;
         let watch = Watch::start().map_err(Error::system("listening to rtnetlink"))?;
         let owners = Owners::of_host();
         // Sockets first: a connection's socket speaks before its first segment.
@@ -102,6 +102,13 @@ impl Observer {
                     tracing::info!(interface = interface.name, "gone before it was observed");
                 }
                 done => done?,
+            }
+        }
+        // Of one interface alone nobody knows which sockets it has.
+        if options.interfaces.is_empty() {
+            let mode = if options.full_history { Mode::FULL } else { Mode::SPARSE };
+            if let Err(error) = table.take_in_earlier(mode) {
+                missing.push(format!("{error}: who closed first before the start is not known"));
             }
         }
         let enforcer = match options.enforce {

@@ -2,6 +2,7 @@
 
 use super::attach;
 use super::batch;
+use super::earlier;
 use super::error::Error;
 use super::object::{array, take};
 use super::options::Options;
@@ -10,8 +11,9 @@ use super::reap::{Reaper, Tools};
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, PerCpuArray};
 use proxy_common::abi::{Counter, Reap, Slot};
-use proxy_common::flow::Flow;
+use proxy_common::flow::{Flow, Mode};
 use proxy_common::key::FlowKey;
+use std::io;
 
 /// A counter of the kernel side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub(super) struct Table {
     reap_list: Array<MapData, Raw<Reap>>,
     reaper: Reaper,
     capacity: u64,
+    /// Entries that the daemon made itself.
+    earlier: u64,
 }
 
 impl Table {
@@ -55,7 +59,17 @@ impl Table {
             reap_list: array(ebpf, "REAP")?,
             reaper: Reaper::new(options.table_entries),
             capacity: u64::from(options.table_entries),
+            earlier: 0,
         })
+    }
+
+    /// Takes in the connections that one end had closed before the programs looked.
+    ///
+    /// # Errors
+    /// Where their sockets cannot be listed, or the table not be written.
+    pub(super) fn take_in_earlier(&mut self, mode: Mode) -> io::Result<()> {
+        self.earlier += earlier::take_in(&self.flows, mode)?;
+        Ok(())
     }
 
     /// A connection was reported at `now`.
@@ -103,7 +117,7 @@ impl Table {
         let freed = self.count(Counter::RECLAIMED)?
             + self.count(Counter::EXPIRED)?
             + self.count(Counter::EVICTED)?;
-        Ok(self.count(Counter::FLOWS_MADE)?.saturating_sub(freed))
+        Ok((self.count(Counter::FLOWS_MADE)? + self.earlier).saturating_sub(freed))
     }
 
     /// One counter.

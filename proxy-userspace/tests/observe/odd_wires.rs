@@ -13,6 +13,7 @@ use crate::support::tcpdump::Tcpdump;
 use crate::support::topology::{Family, Topology};
 use crate::support::watch::{Ingress, Stopped, Watch};
 use serde_json::Value;
+use std::io::Write as _;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 
 /// Everything by hand through a device without a link header.
@@ -144,6 +145,82 @@ fn connections_older_than_the_programs_are_followed() {
         let closer = word(close, word(close, "first_closer"));
         assert_eq!(closer, peer, "the peer closed first: {close}");
     }
+}
+
+#[test]
+fn who_had_closed_before_the_programs_looked_closed_first() {
+    let host = Host::new(Family::V4);
+    // The peer, our application, and an application that has left its socket to the kernel.
+    let (mut peer, closing) = host.establish(4011);
+    peer.say(FIN | ACK, b"");
+    let (mut ours, closed) = host.establish(4012);
+    closed.shutdown(Shutdown::Write).expect("half closed");
+    let (mut orphan, left) = host.establish(4013);
+    drop(left);
+    for peer in [&mut ours, &mut orphan] {
+        peer.hear_fin();
+        peer.say(ACK, b"");
+    }
+    let watch = Watch::start(&host.topology, &["--half-open"]);
+    drop(read_all(closing));
+    peer.hear_fin();
+    peer.say(ACK, b"");
+    for peer in [&mut ours, &mut orphan] {
+        peer.say(FIN | ACK, b"");
+    }
+    drop(read_all(closed));
+    watch.wait_for_closes(3);
+    host.wait_until_closed();
+    let Stopped { closes, .. } = watch.stop();
+    assert_eq!(closes.len(), 3, "{closes:#?}");
+    let local = host.listener.local_addr().expect("its address").to_string();
+    for (port, first) in
+        [(4011, format!("{}:4011", host.far)), (4012, local.clone()), (4013, local)]
+    {
+        let end = format!(":{port}");
+        let is_it =
+            |close: &&Value| ["orig", "resp"].iter().any(|one| word(close, one).ends_with(&end));
+        let close = closes.iter().find(is_it).expect("told");
+        assert_eq!(word(close, word(close, "first_closer")), first, "{close}");
+        assert_eq!((word(close, "first_signal"), word(close, "answer")), ("fin", "fin"), "{close}");
+    }
+}
+
+#[test]
+fn bytes_of_connections_that_another_observer_followed_are_unknown() {
+    let host = Host::new(Family::V4);
+    // It leaves its mark on the socket: its counters are told to whoever looks later, too.
+    let earlier = Watch::start(&host.topology, &[]);
+    let (mut peer, mut stream) = host.establish(4021);
+    peer.say(ACK, b"ten bytes.");
+    stream.write_all(&[7; 20]).expect("sent");
+    let data = std::iter::repeat_with(|| peer.hear()).find(|packet| packet.payload == 20);
+    peer.ack = data.expect("it comes").end();
+    peer.say(ACK, b"");
+    earlier.stop();
+    let watch = Watch::start(&host.topology, &[]);
+    peer.say(FIN | ACK, b"");
+    drop(read_all(stream));
+    peer.hear_fin();
+    peer.say(ACK, b"");
+    watch.wait_for_closes(1);
+    let close = watch.stop().closes.remove(0);
+    assert_eq!(close["orig_bytes"], Value::Null, "{close}");
+    assert_eq!(close["resp_bytes"], Value::Null, "{close}");
+}
+
+#[test]
+fn bytes_that_a_reset_met_on_their_way_were_sent() {
+    let host = Host::new(Family::V4);
+    let watch = Watch::start(&host.topology, &[]);
+    let (mut peer, mut stream) = host.establish(4031);
+    peer.say(FIN | ACK, b"");
+    stream.write_all(&[7; 3_000]).expect("sent");
+    peer.hear();
+    peer.say(RST, b"");
+    watch.wait_for_closes(1);
+    let close = watch.stop().closes.remove(0);
+    assert_eq!((&close["resp_bytes"], &close["unacked_bytes"]), (&3_000.into(), &3_000.into()));
 }
 
 #[test]

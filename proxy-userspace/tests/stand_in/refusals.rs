@@ -44,6 +44,8 @@ fn data_that_was_not_read_is_given_up_by_force() {
     drop(pair.peer);
     let left = scene.end(1);
     assert_eq!((left.count("rst to fin"), left.close()["sent"].as_str()), (1, Some("fin")));
+    // The FIN hides it from the peer: the record is where it shows.
+    assert_eq!(left.close()["unread_bytes"], 7);
 }
 
 #[test]
