@@ -163,6 +163,25 @@ fn a_qdisc_and_a_filter_of_somebody_elses_stay() {
 }
 
 #[test]
+fn of_two_observers_neither_takes_the_others_filters() {
+    let netns = Netns::new();
+    let listener = netns.run(|| TcpListener::bind("127.0.0.1:0")).expect("a listener");
+    let first = Observed::start(&netns, clsact());
+    let second = Observed::start(&netns, clsact());
+    let ports = three_closes(&netns, &netns, &listener);
+    are_told(&first, ports);
+    are_told(&second, ports);
+    // Whoever ends first leaves the other what it needs.
+    drop(first);
+    are_told(&second, three_closes(&netns, &netns, &listener));
+    let third = Observed::start(&netns, clsact());
+    drop(second);
+    are_told(&third, three_closes(&netns, &netns, &listener));
+    drop(third);
+    is_clean(&netns, "lo");
+}
+
+#[test]
 fn a_filter_that_came_while_we_were_there_keeps_our_qdisc() {
     let netns = Netns::new();
     let observed = Observed::start(&netns, clsact());

@@ -12,6 +12,7 @@ use aya::programs::{
     CgroupAttachMode, ProgramError, RawTracePoint, SchedClassifier, SockOps, TcAttachType, Xdp,
 };
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixDatagram;
 
 /// How a program hangs on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,10 @@ pub(super) struct Attached {
     tcx: bool,
     enforce: bool,
     hooked: BTreeMap<u32, Hooked>,
+    /// Held while there may be filters.
+    present: Option<UnixDatagram>,
+    /// Another teardown had filters when this one began.
+    has_company: bool,
 }
 
 const TC_PROGRAMS: [&str; 6] =
@@ -77,10 +82,24 @@ const TC_PROGRAMS: [&str; 6] =
 impl Attached {
     /// What the options ask for; no interface has it yet. Each program is loaded for the first
     /// interface that needs it, as the kernel takes its time to verify one.
-    #[must_use]
-    pub(super) fn prepare(options: &Options) -> Self {
+    ///
+    /// # Errors
+    /// Where others cannot be told that this teardown lives.
+    pub(super) fn prepare(options: &Options) -> Result<Self, Error> {
         let Options { ingress, enforce, .. } = *options;
-        Self { ingress, tcx: options.uses_tcx(), enforce, hooked: BTreeMap::new() }
+        let tcx = options.uses_tcx();
+        let be_present = || clsact::be_present().map_err(Error::system("naming this process"));
+        let present = if tcx { None } else { Some(be_present()?) };
+        // In doubt somebody lives.
+        let has_company = clsact::present().map_or(true, |all| all > usize::from(!tcx));
+        Ok(Self { ingress, tcx, enforce, hooked: BTreeMap::new(), present, has_company })
+    }
+
+    /// Takes off what a dead predecessor left on these interfaces.
+    pub(super) fn clear(&self, there: &[Interface]) {
+        if !self.has_company {
+            there.iter().for_each(|interface| clsact::clear(interface, &TC_PROGRAMS));
+        }
     }
 
     /// Whether the interface has programs already.
@@ -107,9 +126,8 @@ impl Attached {
         let ethernet = interface.has_ethernet_header;
         let name = interface.name.as_str();
         let mut holds = Vec::new();
-        let wants_qdisc = !self.tcx;
-        if wants_qdisc {
-            holds.push(Hold::Clsact(clsact::Qdisc::ensure(interface, &TC_PROGRAMS)?));
+        if self.present.is_some() {
+            holds.push(Hold::Clsact(clsact::Qdisc::ensure(interface, self.has_company)?));
         }
         // Filters go before the qdisc that they hang on: later holds are dropped first.
         let egress = if ethernet { "td_egress" } else { "td_egress_ip" };

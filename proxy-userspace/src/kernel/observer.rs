@@ -74,7 +74,7 @@ impl Observer {
     pub fn start(options: &Options) -> Result<Self, Error> {
         let btf = Btf::of_kernel()?;
         let mut ebpf = load::load(options, &btf)?;
-        let mut attached = Attached::prepare(options);
+        let mut attached = Attached::prepare(options)?;
         let mut table = Table::take(&mut ebpf, options)?;
         let watch = Watch::start().map_err(Error::system("listening to rtnetlink"))?;
         let owners = Owners::of_host();
@@ -92,6 +92,7 @@ impl Observer {
         }
         let there = links::list().map_err(Error::system("listing the interfaces"))?;
         check_names(&options.interfaces, &there)?;
+        attached.clear(&there);
         for interface in &there {
             if !is_wanted(&options.interfaces, interface) {
                 continue;

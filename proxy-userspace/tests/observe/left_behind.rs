@@ -41,6 +41,22 @@ fn nothing_is_left_after_ctrl_c_and_after_a_kill() {
     }
 }
 
+/// Filters outlive a kill. Whatever the next one hangs its programs on, and wherever.
+#[test]
+fn the_next_start_takes_away_the_filters_of_one_that_was_killed() {
+    for next in [&[][..], &["--hook", "clsact"], &["--ingress", "xdp"], &["--interface", "lo"]] {
+        let topology = Topology::veth(Family::V4);
+        let mut watch = Watch::start(&topology, &["--hook", "clsact"]);
+        watch.process.signal(Signal::KILL);
+        watch.process.wait();
+        assert_ne!(hooks(&topology.proxy), Vec::<String>::new(), "left behind");
+        let mut next = Watch::start(&topology, next);
+        next.process.signal(Signal::INT);
+        assert!(next.process.wait().success());
+        assert_eq!(hooks(&topology.proxy), Vec::<String>::new());
+    }
+}
+
 /// The kernel's objects that a process holds, by their ids.
 #[derive(Debug, Default)]
 struct Held {
