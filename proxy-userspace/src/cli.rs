@@ -89,9 +89,21 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(gone)) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("teardown: {error:#}");
+    eprintln!("teardown: {}", in_words(error));
     let usage = error.chain().any(|cause| cause.is::<Usage>());
     ExitCode::from(if usage { USAGE } else { FAILED })
+}
+
+/// An error with its causes, each once: many say theirs themselves.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !said.ends_with(&cause) {
+            said += if said.is_empty() { "" } else { ": " };
+            said += &cause;
+        }
+    }
+    said
 }
 
 /// Whether colour is forbidden: `NO_COLOR` is set, and not empty (no-color.org).
@@ -110,4 +122,17 @@ pub fn start_log() {
         .with_target(false)
         .without_time()
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_words;
+    use anyhow::{Context as _, anyhow};
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error: anyhow::Result<()> = Err(anyhow!("no such file")).context("x: no such file");
+        let error = error.context("cannot start").expect_err("one");
+        assert_eq!(in_words(&error), "cannot start: x: no such file");
+    }
 }
