@@ -158,6 +158,9 @@ pub const SWITCH_ENFORCE: u32 = 4;
 /// The programs outlive the daemon, as filters of a qdisc do.
 pub const SWITCH_OUTLIVES: u32 = 8;
 
+/// The index of `lo` in every network namespace.
+pub const LOOPBACK: u32 = 1;
+
 /// An entry of the flow table, as the daemon reads it. The kernel side has a type of its own, whose
 /// lock the kernel knows by the name of its type; size and order are the same.
 #[repr(C)]
@@ -186,7 +189,7 @@ pub struct StandInSlot {
     pub stand_in: StandIn,
 }
 
-/// How many sockets can be stood in for at once.
+/// How many sockets can be stood in for at once, unless the daemon says otherwise as it loads.
 pub const STAND_INS: usize = 65_536;
 
 const _: () = assert!(size_of::<CloseRecord>() == 40 + size_of::<Flow>() + size_of::<Acts>());

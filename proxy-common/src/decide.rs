@@ -67,11 +67,10 @@ refusals! {
     4 UNSENT "data was never sent: a FIN in the RST's place would hide its loss";
     5 UNREAD "data was never read: a FIN in the RST's place would hide its loss";
     6 NO_ACK "the RST answers a stray segment";
-    7 NO_ROOM "the flow table is full";
-    8 NO_STAND_IN "there are as many stand-ins for sockets as there is room for";
-    9 UNKNOWN_HEADER "the packet has a header or an option that is not understood";
-    10 NO_LINK "the interface and the link header towards the peer are not known";
-    11 UNTENDED "the daemon, which keeps the time for stand-ins, stands still";
+    7 NO_STAND_IN "there are as many stand-ins for sockets as there is room for";
+    8 UNKNOWN_HEADER "the packet has a header or an option that is not understood";
+    9 NO_LINK "the interface and the link header towards the peer are not known";
+    10 UNTENDED "the daemon, which keeps the time for stand-ins, stands still";
 }
 
 /// What is decided: the action, and why a change was refused.

@@ -15,6 +15,9 @@ pub struct Endpoint {
 /// The first twelve bytes of an IPv4-mapped address.
 const V4_MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
+/// The addresses of a socket that listens everywhere: `::` and, mapped, `0.0.0.0`.
+pub const UNSPECIFIED: [[u8; 16]; 2] = [[0; 16], Endpoint::v4([0; 4], 0).addr];
+
 impl Endpoint {
     /// An IPv4 endpoint; `addr` in network byte order.
     #[inline(always)]

@@ -253,7 +253,9 @@ pub fn tell_close(key: &FlowKey, slot: *mut Slot) {
     }
     guard.unlock();
     if record.is_null() {
-        count(Counter::LOST_RING_FULL);
+        if first {
+            count(Counter::LOST_RING_FULL);
+        }
         return;
     }
     // SAFETY: as above; every byte of the record is written before it is submitted.

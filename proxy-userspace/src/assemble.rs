@@ -20,7 +20,6 @@ use crate::http::health::Plan;
 use crate::http::hooks::Rules;
 use crate::http::rules::{Page, RuleSet};
 use crate::http::settings::Settings;
-use crate::policy::words::Wishes;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,8 +34,6 @@ pub struct Assembled {
     pub checks: Vec<Plan>,
     /// Each server's `rise`, by backend and place: what its health begins with.
     pub rises: Vec<Vec<u32>>,
-    /// Each server's `close`, by backend and place.
-    pub closes: HashMap<(usize, usize), Wishes>,
     /// The numbers and names that statistics show.
     pub numbers: Numbers,
 }
@@ -63,7 +60,6 @@ pub fn assemble(
         settings: Settings { global: global(config), ..Settings::default() },
         checks: Vec::new(),
         rises: Vec::new(),
-        closes: HashMap::new(),
         numbers: Numbers::of(config, &fronts, &backends),
     };
     for (place, proxy) in backends.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use super::Fate;
 use super::deadline;
-use super::frame::{Frame, LOOPBACK};
+use super::frame::Frame;
 use super::rules::{self, counted};
 use super::socket;
 use super::stand_in;
@@ -10,7 +10,7 @@ use crate::flows::{Guard, find_or_make};
 use crate::maps::{PENDING, Slot};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
-use proxy_common::abi::Rule;
+use proxy_common::abi::{LOOPBACK, Rule};
 use proxy_common::acts::{
     Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, RST_TO_FIN, STOOD_IN, STRUCK, TOLD_LOCAL,
 };

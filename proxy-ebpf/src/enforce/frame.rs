@@ -8,6 +8,7 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::TcContext;
 use core::mem::MaybeUninit;
+use proxy_common::abi::LOOPBACK;
 use proxy_common::wire::Packet;
 
 /// TCP options that are left as they are (RFC 9293, RFC 7323).
@@ -280,6 +281,3 @@ impl<'a> Frame<'a> {
         (failed == 0).then_some(())
     }
 }
-
-/// The index of `lo` in every network namespace.
-pub const LOOPBACK: u32 = 1;

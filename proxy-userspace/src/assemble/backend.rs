@@ -60,9 +60,6 @@ impl Builder<'_> {
             if server.settings.check {
                 to.checks.push(self.plan(at, proxy, server));
             }
-            if let Some(wishes) = server.settings.close {
-                to.closes.insert(at, wishes);
-            }
         }
         to.settings.backends.push(backend);
         to.numbers.servers.push(ids);

@@ -57,7 +57,6 @@ fn sections_become_frontends_and_backends() {
     assert!(web.servers[0].checked && web.servers[1].backup);
     assert_eq!(settings.frontends[1].default_backend, Some(2));
     assert_eq!((assembled.checks.len(), &assembled.rises[0]), (1, &vec![4, 2]));
-    assert!(assembled.closes.contains_key(&(0, 0)));
 }
 
 #[test]

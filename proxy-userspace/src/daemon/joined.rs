@@ -8,7 +8,7 @@ use super::stated::{Note, Stated};
 use crate::report::record::Said;
 use proxy_common::abi::CloseRecord;
 use proxy_common::flow::Flow;
-use proxy_common::key::{Endpoint, Side};
+use proxy_common::key::{Endpoint, Side, UNSPECIFIED};
 use proxy_common::verdict::Close;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -164,9 +164,9 @@ impl Joins {
     }
 
     fn is_door(&self, end: &Endpoint) -> bool {
-        const ANY: [[u8; 16]; 2] = [[0; 16], Endpoint::v4([0; 4], 0).addr];
+        let everywhere = |addr: &_| Endpoint { addr: *addr, port: end.port };
         self.doors.contains(end)
-            || ANY.iter().any(|addr| self.doors.contains(&Endpoint { addr: *addr, port: end.port }))
+            || UNSPECIFIED.iter().any(|addr| self.doors.contains(&everywhere(addr)))
     }
 }
 

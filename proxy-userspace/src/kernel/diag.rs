@@ -1,6 +1,7 @@
 //! Local TCP sockets by sock_diag(7): which there are, and having the kernel abort one.
 
 use netlink_sys::{Socket, SocketAddr};
+use proxy_common::abi::LOOPBACK;
 use proxy_common::key::{Endpoint, FlowKey, Side};
 use proxy_common::socket::tcp_state::{CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2};
 use std::io;
@@ -19,8 +20,6 @@ const NLM_F_DUMP: u16 = 0x300;
 const HEADER: usize = 16;
 const ID: usize = 48;
 
-/// The index of `lo` in every network namespace.
-pub(super) const LOOPBACK: u32 = 1;
 /// Whatever a socket's cookie is (`INET_DIAG_NOCOOKIE`).
 const ANY_COOKIE: [u8; 8] = [0xff; 8];
 /// Questions in one datagram: their answers have room in the socket's buffer.

@@ -6,7 +6,7 @@
 
 use super::btf::Btf;
 use super::deadlines::{Deadlines, Entry, Verdict, cause, judge};
-use super::diag::{self, Diag, HALF_CLOSED, LOOPBACK};
+use super::diag::{self, Diag, HALF_CLOSED};
 use super::error::Error;
 use super::observer::now_ns;
 use super::offsets;
@@ -14,7 +14,7 @@ use super::route::Ways;
 use super::rules::Rules;
 use super::strike::{self, Striker};
 use aya::Ebpf;
-use proxy_common::abi::DeadlineRecord;
+use proxy_common::abi::{DeadlineRecord, LOOPBACK};
 use proxy_common::socket::tcp_state::{FIN_WAIT1, FIN_WAIT2};
 use proxy_common::strike::{CHANGED, DONE, Strike};
 use std::collections::HashMap;

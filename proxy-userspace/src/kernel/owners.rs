@@ -1,11 +1,12 @@
 //! Who owns a socket, where the kernel side could not see: sockets older than the programs, and
 //! accepted ones that their peer ended before their owner did.
 //!
-//! A listening socket's owner stands for all that it accepts. Listening sockets are found in
-//! /proc once, at the start, and after that by what sock_ops tells.
+//! A listening socket's owner stands for all that it accepts, and for nothing that connects from the
+//! same port later. Listening sockets are found in /proc once, at the start, and after that by what
+//! sock_ops tells.
 
-use proxy_common::flow::Flow;
-use proxy_common::key::{Endpoint, FlowKey, Side};
+use proxy_common::flow::{Flow, SYN_SEEN};
+use proxy_common::key::{Endpoint, FlowKey, Side, UNSPECIFIED};
 use proxy_common::socket::{KNOWS_CGROUP, KNOWS_OWNER, SocketEvent};
 use std::collections::HashMap;
 use std::fs;
@@ -29,8 +30,6 @@ pub(super) struct Owners {
 
 /// The state of a listening socket in /proc/net/tcp.
 const LISTEN: &str = "0A";
-/// `::` and, as an IPv4-mapped address, `0.0.0.0`.
-const ANY: [[u8; 16]; 2] = [[0; 16], Endpoint::v4([0; 4], 0).addr];
 
 impl Owners {
     /// Looks through /proc for the sockets of this namespace. What cannot be read is left out.
@@ -76,9 +75,11 @@ impl Owners {
             } else {
                 self.connected.remove(&(local, *key.end(side.other())))
             };
+            let connects = side == Side(flow.orig.0 & 1) && flow.end(side).bits & SYN_SEEN != 0;
+            let listener = || if connects { None } else { self.listener(local).copied() };
             let end = &mut flow.ends[side.index()];
             if end.known & KNOWS_OWNER == 0
-                && let Some(owner) = connected.or_else(|| self.listener(local).copied())
+                && let Some(owner) = connected.or_else(listener)
             {
                 end.pid = owner.pid;
                 end.comm = owner.comm;
@@ -96,7 +97,8 @@ impl Owners {
             return None;
         }
         self.listening.get(&local).or_else(|| {
-            ANY.iter()
+            UNSPECIFIED
+                .iter()
                 .find_map(|addr| self.listening.get(&Endpoint { addr: *addr, port: local.port }))
         })
     }
@@ -192,5 +194,10 @@ mod tests {
         owners.complete(&key, &mut flow);
         assert_eq!(flow.end(side).pid, std::process::id());
         assert_eq!(flow.end(side.other()).pid, 0);
+        // Later it may be the port that another process connects from.
+        let mut flow = Flow { orig: side, ..Flow::new() };
+        flow.ends[side.index()].bits |= SYN_SEEN;
+        owners.complete(&key, &mut flow);
+        assert_eq!(flow.end(side).pid, 0);
     }
 }

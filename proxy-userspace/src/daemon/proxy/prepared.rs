@@ -161,8 +161,8 @@ impl Prepared {
         let closes = ear;
         let log = Arc::clone(&logger);
         let heard = Arc::clone(&closes);
-        // What reads the network's bytes needs no capability: the workers get theirs from the
-        // thread that starts them.
+        // Who reads requests needs no capability: the workers get theirs, none, from the thread that
+        // starts them. Answers to health checks are read on the daemon's own thread, which keeps some.
         let starting = std::thread::spawn(move || -> anyhow::Result<Engine> {
             privilege::drop_all()?;
             Ok(Engine::start(settings, listeners, log, heard)?)
