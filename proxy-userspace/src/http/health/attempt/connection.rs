@@ -193,14 +193,18 @@ impl Connection<'_> {
         Ok(count > 0)
     }
 
-    /// Whether the server's FIN is already there: then the close is no reset.
+    /// Whether the server's FIN is already there: then the close is no reset. It is looked for
+    /// behind [`MOST`] further bytes at most, as a server may send for ever.
     pub(super) fn see_end(&mut self) {
         let Some(socket) = &self.socket else { return };
         let mut buffer = [0; 4_096];
-        while !self.ended {
+        let mut passed = 0;
+        while !self.ended && passed < MOST {
             match socket.try_read(&mut buffer) {
-                Ok(0) => self.ended = true,
-                Ok(_) => {}
+                Ok(count) => {
+                    self.ended = count == 0;
+                    passed += count;
+                }
                 Err(_) => return,
             }
         }

@@ -152,6 +152,17 @@ async fn a_connect_alone_is_reset_at_once() {
 }
 
 #[tokio::test]
+async fn a_server_that_sends_on_and_on_is_not_heard_out() {
+    const LONG: &[u8] = &{
+        let mut long = [b'x'; 48 * 1024];
+        long.split_at_mut(19).0.copy_from_slice(b"HTTP/1.1 200 OK\r\n\r\n");
+        long
+    };
+    let (outcome, .., resets) = check(http(), LONG, true).await;
+    assert_eq!((outcome.status, resets), (Status::L7Ok, vec![true]), "its FIN is too far behind");
+}
+
+#[tokio::test]
 async fn http_requests_and_expectations() {
     let send = HttpSend {
         method: "GET".to_owned(),
