@@ -40,6 +40,9 @@ pub(crate) struct Door {
 }
 
 /// Accepts, for ever.
+///
+/// # Errors
+/// What says that nothing more can be accepted on this socket: it does not listen any more.
 pub(crate) async fn run(
     worker: Rc<Worker>,
     proxies: Rc<HeldProxies>,
@@ -75,13 +78,32 @@ pub(crate) async fn run(
                     tokio::time::sleep(PAUSE * 10).await;
                     break;
                 }
-                // The client was faster than us, or a signal came.
-                Err(_) => {}
+                Err(error) if is_of_one(error) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         drop(guard);
         tokio::task::yield_now().await;
     }
+}
+
+/// Whether an error is of one connection alone, as accept(2) lists them: its client was faster than
+/// us, its network broke down, a firewall forbids it; or a signal came. The next one may be taken.
+fn is_of_one(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::CONNABORTED
+            | Errno::INTR
+            | Errno::PERM
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::OPNOTSUPP
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::NONET
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+    )
 }
 
 fn has_room(proxies: &Proxies, door: &Door) -> bool {
@@ -128,5 +150,41 @@ async fn http(client: Client) {
     let worker = Rc::clone(&client.worker);
     if let Some(client) = client.serve().await {
         worker.lot.park(client);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{
+        closes::Closes, hooks::Log, listener::Listeners, park::Lot, settings, syslog::Logger,
+        worker::Outside,
+    };
+
+    struct Nobody;
+
+    impl Closes for Nobody {}
+
+    #[tokio::test]
+    async fn a_socket_that_no_longer_listens_ends_the_accepting() {
+        let loopback = settings::BindAddress::Inet(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let frontend = settings::Frontend {
+            name: "front".into(),
+            binds: vec![settings::Bind::new(loopback)],
+            ..Default::default()
+        };
+        let settings = settings::Settings { frontends: vec![frontend], ..Default::default() };
+        let ear = Listeners::bind(&settings, 1, &Listeners::default()).unwrap().of(0).remove(0);
+        // Another process that has the same socket can do that.
+        rustix::net::shutdown(&ear.socket, rustix::net::Shutdown::Both).unwrap();
+        let proxies = Arc::new(Proxies::new(settings, 1, Arc::default()));
+        let frontend = Arc::clone(proxies.frontend("front").unwrap());
+        let log: Arc<dyn Log> = Arc::new(Logger::new(Default::default()));
+        let outside = Arc::new(Outside::new(log, Arc::new(Nobody)));
+        let worker = Worker::new(0, Arc::clone(&proxies), outside, Lot::new().unwrap());
+        let accepting = run(worker, HeldProxies::new(proxies), Door { ear, frontend });
+        let ended = tokio::time::timeout(Duration::from_secs(10), accepting).await;
+        let error = ended.expect("it does not try for ever").unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
     }
 }

@@ -246,7 +246,30 @@ fn inherited(fd: i32) -> io::Result<OwnedFd> {
     // SAFETY: only borrowed for this one call, which says so if the descriptor is not open.
     let given = unsafe { BorrowedFd::borrow_raw(fd) };
     let copy = rustix::io::fcntl_dupfd_cloexec(given, 0)?;
+    if !rustix::net::sockopt::socket_acceptconn(&copy)? {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is a socket that does not listen: who starts teardown must call listen(2) on it",
+        ));
+    }
     let socket = Socket::from(copy);
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_that_listens_is_taken_over() {
+        let taken = |socket: &Socket| inherited(socket.as_raw_fd());
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let error = taken(&socket).unwrap_err().to_string();
+        assert!(error.contains("does not listen"), "{error}");
+        let datagrams = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        taken(&datagrams).unwrap_err();
+        socket.listen(1).unwrap();
+        taken(&socket).unwrap();
+    }
 }
