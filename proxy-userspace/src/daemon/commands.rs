@@ -232,6 +232,9 @@ impl<S: Source> Daemon<S> {
     fn show_closes(&self, last: usize, json: bool, filter: &Filter) -> String {
         let mut list = List::new(json);
         for closed in self.recent.newest_first() {
+            if list.lines == last {
+                break;
+            }
             let (closed, note) = (&closed.record, closed.note.as_ref());
             let close = verdict::close(&closed.key, &closed.flow);
             let record = Record {
@@ -239,9 +242,6 @@ impl<S: Source> Daemon<S> {
                 ..joined_record(&self.source, &self.labels, &self.clock, closed, note, &close)
             };
             list.add(&record, filter);
-            if list.lines == last {
-                break;
-            }
         }
         list.finish()
     }

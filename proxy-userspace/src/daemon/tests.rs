@@ -240,6 +240,7 @@ async fn commands_answer_as_haproxys_do() {
     let (closes, backends) = answers.split_once("\n\n").expect("two answers");
     let last: serde_json::Value = serde_json::from_str(closes).expect("one object");
     assert_eq!(last["resp"], "[::1]:8080");
+    assert_eq!(running.ask("show closes --last 0 --json\n").await, "\n");
     assert!(backends.contains("  web/w1                                  2"), "{backends}");
 
     let half_open = running.ask("show half-open\n").await;
