@@ -183,7 +183,34 @@ fn comment(record: &Record<'_>) -> String {
         text.push_str(&format!(", {}", String::from_utf8_lossy(&name)));
     }
     if let Some(owner) = record.owner() {
-        text.push_str(&format!(", {}/{}", owner.name(), owner.pid));
+        let mut process = Vec::new();
+        columns::process(&mut process, owner);
+        text.push_str(&format!(", {}", String::from_utf8_lossy(&process)));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::label::Label;
+    use crate::report::sample;
+    use proxy_common::verdict;
+
+    #[test]
+    fn a_process_is_called_in_a_comment_as_in_a_line() {
+        let script = sample::reset();
+        let close = verdict::close(&script.key, &script.flow);
+        let record = Record {
+            close: &close,
+            unix_ns: 0,
+            label: Label::default(),
+            rst_reason: None,
+            change: None,
+            said: None,
+            half_open_ns: None,
+        };
+        let text = comment(&record);
+        assert!(text.ends_with(r", a\x22b\x20c\xff/4242"), "{text}");
+    }
 }

@@ -4,6 +4,7 @@ use super::clock::Stamp;
 use super::put;
 use super::record::{Record, Said, comm};
 use proxy_common::key::Endpoint;
+use proxy_common::verdict::Owner;
 
 /// Above the columns.
 pub const HEADER: &str = "\
@@ -79,11 +80,7 @@ pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp, paint: P
         None => out.extend_from_slice(record.why().unwrap_or("-").as_bytes()),
     });
     let owner = |out: &mut Vec<u8>| match record.owner() {
-        Some(owner) => {
-            put::name(out, comm(owner));
-            out.push(b'/');
-            put::number(out, owner.pid.into());
-        }
+        Some(owner) => process(out, owner),
         None => out.push(b'-'),
     };
     match &record.said {
@@ -94,6 +91,13 @@ pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp, paint: P
         None => owner(out),
     }
     out.push(b'\n');
+}
+
+/// A process's name and id: `nginx/4242`.
+pub fn process(out: &mut Vec<u8>, owner: &Owner) {
+    put::name(out, comm(owner));
+    out.push(b'/');
+    put::number(out, owner.pid.into());
 }
 
 /// What the proxy said: `CD-- GET 200`, `---- check`, and how many requests it was if several.
