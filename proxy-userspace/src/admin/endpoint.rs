@@ -18,11 +18,17 @@ use tokio::task::JoinSet;
 
 /// How long a client may take to send a request's head.
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
+/// How long a connection may take in all: a client that stops reading keeps no place.
+const WHOLE_WITHIN: Duration = Duration::from_secs(30);
 /// Connections at once; more wait.
 const MOST: usize = 16;
 
 /// Serves `GET /metrics` until the daemon takes no more requests, or it is dropped.
 pub async fn serve(listener: TcpListener, daemon: mpsc::Sender<Request>) {
+    serve_within(WHOLE_WITHIN, listener, daemon).await;
+}
+
+async fn serve_within(whole: Duration, listener: TcpListener, daemon: mpsc::Sender<Request>) {
     let mut open = JoinSet::new();
     loop {
         while open.len() >= MOST {
@@ -40,13 +46,13 @@ pub async fn serve(listener: TcpListener, daemon: mpsc::Sender<Request>) {
         let daemon = daemon.clone();
         open.spawn(async move {
             let service = service_fn(|request| answer(request, &daemon));
-            // A client that breaks off is its own affair.
-            let _ = http1::Builder::new()
+            let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_WITHIN)
                 .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+                .serve_connection(TokioIo::new(stream), service);
+            // A client that breaks off, or that is too slow, is its own affair.
+            let _ = tokio::time::timeout(whole, connection).await;
         });
         while open.try_join_next().is_some() {}
     }
@@ -81,4 +87,44 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    #[tokio::test]
+    async fn those_who_do_not_read_keep_nobody_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (requests, mut asked) = mpsc::channel(1);
+        // More than the sockets' buffers hold, until all places are taken.
+        tokio::spawn(async move {
+            for length in std::iter::repeat_n(6 << 20, MOST).chain(std::iter::repeat(3)) {
+                let Some(Request::Command { answer, .. }) = asked.recv().await else { return };
+                let _ = answer.send("x".repeat(length));
+            }
+        });
+        let serving = tokio::spawn(serve_within(Duration::from_millis(500), listener, requests));
+        let ask = async || {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            stream
+        };
+        let mut deaf = Vec::new();
+        for _ in 0..MOST {
+            let stream = ask().await;
+            stream.readable().await.unwrap();
+            deaf.push(stream);
+        }
+        let mut text = String::new();
+        let mut stream = ask().await;
+        let answered = stream.read_to_string(&mut text);
+        let within = Duration::from_secs(10);
+        tokio::time::timeout(within, answered).await.expect("its turn comes").unwrap();
+        assert!(text.ends_with("\r\n\r\nxxx"), "{text}");
+        serving.abort();
+    }
 }
