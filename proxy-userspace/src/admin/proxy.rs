@@ -8,6 +8,7 @@ mod sessions;
 mod set;
 mod show;
 
+use crate::admin::session::DENIED;
 use crate::assemble::Numbers;
 use crate::config::model::AccessLevel;
 use crate::http::engine::Engine;
@@ -181,7 +182,7 @@ impl Control {
         let found = COMMANDS.iter().filter(|command| begins(words, command.0));
         let (name, least, _) = found.max_by_key(|command| command.0.len())?;
         if level < *least {
-            return Some("Permission denied\n".to_owned());
+            return Some(DENIED.to_owned());
         }
         let rest: Vec<&str> =
             words.iter().skip(name.split(' ').count()).map(String::as_str).collect();

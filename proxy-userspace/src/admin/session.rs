@@ -20,6 +20,10 @@ use tokio::task::JoinSet;
 const LONGEST_LINE: u64 = 16_384;
 /// How much a tail's reader may be behind before lines are left out, in bytes.
 const TAIL_BACKLOG: usize = 4 << 20;
+/// What of an answer a client must read before it counts as silent, in bytes.
+const PIECE: usize = 16_384;
+/// What a session is answered that may not do what it asks for; HAProxy's words.
+pub const DENIED: &str = "Permission denied\n";
 
 /// Something that a session wants of the daemon.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub enum Request {
     Tail {
         /// The words after `tail`.
         words: Vec<String>,
+        /// What the session may do.
+        level: AccessLevel,
         /// Where lines go.
         outlet: Outlet,
         /// What names this tail in [`Request::EndTail`], or why there is none.
@@ -51,9 +57,11 @@ pub enum Request {
 pub struct Terms {
     /// What they may do.
     pub level: AccessLevel,
-    /// How long a client may be silent before its next line; none is for ever. A tail may always.
+    /// How long a client may be silent before its next line, and may leave an answer unread; none is
+    /// for ever. A tail may always.
     pub silence: Option<Duration>,
-    /// Places for sessions, where there is an end to them; who finds none waits for one.
+    /// Places for sessions, where there is an end to them. One client of each socket is accepted and
+    /// waits for a place, the others in the kernel: they take no descriptors.
     pub places: Option<Arc<Semaphore>>,
 }
 
@@ -76,16 +84,17 @@ pub async fn accept(listener: UnixListener, terms: Terms, daemon: mpsc::Sender<R
         };
         match accepted {
             Ok((stream, _)) => {
-                let daemon = daemon.clone();
                 let Terms { level, silence, places } = terms.clone();
+                let place = match places {
+                    Some(places) => tokio::select! {
+                        () = daemon.closed() => break,
+                        place = places.acquire_owned() => place.ok(),
+                    },
+                    None => None,
+                };
+                let daemon = daemon.clone();
                 sessions.spawn(async move {
-                    let _place = match places {
-                        Some(places) => tokio::select! {
-                            () = daemon.closed() => return,
-                            place = places.acquire_owned() => place.ok(),
-                        },
-                        None => None,
-                    };
+                    let _place = place;
                     // A client that goes away in the middle of an answer is no news.
                     let _ = serve(stream, level, silence, &daemon).await;
                 });
@@ -119,7 +128,7 @@ async fn serve(
         let line = match line {
             Line::Is(line) => line,
             Line::TooLong => {
-                return write.write_all(b"The line is longer than 16384 bytes.\n\n").await;
+                return say(&mut write, b"The line is longer than 16384 bytes.\n\n", silence).await;
             }
             Line::None => return Ok(()),
         };
@@ -133,20 +142,35 @@ async fn serve(
                 ["user"] => level = AccessLevel::User,
                 ["tail", rest @ ..] => {
                     let words = rest.iter().map(|&word| word.to_owned()).collect();
-                    return tail(words, &mut lines, &mut write, daemon).await;
+                    return tail((words, level), &mut lines, (&mut write, silence), daemon).await;
                 }
                 _ => {
                     let text = ask(words, level, daemon).await;
-                    write.write_all(text.as_bytes()).await?;
-                    write.write_all(b"\n").await?;
+                    say(&mut write, text.as_bytes(), silence).await?;
+                    say(&mut write, b"\n", silence).await?;
                 }
             }
         }
         if !prompt {
             return Ok(());
         }
-        write.write_all(b"\n> ").await?;
+        say(&mut write, b"\n> ", silence).await?;
     }
+}
+
+/// Writes all of it to a client that reads; one that leaves a piece for so long is given up.
+async fn say(
+    write: &mut (impl AsyncWrite + Unpin),
+    text: &[u8],
+    silence: Option<Duration>,
+) -> io::Result<()> {
+    for piece in text.chunks(PIECE) {
+        tokio::select! {
+            written = write.write_all(piece) => written?,
+            () = past(silence) => return Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Done when a client has been silent for too long.
@@ -188,21 +212,21 @@ async fn ask(words: Vec<String>, level: AccessLevel, daemon: &mpsc::Sender<Reque
 /// Copies closes to the client until the daemon stops or the client is gone. A line from the client
 /// asks for the summary; the end of its input alone does not, as `echo tail | socat` closes it early.
 async fn tail(
-    words: Vec<String>,
+    (words, level): (Vec<String>, AccessLevel),
     lines: &mut (impl AsyncBufRead + Unpin),
-    write: &mut (impl AsyncWrite + Unpin),
+    (write, silence): (&mut (impl AsyncWrite + Unpin), Option<Duration>),
     daemon: &mpsc::Sender<Request>,
 ) -> io::Result<()> {
     let (outlet, mut inlet): (_, Inlet) = outlet::pair(TAIL_BACKLOG);
     let (answer, answered) = oneshot::channel();
-    if daemon.send(Request::Tail { words, outlet, answer }).await.is_err() {
+    if daemon.send(Request::Tail { words, level, outlet, answer }).await.is_err() {
         return Ok(());
     }
     let id = match answered.await {
         Ok(Ok(id)) => id,
         Ok(Err(refusal)) => {
-            write.write_all(refusal.as_bytes()).await?;
-            return write.write_all(b"\n").await;
+            say(write, refusal.as_bytes(), silence).await?;
+            return say(write, b"\n", silence).await;
         }
         Err(_) => return Ok(()),
     };
@@ -259,124 +283,4 @@ pub fn quoted(word: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_split_as_haproxy_splits_it() {
-        let split = |line| commands(line);
-        assert_eq!(
-            split("show info;show  closes\n"),
-            [vec!["show", "info"], vec!["show", "closes"]]
-        );
-        assert_eq!(
-            split(r"tail --process Web\ Content"),
-            [vec!["tail", "--process", "Web Content"]]
-        );
-        assert_eq!(split(r"a\;b\\"), [vec![r"a;b\"]]);
-        assert_eq!(split(" ;; \r\n"), [vec![], vec![], Vec::<String>::new()]);
-    }
-
-    #[test]
-    fn quoting_survives_the_split() {
-        for word in ["plain", "two words", r"back\slash;semicolon", "tab\tdone"] {
-            assert_eq!(commands(&quoted(word)), [vec![word]]);
-        }
-    }
-
-    /// Answers each command with its words, and each tail with two lines and a summary.
-    async fn echo(mut requests: mpsc::Receiver<Request>) {
-        let mut tails = Vec::new();
-        while let Some(request) = requests.recv().await {
-            match request {
-                Request::Command { words, answer, .. } => {
-                    let _ = answer.send(format!("<{}>\n", words.join("|")));
-                }
-                Request::Tail { outlet, answer, words } if words.is_empty() => {
-                    outlet.send(b"one\n");
-                    outlet.send(b"two\n");
-                    tails.push(outlet);
-                    let _ = answer.send(Ok(7));
-                }
-                Request::Tail { answer, .. } => {
-                    let _ = answer.send(Err("no such filter\n".to_owned()));
-                }
-                Request::EndTail(id) => {
-                    assert_eq!(id, 7);
-                    tails.pop().expect("a tail").send(b"summary\n");
-                }
-            }
-        }
-    }
-
-    async fn talk(input: &str) -> String {
-        let (ours, theirs) = UnixStream::pair().expect("a pair");
-        let (requests, received) = mpsc::channel(1);
-        let daemon = tokio::spawn(echo(received));
-        let session =
-            tokio::spawn(async move { serve(theirs, AccessLevel::Admin, None, &requests).await });
-        let (mut read, mut write) = ours.into_split();
-        write.write_all(input.as_bytes()).await.expect("it reads");
-        let mut output = String::new();
-        read.read_to_string(&mut output).await.expect("it ends by itself");
-        drop(write);
-        let _ = session.await.expect("no panic");
-        daemon.await.expect("no panic");
-        output
-    }
-
-    #[tokio::test]
-    async fn a_session_ends_after_one_line() {
-        assert_eq!(
-            talk("show info; show closes\nshow lost\n").await,
-            "<show|info>\n\n<show|closes>\n\n"
-        );
-    }
-
-    #[tokio::test]
-    async fn with_a_prompt_it_goes_on() {
-        assert_eq!(talk("prompt\nshow info\n\nquit\n").await, "\n> <show|info>\n\n\n> \n> ");
-    }
-
-    #[tokio::test]
-    async fn silence_ends_a_session_and_others_wait_for_its_place() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("socket");
-        let listener = UnixListener::bind(&path).expect("a free path");
-        let (requests, received) = mpsc::channel(1);
-        let daemon = tokio::spawn(echo(received));
-        let terms = Terms {
-            level: AccessLevel::Admin,
-            silence: Some(Duration::from_millis(300)),
-            places: Some(Arc::new(Semaphore::new(1))),
-        };
-        let accepting = tokio::spawn(accept(listener, terms, requests));
-        let mut silent = UnixStream::connect(&path).await.expect("it listens");
-        silent.write_all(b"prompt\n").await.expect("it reads");
-        let mut prompt = [0; 3];
-        silent.read_exact(&mut prompt).await.expect("a prompt");
-        let begun = std::time::Instant::now();
-        let mut second = UnixStream::connect(&path).await.expect("it listens");
-        second.write_all(b"show info\n").await.expect("it reads");
-        let mut output = String::new();
-        second.read_to_string(&mut output).await.expect("it ends by itself");
-        assert_eq!(output, "<show|info>\n\n");
-        assert!(begun.elapsed() >= Duration::from_millis(200), "it waited for a place");
-        assert_eq!(silent.read(&mut prompt).await.expect("a FIN"), 0);
-        accepting.abort();
-        let _ = accepting.await;
-        daemon.await.expect("no panic");
-    }
-
-    #[tokio::test]
-    async fn a_tail_runs_until_a_line_asks_for_its_summary() {
-        assert_eq!(talk("tail\n\n").await, "one\ntwo\nsummary\n");
-        assert_eq!(talk("tail --nonsense\n").await, "no such filter\n\n");
-    }
-
-    #[tokio::test]
-    async fn an_endless_line_is_refused() {
-        let output = talk(&"x".repeat(16_384)).await;
-        assert_eq!(output, "The line is longer than 16384 bytes.\n\n");
-    }
-}
+mod tests;

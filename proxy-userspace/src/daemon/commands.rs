@@ -6,7 +6,7 @@ use super::{Counter, Daemon, Source, half_open, joined_record, losses, record};
 use crate::admin::metrics::{self, KernelCounter, Snapshot};
 use crate::admin::outlet::Outlet;
 use crate::admin::proxy::Control;
-use crate::admin::session::Request;
+use crate::admin::session::{DENIED, Request};
 use crate::config::model::AccessLevel;
 use crate::policy::close::CloseWords;
 use crate::report::clock::Stamp;
@@ -141,8 +141,8 @@ impl<S: Source> Daemon<S> {
                 // A session that is gone wants no answer.
                 let _ = answer.send(self.command(&words, level));
             }
-            Request::Tail { words, outlet, answer } => {
-                let _ = answer.send(self.tail(&words, outlet));
+            Request::Tail { words, level, outlet, answer } => {
+                let _ = answer.send(self.tail(&words, level, outlet));
             }
             Request::EndTail(id) => {
                 self.flush();
@@ -154,9 +154,18 @@ impl<S: Source> Daemon<S> {
         }
     }
 
-    fn tail(&mut self, words: &[String], outlet: Outlet) -> Result<u64, String> {
+    fn tail(
+        &mut self,
+        words: &[String],
+        level: AccessLevel,
+        outlet: Outlet,
+    ) -> Result<u64, String> {
         let words = TailWords::try_parse_from(words).map_err(|error| error.to_string())?;
         if words.record {
+            // It may hold what clients sent, as what `show errors` shows.
+            if level < AccessLevel::Operator {
+                return Err(DENIED.to_owned());
+            }
             if !self.tells_segments {
                 return Err(
                     "this daemon does not follow segments: a recording needs one that was \
@@ -195,7 +204,7 @@ impl<S: Source> Daemon<S> {
         }
         let changes = matches!(&*plain(words), ["set" | "del" | "close" | "reload", ..]);
         if changes && level < AccessLevel::Admin {
-            return "Permission denied\n".to_owned();
+            return DENIED.to_owned();
         }
         let command = match Words::try_parse_from(words) {
             Ok(words) => words.command,
