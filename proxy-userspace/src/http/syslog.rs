@@ -1,5 +1,7 @@
 //! Where log lines go: syslog over UDP or a Unix socket, or a descriptor; HAProxy's headers.
 
+mod writers;
+
 use super::event::Session;
 use super::health;
 use super::hooks;
@@ -7,7 +9,6 @@ use super::live::Backend;
 use super::logline::{self, LogFormat, Surroundings, date};
 use crate::host;
 use jiff::tz::TimeZone;
-use rustix::fd::BorrowedFd;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{self, Write as _};
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
+use writers::Writers;
 
 /// The header before each message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,29 +129,15 @@ impl Target {
         })
     }
 
-    fn send(&self, message: &[u8]) -> bool {
+    fn send(&self, message: &[u8], writers: &Writers) -> bool {
         match (&*self.sender, &self.place) {
             (Sender::Udp(socket), Place::Udp(to)) => socket.send_to(message, to).is_ok(),
             (Sender::Unix(socket), Place::Unix(path)) => {
                 // A syslog server that was started anew is found by its path.
                 socket.send(message).is_ok() || socket.send_to(message, path).is_ok()
             }
-            (Sender::Fd(fd), _) => write_fd(*fd, message),
+            (Sender::Fd(fd), _) => writers.send(*fd, message),
             _ => false,
-        }
-    }
-}
-
-fn write_fd(fd: i32, message: &[u8]) -> bool {
-    match fd {
-        1 => io::stdout().write_all(message).and_then(|()| io::stdout().flush()).is_ok(),
-        2 => io::stderr().write_all(message).is_ok(),
-        _ if fd < 0 => false,
-        _ => {
-            // SAFETY: the operator says that this descriptor was inherited for logs; it is used for
-            // this one call, and a closed one gives EBADF.
-            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-            rustix::io::write(fd, message).is_ok_and(|sent| sent == message.len())
         }
     }
 }
@@ -179,6 +167,8 @@ pub struct Logger {
     any: AtomicBool,
     surroundings: Surroundings,
     dropped: AtomicU64,
+    /// They outlive a reload.
+    writers: Writers,
 }
 
 thread_local! {
@@ -199,6 +189,7 @@ impl Logger {
             styles: RwLock::new(Arc::new(styles)),
             surroundings: Surroundings::here(),
             dropped: AtomicU64::new(0),
+            writers: Writers::default(),
         }
     }
 
@@ -210,7 +201,12 @@ impl Logger {
 
     /// Lines that could not be sent (`DroppedLogs`).
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+        self.dropped.load(Relaxed) + self.writers.failed()
+    }
+
+    /// Waits for what descriptors have still to take, a second at most for each.
+    pub fn flush(&self) {
+        self.writers.flush();
     }
 
     fn with_style(&self, proxy: &str, act: impl FnOnce(&Style)) {
@@ -228,7 +224,7 @@ impl Logger {
             message.extend_from_slice(line);
             message.truncate(target.length.saturating_sub(1));
             message.push(b'\n');
-            if !target.send(message) {
+            if !target.send(message, &self.writers) {
                 self.dropped.fetch_add(1, Relaxed);
             }
         }

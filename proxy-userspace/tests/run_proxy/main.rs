@@ -9,9 +9,9 @@ mod support;
 use rustix::process::Signal;
 use stage::{Stage, start, start_with};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use support::packets::{FIN, SYN};
-use support::process::Process;
+use support::process::{Lines, Process};
 use support::runtime::ask;
 use support::tcpdump::Tcpdump;
 use support::until::{until, until_empty};
@@ -38,6 +38,34 @@ fn it_serves_by_its_rules_and_says_so_in_its_log() {
     assert!(stage.line().contains(" in other/o1 "));
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success());
+}
+
+#[test]
+fn its_log_on_stdout_is_whole_when_it_ends() {
+    let stage = Stage::new();
+    let config = stage.configuration("ours", 8080);
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    let log = |line: &str| line.trim_start().starts_with("log ");
+    let text =
+        text.lines().map(|line| if log(line) { "  log stdout format raw local0" } else { line });
+    let text: Vec<&str> = text.chain([""]).collect();
+    std::fs::write(&config, text.join("\n")).expect("a file");
+    let mut command = teardown();
+    command.arg("run").arg("--socket").arg(stage.path("own")).arg("-f").arg(&config);
+    let mut daemon = Process::start(&stage.netns, command.stdout(Stdio::piped()));
+    let lines = Lines::read(daemon.stdout());
+    daemon.wait_for_words("watching");
+    let mut asked = 0;
+    until("a hundred answers", || {
+        asked += usize::from(stage.get(8080, "/ping").ends_with("pong"));
+        (asked == 100).then_some(())
+    });
+    without_capabilities(&daemon, "log-fd-1");
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+    let lines = lines.to_the_end();
+    let of_requests = lines.iter().filter(|line| line.ends_with("\"GET /ping HTTP/1.1\""));
+    assert_eq!(of_requests.count(), asked, "{lines:?}");
 }
 
 /// TR, Tw, Tc, Tr and Ta of a line, in milliseconds.
@@ -80,22 +108,27 @@ fn a_recording_keeps_what_it_said_of_each_connection() {
     assert!(comments.windows(comment.len()).any(|bytes| bytes == comment), "{live:#?}");
 }
 
-#[test]
-fn its_workers_have_no_capability() {
-    let stage = Stage::new();
-    let (mut daemon, _) = start(&stage, 8080);
+/// Asserts that the threads whose names begin so have none; there must be some.
+fn without_capabilities(daemon: &Process, name: &str) {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("its threads");
-    let mut workers = 0;
+    let mut seen = 0;
     for task in tasks {
         let path = task.expect("a thread").path().join("status");
         let status = std::fs::read_to_string(path).expect("its status");
-        if status.starts_with("Name:\thttp-") {
-            workers += 1;
+        if status.starts_with(&format!("Name:\t{name}")) {
+            seen += 1;
             assert!(status.contains("CapPrm:\t0000000000000000"), "{status}");
             assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
         }
     }
-    assert!(workers > 0);
+    assert!(seen > 0, "{name}");
+}
+
+#[test]
+fn its_workers_have_no_capability() {
+    let stage = Stage::new();
+    let (mut daemon, _) = start(&stage, 8080);
+    without_capabilities(&daemon, "http-");
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success());
 }

@@ -114,9 +114,13 @@ impl Running {
     pub async fn drain(&self) {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         self.engine.stop();
-        let engine = Arc::clone(&self.engine);
+        let (engine, logger) = (Arc::clone(&self.engine), Arc::clone(&self.logger));
+        let end = move || {
+            engine.join();
+            logger.flush();
+        };
         // A panic of a worker has been said on its way.
-        let _ = tokio::task::spawn_blocking(move || engine.join()).await;
+        let _ = tokio::task::spawn_blocking(end).await;
     }
 
     /// Closes everything at once.

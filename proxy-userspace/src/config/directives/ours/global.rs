@@ -69,7 +69,12 @@ pub const GLOBAL: &[Directive] = &[
         "none",
         "A runtime socket: HAProxy's commands and teardown's. The level is operator unless said otherwise.",
     ),
-    global("stats timeout", "TIME", "10s", "How long a runtime socket's client may be silent, or leave an answer unread. A tail may always."),
+    global(
+        "stats timeout",
+        "TIME",
+        "10s",
+        "How long a runtime socket's client may be silent, or leave an answer unread. A tail may always.",
+    ),
     global("stats maxconn", "N", "10", "Clients of the runtime sockets at once."),
     global(
         "tune.bufsize",
