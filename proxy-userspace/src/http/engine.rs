@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     accept::{self, Door},
+    background,
     closes::Closes,
     counters::Gauge,
     held::HeldProxies,
@@ -247,31 +248,9 @@ fn run(
     let _ = ready.send(Ok(()));
     runtime.block_on(async {
         let worker = Worker::new(index, proxies, outside, lot);
-        tokio::task::spawn_local(background(Rc::clone(&worker)));
+        tokio::task::spawn_local(background::run(Rc::clone(&worker)));
         work(worker, doors, inbox).await;
     });
-}
-
-/// What goes on beside the connections.
-async fn background(worker: Rc<Worker>) {
-    let sample = async {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tick.tick().await;
-            if worker.index == 0 {
-                worker.proxies.borrow().sample();
-            }
-        }
-    };
-    tokio::select! {
-        () = worker.sessions.watch() => {}
-        () = worker.watch_pool() => {}
-        () = worker.tidy() => {}
-        result = park::attend(Rc::clone(&worker)) => {
-            tracing::error!(worker = worker.index, ?result, "parked connections are lost");
-        }
-        () = sample => {}
-    }
 }
 
 async fn work(worker: Rc<Worker>, doors: Vec<Ear>, mut inbox: mpsc::UnboundedReceiver<Command>) {

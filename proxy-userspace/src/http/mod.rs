@@ -9,6 +9,7 @@ mod account;
 pub mod acl;
 mod answer;
 mod authority;
+mod background;
 pub mod balance;
 pub mod chunked;
 mod client;

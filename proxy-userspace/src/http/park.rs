@@ -58,6 +58,13 @@ impl Lot {
         Ok(Self { epoll, cars: RefCell::default(), lately: Cell::new(0), rest_in: Cell::new(REST) })
     }
 
+    /// One whose connections never stir: its descriptor cannot be watched.
+    #[cfg(test)]
+    pub(crate) fn broken() -> Self {
+        let folder = std::fs::File::open("/").expect("every host has it");
+        Self { epoll: folder.into(), ..Self::new().expect("a descriptor") }
+    }
+
     /// Parks a connection. If that fails it is closed, as after its timeout.
     pub(crate) fn park(&self, mut client: Client) {
         let mut cars = self.cars.borrow_mut();
