@@ -130,7 +130,9 @@ fn welcome(
     let of_address = Arc::clone(&door.ear.connections);
     let presence = Presence::new(Arc::clone(frontend), [of_process, of_address]);
     let sock = Sock::from(fd);
-    let client = Client::new(Rc::clone(worker), sock, presence, addresses, Instant::now(), 0);
+    let serial = worker.outside.serial();
+    let known = (Instant::now(), 0);
+    let client = Client::new(Rc::clone(worker), serial, sock, presence, addresses, known);
     match frontend.settings.mode {
         Mode::Http => worker.http_crew.serve(client, http),
         Mode::Tcp => worker.tcp_crew.serve(client, tcp::serve),
@@ -139,9 +141,10 @@ fn welcome(
 
 /// Goes on with a connection that was parked.
 pub(crate) fn resume(worker: &Rc<Worker>, parked: Parked) {
-    let Parked { fd, presence, addresses, requests, since, last, .. } = parked;
+    let Parked { serial, fd, presence, addresses, requests, since, last, .. } = parked;
     let sock = Sock::from(fd);
-    let mut client = Client::new(Rc::clone(worker), sock, presence, addresses, since, requests);
+    let known = (since, requests);
+    let mut client = Client::new(Rc::clone(worker), serial, sock, presence, addresses, known);
     client.last = last;
     worker.http_crew.serve(client, http);
 }

@@ -82,16 +82,17 @@ pub(crate) enum After {
 }
 
 impl Client {
+    /// Since when it is there or idle, and its requests so far, are `known` of it.
     pub(crate) fn new(
         worker: Rc<Worker>,
+        serial: u64,
         sock: Sock,
         presence: Presence,
         addresses: [Option<SocketAddr>; 2],
-        since: Instant,
-        requests: u64,
+        known: (Instant, u64),
     ) -> Self {
+        let (since, requests) = known;
         let proxies = Rc::clone(&worker.proxies.borrow());
-        let serial = worker.outside.serial();
         let [client, local] = addresses;
         let frontend = Arc::clone(&presence.frontend);
         let session = Rc::new(Session::new(serial, client, frontend, since));

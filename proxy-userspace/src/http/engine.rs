@@ -307,11 +307,14 @@ async fn drain(worker: &Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>)
 fn serve(worker: &Rc<Worker>, command: Command) {
     match command {
         Command::Sessions(reply) => drop(reply.send(sessions(worker))),
-        Command::Kill(serial) => worker.sessions.for_each(|session| {
-            if session.serial == serial {
-                session.stop(Stop::Killed);
-            }
-        }),
+        Command::Kill(serial) => {
+            worker.part_parked(worker.lot.take(serial).into_iter().collect());
+            worker.sessions.for_each(|session| {
+                if session.serial == serial {
+                    session.stop(Stop::Killed);
+                }
+            });
+        }
         Command::Look => drop(worker.sessions.look(Instant::now())),
         Command::Doors(..) | Command::Stop | Command::HardStop => {}
     }
@@ -361,7 +364,7 @@ fn sessions(worker: &Worker) -> Vec<SessionInfo> {
     });
     worker.lot.for_each(|parked| {
         all.push(SessionInfo {
-            serial: 0,
+            serial: parked.serial,
             worker: worker.index,
             client: parked.addresses[0],
             frontend: parked.presence.frontend.settings.name.clone(),

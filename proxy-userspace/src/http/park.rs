@@ -30,6 +30,8 @@ const REST: u8 = 3;
 /// A parked connection.
 #[derive(Debug)]
 pub(crate) struct Parked {
+    /// Its session's number, which it keeps.
+    pub(crate) serial: u64,
     pub(crate) fd: OwnedFd,
     pub(crate) presence: Presence,
     pub(crate) addresses: [Option<SocketAddr>; 2],
@@ -78,15 +80,22 @@ impl Lot {
         client.note_requests();
         let deadline = client.idle_deadline();
         let Client { sock, presence, session, local, requests, since, last, .. } = client;
-        let addresses = [session.client, local];
+        let (serial, addresses) = (session.serial, [session.client, local]);
         let fd = sock.into_fd();
         self.lately.set(self.lately.get() + 1);
-        entry.insert(Parked { fd, presence, addresses, requests, since, last, deadline });
+        entry.insert(Parked { serial, fd, presence, addresses, requests, since, last, deadline });
     }
 
     /// Takes out all (a soft stop).
     pub(crate) fn clear(&self) -> Vec<Parked> {
         self.cars.borrow_mut().drain().collect()
+    }
+
+    /// Takes out the one with that number (`shutdown session`).
+    pub(crate) fn take(&self, serial: u64) -> Option<Parked> {
+        let mut cars = self.cars.borrow_mut();
+        let (key, _) = cars.iter().find(|(_, parked)| parked.serial == serial)?;
+        cars.try_remove(key)
     }
 
     pub(crate) fn for_each(&self, mut each: impl FnMut(&Parked)) {

@@ -11,6 +11,7 @@ use std::{
 
 use teardown::http::{
     counters::Count,
+    engine::SessionInfo,
     live::Admin,
     settings::{Bind, BindAddress, Connection, Reuse, ServerAddress, Settings},
 };
@@ -144,20 +145,48 @@ fn idle_connections_are_parked_and_come_back() {
     settings.frontends[0].timeouts.http_keep_alive = Some(Duration::from_millis(1500));
     let proxy = Proxy::start(settings);
     let mut client = proxy.connect();
+    let mut serials = Vec::new();
     for _ in 0..3 {
         get(&mut client);
         let parked = || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("builds");
             let sessions = runtime.block_on(proxy.engine.sessions());
-            // A parked connection has no task, and so no number.
-            sessions.iter().any(|session| session.serial == 0 && session.idle).then_some(())
+            // A parked connection has no task, and so none of its deadlines.
+            let parked = |session: &&SessionInfo| session.idle && session.expires.is_none();
+            sessions.iter().find(parked).map(|session| session.serial)
         };
-        eventually(parked);
+        serials.push(eventually(parked));
     }
+    assert!(serials.iter().all(|serial| *serial == serials[0]), "{serials:?}");
     assert_eq!(client.rest(), "", "it is closed after timeout http-keep-alive");
     let frontend = Arc::clone(&proxy.engine.proxies().frontends[0]);
     eventually(|| (frontend.sessions.now() == 0).then_some(()));
     assert_eq!(proxy.log(3).len(), 3, "idle connections are not logged");
+}
+
+#[test]
+fn a_parked_connection_can_be_shut_down() {
+    let origin = Origin::answering(OK);
+    let mut settings = settings(&[origin.address]);
+    settings.global.park_after = Duration::from_millis(10);
+    let proxy = Proxy::start(settings);
+    let (mut one, mut other) = (proxy.connect(), proxy.connect());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("builds");
+    let parked = |count: usize| {
+        eventually(|| {
+            let mut sessions = runtime.block_on(proxy.engine.sessions());
+            sessions.retain(|session| session.idle && session.expires.is_none());
+            (sessions.len() == count).then(|| sessions[0].serial)
+        })
+    };
+    get(&mut one);
+    let serial = parked(1);
+    get(&mut other);
+    parked(2);
+    proxy.engine.kill(serial);
+    assert_eq!(one.rest(), "");
+    assert_ne!(parked(1), serial);
+    get(&mut other);
 }
 
 #[test]
