@@ -1,11 +1,15 @@
 //! Files that are closed when they reach a size, each readable on its own.
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fchmod, openat, unlinkat};
+use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+
+/// Its owner alone may read a recording.
+const OWNERS: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// When a file is followed by the next, and how many are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +34,8 @@ pub struct Rotating {
 }
 
 impl Rotating {
-    /// Creates `path`; every file begins with `head`. Captures tell much, so that only the owner
-    /// may read them.
+    /// Creates `path`, or writes over what it names, a link's target too; every file begins with
+    /// `head`. Captures tell much, so that only the owner may read them.
     ///
     /// # Errors
     /// Where the file cannot be created or written.
@@ -39,7 +43,7 @@ impl Rotating {
         let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = File::open(folder.unwrap_or(Path::new(".")))?.into();
-        let file = create(&folder, &name)?;
+        let file = named(&folder, &name)?;
         let mut this = Self { folder, name, limits, head, file, written: 0, number: 0 };
         this.begin()?;
         Ok(this)
@@ -83,22 +87,46 @@ impl Rotating {
     fn next(&mut self) -> io::Result<()> {
         self.file.flush()?;
         self.number += 1;
-        self.file = create(&self.folder, &numbered(&self.name, self.number))?;
+        self.file = fresh(&self.folder, &numbered(&self.name, self.number))?;
         if let Some(oldest) = self.limits.files.and_then(|files| self.number.checked_sub(files)) {
-            match unlinkat(&self.folder, numbered(&self.name, oldest), AtFlags::empty()) {
-                // Somebody has taken it away before us.
-                Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
+            remove(&self.folder, &numbered(&self.name, oldest))?;
         }
         self.begin()
     }
 }
 
-fn create(folder: &OwnedFd, name: &OsStr) -> io::Result<BufWriter<File>> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    let file = openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
-    Ok(BufWriter::with_capacity(1 << 16, file.into()))
+/// The file that the operator names, whatever stands there: a link, a pipe, an older file.
+fn named(folder: &OwnedFd, name: &OsStr) -> io::Result<BufWriter<File>> {
+    let file = open(folder, name, OFlags::TRUNC)?;
+    // The mode that it is created with says nothing where it was there before.
+    if file.metadata()?.is_file() {
+        fchmod(&file, OWNERS)?;
+    }
+    Ok(buffered(file))
+}
+
+/// A file that follows. Whatever stands there was not named by anybody: it makes way, and no link
+/// leads elsewhere.
+fn fresh(folder: &OwnedFd, name: &OsStr) -> io::Result<BufWriter<File>> {
+    remove(folder, name)?;
+    Ok(buffered(open(folder, name, OFlags::EXCL)?))
+}
+
+fn open(folder: &OwnedFd, name: &OsStr, how: OFlags) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | how;
+    Ok(openat(folder, name, flags, OWNERS)?.into())
+}
+
+fn buffered(file: File) -> BufWriter<File> {
+    BufWriter::with_capacity(1 << 16, file)
+}
+
+/// Removes a file that may be gone already.
+fn remove(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The name of a row's file: `closes.pcapng`, `closes.1.pcapng`, `closes.2.pcapng`.
@@ -147,5 +175,29 @@ mod tests {
         assert_eq!(names, ["closes.2.pcapng", "closes.3.pcapng"]);
         let last = std::fs::read(folder.join("closes.3.pcapng")).unwrap();
         assert_eq!(last, [b"HEAD".to_vec(), block(12)].concat());
+    }
+
+    #[test]
+    fn what_was_there_before_opens_no_recording_to_others() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mode = |name: &str| std::fs::metadata(at(name)).unwrap().permissions().mode() & 0o777;
+        for name in ["meant", "other", "closes.2"] {
+            std::fs::write(at(name), "older").unwrap();
+            std::fs::set_permissions(at(name), PermissionsExt::from_mode(0o644)).unwrap();
+        }
+        // The operator names a link; of those that follow nobody does.
+        symlink(at("meant"), at("closes")).unwrap();
+        symlink(at("other"), at("closes.1")).unwrap();
+        let limits = Limits { size: Some(20), files: None };
+        let mut rotating = Rotating::create(&at("closes"), limits, b"HEAD".to_vec()).unwrap();
+        let mut block = vec![0; 12];
+        block[4] = 12;
+        (0..3).for_each(|_| rotating.write(&block).unwrap());
+        rotating.flush().unwrap();
+        assert_eq!(std::fs::read(at("other")).unwrap(), b"older");
+        assert_eq!(std::fs::read(at("meant")).unwrap(), [b"HEAD", &*block].concat());
+        assert_eq!(["meant", "closes.1", "closes.2"].map(mode), [0o600; 3]);
     }
 }
