@@ -124,6 +124,8 @@ impl Recording {
     pub(super) fn finish(self) -> io::Result<()> {
         let Self { mut tape, done } = self;
         let missed = tape.finish();
+        // The thread ends when nothing more can come.
+        drop(tape);
         if missed > 0 {
             tracing::warn!("{missed} batches of segments and closes are missing in the file");
         }
