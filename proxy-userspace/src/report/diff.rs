@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 /// Half-closed times kept of a group, for the median.
 const MOST_TIMES: usize = 4096;
+/// A half-closed time that people notice, in nanoseconds.
+const LONG: u64 = 1_000_000_000;
 
 /// A connection that stands for others of its kind.
 #[derive(Clone, Debug)]
@@ -112,6 +114,12 @@ impl Tally {
         times.get(times.len() / 2).copied()
     }
 
+    /// The share that was half closed: a FIN came first.
+    fn share_half_closed(&self) -> f64 {
+        let by_fin = Kind::all().filter(|kind| kind.signal == Some(Signal::Fin));
+        by_fin.map(|kind| self.share(kind.index())).sum()
+    }
+
     /// How often `role` closed with each signal, whoever came first.
     #[must_use]
     pub fn signals(&self, role: Role) -> [u64; 4] {
@@ -209,6 +217,15 @@ impl Group {
     pub fn size(&self) -> f64 {
         self.changes().first().map_or(0.0, Change::size)
     }
+
+    /// The medians of the half-closed times before and after, in nanoseconds, where people notice
+    /// that they differ: one is a second or more, and twice the other.
+    #[must_use]
+    pub fn half_closed_ns(&self) -> Option<[u64; 2]> {
+        let medians = [&self.old, &self.new].map(|tally| tally.half_closed_ns().unwrap_or(0));
+        let (less, more) = (medians[0].min(medians[1]), medians[0].max(medians[1]));
+        (more >= LONG && more >= less.saturating_mul(2)).then_some(medians)
+    }
 }
 
 /// Both captures.
@@ -216,7 +233,8 @@ impl Group {
 pub struct Diff {
     /// All groups, the largest change first.
     pub groups: Vec<Group>,
-    /// A share that changed by less than this did not change.
+    /// A share that changed by less than this did not change, and what concerns no larger share
+    /// is no change.
     pub tolerance: f64,
 }
 
@@ -238,10 +256,12 @@ impl Diff {
         Self { groups, tolerance }
     }
 
-    /// Whether `group` changed.
+    /// Whether `group` changed: how its connections close, or how long they stay half closed.
     #[must_use]
     pub fn is_changed(&self, group: &Group) -> bool {
+        let half_closed = group.old.share_half_closed().min(group.new.share_half_closed());
         group.size() > self.tolerance
+            || group.half_closed_ns().is_some() && half_closed > self.tolerance
     }
 
     /// Whether anything changed.

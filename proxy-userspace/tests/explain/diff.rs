@@ -74,3 +74,18 @@ fn folders_are_compared_file_by_file() {
     let sum: u64 = json["backends"].as_array().expect("a list").iter().map(connections).sum();
     assert_eq!(sum, 20);
 }
+
+#[test]
+fn a_longer_half_close_is_a_change() {
+    // Everybody closes as before, the client first; only the server takes 70 s for its answer.
+    let [old, new] = ["check-l4__good-pf", "httpclose__dodgy_c10"]
+        .map(|case| fixture(&format!("1.4.22__{case}.back.pcap")).display().to_string());
+    for (old, new, code) in [(&old, &new, 1), (&new, &old, 1), (&new, &new, 0)] {
+        let output = teardown(&["diff", old, new], b"");
+        assert_eq!(output.status.code(), Some(code), "{}", text_of(&output));
+        assert_eq!(text_of(&output).contains("half closed for "), code == 1);
+    }
+    let said = text_of(&teardown(&["diff", &old, &new], b""));
+    assert!(said.contains("half closed for 69.999 s now, for 0."), "{said}");
+    assert!(said.contains("10.9.2.1 half-close 5s'"), "{said}");
+}

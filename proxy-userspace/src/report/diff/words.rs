@@ -33,7 +33,7 @@ pub fn say(group: &Group) -> Vec<Said> {
         .collect();
     said.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     said.extend(time_wait(old, new));
-    said.extend(half_closed(old, new));
+    said.extend(half_closed(group));
     if said.is_empty() {
         let text = "the same closes, but not as often as before".into();
         said.push(Said { text, rule: None, weight: 0.0 });
@@ -244,12 +244,8 @@ fn time_wait(old: &Tally, new: &Tally) -> Option<Said> {
 }
 
 /// Connections stay half closed for longer, or for less long.
-fn half_closed(old: &Tally, new: &Tally) -> Option<Said> {
-    let (was, is) = (old.half_closed_ns().unwrap_or(0), new.half_closed_ns().unwrap_or(0));
-    let (less, more) = (was.min(is), was.max(is));
-    if more < 1_000_000_000 || more < 2 * less {
-        return None;
-    }
+fn half_closed(group: &Group) -> Option<Said> {
+    let [was, is] = group.half_closed_ns()?;
     let text = format!("half closed for {} now, for {} before (median)", time(is), time(was));
     Some(Said { text, rule: (is > was).then_some("half-close 5s"), weight: 0.0 })
 }
