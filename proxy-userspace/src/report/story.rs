@@ -47,12 +47,33 @@ pub fn never_acknowledged(end: &End, peer: &End) -> u32 {
     if end.segments == 0 || peer.segments == 0 {
         return 0;
     }
-    let sent = end.next.wrapping_sub(u32::from(end.fins != 0));
     // A RST acknowledges too, although it moves no window.
     let by_signal = peer.has(HAS_SIGNAL_ACK) && after_number(peer.signal_ack, end.acked);
     let acked = if by_signal { peer.signal_ack } else { end.acked };
-    let missing = sent.wrapping_sub(acked);
-    if missing > u32::MAX / 2 { 0 } else { missing }
+    // The SYN's own number is no data.
+    let first = end.isn.wrapping_add(1);
+    let acked = if after_number(first, acked) { first } else { acked };
+    let sent = data_end(end);
+    if after_number(sent, acked) { sent.wrapping_sub(acked) } else { 0 }
+}
+
+/// The number behind the last byte of data that an end sent.
+fn data_end(end: &End) -> u32 {
+    let last_rst = end.isn.wrapping_add(end.rst_span[1]);
+    if end.rsts != 0 && !end.has_reset() && end.next == last_rst {
+        // A RST that was refused may have come from anywhere: its number proves nothing.
+        return if end.fins == 0 { end.acked } else { end.fin_end().wrapping_sub(1) };
+    }
+    end.next.wrapping_sub(u32::from(end.fins != 0))
+}
+
+/// Whether the responder refused the connection: a RST in the place of its SYN. Zeek's `REJ` is
+/// wider, and has in it what both ends reset before there was data.
+#[must_use]
+pub fn is_refusal(close: &Close) -> bool {
+    close.conn_state == ConnState::Rej
+        && close.first_closer == Some(Role::Resp)
+        && close.resp.control[0] == 0
 }
 
 /// The sentence.
@@ -79,7 +100,7 @@ fn opening(
     side: Side,
 ) -> String {
     let who = names.role(first);
-    if close.conn_state == ConnState::Rej {
+    if is_refusal(close) {
         return format!("{who} refused the connection, with {}", sign(signal));
     }
     if signal == Signal::Timeout {
@@ -126,7 +147,7 @@ fn answer(
                 text.push_str(&format!(", acknowledged after {more} more"));
             }
         }
-        None if close.conn_state == ConnState::Rej => {}
+        None if is_refusal(close) => {}
         None if end.closed_by_fin() && end.has_reset() => {
             let later = after(end.rst_ns, end.fin_ns);
             text.push_str(&format!(
@@ -159,7 +180,9 @@ fn loss(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
         if missing > 0 {
             lost = true;
             let whose = names.role(role);
-            text.push_str(&format!("; {missing} bytes of {whose}'s were never acknowledged"));
+            let (bytes, were) =
+                (counted(missing.into(), "byte"), if missing == 1 { "was" } else { "were" });
+            text.push_str(&format!("; {bytes} of {whose}'s {were} never acknowledged"));
         }
     }
     if !lost {
@@ -192,6 +215,12 @@ pub fn sign(signal: Signal) -> &'static str {
         Signal::RstAck => "RST+ACK",
         Signal::Timeout => "a timeout",
     }
+}
+
+/// `1 byte`, `2 bytes`.
+#[must_use]
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn after(later: u64, earlier: u64) -> String {

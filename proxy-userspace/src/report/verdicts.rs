@@ -6,7 +6,7 @@ mod topics;
 pub use topics::Topic;
 
 use super::kind::{KINDS, Kind};
-use super::story::{Facts, never_acknowledged, time};
+use super::story::{Facts, is_refusal, never_acknowledged, time};
 use proxy_common::flow::Flow;
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::{Close, Role, Signal};
@@ -175,8 +175,7 @@ impl Backend {
             };
             self.note(topic, case, 0, 0);
         }
-        let refused = close.first_closer == Some(Role::Resp) && close.conn_state.as_str() == "REJ";
-        if refused {
+        if is_refusal(close) {
             self.note(Topic::Refused, case, 0, 0);
         }
     }
@@ -201,7 +200,7 @@ impl Backend {
     fn losses(&mut self, case: &Case<'_>) {
         let (close, flow) = (case.close, case.flow);
         for role in [Role::Orig, Role::Resp] {
-            if close.end(role).rst_ns.is_none() || close.conn_state.as_str() == "REJ" {
+            if close.end(role).rst_ns.is_none() {
                 continue;
             }
             let side = if role == Role::Orig { flow.orig } else { flow.orig.other() };

@@ -1,6 +1,7 @@
 //! `teardown explain` and `diff` as they are run: the same answer from a capture and from every text of it.
 
 mod diff;
+mod losses;
 mod stories;
 
 use serde_json::Value;
@@ -58,6 +59,25 @@ fn tcpdump(path: &Path, options: &[&str]) -> String {
     let output = output.expect("tcpdump is installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("ASCII")
+}
+
+/// What tcpdump prints of one connection, a packet every millisecond: `> [S], seq 100` is the
+/// client's, `<` the server's, and `seq 1:11` has ten bytes of data.
+fn wire(packets: &[&str]) -> String {
+    const ENDS: [&str; 2] = ["192.0.2.1.4000", "192.0.2.2.80"];
+    let line = |(ms, packet): (usize, &&str)| {
+        let (way, rest) = packet.split_once(' ').expect("a way and a packet");
+        let [from, to] = if way == ">" { ENDS } else { [ENDS[1], ENDS[0]] };
+        let numbers = rest.split_once("seq ").and_then(|(_, seq)| seq.split_once(':'));
+        let length = numbers.map_or(0, |(first, end)| {
+            let end: u32 =
+                end.split(',').next().and_then(|end| end.parse().ok()).expect("a number");
+            end - first.parse::<u32>().expect("a number")
+        });
+        let time = format!("10:00:{:02}.{:03}000", ms / 1000, ms % 1000);
+        format!("{time} IP {from} > {to}: Flags {rest}, win 500, length {length}\n")
+    };
+    packets.iter().enumerate().map(line).collect()
 }
 
 /// `IP > Flags [S], …`, as the thread's people posted it.

@@ -145,21 +145,3 @@ fn a_configuration_gives_connections_their_names() {
     let wrong = teardown(&["explain", "-f", "/nonexistent.cfg", &capture], b"");
     assert_eq!(wrong.status.code(), Some(1), "{}", String::from_utf8_lossy(&wrong.stderr));
 }
-
-#[test]
-fn lost_data_is_found() {
-    let text = "\
-10:00:00.000000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [S], seq 100, win 500, length 0
-10:00:00.001000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [S.], seq 900, ack 101, win 500, length 0
-10:00:00.002000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [P.], seq 1:11, ack 1, win 500, length 10
-10:00:00.003000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [P.], seq 1:1001, ack 11, win 500, length 1000
-10:00:00.004000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [P.], seq 1001:1501, ack 11, win 500, length 500
-10:00:00.005000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [R.], seq 11, ack 1001, win 500, length 0
-";
-    let said = crate::text(&teardown(&["explain", "-"], text.as_bytes()));
-    assert!(said.contains("500 bytes of the server's were never acknowledged"), "{said}");
-    assert!(
-        said.contains("the client resets and throws away 500 bytes that the server sent"),
-        "{said}"
-    );
-}

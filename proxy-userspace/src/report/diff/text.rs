@@ -3,7 +3,7 @@
 use super::words::say;
 use super::{Diff, Group, Tally, Typical};
 use crate::report::ladder::text::{Strokes, rows};
-use crate::report::story::{CLIENT_AND_SERVER, sign, tell};
+use crate::report::story::{CLIENT_AND_SERVER, counted, sign, tell};
 use proxy_common::verdict::{Role, Signal};
 
 /// Groups that did not change and are named one by one.
@@ -36,8 +36,10 @@ pub fn put(out: &mut String, diff: &Diff, titles: [&str; 2], strokes: Strokes) {
 fn put_group(out: &mut String, group: &Group, strokes: Strokes) {
     let (old, new) = (&group.old, &group.new);
     out.push_str(&format!(
-        "\n{}: {} connections before, {} now\n",
-        group.name, old.connections, new.connections
+        "\n{}: {} before, {} now\n",
+        group.name,
+        counted(old.connections, "connection"),
+        new.connections
     ));
     for said in say(group) {
         out.push_str(&format!("  - {}\n", said.text));

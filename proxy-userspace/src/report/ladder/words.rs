@@ -1,7 +1,7 @@
 //! What each row of a ladder means, in plain words.
 
 use super::{Ladder, Row};
-use crate::report::story::{Names, time};
+use crate::report::story::{Names, counted, time};
 use proxy_common::flow::Flow;
 use proxy_common::key::Side;
 use proxy_common::segment::{ACK, FIN, RST, SYN};
@@ -25,7 +25,7 @@ pub fn all(ladder: &Ladder, flow: &Flow, names: &Names<'_>) -> Vec<String> {
         .iter()
         .map(|row| {
             let words = past.words(row, flow, names);
-            past.note(row);
+            past.note(row, flow);
             words
         })
         .collect()
@@ -97,6 +97,9 @@ impl Past {
         if row.again {
             return format!("{who} repeats its {sign}");
         }
+        if !flow.end(row.sender).has_reset() {
+            return format!("{who} sends {sign}, which the other end does not believe");
+        }
         match (self.fin_ns[ours], self.fin_ns[peer]) {
             (Some(_), Some(_)) => {
                 format!("{who} has already forgotten the connection, and answers {sign}")
@@ -122,12 +125,11 @@ impl Past {
     }
 
     fn data(&self, row: &Row, who: &str) -> String {
-        let amount = if row.segments == 1 {
-            format!("{} bytes", row.bytes)
-        } else {
+        let mut amount = counted(row.bytes, "byte");
+        if row.segments > 1 {
             let span = time(row.last_ns.saturating_sub(row.time_ns));
-            format!("{} bytes in {} segments over {span}", row.bytes, row.segments)
-        };
+            amount.push_str(&format!(" in {} segments over {span}", row.segments));
+        }
         if self.fin_ns[row.sender.other().index()].is_some() {
             format!("{who} sends {amount}, although the other end has closed")
         } else {
@@ -145,7 +147,7 @@ impl Past {
         }
     }
 
-    fn note(&mut self, row: &Row) {
+    fn note(&mut self, row: &Row, flow: &Flow) {
         let ours = row.sender.index();
         if row.flags & SYN != 0 {
             self.syn_ns[ours].get_or_insert(row.time_ns);
@@ -156,7 +158,7 @@ impl Past {
         if row.flags & FIN != 0 {
             self.fin_ns[ours].get_or_insert(row.time_ns);
         }
-        if row.flags & RST != 0 {
+        if row.flags & RST != 0 && flow.end(row.sender).has_reset() {
             self.rst_ns[ours].get_or_insert(row.time_ns);
         }
         let peer: Side = row.sender.other();

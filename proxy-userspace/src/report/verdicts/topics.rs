@@ -1,5 +1,6 @@
 //! The things that can be found of a backend: their words, their weight, and their rules.
 
+use crate::report::story::counted;
 use proxy_common::verdict::Role;
 
 /// A thing that can be found.
@@ -75,12 +76,15 @@ impl Topic {
                 )
             }
             Self::ResetLosesOwn(role) => format!(
-                "{} resets although {bytes} bytes that it sent are not acknowledged",
-                who(role)
+                "{} resets although {} that it sent {} not acknowledged",
+                who(role),
+                counted(bytes, "byte"),
+                if bytes == 1 { "is" } else { "are" }
             ),
             Self::ResetLosesPeers(role) => format!(
-                "{} resets and throws away {bytes} bytes that {} sent",
+                "{} resets and throws away {} that {} sent",
                 who(role),
+                counted(bytes, "byte"),
                 who(role.other())
             ),
             Self::IgnoresConnectionClose => format!(

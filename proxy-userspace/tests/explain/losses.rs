@@ -1,0 +1,90 @@
+//! What is said to be lost, and what is not.
+
+use crate::{closes, teardown, text, wire};
+
+#[test]
+fn lost_data_is_found() {
+    let lines = "\
+10:00:00.000000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [S], seq 100, win 500, length 0
+10:00:00.001000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [S.], seq 900, ack 101, win 500, length 0
+10:00:00.002000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [P.], seq 1:11, ack 1, win 500, length 10
+10:00:00.003000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [P.], seq 1:1001, ack 11, win 500, length 1000
+10:00:00.004000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [P.], seq 1001:1501, ack 11, win 500, length 500
+10:00:00.005000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [R.], seq 11, ack 1001, win 500, length 0
+";
+    let said = text(&teardown(&["explain", "-"], lines.as_bytes()));
+    assert!(said.contains("500 bytes of the server's were never acknowledged"), "{said}");
+    assert!(
+        said.contains("the client resets and throws away 500 bytes that the server sent"),
+        "{said}"
+    );
+}
+
+fn said(packets: &[&str]) -> String {
+    text(&teardown(&["explain", "--ladder", "-"], wire(packets).as_bytes()))
+}
+
+#[test]
+fn a_syn_or_a_rst_is_no_byte_of_data() {
+    const SYN: &str = "> [S], seq 100";
+    const SYN_ACK: &str = "< [S.], seq 900, ack 101";
+    for packets in [
+        // A refused connection, a scan, an answer that nobody takes, and two ends of connections.
+        &[SYN, "< [R.], seq 0, ack 101"][..],
+        &[SYN, SYN_ACK, "> [R], seq 101"],
+        &[SYN, SYN_ACK, SYN_ACK, "< [R], seq 901"],
+        &["> [P.], seq 101:151, ack 901", "< [R.], seq 901, ack 151"],
+        &["< [F.], seq 900, ack 101", "> [R], seq 101"],
+    ] {
+        let said = said(packets);
+        assert!(said.contains("; nothing lost."), "{said}");
+        assert!(!said.contains("1 byte"), "{said}");
+    }
+    let data = [SYN, SYN_ACK, "> [.], ack 1", "< [P.], seq 1:2, ack 1", "> [R.], seq 1, ack 1"];
+    let said = said(&data);
+    assert!(said.contains("; 1 byte of the server's was never acknowledged."), "{said}");
+    assert!(said.contains("resets and throws away 1 byte that the server sent"), "{said}");
+    assert!(said.contains("the server sends 1 byte\n"), "{said}");
+}
+
+#[test]
+fn a_rst_out_of_window_tells_nothing_of_bytes() {
+    let packets = [
+        "> [S], seq 100",
+        "< [S.], seq 900, ack 101",
+        "> [.], ack 1",
+        "> [P.], seq 1:101, ack 1",
+        "< [R], seq 900000",
+        "> [P.], seq 101:111, ack 1",
+        "< [F.], seq 1, ack 111",
+        "> [F.], seq 111, ack 2",
+        "< [.], ack 112",
+    ];
+    // With its FIN the server tells where its data ends; before, what was acknowledged does.
+    for packets in [&packets[..], &packets[..6]] {
+        let said = said(packets);
+        assert!(!said.contains("never acknowledged"), "{said}");
+        assert!(
+            said.contains("the server sends RST, which the other end does not believe"),
+            "{said}"
+        );
+        assert!(!said.contains("already reset"), "{said}");
+    }
+}
+
+#[test]
+fn what_both_ends_reset_was_not_refused() {
+    let both = [
+        "> [S], seq 100",
+        "< [S.], seq 900, ack 101",
+        "> [.], ack 1",
+        "> [R.], seq 1, ack 1",
+        "< [R.], seq 1, ack 1",
+    ];
+    let lines = wire(&both);
+    let found = closes(&teardown(&["explain", "--json", "-"], lines.as_bytes()));
+    assert_eq!(found[0]["conn_state"], "REJ", "as Zeek has it");
+    let said = said(&both);
+    assert!(said.contains("The client closed first, with RST+ACK; the server answered"), "{said}");
+    assert!(!said.contains("refuse"), "{said}");
+}
