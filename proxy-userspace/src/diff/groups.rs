@@ -101,9 +101,7 @@ impl<'a> Grouped<'a> {
             (By::Backend, Some(mapped)) => mapped.to_string(),
             (By::Backend, None) => self.names.endpoint(end),
             (By::Address, Some(mapped)) => mapped.ip().to_string(),
-            (By::Address, None) => {
-                self.names.endpoint(&Endpoint { port: 0, ..*end }).replace(":0", "")
-            }
+            (By::Address, None) => self.names.address(end),
         }
     }
 }
@@ -133,8 +131,11 @@ impl Output for Grouped<'_> {
 
 /// Both captures' groups by address alone, where that joins any; ports are what differs most.
 pub(super) fn joined_by_address(old: &Tallies, new: &Tallies) -> Option<(Tallies, Tallies)> {
-    let address =
-        |name: &str| name.rsplit_once(':').map_or(name, |(address, _)| address).to_owned();
+    let address = |name: &str| match name.parse::<SocketAddr>() {
+        Ok(end) => end.ip().to_string(),
+        // The name that stands in a text, with its port.
+        Err(_) => name.rsplit_once(':').map_or(name, |(name, _)| name).to_owned(),
+    };
     let (old, new) = (regrouped(old, address), regrouped(new, address));
     old.keys().any(|name| new.contains_key(name)).then_some((old, new))
 }
@@ -156,6 +157,27 @@ fn regrouped(groups: &Tallies, name: impl Fn(&str) -> String) -> Tallies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::diff::Tally;
+
+    #[test]
+    fn addresses_are_themselves() {
+        let grouped = Grouped::new(Tallies::new(), By::Address, &[], Rc::default());
+        for address in ["2001:db8:0:1:2:3:4:5", "2001:db8:1:2:3:4:5:0", "::1", "192.0.2.1"] {
+            let ip: IpAddr = address.parse().unwrap();
+            let end = match ip {
+                IpAddr::V4(v4) => Endpoint::v4(v4.octets(), 80),
+                IpAddr::V6(v6) => Endpoint::v6(v6.octets(), 80),
+            };
+            assert_eq!(grouped.name(&end), address);
+            let groups = || Tallies::from([(put_endpoint(&end), Tally::default())]);
+            let (old, new) = joined_by_address(&groups(), &groups()).unwrap();
+            assert!(old.contains_key(address) && new.contains_key(address), "{old:?}");
+        }
+    }
+
+    fn put_endpoint(end: &Endpoint) -> String {
+        Placeholders::default().endpoint(end)
+    }
 
     #[test]
     fn maps_are_read() {

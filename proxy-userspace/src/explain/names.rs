@@ -43,6 +43,15 @@ impl Placeholders {
         }
     }
 
+    /// The address alone, or the name that stands there.
+    #[must_use]
+    pub fn address(&self, endpoint: &Endpoint) -> String {
+        if is_placeholder(endpoint) {
+            return self.endpoint(&Endpoint { port: 0, ..*endpoint });
+        }
+        put::address(endpoint).to_string()
+    }
+
     /// Puts the names of both ends into a line that was made of their endpoints, keeping columns
     /// where they were.
     pub fn restore(&self, line: &mut Vec<u8>, ends: [&Endpoint; 2]) {
