@@ -80,13 +80,19 @@ impl Cli {
 #[error("{0}")]
 pub struct Usage(pub String);
 
+/// Whether all that went wrong is that nobody reads on.
+#[must_use]
+pub fn is_reader_gone(error: &anyhow::Error) -> bool {
+    let gone = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(gone))
+}
+
 /// Says on stderr what went wrong, with every cause, and gives the exit code.
 ///
 /// A reader that went away (`teardown tail | head`) is no failure and is not spoken of.
 #[must_use]
 pub fn fail(error: &anyhow::Error) -> ExitCode {
-    let gone = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-    if error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(gone)) {
+    if is_reader_gone(error) {
         return ExitCode::SUCCESS;
     }
     eprintln!("teardown: {}", in_words(error));

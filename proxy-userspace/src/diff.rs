@@ -6,7 +6,7 @@ mod groups;
 use crate::capture::Options;
 use crate::capture::detect::Kind;
 use crate::capture::table::Patience;
-use crate::cli::{USAGE, Usage};
+use crate::cli::{USAGE, Usage, is_reader_gone};
 use crate::daemon::labels::Labels;
 use crate::daemon::start;
 use crate::explain::names::Placeholders;
@@ -60,14 +60,14 @@ const CHANGED: u8 = 1;
 /// Carries the command out. As in diff(1), what keeps it from comparing is exit code 2.
 ///
 /// # Errors
-/// Where the command makes no sense, or the comparison cannot be written.
+/// Where the command makes no sense, or nobody reads the comparison.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !(0.0..=100.0).contains(&args.tolerance) {
         return Err(Usage("--tolerance is a percentage, from 0 to 100".into()).into());
     }
     match compare(args) {
         Ok(code) => Ok(code),
-        Err(error) if error.downcast_ref::<io::Error>().is_some() => Err(error),
+        Err(error) if is_reader_gone(&error) => Err(error),
         Err(error) => {
             eprintln!("teardown: {error:#}");
             Ok(ExitCode::from(USAGE))
@@ -77,9 +77,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn compare(args: &Args) -> anyhow::Result<ExitCode> {
     let labels = Rc::new(start::labels(&args.names)?);
-    let (mut old, old_notes) = tallies(args, &labels, &args.old, &args.maps)?;
-    let (mut new, new_notes) = tallies(args, &labels, &args.new, &[])?;
-    let mut notes = [old_notes, new_notes].concat();
+    let mut notes = Vec::new();
+    let read = tallies(args, &labels, &args.old, &args.maps, &mut notes)
+        .and_then(|old| Ok((old, tallies(args, &labels, &args.new, &[], &mut notes)?)));
+    let (mut old, mut new) = match read {
+        Ok((old, new)) if old.is_empty() && new.is_empty() => {
+            tell(&notes);
+            anyhow::bail!("nothing to compare: no connection of either capture passes the filters")
+        }
+        Ok(both) => both,
+        Err(error) => {
+            tell(&notes);
+            return Err(error);
+        }
+    };
     if args.by == By::Backend && !old.keys().any(|name| new.contains_key(name)) {
         // Addresses or ports have changed: what both captures have is compared as a whole.
         let by_address = groups::joined_by_address(&old, &new);
@@ -105,19 +116,28 @@ fn compare(args: &Args) -> anyhow::Result<ExitCode> {
         out.write_all(shown.as_bytes())?;
     }
     out.flush()?;
-    for note in notes {
-        eprintln!("teardown: {note}");
-    }
+    tell(&notes);
     Ok(ExitCode::from(if diff.any_changed() { CHANGED } else { 0 }))
 }
 
-/// The groups of one capture or of a folder of them, and what is to be said of the reading.
+fn tell(notes: &[String]) {
+    for note in notes {
+        eprintln!("teardown: {note}");
+    }
+}
+
+/// The groups of one capture or of a folder of them. What is to be said of the reading is added to
+/// `notes`.
+///
+/// # Errors
+/// Where one cannot be read, or holds no TCP connection.
 fn tallies(
     args: &Args,
     labels: &Rc<Labels>,
     path: &Path,
     maps: &[Map],
-) -> anyhow::Result<(Tallies, Vec<String>)> {
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Tallies> {
     let how = How {
         options: Options { kind: args.format, ..Options::default() },
         patience: Patience::Long,
@@ -127,13 +147,15 @@ fn tallies(
         progress: io::stderr().is_terminal(),
     };
     let mut groups = Tallies::new();
-    let mut notes = Vec::new();
-    for file in files::captures(path, args.format)? {
+    let mut connections = 0;
+    for files in files::captures(path, args.format)? {
         let names = Rc::new(Placeholders::default());
         let output = Grouped::new(groups, args.by, maps, Rc::clone(&names));
-        let (output, reading) = read(&[file], &how, output, &names)?;
+        let (output, reading) = read(&files, &how, output, &names)?;
         groups = output.groups;
+        connections += reading.connections;
         notes.extend(crate::explain::output::notes(&reading));
     }
-    Ok((groups, notes))
+    anyhow::ensure!(connections > 0, "{}: no TCP connection is in it", path.display());
+    Ok(groups)
 }

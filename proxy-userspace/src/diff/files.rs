@@ -2,17 +2,23 @@
 
 use crate::capture::detect::Kind;
 use crate::capture::input::Input;
+use crate::capture::{self, Options, Seen, Sink};
 use anyhow::Context;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-/// The file itself, or the captures of a folder. Where a folder holds binary captures, the texts in
-/// it are most likely made of them, and are left out.
+/// The file itself, or the captures of a folder; those of one list are read as one. Where a folder
+/// holds binary captures, the texts in it are most likely made of them, and are left out.
+///
+/// Binary captures may be one that was rotated: they are one list, in the order in which they
+/// begin. Texts are read one by one, as their names, and what was inferred where addresses are
+/// missing, mean nothing beyond them.
 ///
 /// # Errors
 /// Where the folder cannot be read, or holds no capture.
-pub(super) fn captures(path: &Path, forced: Option<Kind>) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn captures(path: &Path, forced: Option<Kind>) -> anyhow::Result<Vec<Vec<PathBuf>>> {
     if !path.is_dir() {
-        return Ok(vec![path.into()]);
+        return Ok(vec![vec![path.into()]]);
     }
     let folder = || format!("cannot read {}", path.display());
     let mut found: Vec<(Kind, PathBuf)> = Vec::new();
@@ -36,7 +42,26 @@ pub(super) fn captures(path: &Path, forced: Option<Kind>) -> anyhow::Result<Vec<
         .collect();
     files.sort();
     anyhow::ensure!(!files.is_empty(), "{} holds no capture", path.display());
-    Ok(files)
+    if !binary {
+        return Ok(files.into_iter().map(|file| vec![file]).collect());
+    }
+    files.sort_by_cached_key(|file| begin_ns(file, forced));
+    Ok(vec![files])
+}
+
+/// The time of a capture's first segment; what is wrong with it is told when it is read.
+fn begin_ns(file: &Path, forced: Option<Kind>) -> Option<u64> {
+    struct First(Option<u64>);
+    impl Sink for First {
+        fn segment(&mut self, seen: &Seen<'_>) -> ControlFlow<()> {
+            self.0 = Some(seen.time_ns);
+            ControlFlow::Break(())
+        }
+    }
+    let mut first = First(None);
+    let options = Options { kind: forced, ..Options::default() };
+    capture::read(Input::open(file, forced).ok()?, &options, &mut first).ok()?;
+    first.0
 }
 
 fn holds_packets(head: &[u8]) -> bool {

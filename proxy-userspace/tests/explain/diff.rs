@@ -52,7 +52,7 @@ fn the_thread_is_answered() {
 }
 
 #[test]
-fn folders_are_compared_file_by_file() {
+fn folders_are_compared() {
     let folder = tempfile::tempdir().expect("a folder");
     for version in ["1.4.22", "1.5.4"] {
         std::fs::create_dir(folder.path().join(version)).expect("a folder");
@@ -88,4 +88,41 @@ fn a_longer_half_close_is_a_change() {
     let said = text_of(&teardown(&["diff", &old, &new], b""));
     assert!(said.contains("half closed for 69.999 s now, for 0."), "{said}");
     assert!(said.contains("10.9.2.1 half-close 5s'"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_compared_is_no_answer() {
+    let capture = fixture("1.4.22__thread-config__pf__production.back.pcap");
+    let folder = tempfile::tempdir().expect("a folder");
+    let empty = folder.path().join("empty.pcap").display().to_string();
+    std::fs::write(&empty, &std::fs::read(&capture).expect("the fixture")[..24]).expect("a file");
+    let capture = capture.display().to_string();
+    for (wrong, why) in [
+        (&["diff", "--port", "9", &capture, &capture][..], "no connection of either capture"),
+        (&["diff", &empty, &capture], "empty.pcap: no TCP connection is in it"),
+        (&["diff", &capture, &empty], "empty.pcap: no TCP connection is in it"),
+    ] {
+        let output = teardown(wrong, b"");
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(why), "{said}");
+    }
+    // One of them may have none that passes: then something has come, or has gone.
+    let fresh = [
+        "diff",
+        "--state",
+        "SF",
+        &capture,
+        &fixture("1.5.4__thread-config__pf__production.back.pcap").display().to_string(),
+    ]
+    .map(String::from);
+    let fresh: Vec<&str> = fresh.iter().map(String::as_str).collect();
+    assert_eq!(teardown(&fresh, b"").status.code(), Some(1));
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_teardown"))
+        .args(["diff", &capture, &capture])
+        .stdout(full)
+        .status()
+        .expect("it runs");
+    assert_eq!(status.code(), Some(2), "what was not written is no answer either");
 }
