@@ -13,6 +13,7 @@ use crate::cli::Usage;
 use crate::daemon::labels::Labels;
 use crate::daemon::start;
 use crate::report::filter::Filter;
+use crate::report::story::time;
 use clap::ValueEnum;
 use collect::{Collector, Feed};
 use names::Placeholders;
@@ -182,8 +183,12 @@ pub fn read<O: collect::Output>(
             },
             span_ns: &mut reading.span_ns,
             segments: 0,
+            latest_ns: 0,
+            set_back: None,
         };
-        let account = capture::read(input, &how.options, &mut feed)?;
+        let mut account = capture::read(input, &how.options, &mut feed)?;
+        let set_back = feed.set_back.map(|(number, ns)| set_back(account.kind, number, ns));
+        account.notes.extend(set_back);
         if meter {
             // The meter's line goes away.
             let _ = write!(io::stderr(), "\r\x1b[K");
@@ -194,6 +199,15 @@ pub fn read<O: collect::Output>(
     reading.connections = table.begun();
     reading.doubtful = table.observer.doubtful;
     Ok((table.observer.output, reading))
+}
+
+/// The note on a clock that was set back within a file.
+fn set_back(kind: Kind, number: u64, ns: u64) -> String {
+    let what = if kind == Kind::Text { "line" } else { "packet" };
+    format!(
+        "its times go back by {} at {what} {number}: what spans that reads as shorter than it was",
+        time(ns)
+    )
 }
 
 /// Files above this size show how far they are read.

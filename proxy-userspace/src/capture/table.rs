@@ -18,6 +18,11 @@ const LINGER: u64 = 5 * SECOND;
 /// Connections at most that are over and stay; of more, those that have been over for longest go.
 /// Thus memory does not grow with how many close in a second.
 const LINGERING: usize = 1 << 15;
+/// How far times go back because packets of several interfaces or CPUs were captured out of order.
+/// A clock that goes back further was set, or another capture begins. In nanoseconds.
+pub const DISORDER: u64 = SECOND;
+/// How often that is followed. A table of two clocks by turns would look at all it holds each time.
+const RUNS: usize = 1024;
 /// Connections in a piece of the table's memory.
 const PIECE: usize = 256;
 
@@ -46,6 +51,10 @@ pub struct Connection<T> {
     told: bool,
     /// How often its place in the table was used before.
     generation: u32,
+    /// Its own clock, which never goes back: that of the table may.
+    now_ns: u64,
+    /// In which run of the table's clock it was last seen.
+    run: usize,
 }
 
 /// Who wants to know of connections.
@@ -56,8 +65,8 @@ pub trait Observer {
     /// A segment has moved a connection.
     fn moved(&mut self, connection: &mut Connection<Self::Kept>, seen: &Seen<'_>);
 
-    /// A connection is over, or the capture is; nothing more comes of it. `now_ns` is the
-    /// capture's time.
+    /// A connection is over, or the capture is; nothing more comes of it. `now_ns` is the time of
+    /// the capture that it was last seen in.
     fn over(&mut self, connection: &Connection<Self::Kept>, now_ns: u64) -> ControlFlow<()>;
 }
 
@@ -76,6 +85,8 @@ pub struct Table<O: Observer> {
     /// Those that are over, in the order in which they closed: when, their places and numbers.
     lingering: VecDeque<(u64, u32, u64)>,
     now_ns: u64,
+    /// Where the clock stood each time that it was set back.
+    set_back_ns: Vec<u64>,
     begun: u64,
 }
 
@@ -92,6 +103,7 @@ impl<O: Observer> Table<O> {
             checks: VecDeque::new(),
             lingering: VecDeque::new(),
             now_ns: 0,
+            set_back_ns: Vec::new(),
             begun: 0,
         }
     }
@@ -116,8 +128,7 @@ impl<O: Observer> Table<O> {
     /// Steps the connection of a segment.
     #[inline]
     pub fn segment(&mut self, seen: &Seen<'_>) -> ControlFlow<()> {
-        // Clocks of several interfaces may go back by a little; the machine's never does.
-        self.now_ns = self.now_ns.max(seen.time_ns);
+        self.tick(seen.time_ns);
         self.check()?;
         let input = Input::Segment(&seen.segment);
         let place = match self.index.get(&seen.key) {
@@ -126,13 +137,15 @@ impl<O: Observer> Table<O> {
                 let another = begins_anew(&connection.flow, input)
                     || is_past(connection, self.patience, self.now_ns);
                 if another {
-                    let flow = self.observer.over(connection, self.now_ns);
+                    let now_ns = run_end(&self.set_back_ns, connection, self.now_ns);
+                    let flow = self.observer.over(connection, now_ns);
                     let kept = O::Kept::default();
                     self.begun += 1;
                     connection.number = self.begun;
                     connection.flow = Flow::new();
                     connection.kept = kept;
                     connection.told = false;
+                    connection.now_ns = 0;
                     flow?;
                 }
                 place
@@ -144,18 +157,21 @@ impl<O: Observer> Table<O> {
             return ControlFlow::Continue(());
         }
         let was_over = connection.flow.has(CLOSED);
-        step(&mut connection.flow, &seen.key, input, self.mode, self.now_ns);
+        let now_ns = connection.now_ns.max(seen.time_ns);
+        (connection.now_ns, connection.run) = (now_ns, self.set_back_ns.len());
+        step(&mut connection.flow, &seen.key, input, self.mode, now_ns);
         if !was_over && connection.flow.has(CLOSED) {
             self.lingering.push_back((self.now_ns, place, connection.number));
         }
         // The observer's clock does not go back either.
-        self.observer.moved(connection, &Seen { time_ns: self.now_ns, ..*seen });
+        self.observer.moved(connection, &Seen { time_ns: now_ns, ..*seen });
         ControlFlow::Continue(())
     }
 
     /// Takes what was known of a connection when it was over, by somebody who knew more than its
     /// segments tell.
     pub fn tell(&mut self, key: &FlowKey, flow: &Flow) -> &mut Connection<O::Kept> {
+        // An evicted connection may have been silent for long: that sets no clock back.
         self.now_ns = self.now_ns.max(flow.last_ns).max(flow.closed_ns);
         let place = match self.index.get(key) {
             Some(&place) => place,
@@ -164,7 +180,24 @@ impl<O: Observer> Table<O> {
         let connection = get(&mut self.pieces, place);
         connection.flow = *flow;
         connection.told = true;
+        connection.run = self.set_back_ns.len();
         connection
+    }
+
+    /// Moves the table's clock. Where it is set back, what waits does so from then on.
+    #[inline]
+    fn tick(&mut self, time_ns: u64) {
+        let is_set_back = self.now_ns.saturating_sub(time_ns) > DISORDER;
+        if !is_set_back || self.set_back_ns.len() == RUNS {
+            self.now_ns = self.now_ns.max(time_ns);
+            return;
+        }
+        self.set_back_ns.push(self.now_ns);
+        self.now_ns = time_ns;
+        let checks = self.checks.iter_mut().map(|(since, ..)| since);
+        for since in checks.chain(self.lingering.iter_mut().map(|(since, ..)| since)) {
+            *since = time_ns.min(*since);
+        }
     }
 
     /// Whatever is known of a connection that is in the table.
@@ -182,7 +215,8 @@ impl<O: Observer> Table<O> {
             if !connection.told && !connection.flow.has(CLOSED) {
                 connection.flow.marks |= UNFINISHED;
             }
-            self.observer.over(connection, self.now_ns)?;
+            let now_ns = run_end(&self.set_back_ns, connection, self.now_ns);
+            self.observer.over(connection, now_ns)?;
         }
         self.index.clear();
         self.pieces.clear();
@@ -203,6 +237,7 @@ impl<O: Observer> Table<O> {
                 connection.key = *key;
                 connection.flow = flow;
                 connection.told = false;
+                connection.now_ns = 0;
                 place
             }
             None => {
@@ -219,6 +254,8 @@ impl<O: Observer> Table<O> {
                     kept,
                     told: false,
                     generation: 0,
+                    now_ns: 0,
+                    run: 0,
                 });
                 (place + piece.len() - 1) as u32
             }
@@ -278,7 +315,8 @@ impl<O: Observer> Table<O> {
     fn release(&mut self, place: u32) -> ControlFlow<()> {
         let connection = get(&mut self.pieces, place);
         self.index.remove(&connection.key);
-        let flow = self.observer.over(connection, self.now_ns);
+        let now_ns = run_end(&self.set_back_ns, connection, self.now_ns);
+        let flow = self.observer.over(connection, now_ns);
         connection.kept = O::Kept::default();
         connection.generation = connection.generation.wrapping_add(1);
         // No entry of the place's former connection is taken for it.
@@ -295,6 +333,12 @@ impl<O: Observer> Table<O> {
 
 fn get<T>(pieces: &mut [Vec<Connection<T>>], place: u32) -> &mut Connection<T> {
     &mut pieces[place as usize / PIECE][place as usize % PIECE]
+}
+
+/// How far the run of the clock went in which a connection was last seen; `now_ns` is where the
+/// clock stands.
+fn run_end<T>(set_back_ns: &[u64], connection: &Connection<T>, now_ns: u64) -> u64 {
+    set_back_ns.get(connection.run).copied().unwrap_or(now_ns)
 }
 
 /// Whether a segment that comes now belongs to another connection.
@@ -315,64 +359,4 @@ fn is_past<T>(connection: &Connection<T>, patience: Patience, now_ns: u64) -> bo
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytemuck::Zeroable;
-    use proxy_common::key::Endpoint;
-    use proxy_common::segment::{ACK, RST, SYN, Segment};
-
-    #[derive(Default)]
-    struct Count(u64);
-
-    impl Observer for Count {
-        type Kept = ();
-
-        fn moved(&mut self, _: &mut Connection<()>, _: &Seen<'_>) {}
-
-        fn over(&mut self, connection: &Connection<()>, _: u64) -> ControlFlow<()> {
-            assert!(connection.flow.has(CLOSED));
-            self.0 += 1;
-            ControlFlow::Continue(())
-        }
-    }
-
-    fn see(table: &mut Table<Count>, number: u32, flags: u8, seq: u32, ack: u32, time_ns: u64) {
-        let [_, a, b, c] = number.to_be_bytes();
-        let (client, server) = (Endpoint::v4([10, a, b, c], 1), Endpoint::v4([192, 0, 2, 1], 80));
-        let (key, sender) = match flags & SYN != 0 && ack == 0 || flags & RST != 0 {
-            true => FlowKey::new(client, server),
-            false => FlowKey::new(server, client),
-        };
-        let segment = Segment { seq, ack, flags, sender, window: 500, ..Segment::zeroed() };
-        let seen =
-            Seen { number: 1, time_ns, key, segment, ip_len: 40, payload: &[], comment: None };
-        assert!(table.segment(&seen).is_continue());
-    }
-
-    /// Opened, answered, and reset.
-    fn play(table: &mut Table<Count>, number: u32, time_ns: u64) {
-        see(table, number, SYN, 100, 0, time_ns);
-        see(table, number, SYN | ACK, 900, 101, time_ns);
-        see(table, number, RST | ACK, 101, 901, time_ns);
-    }
-
-    #[test]
-    fn closed_connections_stay_for_a_while_but_not_too_many() {
-        let mut table = Table::new(Count::default(), Patience::Long);
-        for number in 0..10 {
-            play(&mut table, number, SECOND);
-        }
-        assert_eq!((table.open(), table.observer.0), (10, 0));
-        play(&mut table, 10, SECOND + LINGER + 1);
-        assert_eq!((table.open(), table.observer.0), (1, 10));
-        let many = 3 * LINGERING as u32;
-        for number in 100..100 + many {
-            play(&mut table, number, 10 * SECOND);
-        }
-        assert!(table.open() <= LINGERING + 1, "{}", table.open());
-        assert!(table.pieces.len() <= LINGERING / PIECE + 2);
-        assert!(table.checks.len() <= 4 * table.open() + 1);
-        assert!(table.finish().is_continue());
-        assert_eq!(table.observer.0, u64::from(many) + 11);
-    }
-}
+mod tests;

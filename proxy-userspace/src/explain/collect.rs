@@ -5,7 +5,7 @@ use super::names::Placeholders;
 use crate::capture::detect::Kind;
 use crate::capture::ftp::Ftp;
 use crate::capture::heads::{self, Heads};
-use crate::capture::table::{Connection, Observer, Patience, Table};
+use crate::capture::table::{Connection, DISORDER, Observer, Patience, Table};
 use crate::capture::write::stored::Stored;
 use crate::capture::{self, Seen, Sink};
 use crate::daemon::labels::Labels;
@@ -245,6 +245,11 @@ pub struct Feed<'a, O: Observer> {
     pub span_ns: &'a mut Option<(u64, u64)>,
     /// Segments so far.
     pub segments: u64,
+    /// The latest time so far.
+    pub latest_ns: u64,
+    /// The number of the first packet or line before which the clock was set back, and by how many
+    /// nanoseconds.
+    pub set_back: Option<(u64, u64)>,
 }
 
 /// Segments between two looks at the progress.
@@ -256,6 +261,11 @@ impl<O: Output> Sink for Feed<'_, Collector<O>> {
         self.segments += 1;
         if self.segments.is_multiple_of(STRIDE) {
             (self.progress)();
+        }
+        let back_ns = self.latest_ns.saturating_sub(seen.time_ns);
+        self.latest_ns = self.latest_ns.max(seen.time_ns);
+        if back_ns > DISORDER && self.set_back.is_none() {
+            self.set_back = Some((seen.number, back_ns));
         }
         match self.span_ns {
             Some((_, last)) => *last = (*last).max(seen.time_ns),

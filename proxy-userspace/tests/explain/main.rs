@@ -2,6 +2,7 @@
 
 mod diff;
 mod losses;
+mod several;
 mod stories;
 
 use serde_json::Value;
