@@ -117,6 +117,77 @@ fn every_form_of_the_text_gives_the_files_segments() {
     }
 }
 
+#[test]
+fn what_tools_put_before_lines_and_make_of_signs_changes_nothing() {
+    for path in fixtures() {
+        for form in [&["-n"][..], &["-n", "-tttt"], &["-n", "-tt"], &["-n", "-v"]] {
+            let text = String::from_utf8(tcpdump(&path, form)).unwrap();
+            let (expected, _) = read_text(text.clone().into_bytes());
+            let before = |what: &str| text.lines().map(|line| format!("{what}{line}\n")).collect();
+            let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            let texts: [String; 6] = [
+                before("[lb-1] "),
+                before("/tmp/a-1.txt:"),
+                before("- "),
+                before("12: "),
+                format!("\u{feff}{text}"),
+                html,
+            ];
+            for text in texts {
+                let (found, account) = read_text(text.clone().into_bytes());
+                assert_eq!(found.segments, expected.segments, "{path:?} {form:?}\n{text}");
+                assert_eq!(account.notes, [""; 0], "{path:?} {form:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_selection_that_begins_within_a_line_loses_that_lines_time_alone() {
+    for path in fixtures() {
+        for (form, width) in [(&["-n"][..], 15), (&["-n", "-tttt"], 26), (&["-n", "-tt"], 17)] {
+            let text = tcpdump(&path, form);
+            let (expected, _) = read_text(text.clone());
+            for cut in 1..=width {
+                let (found, account) = read_text(text[cut..].to_vec());
+                assert_eq!(account.segments as usize, expected.segments.len(), "{path:?} {cut}");
+                assert_eq!(found.segments[1..], expected.segments[1..], "{path:?} {cut}");
+                // It has the time of the next packet instead.
+                let time = found.segments[0].0;
+                assert_eq!(time, expected.segments[1].0, "{path:?} {form:?} {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn data_that_begins_with_a_time_moves_no_clock() {
+    let packet = |time: &str, rest: &str| {
+        format!("{time} IP 192.0.2.1.40000 > 192.0.2.2.80: Flags {rest}, win 500, length 0\n")
+    };
+    let times = |between: &str| {
+        let text = [
+            packet("09:20:00.004000", "[S], seq 1"),
+            format!("{between}\n"),
+            packet("09:20:00.005000", "[S], seq 1"),
+        ];
+        let (found, _) = read_text(text.concat().into_bytes());
+        found.segments.iter().map(|(time, ..)| *time).collect::<Vec<_>>()
+    };
+    for data in ["23:59:59 batch finished", "99999.99 EUR total", "00:00:01,000 --> 00:00:04"] {
+        assert_eq!(times(data), times("end"), "{data}");
+    }
+}
+
+#[test]
+fn lines_with_flags_that_cannot_be_read_are_told_of() {
+    let text = "09:20:00.004 IP 192.0.2.1.40000 to 192.0.2.2.80: Flags [S], seq 1, length 0\n";
+    let (found, account) = read_text(text.into());
+    assert!(found.segments.is_empty());
+    let [note] = &account.notes[..] else { panic!("{:?}", account.notes) };
+    assert!(note.starts_with("1 line(s) with TCP flags could not be read"), "{note}");
+}
+
 /// A line in the form that tcpdump had before 4.0 (print-tcp.c of 3.9.8): bare flags, numbers with
 /// the length behind them, options in angle brackets.
 fn classic(line: &str) -> String {

@@ -42,6 +42,8 @@ pub(super) fn read(
         interfaces: Vec::new(),
         checksums: options.checksums,
         without_flags: 0,
+        unread: 0,
+        first_unread: None,
     };
     let mut lines = Lines::new(input);
     let mut logical = Logical::default();
@@ -68,6 +70,13 @@ pub(super) fn read(
             reader.without_flags
         ));
     }
+    if let Some(first) = reader.first_unread {
+        account.notes.push(format!(
+            "{} line(s) with TCP flags could not be read, the first is line {first}: a packet reads \
+             like `192.0.2.1.40000 > 192.0.2.2.80: Flags [S], seq 1, …`",
+            reader.unread
+        ));
+    }
     if account.packets == 0 && account.damage.is_none() {
         let what = "no line of tcpdump's is in it (it would read like \
                     `11:17:45.102437 IP 192.0.2.1.40000 > 192.0.2.2.80: Flags [S], seq 1, …`)";
@@ -88,6 +97,9 @@ struct Reader {
     checksums: bool,
     /// TCP packets of which `-q` has left out what matters.
     without_flags: u64,
+    /// Lines with flags that are no packet all the same, and the number of the first.
+    unread: u64,
+    first_unread: Option<u64>,
 }
 
 impl Reader {
@@ -100,7 +112,11 @@ impl Reader {
         account: &mut Account,
     ) -> ControlFlow<()> {
         let Some(line) = packet::parse(bytes) else {
-            if let Some(stamp) = packet::other_packet(bytes) {
+            if packet::has_flags(bytes) {
+                self.unread += 1;
+                self.first_unread.get_or_insert(number);
+            }
+            if let Some(stamp) = packet::stamp(bytes) {
                 self.without_flags += u64::from(packet::is_without_flags(bytes));
                 self.times.time_ns(stamp);
                 account.packets += 1;

@@ -1,6 +1,7 @@
 //! The times of a text: which of tcpdump's `-t` options printed them, and what they come to.
 
 use super::super::Clock;
+use super::{lines, packet};
 
 /// A time as printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Stamp {
     Epoch(u64),
 }
 
+/// Where a time begins at the latest, in bytes; what stands before it is not tcpdump's.
+const FRONT: usize = 64;
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400 * SECOND;
 
@@ -23,10 +26,12 @@ impl Stamp {
     #[must_use]
     pub fn parse(line: &[u8]) -> (Self, &[u8]) {
         let line = line.trim_ascii_start();
+        if let [_, _, b':', ..] = line {
+            return clock(line).unwrap_or((Self::None, line));
+        }
         let (first, after) = number(line);
         let Some(first) = first else { return (Self::None, line) };
         match after {
-            [b':', rest @ ..] if first < 100 => clock(first, rest).unwrap_or((Self::None, line)),
             [b'-', rest @ ..] if first >= 1970 => date(first, rest).unwrap_or((Self::None, line)),
             [b'.', rest @ ..] => match fraction(rest) {
                 Some((nanoseconds, rest)) if first < 1 << 33 => {
@@ -46,17 +51,49 @@ impl Stamp {
             _ => (Self::None, line),
         }
     }
+
+    /// Reads the time before a packet also where it does not stand first: behind a host in
+    /// brackets, the name of a file, a line's number.
+    #[must_use]
+    pub fn find(line: &[u8]) -> (Self, &[u8]) {
+        let first = Self::parse(line);
+        if first.0 != Self::None {
+            return first;
+        }
+        let begins = |&at: &usize| {
+            let before = line[at - 1];
+            line[at].is_ascii_digit() && !before.is_ascii_alphanumeric() && before != b'.'
+        };
+        let places = (1..line.len().min(FRONT)).filter(begins);
+        let mut stamps = places.filter(|&at| !is_cut_date(&line[..at])).map(|at| &line[at..]);
+        stamps.find_map(whole).unwrap_or(first)
+    }
 }
 
-/// `MM:SS.fraction` behind the hours.
-fn clock(hours: u64, rest: &[u8]) -> Option<(Stamp, &[u8])> {
-    let (minutes, rest) = number(rest);
-    let (seconds, rest) = number(rest.strip_prefix(b":")?);
+/// A time with its fraction, which tcpdump never leaves out, and not the number of anything else.
+fn whole(text: &[u8]) -> Option<(Stamp, &[u8])> {
+    let (stamp, rest) = Stamp::parse(text);
+    let printed = &text[..text.len() - rest.len()];
+    let point = memchr::memchr(b'.', printed)?;
+    // Seconds since 1970 have ten digits since 2001.
+    let is_time = printed.contains(&b':') || point == 10;
+    (stamp != Stamp::None && is_time).then_some((stamp, rest))
+}
+
+/// Whether a text ends in a date's month and day: what follows lost its year when it was selected.
+fn is_cut_date(text: &[u8]) -> bool {
+    matches!(text, [.., b'-', a, b, b' '] if a.is_ascii_digit() && b.is_ascii_digit())
+}
+
+/// `HH:MM:SS.fraction`.
+fn clock(text: &[u8]) -> Option<(Stamp, &[u8])> {
+    let (hours, rest) = two_digits(text)?;
+    let (minutes, rest) = two_digits(rest.strip_prefix(b":")?)?;
+    let (seconds, rest) = two_digits(rest.strip_prefix(b":")?)?;
     let (nanoseconds, rest) = match rest {
         [b'.', rest @ ..] => fraction(rest)?,
         rest => (0, rest),
     };
-    let (minutes, seconds) = (minutes?, seconds?);
     if minutes > 59 || seconds > 60 || !matches!(rest.first(), None | Some(b' ')) {
         return None;
     }
@@ -68,8 +105,8 @@ fn clock(hours: u64, rest: &[u8]) -> Option<(Stamp, &[u8])> {
 fn date(year: u64, rest: &[u8]) -> Option<(Stamp, &[u8])> {
     let (month, rest) = number(rest);
     let (day, rest) = number(rest.strip_prefix(b"-")?);
-    let (hours, rest) = number(rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"T"))?);
-    let (Stamp::Hours(time), rest) = clock(hours?, rest.strip_prefix(b":")?)? else { return None };
+    let rest = rest.strip_prefix(b" ").or_else(|| rest.strip_prefix(b"T"))?;
+    let (Stamp::Hours(time), rest) = clock(rest)? else { return None };
     let (month, day) = (month?, day?);
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) || year > 2500 {
         return None;
@@ -84,6 +121,12 @@ fn days(year: u64, month: u64, day: u64) -> u64 {
     let months = (month + 9) % 12;
     let day_of_year = (153 * months + 2) / 5 + day - 1;
     year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468
+}
+
+/// A number that is printed with two digits: with one, the other was cut off.
+fn two_digits(text: &[u8]) -> Option<(u64, &[u8])> {
+    let [tens @ b'0'..=b'9', ones @ b'0'..=b'9', rest @ ..] = text else { return None };
+    Some((u64::from(tens - b'0') * 10 + u64::from(ones - b'0'), rest))
 }
 
 /// A number of at most ten digits, and what follows.
@@ -114,10 +157,17 @@ fn fraction(text: &[u8]) -> Option<(u64, &[u8])> {
     (ends && (1..=9).contains(&len)).then(|| (nanoseconds, &text[len..]))
 }
 
+/// Whether a time in seconds since 1970 lost its first digits, as the one behind it shows.
+fn is_cut(time: u64, behind: u64) -> bool {
+    behind.saturating_sub(time) > 365 * DAY
+}
+
 /// Turns stamps into times that go forward.
 #[derive(Debug)]
 pub(super) struct Times {
     reading: Reading,
+    /// No time of the reading's kind was seen yet, but one will be.
+    may_be_cut: bool,
     /// The last stamp, and the days or sums that have been added to it.
     last: u64,
     sum: u64,
@@ -126,7 +176,7 @@ pub(super) struct Times {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
-    /// Nothing seen yet.
+    /// No time seen yet; with `-t` none comes.
     Open,
     Epoch,
     TimeOfDay,
@@ -134,43 +184,60 @@ enum Reading {
     Deltas,
     /// Since the first line (`-ttttt`).
     SinceFirst,
-    None,
 }
 
 impl Times {
-    /// Tells `-ttt` and `-ttttt`, which both begin at zero, by the text's first lines: times since
-    /// the line before go down about as often as up.
+    /// Tells the option by the times of the text's first lines, most of which are of one kind.
+    /// `-ttt` and `-ttttt` both begin at zero: times since the line before go down about as often
+    /// as up.
     pub(super) fn guess(head: &[u8]) -> Self {
-        let mut first = None;
-        let (mut falls, mut steps) = (0, 0);
-        let mut last = 0;
-        for line in head.split(|&byte| byte == b'\n') {
-            let start = line.iter().position(|byte| !b" \t>|`*".contains(byte)).unwrap_or(0);
-            let (stamp, _) = Stamp::parse(&line[start..]);
-            let Stamp::Hours(time) = stamp else { continue };
-            if first.is_none() {
-                first = Some(time);
-            } else {
-                steps += 1;
-                falls += u32::from(time < last);
+        let stamps = head.split(|&byte| byte == b'\n').map(lines::unquoted);
+        let (mut hours, mut epochs) = (Vec::new(), Vec::new());
+        for stamp in stamps.filter_map(packet::stamp) {
+            match stamp {
+                Stamp::Hours(time) => hours.push(time),
+                Stamp::Epoch(time) => epochs.push(time),
+                Stamp::None => {}
             }
-            last = time;
         }
+        let is_epoch = epochs.len() > hours.len();
+        if let [first, second, ..] = epochs[..]
+            && is_cut(first, second)
+        {
+            epochs.remove(0);
+        }
+        let first = if is_epoch { &epochs } else { &hours }.first();
+        let falls = hours.windows(2).filter(|pair| pair[1] < pair[0]).count();
         let reading = match first {
-            Some(0) if falls * 8 > steps => Reading::Deltas,
-            Some(0) if steps > 0 => Reading::SinceFirst,
-            _ => Reading::Open,
+            None => Reading::Open,
+            Some(_) if is_epoch => Reading::Epoch,
+            Some(0) if falls * 8 > hours.len() - 1 => Reading::Deltas,
+            Some(0) if hours.len() > 1 => Reading::SinceFirst,
+            Some(_) => Reading::TimeOfDay,
         };
-        Self { reading, last: 0, sum: 0, lines: 0 }
+        // A selection may have cut the first line's time, so that nothing of it is left, or a
+        // number that is another kind's: that line has the time of the first behind it.
+        let may_be_cut = first.is_some();
+        Self { reading, may_be_cut, last: first.copied().unwrap_or(0), sum: 0, lines: 0 }
     }
 
     /// The time of the next line, in nanoseconds. Lines without one are a nanosecond apart, so
     /// that their order stands.
     pub(super) fn time_ns(&mut self, stamp: Stamp) -> u64 {
         self.lines += 1;
+        if self.may_be_cut {
+            self.may_be_cut = match stamp {
+                Stamp::None => true,
+                Stamp::Hours(_) => self.reading == Reading::Epoch,
+                Stamp::Epoch(time) => self.reading != Reading::Epoch || is_cut(time, self.last),
+            };
+            if self.may_be_cut {
+                return self.last;
+            }
+        }
         if self.reading == Reading::Open {
             self.reading = match stamp {
-                Stamp::None => Reading::None,
+                Stamp::None => Reading::Open,
                 Stamp::Hours(_) => Reading::TimeOfDay,
                 Stamp::Epoch(_) => Reading::Epoch,
             };
@@ -192,7 +259,7 @@ impl Times {
                 self.last = time;
                 self.sum + time
             }
-            Stamp::None if self.reading == Reading::None => self.lines,
+            Stamp::None if self.reading == Reading::Open => self.lines,
             Stamp::None => self.sum + self.last,
         }
     }
@@ -203,14 +270,14 @@ impl Times {
             Reading::Epoch => Clock::Date,
             Reading::TimeOfDay => Clock::TimeOfDay,
             Reading::Deltas | Reading::SinceFirst => Clock::SinceFirst,
-            Reading::Open | Reading::None => Clock::None,
+            Reading::Open => Clock::None,
         }
     }
 
     /// What is to be said of them.
     pub(super) fn note(&self) -> Option<String> {
         let note = match self.reading {
-            Reading::None => {
+            Reading::Open if self.lines > 0 => {
                 "the text has no times (tcpdump -t): the order of lines is all that is known, and \
                  every duration reads as zero"
             }
@@ -244,6 +311,27 @@ mod tests {
         assert_eq!(stamp("IP x"), Stamp::None);
         assert_eq!(stamp("10.9.2.2.34754 > 10.9.2.1.8001: Flags"), Stamp::None);
         assert_eq!(stamp("72:f6:08:f7:15:c9 > da:bd"), Stamp::None);
+    }
+
+    #[test]
+    fn a_time_is_whole_or_none() {
+        for cut in ["0:18:07.097758 IP x", ":18:07.097758 IP", "18:07.097758 IP", "07.097758 IP"] {
+            let (found, _) = Stamp::find(cut.as_bytes());
+            assert_ne!(found, stamp("10:18:07.097758 IP"), "{cut}");
+            assert!(!matches!(found, Stamp::Hours(_)), "{cut}");
+        }
+        assert_eq!(Stamp::find(b"026-11-22 10:18:07.097758 IP").0, Stamp::None);
+        assert_eq!(Stamp::find(b"00:11:22:33:44:55 > 00:11:22:33:44:56, ethertype").0, Stamp::None);
+    }
+
+    #[test]
+    fn a_time_may_stand_behind_what_a_tool_puts_before_it() {
+        for time in ["10:18:07.097758", "2026-11-22 10:18:07.097758", "1795342687.097758"] {
+            for before in ["[lb1] ", "/tmp/a-1.txt:", "a.txt:12:", "12: ", "12:", "- ", "lb1 | "] {
+                let line = format!("{before}{time} IP x");
+                assert_eq!(Stamp::find(line.as_bytes()), (stamp(time), &b"IP x"[..]), "{line}");
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::packet;
 use memchr::memchr;
+use std::borrow::Cow;
 use std::io::Read;
 use std::ops::ControlFlow;
 
@@ -98,7 +99,8 @@ impl Logical {
         number: u64,
         mut packet: impl FnMut(&[u8], u64) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let line = unquoted(bytes);
+        let plain = unescaped(bytes);
+        let line = unquoted(&plain);
         if self.held.is_empty() && packet::is_complete(line) {
             return packet(line, number);
         }
@@ -142,12 +144,30 @@ impl Logical {
     }
 }
 
-/// A line without what quoting (`> `, `| `) and indentation put before it.
-fn unquoted(mut line: &[u8]) -> &[u8] {
+/// A line without what quoting (`> `, `| `), indentation and an editor's byte order mark put before
+/// it.
+pub(super) fn unquoted(mut line: &[u8]) -> &[u8] {
+    line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     while let [b' ' | b'\t' | b'>' | b'|' | b'`' | b'*', rest @ ..] = line {
         line = rest;
     }
     line.trim_ascii_end()
+}
+
+/// A line without HTML's way to write `<`, `>` and `&`, which a page's source has.
+fn unescaped(line: &[u8]) -> Cow<'_, [u8]> {
+    const SIGNS: [(&[u8], u8); 3] = [(b"&gt;", b'>'), (b"&lt;", b'<'), (b"&amp;", b'&')];
+    if memchr::memmem::find(line, SIGNS[0].0).is_none() {
+        return Cow::Borrowed(line);
+    }
+    let mut plain = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((&byte, behind)) = rest.split_first() {
+        let sign = SIGNS.iter().find(|(sign, _)| rest.starts_with(sign));
+        plain.push(sign.map_or(byte, |&(_, plain)| plain));
+        rest = sign.map_or(behind, |(sign, _)| &rest[sign.len()..]);
+    }
+    Cow::Owned(plain)
 }
 
 fn is_hex_dump(line: &[u8]) -> bool {

@@ -105,14 +105,30 @@ fn length_field(fields: &[u8]) -> Option<usize> {
 
 /// Whether a packet's text begins with this line: with a time, or with the protocol.
 pub(super) fn begins(line: &[u8]) -> bool {
-    let (stamp, rest) = Stamp::parse(line);
-    stamp != Stamp::None || [&b"IP "[..], b"IP6 "].iter().any(|word| rest.starts_with(word))
+    let (first, rest) = Stamp::parse(line);
+    first != Stamp::None || is_ip(rest) || {
+        let (stamp, rest) = Stamp::find(line);
+        stamp != Stamp::None && is_ip(rest)
+    }
 }
 
-/// The time of a line that is a packet's, but not a TCP packet's.
-pub(super) fn other_packet(line: &[u8]) -> Option<Stamp> {
-    let stamp = Stamp::parse(line).0;
-    (stamp != Stamp::None).then_some(stamp)
+fn is_ip(text: &[u8]) -> bool {
+    text.starts_with(b"IP ") || text.starts_with(b"IP6 ")
+}
+
+/// The time of a line that a packet stands on, of whatever protocol. Data that `-A` shows may begin
+/// with a time too.
+pub(super) fn stamp(line: &[u8]) -> Option<Stamp> {
+    static ENDS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" > "));
+    const PROTOCOLS: [&[u8]; 6] = [b"IP", b"ARP, ", b"LLDP, ", b"STP ", b"CDPv", b"802.1"];
+    let (stamp, rest) = Stamp::find(line);
+    let is_packet = PROTOCOLS.iter().any(|protocol| rest.starts_with(protocol));
+    (stamp != Stamp::None && (is_packet || ENDS.find(rest).is_some())).then_some(stamp)
+}
+
+/// Whether a line has what only a TCP packet's has.
+pub(super) fn has_flags(line: &[u8]) -> bool {
+    FLAGS.find(line).is_some()
 }
 
 /// Whether the line tells a TCP packet as `-q` does: `… > 192.0.2.2.80: tcp 77`.
@@ -181,7 +197,7 @@ fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
 
 /// Reads the time and the interface, which stand first.
 fn prefix<'a>(head: &'a [u8], parsed: &mut Line<'a>) {
-    let (stamp, rest) = Stamp::parse(head);
+    let (stamp, rest) = Stamp::find(head);
     parsed.stamp = stamp;
     if rest.starts_with(b"IP") || stamp == Stamp::None {
         return;
