@@ -87,7 +87,9 @@ impl Conversation {
 
     /// Takes the line as sent by `sender`, and gives the segment.
     pub(super) fn take(&mut self, sender: Side, line: &Line<'_>) -> Segment {
-        if line.flags & (SYN | ACK) == SYN {
+        // A SYN that was answered already was captured out of order, or is repeated.
+        let is_answered = self.handshake && line.seq == Some(self.base[sender.index()]);
+        if line.flags & (SYN | ACK) == SYN && !is_answered {
             self.begin(sender, line);
         }
         let (seq, ack, distance) = self.best(sender, line);
@@ -247,6 +249,17 @@ mod tests {
         let refused = "c > s: Flags [S], seq 2027612265, win 1, length 0
             s > c: Flags [R.], seq 0, ack 2027612266, win 0, length 0";
         assert_eq!(numbers(refused), [(2_027_612_265, 0), (0, 2_027_612_266)]);
+    }
+
+    #[test]
+    fn a_syn_behind_its_answer_begins_nothing() {
+        let mut lines: Vec<&str> = RELATIVE.lines().collect();
+        let expected = [(5000, 1001), (1000, 0), (1001, 5001), (1001, 5001), (5001, 1078)];
+        lines.swap(0, 1);
+        assert_eq!(numbers(&lines.join("\n"))[..5], expected);
+        // Nor does one that is repeated.
+        lines.insert(0, lines[1]);
+        assert_eq!(numbers(&lines.join("\n"))[1..6], expected);
     }
 
     #[test]
