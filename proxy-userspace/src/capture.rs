@@ -97,6 +97,8 @@ pub struct Skipped {
     pub malformed: u64,
     /// On a link type that is not known.
     pub link: u64,
+    /// On an interface that the pcapng section does not describe.
+    pub interface: u64,
 }
 
 /// Where a file stops making sense.

@@ -147,8 +147,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(number) = args.connection
         && shown.count() == 0
     {
-        let most = reading.connections;
-        return Err(Usage(format!("there is no connection {number}: they are 1 to {most}")).into());
+        return Err(Usage(not_shown(number, &reading, &args.filter)).into());
     }
     let damaged = reading.is_damaged();
     Ok(if damaged { ExitCode::from(crate::cli::FAILED) } else { ExitCode::SUCCESS })
@@ -199,6 +198,18 @@ pub fn read<O: collect::Output>(
     reading.connections = table.begun();
     reading.doubtful = table.observer.doubtful;
     Ok((table.observer.output, reading))
+}
+
+/// Why the connection with this number is not shown.
+fn not_shown(number: u64, reading: &Reading, filter: &Filter) -> String {
+    match reading.connections {
+        0 => format!("there is no connection {number}: there is none at all"),
+        most if number > most => format!("there is no connection {number}: they are 1 to {most}"),
+        _ if *filter != Filter::default() => {
+            format!("connection {number} does not pass the filters")
+        }
+        _ => format!("connection {number} is not judged: some of its lines may be another's"),
+    }
 }
 
 /// The note on a clock that was set back within a file.

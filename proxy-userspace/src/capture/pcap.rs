@@ -18,10 +18,13 @@ pub(super) fn read(
 ) -> Result<(), Error> {
     let name = input.name.clone();
     let failure = input.failure();
-    let mut reader = LegacyPcapReader::new(WINDOW, input).map_err(|_| Error::Foreign {
-        name,
-        what: "its pcap header is incomplete: 24 bytes are needed".into(),
-    })?;
+    let what = if input.head().len() < 24 {
+        "its pcap header is incomplete: 24 bytes are needed"
+    } else {
+        "it does not begin as a pcap file does; without --format its kind is found out"
+    };
+    let mut reader = LegacyPcapReader::new(WINDOW, input)
+        .map_err(|_| Error::Foreign { name, what: what.into() })?;
     let mut link = None;
     let mut nanoseconds = 1000;
     blocks::each(&mut reader, &failure, "packet", account, |block, account| match block {

@@ -80,10 +80,44 @@ impl Interface {
         interface
     }
 
-    fn time_ns(&self, block: &EnhancedPacketBlock<'_>) -> u64 {
-        let units = u64::from(block.ts_high) << 32 | u64::from(block.ts_low);
+    fn time_ns(&self, high: u32, low: u32) -> u64 {
+        let units = u64::from(high) << 32 | u64::from(low);
         let shift = self.offset.saturating_mul(1_000_000_000);
         self.clock.nanoseconds(units).saturating_add_signed(shift)
+    }
+}
+
+/// The type of the packet block that the enhanced one has replaced (draft-ietf-opsawg-pcapng,
+/// appendix A); tcpdump and Wireshark read it.
+const OBSOLETE_PACKET: u32 = 2;
+
+/// What such a block says; its comments are not read.
+struct Obsolete<'a> {
+    interface: u32,
+    time: [u32; 2],
+    len: u32,
+    bytes: &'a [u8],
+}
+
+impl<'a> Obsolete<'a> {
+    fn read(body: &'a [u8], big_endian: bool) -> Option<Self> {
+        let (head, behind) = body.split_at_checked(20)?;
+        let [ia, ib, ..] = *head else { return None };
+        let interface = [ia, ib];
+        let word = |at: usize| {
+            let bytes: [u8; 4] = head.get(at..at + 4)?.try_into().ok()?;
+            Some(if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+        };
+        let interface = match big_endian {
+            true => u16::from_be_bytes(interface),
+            false => u16::from_le_bytes(interface),
+        };
+        Some(Self {
+            interface: interface.into(),
+            time: [word(4)?, word(8)?],
+            len: word(16)?,
+            bytes: behind.get(..word(12)? as usize)?,
+        })
     }
 }
 
@@ -108,6 +142,9 @@ pub(super) fn read(
             Block::SectionHeader(header) => section.begin(&header, sink),
             Block::InterfaceDescription(description) => section.describe(&description, account),
             Block::EnhancedPacket(packet) => {
+                if section.lacks(packet.if_id, account) {
+                    return ControlFlow::Continue(());
+                }
                 let frame = section.enhanced(&packet);
                 last_time_ns = frame.time_ns;
                 frame.show(options, sink, account)?;
@@ -115,6 +152,19 @@ pub(super) fn read(
             }
             Block::InterfaceStatistics(statistics) => {
                 section.show_stored(&statistics.options, sink);
+            }
+            Block::Unknown(block) if section.is_obsolete_packet(block.block_type) => {
+                let Some(packet) = Obsolete::read(block.data, section.big_endian) else {
+                    account.packets += 1;
+                    account.skipped.malformed += 1;
+                    return ControlFlow::Continue(());
+                };
+                if section.lacks(packet.interface, account) {
+                    return ControlFlow::Continue(());
+                }
+                let frame = section.obsolete(&packet);
+                last_time_ns = frame.time_ns;
+                frame.show(options, sink, account)?;
             }
             // It has no time of its own.
             Block::SimplePacket(packet) => {
@@ -172,6 +222,38 @@ impl Section {
         self.interfaces.push(interface);
     }
 
+    /// Whether a block's type is that of [`Obsolete`]. The parser gives it as if it were
+    /// little-endian, whatever the section is.
+    fn is_obsolete_packet(&self, kind: u32) -> bool {
+        kind == if self.big_endian { OBSOLETE_PACKET.swap_bytes() } else { OBSOLETE_PACKET }
+    }
+
+    /// Whether the section describes no such interface; then the packet is counted as left out.
+    fn lacks(&self, interface: u32, account: &mut Account) -> bool {
+        let lacks = self.interfaces.len() <= interface as usize;
+        account.packets += u64::from(lacks);
+        account.skipped.interface += u64::from(lacks);
+        lacks
+    }
+
+    /// Where a packet was captured: the same one may have been on several interfaces.
+    fn vantage(&self, interface: u32) -> u32 {
+        if self.several { interface + 1 } else { 0 }
+    }
+
+    fn obsolete<'a>(&self, packet: &Obsolete<'a>) -> Frame<'a> {
+        let interface = self.interfaces.get(packet.interface as usize);
+        let [high, low] = packet.time;
+        Frame {
+            time_ns: interface.map_or(0, |interface| interface.time_ns(high, low)),
+            link: interface.and_then(|interface| interface.link),
+            bytes: packet.bytes,
+            len: packet.len,
+            vantage: self.vantage(packet.interface),
+            comment: None,
+        }
+    }
+
     fn enhanced<'a>(&self, packet: &'a EnhancedPacketBlock<'a>) -> Frame<'a> {
         let interface = self.interfaces.get(packet.if_id as usize);
         let comment = packet
@@ -180,12 +262,12 @@ impl Section {
             .find(|option| option.code == OptionCode::Comment)
             .and_then(|option| option.as_str().ok());
         Frame {
-            time_ns: interface.map_or(0, |interface| interface.time_ns(packet)),
+            time_ns: interface
+                .map_or(0, |interface| interface.time_ns(packet.ts_high, packet.ts_low)),
             link: interface.and_then(|interface| interface.link),
             bytes: packet.packet_data(),
             len: packet.origlen,
-            // The same packet may have been captured on several interfaces.
-            vantage: if self.several { packet.if_id + 1 } else { 0 },
+            vantage: self.vantage(packet.if_id),
             comment,
         }
     }

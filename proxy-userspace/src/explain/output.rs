@@ -176,6 +176,7 @@ pub fn notes(reading: &Reading) -> Vec<String> {
             (skipped.truncated, "were cut off by the snap length before their TCP header ended"),
             (skipped.malformed, "have impossible headers"),
             (skipped.link, "are on a link type that is not known"),
+            (skipped.interface, "are on an interface that the file does not describe"),
             (account.bad_checksums, "have a wrong TCP checksum"),
         ] {
             if count > 0 {

@@ -4,7 +4,7 @@ use crate::{closes, comparable, fixture, tcpdump, teardown, text, text_of};
 use std::path::Path;
 
 /// The global header of a pcap file, and its packets with their headers.
-fn packets(capture: &[u8]) -> (&[u8], Vec<&[u8]>) {
+pub(crate) fn packets(capture: &[u8]) -> (&[u8], Vec<&[u8]>) {
     let (header, mut rest) = capture.split_at(24);
     let mut packets = Vec::new();
     while rest.len() >= 16 {
