@@ -78,6 +78,23 @@ impl Placeholders {
         }
     }
 
+    /// Puts the names of both ends into a line of another form, where their addresses stand alone
+    /// or with their ports. In JSON a name's backslashes are doubled.
+    pub fn restore_plain(&self, line: &mut Vec<u8>, ends: [&Endpoint; 2], is_json: bool) {
+        if self.is_empty() {
+            return;
+        }
+        for end in ends.into_iter().filter(|end| is_placeholder(end)) {
+            let mut endpoint = Vec::new();
+            put::endpoint(&mut endpoint, end);
+            let address = put::address(end).to_string().into_bytes();
+            for (shown, name) in [(endpoint, self.endpoint(end)), (address, self.address(end))] {
+                let name = if is_json { name.replace('\\', "\\\\") } else { name };
+                replace(line, &shown, name.as_bytes());
+            }
+        }
+    }
+
     /// Puts every name into a text where its placeholder stands, whatever the port.
     pub fn restore_all(&self, text: &mut Vec<u8>) {
         for (addr, name) in self.names.borrow().iter() {
@@ -89,6 +106,47 @@ impl Placeholders {
                 text.splice(at..at + shown.len(), name.bytes());
                 from = at + name.len();
             }
+        }
+    }
+}
+
+/// Puts `with` where `shown` stands and is no part of a longer address.
+fn replace(line: &mut Vec<u8>, shown: &[u8], with: &[u8]) {
+    let is_inside = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'[' | b']'))
+    };
+    let mut from = 0;
+    while let Some(found) = memchr::memmem::find(&line[from..], shown) {
+        let (at, after) = (from + found, from + found + shown.len());
+        if is_inside(line[..at].last()) || is_inside(line.get(after)) {
+            from = after;
+        } else {
+            line.splice(at..after, with.iter().copied());
+            from = at + with.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::text::names::placeholder;
+
+    #[test]
+    fn names_stand_where_their_places_are_held() {
+        let names = Placeholders::default();
+        let [one, ten] = [1, 0x10].map(|n| Endpoint::v6(placeholder(1, n), 80));
+        names.add(&one, "web\"1");
+        names.add(&ten, "web-10");
+        let (one_at, ten_at) = (put::address(&one), put::address(&ten));
+        let line = format!("{ten_at}\t80\t{one_at}\t80\t[{ten_at}]:80\n").into_bytes();
+        for (is_json, wanted) in [
+            (false, "web-10\t80\tweb\\x221\t80\tweb-10:80\n"),
+            (true, "web-10\t80\tweb\\\\x221\t80\tweb-10:80\n"),
+        ] {
+            let mut line = line.clone();
+            names.restore_plain(&mut line, [&one, &ten], is_json);
+            assert_eq!(String::from_utf8_lossy(&line), wanted);
         }
     }
 }

@@ -135,7 +135,7 @@ impl Lines {
             Form::Ipfix => ipfix::close(&mut self.line, &ended.traffic(), ended.close),
         }
         let ends = [&ended.close.orig.endpoint, &ended.close.resp.endpoint];
-        self.names.restore(&mut self.line, ends);
+        self.names.restore_plain(&mut self.line, ends, !matches!(self.form, Form::Zeek));
         self.write();
         if self.failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

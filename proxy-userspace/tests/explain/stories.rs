@@ -145,3 +145,20 @@ fn a_configuration_gives_connections_their_names() {
     let wrong = teardown(&["explain", "-f", "/nonexistent.cfg", &capture], b"");
     assert_eq!(wrong.status.code(), Some(1), "{}", String::from_utf8_lossy(&wrong.stderr));
 }
+
+#[test]
+fn names_stand_in_every_form() {
+    let lines = "\
+10:00:00.000001 IP we\"b.example.54321 > web-1.example.80: Flags [S], seq 100, win 5, length 0
+10:00:00.000002 IP web-1.example.80 > we\"b.example.54321: Flags [R.], seq 0, ack 101, win 0, length 0
+";
+    for form in [&["--json"][..], &["--format-out", "eve"], &["--format-out", "ipfix-json"]] {
+        let output = teardown(&[&["explain"], form, &["-"]].concat(), lines.as_bytes());
+        let close = &closes(&output)[0];
+        let said = close.to_string();
+        assert!(said.contains("web-1.example") && !said.contains("100::"), "{said}");
+        assert!(said.contains("we\\\\x22b.example"), "{said}");
+    }
+    let log = text(&teardown(&["explain", "--format-out", "zeek", "-"], lines.as_bytes()));
+    assert!(log.contains("\twe\\x22b.example\t54321\tweb-1.example\t80\t"), "{log}");
+}

@@ -134,7 +134,7 @@ impl Addresses {
 }
 
 /// An address that holds the place of the name with this number.
-pub(super) fn placeholder(kind: u8, number: u32) -> [u8; 16] {
+pub(crate) fn placeholder(kind: u8, number: u32) -> [u8; 16] {
     let mut address = [0; 16];
     address[..8].copy_from_slice(&PREFIX);
     address[8] = kind;
