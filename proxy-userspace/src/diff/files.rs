@@ -29,7 +29,7 @@ pub(super) fn captures(path: &Path, forced: Option<Kind>) -> anyhow::Result<Vec<
         }
         // What is no capture, a note beside them for example, is passed over.
         if let Ok(input) = Input::open(&file, forced)
-            && (input.kind != Kind::Text || holds_packets(input.head()))
+            && (input.kind != Kind::Text || begin_ns(&file, forced).is_some())
         {
             found.push((input.kind, file));
         }
@@ -62,8 +62,4 @@ fn begin_ns(file: &Path, forced: Option<Kind>) -> Option<u64> {
     let options = Options { kind: forced, ..Options::default() };
     capture::read(Input::open(file, forced).ok()?, &options, &mut first).ok()?;
     first.0
-}
-
-fn holds_packets(head: &[u8]) -> bool {
-    memchr::memmem::find(head, b"Flags [").is_some()
 }

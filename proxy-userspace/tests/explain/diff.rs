@@ -126,3 +126,20 @@ fn what_cannot_be_compared_is_no_answer() {
         .expect("it runs");
     assert_eq!(status.code(), Some(2), "what was not written is no answer either");
 }
+
+#[test]
+fn a_folder_of_texts_holds_what_explain_reads() {
+    let capture = fixture("1.4.22__http-server-close__good-pf_c10.back.pcap");
+    let lines = crate::tcpdump(&capture, &["-n"]);
+    let before_4 = "16:48:49.844750 IP 192.0.2.1.34018 > 192.0.2.2.80: S 1:1(0) win 5840\n";
+    let late = format!("{}{lines}", "what was said before the capture\n".repeat(1000));
+    for text in [lines.as_str(), before_4, &late] {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("a.txt"), text).expect("a text");
+        std::fs::write(folder.path().join("README"), "notes\n").expect("a note");
+        let folder = folder.path().display().to_string();
+        let output = teardown(&["diff", &folder, &folder], b"");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+    }
+}
