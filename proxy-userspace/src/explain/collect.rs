@@ -14,7 +14,7 @@ use crate::report::filter::Filter;
 use crate::report::label::Label;
 use crate::report::ladder::Ladder;
 use crate::report::record::{Change, Letters, Record, Said};
-use crate::report::story::Facts;
+use crate::report::story::{Facts, never_acknowledged};
 use proxy_common::flow::Flow;
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::ACK;
@@ -213,6 +213,9 @@ impl<O: Output> Observer for Collector<O> {
         let mut close = verdict::close(key, flow);
         let half_open_ns = half_open(flow, &close, now_ns);
         close.half_closed_ns = half_open_ns.or(close.half_closed_ns);
+        if kept.stored.is_none() {
+            tell_unacked(&mut close, flow);
+        }
         let label = kept.label().unwrap_or_else(|| self.labels.of_close(&close));
         let ended = Ended { number: *number, key, flow, close: &close, half_open_ns, kept, label };
         let chosen = self.only.is_none_or(|only| only == *number);
@@ -231,6 +234,17 @@ fn half_open(flow: &Flow, close: &Close, now_ns: u64) -> Option<u64> {
     // Who reset after its own FIN has left nothing open.
     let is_reset = flow.ends.iter().any(|end| end.has_reset());
     (!is_reset).then(|| now_ns.saturating_sub(closed_ns))
+}
+
+/// What a close threw away, as the segments tell it: no socket's counters are in a capture.
+fn tell_unacked(close: &mut Close, flow: &Flow) {
+    let is_heard = flow.ends.iter().all(|end| end.segments > 0);
+    if close.first_closer.is_none() || close.is_inferred() || !is_heard {
+        return;
+    }
+    let (orig, resp) = (flow.end(flow.orig), flow.end(flow.orig.other()));
+    close.orig.unacked = Some(never_acknowledged(orig, resp));
+    close.resp.unacked = Some(never_acknowledged(resp, orig));
 }
 
 /// A capture's sink: the table, the names that stand for addresses, and the progress.

@@ -36,6 +36,8 @@ pub struct Counts {
     pub resp_bytes: u64,
     /// Bytes that were received and never read.
     pub unread_bytes: u64,
+    /// Whether any close told of those: no capture does.
+    tells_unread: bool,
     /// Bytes that were sent and never acknowledged.
     pub unacked_bytes: u64,
     /// The longest that one was half closed, in nanoseconds.
@@ -53,6 +55,7 @@ impl Default for Counts {
             orig_bytes: 0,
             resp_bytes: 0,
             unread_bytes: 0,
+            tells_unread: false,
             unacked_bytes: 0,
             longest_half_closed_ns: 0,
             half_closed_ns: 0,
@@ -68,6 +71,7 @@ impl Counts {
         self.orig_bytes += close.orig.bytes.unwrap_or(0);
         self.resp_bytes += close.resp.bytes.unwrap_or(0);
         self.unread_bytes += record.unread_bytes().unwrap_or(0);
+        self.tells_unread |= record.unread_bytes().is_some();
         self.unacked_bytes += record.unacked_bytes().unwrap_or(0);
         if let Some(ns) = record.half_closed_ns() {
             self.longest_half_closed_ns = self.longest_half_closed_ns.max(ns);
@@ -85,6 +89,7 @@ impl Counts {
         self.orig_bytes += other.orig_bytes;
         self.resp_bytes += other.resp_bytes;
         self.unread_bytes += other.unread_bytes;
+        self.tells_unread |= other.tells_unread;
         self.unacked_bytes += other.unacked_bytes;
         self.longest_half_closed_ns = self.longest_half_closed_ns.max(other.longest_half_closed_ns);
         self.half_closed_ns = self.half_closed_ns.saturating_add(other.half_closed_ns);
@@ -202,6 +207,8 @@ impl Summary {
         for (name, counts) in self.rows(names) {
             let mut longest = Vec::new();
             duration(&mut longest, counts.longest_half_closed_ns);
+            let unread =
+                if counts.tells_unread { counts.unread_bytes.to_string() } else { "-".into() };
             line(
                 out,
                 &format!(
@@ -212,7 +219,7 @@ impl Summary {
                     counts.count(|kind| kind.first == Some(Role::Resp)),
                     counts.count(Kind::has_reset),
                     String::from_utf8_lossy(&longest),
-                    counts.unread_bytes,
+                    unread,
                     counts.unacked_bytes,
                 ),
             );

@@ -88,3 +88,34 @@ fn what_both_ends_reset_was_not_refused() {
     assert!(said.contains("The client closed first, with RST+ACK; the server answered"), "{said}");
     assert!(!said.contains("refuse"), "{said}");
 }
+
+#[test]
+fn a_capture_tells_what_was_never_acknowledged() {
+    let packets = [
+        "> [S], seq 100",
+        "< [S.], seq 900, ack 101",
+        "> [.], ack 1",
+        "< [P.], seq 1:1001, ack 1",
+        "> [R.], seq 1, ack 1",
+    ];
+    let lines = wire(&packets);
+    let found = closes(&teardown(&["explain", "--json", "--lost", "-"], lines.as_bytes()));
+    assert_eq!(found[0]["unacked_bytes"], 1000);
+    assert!(found[0]["unread_bytes"].is_null(), "no capture tells it");
+    assert!(said(&packets).contains(" 1000 unacked "));
+    let unlost = wire(&[packets[0], packets[1], packets[2], "> [R.], seq 1, ack 1"]);
+    assert!(closes(&teardown(&["explain", "--json", "--lost", "-"], unlost.as_bytes())).is_empty());
+    // Nobody has closed: what is on its way may still be acknowledged.
+    let open = wire(&packets[..4]);
+    let found = closes(&teardown(&["explain", "--json", "-"], open.as_bytes()));
+    assert!(found[0]["unacked_bytes"].is_null(), "{}", found[0]);
+    let many: String = (0..41).map(|n| lines.replace(".4000", &format!(".{}", 5000 + n))).collect();
+    let said = text(&teardown(&["explain", "-"], many.as_bytes()));
+    let row: Vec<&str> = said
+        .lines()
+        .find(|line| line.starts_with("  192.0.2.2:80 "))
+        .expect("the summary by backend")
+        .split_whitespace()
+        .collect();
+    assert_eq!(row[6..], ["-", "41000"], "{said}");
+}
