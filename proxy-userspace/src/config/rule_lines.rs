@@ -5,6 +5,7 @@ use super::args::Args;
 use super::expression::format;
 use super::model::{Acl, Proxy, UseBackend};
 use crate::http::format::{Format, Part};
+use crate::http::framing::frames;
 use crate::http::rules::{HeadEdit, Redirect, RedirectTo, Reply, RequestAction, Rule};
 use crate::{host, near};
 
@@ -180,6 +181,7 @@ fn head_edit(args: &mut Args<'_>, action: &str, of_response: bool) -> Option<Hea
         args.wrong(format!("'{name}' is not a header's name (RFC 9110, 5.1)"));
         return None;
     }
+    warn_if_framing(args, name);
     let name = name.into();
     if action == "del-header" {
         if args.peek() == "-m" {
@@ -194,6 +196,17 @@ fn head_edit(args: &mut Args<'_>, action: &str, of_response: bool) -> Option<Hea
     } else {
         HeadEdit::Add(name, value)
     })
+}
+
+/// Says that a rule on this field, the word just taken, changes nothing.
+fn warn_if_framing(args: &mut Args<'_>, name: &str) {
+    if frames(name) {
+        let at = args.last();
+        let message = format!(
+            "'{name}' says where a message ends: it stays what it has to be, whatever a rule says"
+        );
+        args.findings.warn(at, message);
+    }
 }
 
 /// Takes a format string, and refuses what a rule of this kind cannot know.
@@ -251,6 +264,7 @@ fn reply(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, bool)
             "hdr" => {
                 args.skip(1);
                 let name = args.need("hdr", "a header's name and value")?.to_owned();
+                warn_if_framing(args, &name);
                 let value = value(args, "hdr", false)?;
                 reply.fields.push((name, value));
             }

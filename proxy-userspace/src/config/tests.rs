@@ -69,6 +69,18 @@ fn only_what_has_no_effect_is_taken_back_in_global() {
     assert!(said.contains("[ALERT] test.cfg:3:5: 'daemon'"), "{said}");
 }
 
+#[test]
+fn rules_on_a_messages_length_are_warned_of() {
+    let (_, findings) = read(
+        "defaults\n mode http\n timeout client 1s\nfrontend f\n bind :1\n\
+         \x20http-request del-header content-length\n http-request return hdr Transfer-Encoding x\n",
+        Strictness::Strict,
+    );
+    let said = findings.to_string();
+    assert!(said.contains("[WARNING] test.cfg:6:26: 'content-length' says where"), "{said}");
+    assert!(said.contains("[WARNING] test.cfg:7:26: 'Transfer-Encoding' says where"), "{said}");
+}
+
 /// As it was posted: the line `global` was lost when it was copied.
 #[test]
 fn words_of_global_before_any_section_are_read_as_such() {

@@ -211,6 +211,7 @@ impl Exchange<'_> {
             && request_over
             && !unframed
             && !connected
+            && !rewrite::asks_to_close(&edits)
             && head.framing != Framing::Close
             && !self.client.worker.stopping.get();
         let say = if is_tunnel {

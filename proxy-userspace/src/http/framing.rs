@@ -2,6 +2,15 @@
 
 use super::refusal::Refusal;
 
+/// Whether a field says where a body ends.
+pub(crate) fn frames(name: &str) -> bool {
+    match name.len() {
+        14 => name.eq_ignore_ascii_case("content-length"),
+        17 => name.eq_ignore_ascii_case("transfer-encoding"),
+        _ => false,
+    }
+}
+
 /// How a body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {

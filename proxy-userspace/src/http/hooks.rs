@@ -68,7 +68,8 @@ fn values<'a, 'n>(
     fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|f| f.value)
 }
 
-/// A change to a head's fields; applied in order.
+/// A change to a head's fields; applied in order. Content-Length and Transfer-Encoding stay what the
+/// message's framing is, whatever is asked; of Connection only `close` counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// Removes all fields of that name and adds this one at the end (`set-header`).
@@ -77,6 +78,21 @@ pub enum Edit {
     Add(Arc<str>, Vec<u8>),
     /// Removes all fields of that name (`del-header`).
     Del(Arc<str>),
+}
+
+impl Edit {
+    /// The field that it changes.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let (Self::Set(name, _) | Self::Add(name, _) | Self::Del(name)) = self;
+        name
+    }
+
+    /// Whether it takes away what stood there under that name.
+    #[must_use]
+    pub fn replaces(&self) -> bool {
+        !matches!(self, Self::Add(..))
+    }
 }
 
 /// What rules say about a request.
@@ -97,7 +113,8 @@ pub struct Answer {
     pub status: u16,
     /// `Content-Type`, if there is a body.
     pub content_type: Option<String>,
-    /// Further fields. `Content-Length` and `Connection` are the engine's.
+    /// Further fields, but for those of framing, which are the engine's; of `Connection` only
+    /// `close` counts.
     pub fields: Vec<(String, Vec<u8>)>,
     /// The body; left out for HEAD.
     pub body: Vec<u8>,

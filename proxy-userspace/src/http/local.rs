@@ -10,7 +10,7 @@ use super::{
     prepare::Prepared,
     pump::Body,
     reply,
-    rewrite::Say,
+    rewrite::{self, Say},
     upstream::Fail,
 };
 
@@ -41,7 +41,10 @@ pub(super) async fn decided(
             account.status = answer.status;
             account.stats = answer.stats;
             account.termination = Termination::new(Cause::Local, Phase::Request);
-            let (say, after) = persistence(client, prepared, answer.status, Rest::Unread);
+            let closes = answer.fields.iter().any(|(name, value)| {
+                name.eq_ignore_ascii_case("connection") && rewrite::says_close(value)
+            });
+            let (say, after) = persistence(client, prepared, answer.status, closes, Rest::Unread);
             let mut out = client.worker.buffer();
             reply::answer(&mut out, answer, say);
             send(client, prepared, account, out, after).await
@@ -56,10 +59,16 @@ pub(super) async fn decided(
 }
 
 /// Whether the connection is kept after an answer of our own: only where the next request's
-/// beginning is known.
-fn persistence(client: &mut Client, prepared: &Prepared, status: u16, rest: Rest) -> (Say, After) {
+/// beginning is known, and the answer does not say that it `closes`.
+fn persistence(
+    client: &mut Client,
+    prepared: &Prepared,
+    status: u16,
+    closes: bool,
+    rest: Rest,
+) -> (Say, After) {
     let stopping = client.worker.stopping.get();
-    let closes = matches!(status, 400 | 408 | 413) || stopping;
+    let closes = closes || matches!(status, 400 | 408 | 413) || stopping;
     let over = match rest {
         Rest::Unread => swallow(client, prepared),
         Rest::Sent => true,
@@ -94,7 +103,7 @@ pub(super) async fn fail_with(
     if fail.status == 0 {
         return After::Close;
     }
-    let (say, after) = persistence(client, prepared, fail.status, rest);
+    let (say, after) = persistence(client, prepared, fail.status, false, rest);
     let mut out = client.worker.buffer();
     let of_backend = prepared.backend.as_ref().map(|backend| &backend.settings.error_pages);
     let pages = [of_backend, Some(&client.frontend().settings.error_pages)];

@@ -116,7 +116,11 @@ fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepa
         by_backend = decision != Decision::Pass;
     }
     let of_backend = backend.as_ref().map(|backend| &backend.settings);
-    let mode = of_backend.map_or(Connection::KeepAlive, |b| b.connection).max(settings.connection);
+    let mut mode =
+        of_backend.map_or(Connection::KeepAlive, |b| b.connection).max(settings.connection);
+    if mode == Connection::KeepAlive && rewrite::asks_to_close(&edits) {
+        mode = Connection::ServerClose;
+    }
     let upgrade = head.options.upgrade && head.view.minor > 0 && head.framing.is_empty();
     let pretend = of_backend.is_some_and(|backend| backend.pretend_keepalive);
     let say = match mode {

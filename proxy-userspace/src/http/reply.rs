@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::{hooks::Answer, rewrite::Say, settings::ErrorPages};
+use super::{framing::frames, hooks::Answer, rewrite::Say, settings::ErrorPages};
 
 /// Status, reason, and the sentence of HAProxy 2.6's page.
 const PAGES: [(u16, &str, &str); 19] = [
@@ -108,6 +108,9 @@ pub(crate) fn answer(out: &mut Vec<u8>, answer: &Answer, say: Say) {
         let _ = write!(out, "Content-Type: {kind}\r\n");
     }
     for (name, value) in &answer.fields {
+        if frames(name) || name.eq_ignore_ascii_case("connection") {
+            continue;
+        }
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value);

@@ -7,6 +7,7 @@ use std::{io::Write as _, net::IpAddr};
 use httparse::Header;
 
 use super::{
+    framing::frames,
     head::{RequestHead, ResponseHead, nominated},
     hooks::Edit,
     settings::ForwardFor,
@@ -46,11 +47,11 @@ pub(crate) fn request(
             && (hop(name, say == Say::Upgrade)
                 || (head.options.nominates && nominated(head.view.fields, name)))
     };
-    fields(out, head.view.fields, drop, edits);
+    fields(out, head.view.fields, drop, edits, say);
     if let Some(forwardfor) = forward {
         forwarded_for(out, head, forwardfor);
     }
-    append(out, edits);
+    append(out, edits, say);
     end(out, say);
 }
 
@@ -70,13 +71,13 @@ pub(crate) fn response(
     out.extend_from_slice(b"\r\n");
     let unframed = unframed || (head.silent && say != Say::AsReceived);
     let drop = |name: &str| {
-        (unframed && framing(name))
+        (unframed && (frames(name) || name.eq_ignore_ascii_case("trailer")))
             || say != Say::AsReceived
                 && (hop(name, say == Say::Upgrade)
                     || (head.options.nominates && nominated(head.view.fields, name)))
     };
-    fields(out, head.view.fields, drop, edits);
-    append(out, edits);
+    fields(out, head.view.fields, drop, edits, say);
+    append(out, edits, say);
     end(out, say);
 }
 
@@ -100,21 +101,42 @@ fn hop(name: &str, upgrading: bool) -> bool {
     }
 }
 
-fn framing(name: &str) -> bool {
-    match name.len() {
-        7 => name.eq_ignore_ascii_case("trailer"),
-        14 => name.eq_ignore_ascii_case("content-length"),
-        17 => name.eq_ignore_ascii_case("transfer-encoding"),
-        _ => false,
+/// Whether a field is the engine's alone, whatever the rules say: it has to be true of what is sent.
+fn ours(name: &str, say: Say) -> bool {
+    frames(name) || (say != Say::AsReceived && name.eq_ignore_ascii_case("connection"))
+}
+
+/// Whether the rules leave a Connection field that says `close`.
+pub(crate) fn asks_to_close(edits: &[Edit]) -> bool {
+    let mut closes = false;
+    for edit in edits.iter().filter(|edit| edit.name().eq_ignore_ascii_case("connection")) {
+        closes = match edit {
+            Edit::Set(_, value) => says_close(value),
+            Edit::Add(_, value) => closes || says_close(value),
+            Edit::Del(_) => false,
+        };
     }
+    closes
+}
+
+/// Whether this value of Connection says `close`.
+pub(crate) fn says_close(value: &[u8]) -> bool {
+    value.split(|&b| b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// Copies the fields that stay.
-fn fields(out: &mut Vec<u8>, fields: &[Header<'_>], drop: impl Fn(&str) -> bool, edits: &[Edit]) {
+fn fields(
+    out: &mut Vec<u8>,
+    fields: &[Header<'_>],
+    drop: impl Fn(&str) -> bool,
+    edits: &[Edit],
+    say: Say,
+) {
     for field in fields {
-        let gone = |edit: &Edit| match edit {
-            Edit::Set(name, _) | Edit::Del(name) => name.eq_ignore_ascii_case(field.name),
-            Edit::Add(..) => false,
+        let gone = |edit: &Edit| {
+            edit.replaces()
+                && edit.name().eq_ignore_ascii_case(field.name)
+                && !ours(field.name, say)
         };
         if drop(field.name) || edits.iter().any(gone) {
             continue;
@@ -127,14 +149,12 @@ fn fields(out: &mut Vec<u8>, fields: &[Header<'_>], drop: impl Fn(&str) -> bool,
 }
 
 /// Writes the fields that edits add and that no later edit takes back.
-fn append(out: &mut Vec<u8>, edits: &[Edit]) {
+fn append(out: &mut Vec<u8>, edits: &[Edit], say: Say) {
     for (at, edit) in edits.iter().enumerate() {
         let (Edit::Set(name, value) | Edit::Add(name, value)) = edit else { continue };
-        let undone = edits[at + 1..].iter().any(|later| match later {
-            Edit::Set(other, _) | Edit::Del(other) => other.eq_ignore_ascii_case(name),
-            Edit::Add(..) => false,
-        });
-        if !undone {
+        let mut later = edits[at + 1..].iter().filter(|later| later.replaces());
+        let undone = later.any(|later| later.name().eq_ignore_ascii_case(name));
+        if !undone && !ours(name, say) {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b": ");
             out.extend_from_slice(value);

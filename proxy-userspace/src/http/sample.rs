@@ -373,10 +373,7 @@ fn each_value(
     };
     let edits = if edited { view.edits } else { &[] };
     let is = |field: &str| field.eq_ignore_ascii_case(name);
-    let replaced = edits.iter().rposition(|edit| match edit {
-        Edit::Set(field, _) | Edit::Del(field) => is(field),
-        Edit::Add(..) => false,
-    });
+    let replaced = edits.iter().rposition(|edit| edit.replaces() && is(edit.name()));
     if replaced.is_none() {
         let hit = match of {
             Message::Request => view.request.is_some_and(|r| r.values(name).any(&mut one)),

@@ -3,6 +3,7 @@
 mod behaviour;
 mod bodies;
 mod closes;
+mod edits;
 mod failures;
 mod options;
 mod service;
