@@ -13,7 +13,7 @@ use teardown::http::{
     closes::Closes,
     engine::Engine,
     event::Session,
-    hooks::{Balance, Log, Request},
+    hooks::{Balance, Edit, Log, Request},
     live,
     settings::{Backend, Bind, BindAddress, Frontend, Mode, Server, Settings},
 };
@@ -29,7 +29,7 @@ impl Log for Nobody {
 struct First;
 
 impl Balance for First {
-    fn key(&self, _: Option<&Request<'_>>, _: Option<SocketAddr>) -> u64 {
+    fn key(&self, _: Option<&Request<'_>>, _: &[Edit], _: Option<SocketAddr>) -> u64 {
         0
     }
     fn pick(&self, _: &live::Backend, _: u64, _: Option<usize>) -> Option<usize> {

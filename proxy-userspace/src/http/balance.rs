@@ -8,7 +8,7 @@ mod ring;
 
 pub use hash::{Function, Hashing};
 
-use super::hooks::{self, Request};
+use super::hooks::{self, Edit, Request};
 use super::live::{Backend, Server};
 use super::sample::{Expression, Fetch, Message, Sample, View};
 use ring::Tables;
@@ -191,7 +191,12 @@ impl Balance {
 }
 
 impl hooks::Balance for Balance {
-    fn key(&self, request: Option<&Request<'_>>, client: Option<SocketAddr>) -> u64 {
+    fn key(
+        &self,
+        request: Option<&Request<'_>>,
+        edits: &[Edit],
+        client: Option<SocketAddr>,
+    ) -> u64 {
         let hash = match (&self.algorithm, request) {
             (Algorithm::Source, _) => client.map(|client| self.hashing.source(plain(client.ip()))),
             (Algorithm::Uri { length, depth, whole, path_only }, Some(request)) => {
@@ -203,7 +208,7 @@ impl hooks::Balance for Balance {
                 Some(self.hashing.text(hash::part_of_uri(uri, *length, *depth, *whole).as_bytes()))
             }
             (Algorithm::Header { value, domain_only }, Some(request)) => {
-                let view = View { request: Some(request), client, ..View::default() };
+                let view = View { request: Some(request), edits, client, ..View::default() };
                 let mut hash = None;
                 value.any(&view, &mut |sample| {
                     if let Sample::Text(text) = sample {

@@ -133,15 +133,23 @@ pub trait Rules: Send + Sync + Debug {
 
 /// `use_backend` rules of a frontend.
 pub trait Route: Send + Sync + Debug {
-    /// The index of the backend, or none for the default. In `mode tcp` there is no request.
-    fn backend(&self, request: Option<&Request<'_>>, client: Option<SocketAddr>) -> Option<usize>;
+    /// The index of the backend, or none for the default. `edits` are what the rules before have
+    /// made of the request's fields. In `mode tcp` there is no request.
+    fn backend(
+        &self,
+        request: Option<&Request<'_>>,
+        edits: &[Edit],
+        client: Option<SocketAddr>,
+    ) -> Option<usize>;
 }
 
 /// `balance` of a backend.
 pub trait Balance: Send + Sync + Debug {
     /// What a request is placed by, for the algorithms that hash; 0 for others and where the
-    /// request lacks it. In `mode tcp` there is no request.
-    fn key(&self, request: Option<&Request<'_>>, client: Option<SocketAddr>) -> u64;
+    /// request lacks it. `edits` are what the rules before have made of the request's fields. In
+    /// `mode tcp` there is no request.
+    fn key(&self, request: Option<&Request<'_>>, edits: &[Edit], client: Option<SocketAddr>)
+    -> u64;
     /// The index of a server that is [usable](live::Server::usable), not the one to avoid if
     /// there is another; none if there is none. Algorithms that are free to choose should prefer
     /// servers that are not [full](live::Server::full), and return none if all are: the request

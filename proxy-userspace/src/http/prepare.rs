@@ -106,8 +106,8 @@ fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepa
     let mut by_backend = false;
     let mut backend = None;
     if decision == Decision::Pass {
-        let chosen =
-            settings.route.as_ref().and_then(|r| r.backend(Some(&head.view), origin.client));
+        let route = settings.route.as_ref();
+        let chosen = route.and_then(|r| r.backend(Some(&head.view), &edits, origin.client));
         let index = chosen.or(settings.default_backend);
         backend = index.and_then(|index| origin.proxies.hold(index));
     }
@@ -154,7 +154,7 @@ fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepa
         upgrade,
         persists: head.options.persists(head.view.minor) && mode != Connection::Close,
         mode,
-        key: balance.map_or(0, |balance| balance.key(Some(&head.view), origin.client)),
+        key: balance.map_or(0, |balance| balance.key(Some(&head.view), &edits, origin.client)),
         backend,
         decision,
         by_backend,

@@ -171,7 +171,7 @@ fn hand_out(backend: &Backend, index: usize) {
 mod tests {
     use super::*;
     use crate::http::{
-        hooks::{Balance, Request},
+        hooks::{Balance, Edit, Request},
         settings,
     };
     use std::{net::SocketAddr, sync::Arc};
@@ -180,7 +180,7 @@ mod tests {
     struct First;
 
     impl Balance for First {
-        fn key(&self, _: Option<&Request<'_>>, _: Option<SocketAddr>) -> u64 {
+        fn key(&self, _: Option<&Request<'_>>, _: &[Edit], _: Option<SocketAddr>) -> u64 {
             0
         }
         fn pick(&self, _: &Backend, _: u64, _: Option<usize>) -> Option<usize> {

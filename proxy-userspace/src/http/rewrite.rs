@@ -10,6 +10,7 @@ use super::{
     framing::frames,
     head::{RequestHead, ResponseHead, nominated},
     hooks::Edit,
+    sample::{Message, View, each_value},
     settings::ForwardFor,
 };
 
@@ -48,10 +49,10 @@ pub(crate) fn request(
                 || (head.options.nominates && nominated(head.view.fields, name)))
     };
     fields(out, head.view.fields, drop, edits, say);
-    if let Some(forwardfor) = forward {
-        forwarded_for(out, head, forwardfor);
-    }
     append(out, edits, say);
+    if let Some(forwardfor) = forward {
+        forwarded_for(out, head, edits, forwardfor);
+    }
     end(out, say);
 }
 
@@ -163,10 +164,20 @@ fn append(out: &mut Vec<u8>, edits: &[Edit], say: Say) {
     }
 }
 
-fn forwarded_for(out: &mut Vec<u8>, head: &RequestHead<'_>, forwardfor: &ForwardFor) {
+/// Adds the client's address to a request as the rules have left it.
+fn forwarded_for(
+    out: &mut Vec<u8>,
+    head: &RequestHead<'_>,
+    edits: &[Edit],
+    forwardfor: &ForwardFor,
+) {
     let Some(client) = head.view.client.map(|client| client.ip().to_canonical()) else { return };
+    let is_there = || {
+        let view = View { request: Some(&head.view), edits, ..View::default() };
+        each_value(&view, Message::Request, &forwardfor.header, true, &mut |_| true)
+    };
     if forwardfor.except.is_some_and(|network| within(client, network))
-        || (forwardfor.if_none && head.view.values(&forwardfor.header).next().is_some())
+        || (forwardfor.if_none && is_there())
     {
         return;
     }
@@ -186,7 +197,7 @@ fn within(address: IpAddr, (network, bits): (IpAddr, u8)) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::{net::SocketAddr, sync::Arc};
 
     use super::*;
     use crate::http::{framing::Asked, head};
@@ -237,6 +248,22 @@ mod tests {
             let out = rewritten(wire, Say::Nothing, Some(&except), &[]);
             assert_eq!(out.contains(added), there, "/{bits}");
         }
+    }
+
+    #[test]
+    fn forwardfor_looks_at_what_the_rules_have_left() {
+        let wire = "GET /x HTTP/1.0\r\nX-Forwarded-For: 1\r\n\r\n";
+        let name: Arc<str> = "x-forwarded-for".into();
+        let (set, del) = (Edit::Set(Arc::clone(&name), b"2".to_vec()), Edit::Del(name));
+        let own = "X-Forwarded-For: 192.0.2.7\r\n\r\n";
+        let plain = ForwardFor::default();
+        let if_none = ForwardFor { if_none: true, ..ForwardFor::default() };
+        let out = |forward, edit: &Edit| {
+            rewritten(wire, Say::Nothing, Some(forward), std::slice::from_ref(edit))
+        };
+        assert!(out(&plain, &set).ends_with(&format!("x-forwarded-for: 2\r\n{own}")));
+        assert!(out(&if_none, &set).ends_with("x-forwarded-for: 2\r\n\r\n"));
+        assert!(out(&if_none, &del).ends_with(own));
     }
 
     #[test]

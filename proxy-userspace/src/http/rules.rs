@@ -227,9 +227,14 @@ pub struct Routes {
 }
 
 impl hooks::Route for Routes {
-    fn backend(&self, request: Option<&Request<'_>>, client: Option<SocketAddr>) -> Option<usize> {
+    fn backend(
+        &self,
+        request: Option<&Request<'_>>,
+        edits: &[Edit],
+        client: Option<SocketAddr>,
+    ) -> Option<usize> {
         let local = request.and_then(|request| request.local);
-        let view = View { request, response: None, edits: &[], client, local };
+        let view = View { request, response: None, edits, client, local };
         let applies = |condition: &Option<Condition>| {
             condition.as_ref().is_none_or(|condition| condition.holds(&view))
         };

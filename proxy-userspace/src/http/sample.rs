@@ -356,7 +356,7 @@ fn header(
 }
 
 /// Calls `each` with the field's values as the rules before have left them, until it says true.
-fn each_value(
+pub(super) fn each_value(
     view: &View<'_>,
     of: Message,
     name: &str,

@@ -17,7 +17,8 @@ pub(crate) async fn serve(mut client: Client) {
     let mut account = Account::new(&client);
     let frontend = Arc::clone(client.frontend());
     let address = client.session.client;
-    let chosen = frontend.settings.route.as_ref().and_then(|route| route.backend(None, address));
+    let chosen =
+        frontend.settings.route.as_ref().and_then(|route| route.backend(None, &[], address));
     let index = chosen.or(frontend.settings.default_backend);
     let backend = index.and_then(|index| client.proxies.hold(index));
     if let Some(backend) = backend {
@@ -26,7 +27,7 @@ pub(crate) async fn serve(mut client: Client) {
         client.worker.count(&backend.counters, Count::Sessions, 1);
         let errand = Errand {
             backend: &backend,
-            key: backend.settings.balance.key(None, address),
+            key: backend.settings.balance.key(None, &[], address),
             head: b"",
             body: Body::Close,
             prefix: 0,

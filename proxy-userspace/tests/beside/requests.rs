@@ -175,6 +175,18 @@ pub(crate) fn requests() -> Vec<Case> {
         "set and deleted fields",
         &format!("GET /echo HTTP/1.1\r\n{h}X-Del: 1\r\nX-Set: old\r\n\r\n"),
     );
+    for (path, more) in [
+        ("set", ""),
+        ("set", "X-Forwarded-For: 1\r\n"),
+        ("del", "X-Route: b3\r\nX-Forwarded-For: 1\r\n"),
+        ("kept", "X-Route: b3\r\nX-By: 3\r\n"),
+        ("kept", "X-Forwarded-For: 1\r\n"),
+        ("many", ""),
+        ("404", ""),
+    ] {
+        let request = format!("GET /{path} HTTP/1.1\r\n{h}{more}\r\n");
+        other("edits", &format!("{path} {more:?}"), &request);
+    }
     other("page", "an error file", &format!("GET /len HTTP/1.1\r\n{h}\r\n"));
     other("hurry", "half a head", "GET /len HT");
     other("hurry", "no byte", "");

@@ -20,8 +20,10 @@ use teardown::{
 use crate::{requests::Case, support::ports::Reserved};
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
-const LISTENS: [&str; 11] =
-    ["ka", "scl", "cl", "pretend", "mixed", "dead", "none", "silent", "rules", "page", "hurry"];
+const LISTENS: [&str; 12] = [
+    "ka", "scl", "cl", "pretend", "mixed", "dead", "none", "silent", "rules", "edits", "page",
+    "hurry",
+];
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where each of `LISTENS` listens.
@@ -137,6 +139,20 @@ fn configuration(ports: &Ports, origin: u16, dead: u16, log: u16, page: &str) ->
          \x20 acl other path_beg /other\n  use_backend b2 if other\n  default_backend b1\n\
          backend b1\n  server s 127.0.0.1:{origin}\nbackend b2\n  server t 127.0.0.1:{origin}\n",
         ports["rules"].address()
+    );
+    text += &format!(
+        "frontend edits\n  bind {}\n  option forwardfor if-none\n\
+         \x20 http-request set-header X-Route b3 if {{ path /set }}\n\
+         \x20 http-request set-header X-Forwarded-For 192.0.2.9 if {{ path /set }}\n\
+         \x20 http-request del-header X-Route if {{ path /del }}\n\
+         \x20 http-request del-header X-Forwarded-For if {{ path /del }}\n\
+         \x20 http-request return status 429 hdr Connection close if {{ path /many }}\n\
+         \x20 http-response set-header Connection close if {{ status 404 }}\n\
+         \x20 use_backend b3 if {{ hdr(x-route) b3 }}\n  default_backend b1\n\
+         backend b3\n  balance hdr(x-by)\n  http-request set-header X-By 7\n\
+         \x20 server t0 127.0.0.1:{origin}\n  server t1 127.0.0.1:{origin}\n\
+         \x20 server t2 127.0.0.1:{origin}\n",
+        ports["edits"].address()
     );
     text += &format!("listen page\n  bind {}\n  errorfile 503 {page}\n", ports["page"].address());
     text += &section("hurry", "  timeout http-request 200ms\n");

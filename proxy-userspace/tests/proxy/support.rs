@@ -23,7 +23,7 @@ use teardown::http::{
     closes::{Class, Closes, Cookie, Doing, Upstream},
     engine::Engine,
     event::Session,
-    hooks::{Balance, Log, Request},
+    hooks::{Balance, Edit, Log, Request},
     live,
     settings::{
         Backend, Bind, BindAddress, ClientTimeouts, Frontend, Mode, Server, ServerTimeouts,
@@ -39,7 +39,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Turns(AtomicUsize);
 
 impl Balance for Turns {
-    fn key(&self, _: Option<&Request<'_>>, _: Option<SocketAddr>) -> u64 {
+    fn key(&self, _: Option<&Request<'_>>, _: &[Edit], _: Option<SocketAddr>) -> u64 {
         0
     }
 

@@ -24,7 +24,7 @@ fn request(target: &str) -> Request<'_> {
 }
 
 fn key(backend: &Backend, target: &str) -> u64 {
-    backend.settings.balance.key(Some(&request(target)), None)
+    backend.settings.balance.key(Some(&request(target)), &[], None)
 }
 
 const URI: Algorithm = Algorithm::Uri { length: 0, depth: 0, whole: false, path_only: false };
