@@ -11,7 +11,15 @@ pub(super) fn http_check(args: &mut Args<'_>, to: &mut Script) {
     const OTHERS: [&str; 4] = ["comment", "send-state", "set-var", "unset-var"];
     match args.next() {
         Some("connect") => to.http_steps.extend(connect(args).map(Step::Connect)),
-        Some("send") => to.http_steps.extend(http_send(args).map(Step::HttpSend)),
+        Some("send") => {
+            if let Some(request) = http_send(args) {
+                if to.http_steps.iter().all(|step| matches!(step, Step::Connect(_))) {
+                    to.request.overlay(request);
+                } else {
+                    to.http_steps.push(Step::HttpSend(request));
+                }
+            }
+        }
         Some("expect") => to.http_steps.extend(expect(args, true).map(Step::Expect)),
         Some("disable-on-404") => to.disable_on_404 = true,
         other => return unknown(args, "http-check", other, &KNOWN, &OTHERS),
@@ -108,9 +116,11 @@ fn http_send(args: &mut Args<'_>) -> Option<HttpSend> {
     let mut model = HttpSend::default();
     while let Some(word) = args.next() {
         match word {
-            "meth" => args.need(word, "a method")?.clone_into(&mut model.method),
-            "uri" => args.need(word, "a path")?.clone_into(&mut model.target),
-            "ver" => args.need(word, "a version such as HTTP/1.1")?.clone_into(&mut model.version),
+            "meth" => model.method = Some(args.need(word, "a method")?.to_owned()),
+            "uri" => model.target = Some(args.need(word, "a path")?.to_owned()),
+            "ver" => {
+                model.version = Some(args.need(word, "a version such as HTTP/1.1")?.to_owned());
+            }
             "hdr" => {
                 let name = args.need(word, "a header's name and value")?.to_owned();
                 let value = args.need(word, "a header's value")?.to_owned();

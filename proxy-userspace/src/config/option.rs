@@ -5,7 +5,7 @@ use super::directives::{self, Places};
 use super::model::{LogFormat, Settings};
 use super::options::{CLOSE_MODES, CloseMode, SWITCHES};
 use super::proxy::section_name;
-use crate::http::health::script::CheckKind;
+use crate::http::health::script::{CheckKind, HttpSend};
 use crate::http::settings::ForwardFor;
 use crate::near;
 
@@ -111,19 +111,18 @@ pub(super) fn network(text: &str) -> Option<(std::net::IpAddr, u8)> {
 fn httpchk(args: &mut Args<'_>, to: &mut Settings) {
     to.check.kind = CheckKind::Http;
     let words = args.rest();
-    let request = &mut to.check.request;
-    let set = |slot: &mut String, word: &str| word.clone_into(slot);
+    let mut request = HttpSend::default();
     match words.as_slice() {
         [] => {}
-        [target] => set(&mut request.target, target),
+        [target] => request.target = Some((*target).to_owned()),
         [method, target, version @ ..] => {
-            set(&mut request.method, method);
-            set(&mut request.target, target);
+            request.method = Some((*method).to_owned());
+            request.target = Some((*target).to_owned());
             // Fields behind the version are an old way that HAProxy still takes: "1.1\r\nHost: x".
             let text = version.join(" ");
             let mut lines = text.split("\r\n");
             if let Some(first) = lines.next().filter(|first| !first.is_empty()) {
-                set(&mut request.version, first);
+                request.version = Some(first.to_owned());
             }
             for line in lines.filter(|line| !line.is_empty()) {
                 match line.split_once(':') {
@@ -135,4 +134,5 @@ fn httpchk(args: &mut Args<'_>, to: &mut Settings) {
             }
         }
     }
+    to.check.request.overlay(request);
 }

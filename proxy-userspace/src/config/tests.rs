@@ -37,8 +37,8 @@ fn the_threads_configuration_is_understood() {
     assert_eq!(settings.balance, Algorithm::header(name, false));
     let check = &settings.check;
     assert_eq!(
-        (check.request.method.as_str(), check.request.target.as_str()),
-        ("GET", "/healthcheck")
+        (check.request.method.as_deref(), check.request.target.as_deref()),
+        (Some("GET"), Some("/healthcheck"))
     );
     let server = &proxy.servers[1];
     assert_eq!((server.name.as_str(), server.id, server.settings.inter_ms), ("w2", 2, 30_000));

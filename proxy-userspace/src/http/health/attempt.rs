@@ -66,15 +66,13 @@ pub(super) async fn attempt(plan: &Plan, around: &Surroundings) -> Outcome {
     last
 }
 
-/// The `http-check` lines, or what `option httpchk` alone means; the last expectation may be left
-/// unsaid.
+/// The request of `option httpchk`, which follows a first connect, and the `http-check` lines; the
+/// last expectation may be left unsaid.
 fn http_steps(plan: &Plan) -> Vec<Step> {
     let script = &plan.script;
     let mut steps = script.http_steps.clone();
-    if !steps.iter().any(|step| matches!(step, Step::HttpSend(_))) {
-        let at = steps.iter().position(|step| !matches!(step, Step::Connect(_)));
-        steps.insert(at.unwrap_or(steps.len()), Step::HttpSend(script.request.clone()));
-    }
+    let at = steps.iter().position(|step| !matches!(step, Step::Connect(_)));
+    steps.insert(at.unwrap_or(steps.len()), Step::HttpSend(script.request.clone()));
     let last_send = steps.iter().rposition(|step| matches!(step, Step::HttpSend(_)));
     if !steps[last_send.unwrap_or(0)..].iter().any(|step| matches!(step, Step::Expect(_))) {
         steps.push(Step::Expect(Expect {

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 pub struct Script {
     /// What is spoken.
     pub kind: CheckKind,
-    /// `option httpchk`'s own method, target and version.
+    /// The first request: what `option httpchk` and the first `http-check send` say of it.
     pub request: HttpSend,
-    /// `http-check` lines, in order.
+    /// The other `http-check` lines, in order.
     pub http_steps: Vec<Step>,
     /// `tcp-check` lines, in order.
     pub tcp_steps: Vec<Step>,
@@ -55,29 +55,30 @@ pub struct Connect {
     pub linger: bool,
 }
 
-/// What an HTTP check sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What an HTTP check sends, as far as it is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpSend {
     /// `meth`; OPTIONS.
-    pub method: String,
+    pub method: Option<String>,
     /// `uri`; /.
-    pub target: String,
+    pub target: Option<String>,
     /// `ver`; HTTP/1.0.
-    pub version: String,
+    pub version: Option<String>,
     /// `hdr` fields, in order.
     pub headers: Vec<(String, String)>,
     /// `body`.
     pub body: Option<Vec<u8>>,
 }
 
-impl Default for HttpSend {
-    fn default() -> Self {
-        Self {
-            method: "OPTIONS".to_owned(),
-            target: "/".to_owned(),
-            version: "HTTP/1.0".to_owned(),
-            headers: Vec::new(),
-            body: None,
+impl HttpSend {
+    /// Takes over what a later line says of the same request.
+    pub(crate) fn overlay(&mut self, later: Self) {
+        self.method = later.method.or(self.method.take());
+        self.target = later.target.or(self.target.take());
+        self.version = later.version.or(self.version.take());
+        self.body = later.body.or(self.body.take());
+        if !later.headers.is_empty() {
+            self.headers = later.headers;
         }
     }
 }

@@ -104,7 +104,7 @@ pub const PROXY: &[Directive] = &[
         "http-check send",
         "[meth M] [uri U] [ver V] [hdr NAME VALUE]... [body TEXT] [comment TEXT]",
         "OPTIONS / HTTP/1.0",
-        "A step of an HTTP check: the request.",
+        "A step of an HTTP check: the request. The first one says more of that of `option httpchk`.",
     ),
     at(
         PROXIES,

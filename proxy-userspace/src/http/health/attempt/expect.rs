@@ -74,9 +74,8 @@ impl Connection<'_> {
                 answer.has(name, value.as_deref(), *method, *full) != expect.negate
             }
             Pattern::Bytes(_) | Pattern::Regex(_) => loop {
-                let body = self.received.get(body_at..).unwrap_or_default();
-                let whole = answer.length.is_some_and(|length| body.len() >= length);
-                let there = expect.pattern.is_in(body);
+                let (body, whole) = answer.body(self.received.get(body_at..).unwrap_or_default());
+                let there = expect.pattern.is_in(&body);
                 if there || whole {
                     break there != expect.negate;
                 }

@@ -1,11 +1,16 @@
 //! An HTTP check's request as bytes, and the head of its answer.
 
+use crate::http::chunked::{Chunked, Piece};
 use crate::http::health::script::{HttpSend, TextMatch};
+use std::borrow::Cow;
 
 /// The request's bytes. Field names are in lower case, and HTTP/1.1 is told that the connection
 /// ends, as HAProxy 2.6 does.
 pub(super) fn head(request: &HttpSend) -> Vec<u8> {
     let HttpSend { method, target, version, headers, body } = request;
+    let method = method.as_deref().unwrap_or("OPTIONS");
+    let target = target.as_deref().unwrap_or("/");
+    let version = version.as_deref().unwrap_or("HTTP/1.0");
     let mut text = format!("{method} {target} {version}\r\n");
     let mut says_connection = false;
     for (name, value) in headers {
@@ -16,8 +21,10 @@ pub(super) fn head(request: &HttpSend) -> Vec<u8> {
         says_connection |= name == "connection";
         text.push_str(&format!("{name}: {value}\r\n"));
     }
-    if let Some(body) = body {
-        text.push_str(&format!("content-length: {}\r\n", body.len()));
+    // Where a body is usual, its absence has to be said (RFC 9110, 8.6).
+    if body.is_some() || !matches!(method, "OPTIONS" | "GET" | "HEAD" | "DELETE") {
+        let length = body.as_ref().map_or(0, Vec::len);
+        text.push_str(&format!("content-length: {length}\r\n"));
     }
     if !says_connection && version.eq_ignore_ascii_case("HTTP/1.1") {
         text.push_str("connection: close\r\n");
@@ -32,11 +39,32 @@ pub(super) fn head(request: &HttpSend) -> Vec<u8> {
 pub(super) struct Answer {
     pub(super) code: u16,
     pub(super) reason: String,
-    pub(super) length: Option<usize>,
+    length: Option<usize>,
+    chunked: bool,
     fields: Vec<(String, Vec<u8>)>,
 }
 
 impl Answer {
+    /// The body in what came after the head, its chunks undone, and whether no more can come.
+    pub(super) fn body<'b>(&self, bytes: &'b [u8]) -> (Cow<'b, [u8]>, bool) {
+        if !self.chunked {
+            return (bytes.into(), self.length.is_some_and(|length| bytes.len() >= length));
+        }
+        let (mut body, mut chunks, mut at) = (Vec::new(), Chunked::default(), 0);
+        while at < bytes.len() && !chunks.is_over() {
+            match chunks.next(&bytes[at..]) {
+                Ok(Piece::Data(count)) => {
+                    body.extend_from_slice(&bytes[at..at + count]);
+                    at += count;
+                }
+                Ok(Piece::Framing(count) | Piece::End(count)) => at += count,
+                // What follows is no body any more.
+                Err(_) => return (body.into(), true),
+            }
+        }
+        (body.into(), chunks.is_over())
+    }
+
     pub(super) fn has(
         &self,
         name: &str,
@@ -72,6 +100,10 @@ pub(super) fn parse(received: &[u8]) -> Result<Option<(Answer, usize)>, ()> {
     };
     let fields: Vec<(String, Vec<u8>)> =
         response.headers.iter().map(|f| (f.name.to_owned(), f.value.to_vec())).collect();
+    let chunked = fields.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case("transfer-encoding")
+            && value.trim_ascii().eq_ignore_ascii_case(b"chunked")
+    });
     let length = fields.iter().find(|f| f.0.eq_ignore_ascii_case("content-length"));
     let length = length.and_then(|f| std::str::from_utf8(&f.1).ok()?.trim().parse().ok());
     Ok(Some((
@@ -79,6 +111,7 @@ pub(super) fn parse(received: &[u8]) -> Result<Option<(Answer, usize)>, ()> {
             code: response.code.unwrap_or_default(),
             reason: response.reason.unwrap_or_default().to_owned(),
             length,
+            chunked,
             fields,
         },
         body_at,

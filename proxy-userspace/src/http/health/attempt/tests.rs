@@ -2,6 +2,7 @@ use super::super::board::Board;
 use super::super::script::{HttpSend, Script};
 use super::super::{Events, conclude};
 use super::*;
+use crate::config::{Strictness, parse, source::Source};
 use crate::http::balance::{Algorithm, Balance, Hashing};
 use crate::http::closes::{Class, Closes, Cookie, Doing, Upstream};
 use crate::http::live::{Backend, Proxies};
@@ -165,16 +166,14 @@ async fn a_server_that_sends_on_and_on_is_not_heard_out() {
 #[tokio::test]
 async fn http_requests_and_expectations() {
     let send = HttpSend {
-        method: "GET".to_owned(),
-        version: "HTTP/1.1".to_owned(),
+        method: Some("GET".to_owned()),
+        version: Some("HTTP/1.1".to_owned()),
         headers: vec![("Host".to_owned(), "x".to_owned())],
         body: Some(b"ab".to_vec()),
         ..HttpSend::default()
     };
-    let script = |pattern| Script {
-        http_steps: vec![Step::HttpSend(send.clone()), expect(pattern)],
-        ..http()
-    };
+    let script =
+        |pattern| Script { request: send.clone(), http_steps: vec![expect(pattern)], ..http() };
     let (outcome, read, ..) = check(script(Pattern::Bytes(b"hi".to_vec())), OK, true).await;
     assert_eq!(outcome.status, Status::L7Ok);
     let want = b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nconnection: close\r\n\r\nab";
@@ -201,6 +200,56 @@ async fn http_requests_and_expectations() {
     assert_eq!(outcome.status, Status::L7Response);
     let (outcome, ..) = check(http(), b"", false).await;
     assert_eq!(outcome.status, Status::L7Timeout);
+}
+
+/// What Debian's HAProxy 2.6.12 sends by the same lines.
+#[tokio::test]
+async fn the_first_send_says_more_of_the_request_of_httpchk() {
+    let get = "option httpchk GET /x HTTP/1.1";
+    let host = "http-check send hdr Host foo";
+    let with_host = "GET /x HTTP/1.1\r\nhost: foo\r\nconnection: close\r\n\r\n";
+    let cases: &[(&[&str], &str)] = &[
+        (&[get, host], with_host),
+        (&[host, get], with_host),
+        (&[get, "http-check connect", host], with_host),
+        (
+            &["http-check send meth POST uri /y body abc", get],
+            "GET /x HTTP/1.1\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc",
+        ),
+        (
+            &[r#"option httpchk GET /x "HTTP/1.1\r\nHost: a""#, "http-check send hdr B c"],
+            "GET /x HTTP/1.1\r\nb: c\r\nconnection: close\r\n\r\n",
+        ),
+        (
+            &["option httpchk GET /x", "http-check send meth POST"],
+            "POST /x HTTP/1.0\r\ncontent-length: 0\r\n\r\n",
+        ),
+        (
+            &["option httpchk POST /x", r#"http-check send hdr A b body "hey""#],
+            "POST /x HTTP/1.0\r\na: b\r\ncontent-length: 3\r\n\r\nhey",
+        ),
+        (&["option httpchk /x", "http-check send meth GET"], "GET /x HTTP/1.0\r\n\r\n"),
+    ];
+    for (lines, want) in cases {
+        let text = format!("backend b\n mode http\n {}\n", lines.join("\n "));
+        let source = Source { name: "t.cfg".into(), text: text.into_bytes() };
+        let (config, findings) = parse(&[source], Strictness::Strict, &|_| None);
+        assert!(!findings.is_fatal(), "{findings}");
+        let (_, read, ..) = check(config.proxies[0].settings.check.clone(), OK, true).await;
+        assert_eq!(String::from_utf8_lossy(&read), *want, "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_chunks_is_looked_at_without_them() {
+    let script =
+        |text: &[u8]| Script { http_steps: vec![expect(Pattern::Bytes(text.to_vec()))], ..http() };
+    let answer =
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+    for (text, status) in [("hello", Status::L7Ok), ("3\r\nhel", Status::L7Response)] {
+        let (outcome, ..) = check(script(text.as_bytes()), answer, false).await;
+        assert_eq!(outcome.status, status, "{text}");
+    }
 }
 
 #[tokio::test]
