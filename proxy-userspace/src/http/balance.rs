@@ -101,21 +101,20 @@ impl Balance {
         servers.filter(move |(_, s)| s.settings.backup == on_backups && s.usable()).take(most)
     }
 
-    /// The least loaded by `load`, ties in turn.
-    fn least<'a>(
-        &self,
-        candidates: impl Iterator<Item = (usize, &'a Server)>,
-        servers: usize,
-    ) -> Option<usize> {
-        let turn = self.turns.fetch_add(1, Relaxed) as usize;
-        candidates
-            .filter(|(_, server)| !server.full())
-            .min_by_key(|&(index, server)| {
+    /// The least loaded, ties in turn among those that may be chosen: a place that nobody may take
+    /// would be its neighbour's.
+    fn least(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
+        let free = |(index, server): &(usize, &Server)| Some(*index) != avoid && !server.full();
+        let list = || self.candidates(backend).filter(free);
+        let count = list().count().max(1);
+        let turn = self.turns.fetch_add(1, Relaxed) as usize % count;
+        list()
+            .enumerate()
+            .min_by_key(|&(place, (_, server))| {
                 let load = u64::from(server.sessions.now() + server.queue.len()) << 16;
-                let behind = (index + servers - turn % servers.max(1)) % servers.max(1);
-                (load / u64::from(server.weight().max(1)), behind)
+                (load / u64::from(server.weight().max(1)), (place + count - turn) % count)
             })
-            .map(|(index, _)| index)
+            .map(|(_, (index, _))| index)
     }
 
     fn in_turn(&self, backend: &Backend, avoid: Option<usize>, weighted: bool) -> Option<usize> {
@@ -228,10 +227,7 @@ impl hooks::Balance for Balance {
         let first_try = match &self.algorithm {
             Algorithm::RoundRobin => self.in_turn(backend, avoid, true),
             Algorithm::StaticRoundRobin => self.in_turn(backend, avoid, true),
-            Algorithm::LeastConn => {
-                let list = self.candidates(backend).filter(|(index, _)| Some(*index) != avoid);
-                self.least(list, backend.servers.len())
-            }
+            Algorithm::LeastConn => self.least(backend, avoid),
             Algorithm::First => {
                 let mut list = self.candidates(backend);
                 list.find(|(i, s)| Some(*i) != avoid && !s.full()).map(|(index, _)| index)

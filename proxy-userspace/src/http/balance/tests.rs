@@ -86,6 +86,14 @@ fn least_connections_looks_at_load_and_weight() {
 }
 
 #[test]
+fn who_gets_nothing_leaves_nobody_else_double() {
+    let backend = backend(&[1, 1, 1], Algorithm::LeastConn, Hashing::default());
+    backend.servers[1].set_admin(Admin::Maintenance);
+    let list = picks(&backend, 0, 30);
+    assert_eq!(list.iter().filter(|&&index| index == 0).count(), 15, "{list:?}");
+}
+
+#[test]
 fn full_servers_are_passed_over_and_none_is_left_when_all_are() {
     let backend = backend(&[1, 1], Algorithm::First, Hashing::default());
     assert_eq!(picks(&backend, 0, 2), [0, 0]);
