@@ -63,7 +63,7 @@ pub struct Args {
     observe: Observe,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM, SIGINT or SIGUSR1.
 ///
 /// # Errors
 /// Where the configuration cannot be read, the socket or the metrics' port not be taken, or the

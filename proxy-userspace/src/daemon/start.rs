@@ -57,10 +57,11 @@ pub(crate) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
     Ok(Labels::of_config(labels))
 }
 
-/// Done when SIGINT or SIGTERM comes, or `after` has passed.
+/// Done when SIGINT, SIGTERM or SIGUSR1 (HAProxy's soft stop) comes, or `after` has passed.
 pub(super) fn stop(after: Option<Duration>) -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut soft = signal(SignalKind::user_defined1())?;
     Ok(async move {
         let time_is_up = async {
             match after {
@@ -71,6 +72,7 @@ pub(super) fn stop(after: Option<Duration>) -> io::Result<impl Future<Output = (
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = soft.recv() => {}
             () = time_is_up => {}
         }
     })

@@ -129,7 +129,8 @@ fn its_workers_have_no_capability() {
     let stage = Stage::new();
     let (mut daemon, _) = start(&stage, 8080);
     without_capabilities(&daemon, "http-");
-    daemon.signal(Signal::TERM);
+    // HAProxy's soft stop.
+    daemon.signal(Signal::USR1);
     assert!(daemon.wait().success());
 }
 
