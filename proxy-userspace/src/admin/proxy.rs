@@ -188,7 +188,7 @@ impl Control {
             words.iter().skip(name.split(' ').count()).map(String::as_str).collect();
         let rest = rest.as_slice();
         let scene = self.scene();
-        Some(match *name {
+        let answer = match *name {
             "show stat" => show::stat(&scene, rest),
             "show backend" => show::backends(&scene),
             "show servers state" => show::servers_state(&scene, rest),
@@ -209,12 +209,13 @@ impl Control {
             "set maxconn frontend" => set::maxconn_frontend(&scene, rest),
             "set maxconn global" => set::maxconn_global(&scene, rest),
             "set maxconn server" => set::maxconn_server(&scene, rest),
-            _ => {
-                let text = set::shutdown_sessions(&scene, rest);
-                self.engine.look();
-                text
-            }
-        })
+            _ => set::shutdown_sessions(&scene, rest),
+        };
+        if name.ends_with("server") {
+            // Its sessions may have been shut down.
+            self.engine.look();
+        }
+        Some(answer)
     }
 
     /// HAProxy's `show info`; in the plain form, to be followed by the observer's own lines.

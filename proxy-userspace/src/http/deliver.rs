@@ -97,8 +97,8 @@ impl Exchange<'_> {
         let cause = match (stop, pump.waits) {
             (Stop::Timeout, Waits::Source) => Cause::ServerTimeout,
             (Stop::Timeout, Waits::Sink) => Cause::ClientTimeout,
-            (Stop::Down, _) => Cause::Down,
-            (Stop::Killed | Stop::Forced, _) => Cause::Killed,
+            (Stop::Shut(cause), _) => cause,
+            (Stop::Forced, _) => Cause::Killed,
         };
         Termination::new(cause, Phase::Data)
     }

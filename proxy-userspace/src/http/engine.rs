@@ -19,6 +19,7 @@ use super::{
     background,
     closes::Closes,
     counters::Gauge,
+    event::Cause,
     held::HeldProxies,
     hooks::Log,
     listener::{BindError, Ear, Listeners},
@@ -213,8 +214,7 @@ impl Engine {
         self.workers.iter().for_each(|worker| worker.tell(Command::Kill(serial)));
     }
 
-    /// Makes the workers see at once that sessions of a server are to be shut down; they would
-    /// within a second.
+    /// Has the workers see at once whose sessions are to be shut down; they would within a second.
     pub fn look(&self) {
         self.workers.iter().for_each(|worker| worker.tell(Command::Look));
     }
@@ -311,7 +311,7 @@ fn serve(worker: &Rc<Worker>, command: Command) {
             worker.part_parked(worker.lot.take(serial).into_iter().collect());
             worker.sessions.for_each(|session| {
                 if session.serial == serial {
-                    session.stop(Stop::Killed);
+                    session.stop(Stop::Shut(Cause::Killed));
                 }
             });
         }

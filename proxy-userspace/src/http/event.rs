@@ -30,6 +30,8 @@ pub enum Cause {
     Down,
     /// `K`: killed by an operator.
     Killed,
+    /// `U`: another server came up (`on-marked-up shutdown-backup-sessions`).
+    Up,
     /// `c`: the client's timeout.
     ClientTimeout,
     /// `s`: the server's timeout.
@@ -87,6 +89,7 @@ impl Termination {
             Cause::Resource => b'R',
             Cause::Internal => b'I',
             Cause::Down => b'D',
+            Cause::Up => b'U',
             Cause::Killed => b'K',
             Cause::ClientTimeout => b'c',
             Cause::ServerTimeout => b's',

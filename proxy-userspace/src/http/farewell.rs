@@ -98,7 +98,7 @@ impl Client {
                 self.session.check(cx)?;
                 match ready!(self.sock.poll_send(cx, &[io::IoSlice::new(&bytes[sent..])])) {
                     Ok(count) => sent += count,
-                    Err(_) => return Poll::Ready(Err(Stop::Killed)),
+                    Err(_) => return Poll::Ready(Err(Stop::Shut(Cause::Client))),
                 }
             }
             Poll::Ready(Ok(()))

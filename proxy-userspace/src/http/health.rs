@@ -9,6 +9,7 @@ pub mod outcome;
 pub mod script;
 
 use super::closes::Closes;
+use super::event::Cause;
 use super::live::{Admin, Backend, Server};
 use board::Board;
 use outcome::{Outcome, Status};
@@ -161,7 +162,11 @@ fn set_up(around: &Surroundings, plan: &Plan, up: bool, why: &str) {
     server.set_up(up);
     around.board.went(plan.server, up, backend);
     if up && plan.up_shuts_backups {
-        backend.servers.iter().filter(|s| s.settings.backup).for_each(|s| s.shutdown_sessions());
+        backend
+            .servers
+            .iter()
+            .filter(|s| s.settings.backup)
+            .for_each(|s| s.shutdown_sessions(Cause::Up));
     }
     let (now, backups) = (active(false), active(true));
     let using = if now == 0 && backups > 0 { " Running on backup." } else { "" };

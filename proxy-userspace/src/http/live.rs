@@ -17,6 +17,7 @@ use std::{
 
 use super::{
     counters::{Count, Counters, Gauge, Rate},
+    event::Cause,
     queue::Queue,
     refusal::Refusal,
     settings::{self, ServerAddress, Settings},
@@ -237,6 +238,8 @@ pub struct Server {
     address: RwLock<ServerAddress>,
     /// Counts the times at which all its sessions were to be shut down.
     shutdowns: AtomicU32,
+    /// Why that was, the last time.
+    shut_by: Mutex<Cause>,
     /// Counts changes of the address: pooled connections of before are stale.
     moves: AtomicU32,
     /// Requests being served (`scur`).
@@ -266,6 +269,7 @@ impl Server {
             maxconn: AtomicU32::new(settings.maxconn),
             address: RwLock::new(settings.address.clone()),
             shutdowns: AtomicU32::new(0),
+            shut_by: Mutex::default(),
             moves: AtomicU32::new(0),
             sessions: Gauge::default(),
             queue: Queue::default(),
@@ -288,7 +292,7 @@ impl Server {
         if self.up.swap(up, SeqCst) != up {
             self.touch();
             if !up && self.settings.shutdown_on_down {
-                self.shutdown_sessions();
+                self.shutdown_sessions(Cause::Down);
             }
         }
     }
@@ -307,7 +311,7 @@ impl Server {
         if self.admin.swap(admin as u8, SeqCst) != admin as u8 {
             self.touch();
             if admin == Admin::Maintenance && self.settings.shutdown_on_down {
-                self.shutdown_sessions();
+                self.shutdown_sessions(Cause::Down);
             }
         }
     }
@@ -358,13 +362,20 @@ impl Server {
         self.moves.load(Relaxed)
     }
 
-    /// Ends all its sessions (`shutdown sessions server`).
-    pub fn shutdown_sessions(&self) {
+    /// Ends all its sessions, which then log `why`. The workers see it within a second, or at once
+    /// where the [engine](super::engine::Engine::look) is told to look.
+    pub fn shutdown_sessions(&self, why: Cause) {
+        *self.shut_by.lock().unwrap_or_else(PoisonError::into_inner) = why;
         self.shutdowns.fetch_add(1, SeqCst);
     }
 
     /// Times at which all sessions were to be shut down.
     pub fn shutdowns(&self) -> u32 {
         self.shutdowns.load(Relaxed)
+    }
+
+    /// Why all its sessions were last shut down.
+    pub fn shut_by(&self) -> Cause {
+        *self.shut_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

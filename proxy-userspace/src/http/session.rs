@@ -16,6 +16,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use super::{
+    event::Cause,
     held::{HeldBackend, HeldServer},
     live::Frontend,
 };
@@ -25,10 +26,8 @@ use super::{
 pub(crate) enum Stop {
     /// Its deadline has passed.
     Timeout,
-    /// An operator killed it.
-    Killed,
-    /// Its server went down.
-    Down,
+    /// Somebody shut it down: an operator, or what became of its server.
+    Shut(Cause),
     /// The soft stop took too long.
     Forced,
 }
@@ -103,9 +102,9 @@ impl Session {
         self.server.replace(None);
     }
 
-    /// A timeout was dealt with; the session goes on.
+    /// A stop was dealt with; the session goes on, at least until it has said so to the client.
     pub(crate) fn resume(&self) {
-        if self.stop.get() == Some(Stop::Timeout) {
+        if matches!(self.stop.get(), Some(Stop::Timeout | Stop::Shut(_))) {
             self.stop.set(None);
             self.deadline.set(None);
         }
@@ -186,10 +185,11 @@ impl Sessions {
     pub(crate) fn look(&self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         for (_, session) in self.all.borrow().iter() {
-            if let Some((_, server, before)) = &*session.server.borrow()
+            if let Some((_, server, before)) = &mut *session.server.borrow_mut()
                 && server.shutdowns() != *before
             {
-                session.stop(Stop::Down);
+                *before = server.shutdowns();
+                session.stop(Stop::Shut(server.shut_by()));
             }
             match session.deadline.get() {
                 Some(deadline) if deadline <= now => session.stop(Stop::Timeout),

@@ -153,8 +153,8 @@ fn stopped(stop: Stop, server: bool) -> Termination {
     let cause = match stop {
         Stop::Timeout if server => Cause::ServerTimeout,
         Stop::Timeout => Cause::ClientTimeout,
-        Stop::Down => Cause::Down,
-        Stop::Killed | Stop::Forced => Cause::Killed,
+        Stop::Shut(cause) => cause,
+        Stop::Forced => Cause::Killed,
     };
     Termination::new(cause, Phase::Data)
 }

@@ -57,8 +57,11 @@ impl Fail {
     pub(crate) fn stopped(stop: Stop, phase: Phase, late: Self) -> Self {
         match stop {
             Stop::Timeout => late,
-            Stop::Killed | Stop::Forced => Self::new(503, Cause::Killed, phase),
-            Stop::Down => Self::new(503, Cause::Down, phase),
+            // The server had its request: what is missing is its response.
+            Stop::Shut(cause) if phase == Phase::Headers => Self::new(502, cause, phase),
+            Stop::Shut(cause) => Self::new(503, cause, phase),
+            // Nobody waits any more until an answer is sent.
+            Stop::Forced => Self::new(0, Cause::Killed, phase),
         }
     }
 }

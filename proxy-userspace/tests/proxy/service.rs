@@ -12,6 +12,7 @@ use std::{
 use teardown::http::{
     counters::Count,
     engine::SessionInfo,
+    event::Cause,
     live::Admin,
     settings::{Bind, BindAddress, Connection, Reuse, ServerAddress, Settings},
 };
@@ -285,7 +286,8 @@ fn a_soft_stop_has_an_end() {
     proxy.engine.stop();
     busy.rest();
     proxy.engine.join();
-    assert_eq!(proxy.log(1)[0].state, "KH--");
+    let line = &proxy.log(1)[0];
+    assert_eq!((line.status, line.state.as_str()), (0, "KH--"), "nothing was sent");
 }
 
 #[test]
@@ -302,8 +304,9 @@ fn sessions_can_be_seen_and_killed() {
     assert_eq!(session.server, Some(("back".into(), "s0".into())));
     assert_eq!(session.client, Some(client.stream.local_addr().expect("bound")));
     proxy.engine.kill(session.serial);
-    client.rest();
-    assert_eq!(proxy.log(1)[0].state, "KH--");
+    assert!(client.response().starts_with("HTTP/1.1 502 "));
+    let line = &proxy.log(1)[0];
+    assert_eq!((line.status, line.state.as_str()), (502, "KH--"));
 }
 
 #[test]
@@ -318,9 +321,18 @@ fn a_server_that_goes_down_takes_its_sessions_along() {
     let proxies = proxy.engine.proxies();
     proxies.backends[0].servers[0].set_up(false);
     proxy.engine.look();
-    client.rest();
-    assert_eq!(proxy.log(1)[0].state, "DH--");
+    assert!(client.response().starts_with("HTTP/1.1 502 "));
+    let line = &proxy.log(1)[0];
+    assert_eq!((line.status, line.state.as_str()), (502, "DH--"));
     assert!(proxy.exchange(CLOSE).starts_with("HTTP/1.1 503 "));
+    // The client's connection goes on, and is no longer that server's.
+    proxies.backends[0].servers[0].set_up(true);
+    client.send(GET);
+    eventually(|| (origin.opened() == 2).then_some(()));
+    proxies.backends[0].servers[0].shutdown_sessions(Cause::Up);
+    proxy.engine.look();
+    assert!(client.response().starts_with("HTTP/1.1 502 "));
+    assert_eq!(proxy.log(3)[2].state, "UH--");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::Scene;
 use crate::http::counters::{Count, Counters};
+use crate::http::event::Cause;
 use crate::http::live::{Admin, Server};
 use crate::http::settings::ServerAddress;
 use std::net::{IpAddr, SocketAddr};
@@ -189,7 +190,7 @@ pub(super) fn maxconn_server(scene: &Scene, words: &[&str]) -> String {
 pub(super) fn shutdown_sessions(scene: &Scene, words: &[&str]) -> String {
     match scene.server(words.first()) {
         Ok((_, server)) => {
-            server.shutdown_sessions();
+            server.shutdown_sessions(Cause::Killed);
             String::new()
         }
         Err(why) => why,

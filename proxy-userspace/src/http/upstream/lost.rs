@@ -23,8 +23,8 @@ impl Lost {
         let cause = match self {
             Self::Refused => Cause::Server,
             Self::Late => Cause::ServerTimeout,
-            Self::Stopped(Stop::Killed | Stop::Forced) => Cause::Killed,
-            Self::Stopped(Stop::Down) => Cause::Down,
+            Self::Stopped(Stop::Forced) => Cause::Killed,
+            Self::Stopped(Stop::Shut(cause)) => *cause,
             Self::Stopped(Stop::Timeout) | Self::Gone => Cause::Client,
             // What goes wrong with the client's connection is one of data for HAProxy, at any time.
             Self::Reset => return Termination::new(Cause::Client, Phase::Data),
