@@ -5,6 +5,7 @@ use super::directives::{self, Places};
 use super::log::{self, Log};
 use super::model::{LogFormat, Proxy, Timeouts};
 use super::{balance, bind, check_lines, option, rule_lines, server};
+use crate::http::reply;
 use crate::http::settings::{Mode, Reuse};
 use crate::{host, near};
 
@@ -196,14 +197,11 @@ fn log_line(args: &mut Args<'_>, to: &mut Proxy, negated: bool) {
 }
 
 fn error_file(args: &mut Args<'_>, to: &mut Proxy) {
-    const CODES: [u16; 19] = [
-        200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 421, 422, 425, 429, 500, 501, 502, 503,
-        504,
-    ];
     let Some(code) = args.need("errorfile", "a status code and a file") else { return };
-    let known = code.parse().ok().filter(|code| CODES.contains(code));
+    let known = code.parse().ok().filter(|&code| reply::statuses().any(|status| status == code));
     let Some(code) = known else {
-        let list = CODES.map(|code| code.to_string()).join(", ");
+        let list: Vec<_> = reply::statuses().map(|status| status.to_string()).collect();
+        let list = list.join(", ");
         args.wrong(format!("'errorfile' expects one of the status codes {list}, not '{code}'"));
         args.skip(args.line.words.len());
         return;
@@ -211,6 +209,9 @@ fn error_file(args: &mut Args<'_>, to: &mut Proxy) {
     let Some(path) = args.need("errorfile", "a file") else { return };
     match host::file(path.as_ref()) {
         Ok(text) => {
+            if let Err(why) = reply::check_file(&text) {
+                return args.wrong(format!("'errorfile': {path}: {why}"));
+            }
             to.settings.error_files.retain(|file| file.0 != code);
             to.settings.error_files.push((code, text));
         }

@@ -6,6 +6,7 @@ use super::expression::format;
 use super::model::{Acl, Proxy, UseBackend};
 use crate::http::format::{Format, Part};
 use crate::http::framing::frames;
+use crate::http::reply;
 use crate::http::rules::{HeadEdit, Redirect, RedirectTo, Reply, RequestAction, Rule};
 use crate::{host, near};
 
@@ -104,7 +105,10 @@ pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
     let action = match word {
         "allow" => Some(RequestAction::Allow),
         "deny" => deny(args),
-        "return" => reply(args, "return", 200).map(|(reply, _)| RequestAction::Return(reply)),
+        "return" => response(args, "return", 200).map(|(reply, with)| match with {
+            With::Page => RequestAction::Page(reply.status),
+            With::Status | With::Own => RequestAction::Return(reply),
+        }),
         "redirect" => redirect(args).map(RequestAction::Redirect),
         "set-header" | "add-header" | "del-header" => {
             head_edit(args, word, false).map(RequestAction::Edit)
@@ -237,15 +241,28 @@ fn value(args: &mut Args<'_>, action: &str, of_response: bool) -> Option<Format>
 }
 
 fn deny(args: &mut Args<'_>) -> Option<RequestAction> {
-    let (reply, is_bare) = reply(args, "deny", 403)?;
-    Some(if is_bare { RequestAction::Deny(reply.status) } else { RequestAction::Return(reply) })
+    let (reply, with) = response(args, "deny", 403)?;
+    Some(match with {
+        With::Status | With::Page => RequestAction::Deny(reply.status),
+        With::Own => RequestAction::Return(reply),
+    })
 }
 
-/// Reads the words of `return`, and of a `deny` with its own response; whether only a status was
-/// given, which for `deny` means the error page.
-fn reply(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, bool)> {
+/// What a `return` or `deny` says of its response.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum With {
+    /// At most its status, which for `deny` means the error page.
+    Status,
+    /// `default-errorfiles`: the error page of its status.
+    Page,
+    /// Fields or a body.
+    Own,
+}
+
+/// Reads the words of `return` and `deny`.
+fn response(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, With)> {
     let mut reply = Reply { status, ..Reply::default() };
-    let mut is_bare = true;
+    let mut with = With::Status;
     loop {
         match args.peek() {
             "status" | "deny_status" => {
@@ -255,6 +272,7 @@ fn reply(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, bool)
             }
             "default-errorfiles" => {
                 args.skip(1);
+                with = With::Page;
                 continue;
             }
             "content-type" => {
@@ -298,7 +316,15 @@ fn reply(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, bool)
             }
             _ => break,
         }
-        is_bare = false;
+        if with == With::Status {
+            with = With::Own;
+        }
+    }
+    if with == With::Page && !reply::statuses().any(|status| status == reply.status) {
+        let list: Vec<_> = reply::statuses().map(|status| status.to_string()).collect();
+        let list = list.join(", ");
+        args.wrong(format!("'default-errorfiles' has a page of {list}, not of {}", reply.status));
+        return None;
     }
     if reply.body.parts.is_empty() {
         reply.content_type = None;
@@ -306,7 +332,7 @@ fn reply(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, bool)
         args.wrong_here(format!("'{action}' with a body expects its 'content-type' too"));
         return None;
     }
-    Some((reply, is_bare))
+    Some((reply, with))
 }
 
 fn body_format(args: &mut Args<'_>, word: &str, text: Option<&str>) -> Option<Format> {

@@ -102,6 +102,8 @@ pub enum Decision {
     Pass,
     /// Refuse with the error page of this status (`http-request deny`).
     Deny(u16),
+    /// Answer with the error page of this status (`http-request return default-errorfiles`).
+    Page(u16),
     /// Answer this (`http-request return`, the statistics page).
     Answer(Box<Answer>),
 }

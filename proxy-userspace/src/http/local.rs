@@ -49,6 +49,12 @@ pub(super) async fn decided(
             reply::answer(&mut out, answer, say);
             send(client, prepared, account, out, after).await
         }
+        Decision::Page(status) => {
+            client.worker.count(counters, Count::Intercepted, 1);
+            account.status = *status;
+            account.termination = Termination::new(Cause::Local, Phase::Request);
+            page(client, prepared, account, *status, Rest::Unread).await
+        }
         Decision::Deny(status) => {
             client.worker.count(counters, Count::DeniedRequests, 1);
             let fail = Fail::new(*status, Cause::Proxy, Phase::Request);
@@ -103,11 +109,23 @@ pub(super) async fn fail_with(
     if fail.status == 0 {
         return After::Close;
     }
-    let (say, after) = persistence(client, prepared, fail.status, false, rest);
+    page(client, prepared, account, fail.status, rest).await
+}
+
+/// Sends the error page of a status. An empty one is a close without a word.
+async fn page(
+    client: &mut Client,
+    prepared: &Prepared,
+    account: &mut Account,
+    status: u16,
+    rest: Rest,
+) -> After {
+    let (say, after) = persistence(client, prepared, status, false, rest);
     let mut out = client.worker.buffer();
     let of_backend = prepared.backend.as_ref().map(|backend| &backend.settings.error_pages);
     let pages = [of_backend, Some(&client.frontend().settings.error_pages)];
-    reply::error(&mut out, fail.status, pages, say);
+    reply::error(&mut out, status, pages, say);
+    let after = if out.is_empty() && after == After::Keep { After::Close } else { after };
     send(client, prepared, account, out, after).await
 }
 

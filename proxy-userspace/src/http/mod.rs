@@ -39,7 +39,7 @@ mod pump;
 pub mod queue;
 pub mod refusal;
 pub mod regex;
-mod reply;
+pub(crate) mod reply;
 mod rewrite;
 pub mod rules;
 pub mod sample;

@@ -35,6 +35,11 @@ const PAGES: [(u16, &str, &str); 19] = [
     (504, "Gateway Time-out", "The server didn't respond in time."),
 ];
 
+/// The statuses that have a page, which an `errorfile` may replace.
+pub(crate) fn statuses() -> impl Iterator<Item = u16> {
+    PAGES.iter().map(|page| page.0)
+}
+
 /// The reason phrase of a status that has no page.
 fn reason(status: u16) -> &'static str {
     let named = http::StatusCode::from_u16(status).ok();
@@ -51,9 +56,7 @@ pub(crate) fn error(out: &mut Vec<u8>, status: u16, pages: [Option<&ErrorPages>;
     let page = PAGES.iter().find(|page| page.0 == status);
     // As HAProxy does for a status it has no page for.
     let (status, reason, sentence) = *page.unwrap_or(&PAGES[14]);
-    // The file of HAProxy calls 407's page by 401's words, and 401's title in both.
-    let title = if status == 407 { 401 } else { status };
-    let body = format!("<html><body><h1>{title} {reason}</h1>\n{sentence}\n</body></html>\n");
+    let body = format!("<html><body><h1>{status} {reason}</h1>\n{sentence}\n</body></html>\n");
     let _ = write!(
         out,
         "HTTP/1.1 {status} {reason}\r\nContent-Length: {}\r\nCache-Control: no-cache\r\n\
@@ -63,19 +66,54 @@ pub(crate) fn error(out: &mut Vec<u8>, status: u16, pages: [Option<&ErrorPages>;
     );
 }
 
-/// Writes an `errorfile`: its own head with this connection's Connection field. Line ends may be
-/// bare LF in the file.
+/// Whether these bytes can be an `errorfile`: nothing, which is to close without a word, or a whole
+/// response whose body is as long as it says.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn check_file(file: &[u8]) -> Result<(), &'static str> {
+    if file.is_empty() {
+        return Ok(());
+    }
+    let (head, body) = split(file)
+        .ok_or("it is no HTTP/1 response: a status line, fields, an empty line, then the body")?;
+    for (name, value) in head.split(|&b| b == b'\n').filter_map(field) {
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            return Err("its body cannot be in chunks: leave Transfer-Encoding out");
+        }
+        if name.eq_ignore_ascii_case(b"content-length")
+            && std::str::from_utf8(value).ok().and_then(|n| n.parse().ok()) != Some(body.len())
+        {
+            return Err("its body is not as long as its Content-Length: leave that out");
+        }
+    }
+    Ok(())
+}
+
+/// An `errorfile`'s head, up to its empty line, and body; none if it has no whole head. Line ends may
+/// be bare LF.
+fn split(file: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut fields = [httparse::EMPTY_HEADER; 101];
+    match httparse::Response::new(&mut fields).parse(file) {
+        Ok(httparse::Status::Complete(length)) => Some(file.split_at(length)),
+        _ => None,
+    }
+}
+
+/// Name and value of a field's line.
+fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = line.iter().position(|&b| b == b':')?;
+    Some((&line[..colon], line[colon + 1..].trim_ascii()))
+}
+
+/// Writes an `errorfile`: its own head with this connection's Connection field. An empty one, as of
+/// `/dev/null`, is nothing.
 fn from_file(out: &mut Vec<u8>, file: &[u8], say: Say) {
-    let find = |end: &[u8]| file.windows(end.len()).position(|window| window == end);
-    let (head, body) = match (find(b"\r\n\r\n"), find(b"\n\n")) {
-        (Some(crlf), lf) if lf.is_none_or(|lf| crlf < lf) => (&file[..crlf], &file[crlf + 4..]),
-        (_, Some(lf)) => (&file[..lf], &file[lf + 2..]),
-        _ => (file, &b""[..]),
-    };
+    let Some((head, body)) = split(file) else { return };
     let mut length = false;
-    for line in head.split(|&b| b == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let name = line.split(|&b| b == b':').next().unwrap_or(line);
+    let lines = head.split(|&b| b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    for line in lines.filter(|line| !line.is_empty()) {
+        let name = field(line).map_or(line, |field| field.0);
         if name.eq_ignore_ascii_case(b"connection") {
             continue;
         }
@@ -158,6 +196,9 @@ mod tests {
              No server is available to handle this request.\n</body></html>\n"
         ));
         assert!(text(400, &ErrorPages::default(), Say::Close).contains("Connection: close\r\n"));
+        assert!(
+            text(407, &ErrorPages::default(), Say::Close).contains("<h1>407 Unauthorized</h1>")
+        );
     }
 
     #[test]
@@ -166,6 +207,26 @@ mod tests {
         let pages = ErrorPages(BTreeMap::from([(503, file)]));
         let page = text(503, &pages, Say::Nothing);
         assert_eq!(page, "HTTP/1.1 503 Busy\r\nX: y\r\nContent-Length: 5\r\n\r\nwait\n");
+    }
+
+    #[test]
+    fn a_file_is_a_whole_response_or_nothing() {
+        let good = ["", "HTTP/1.0 503 X\n\nbody", "HTTP/1.1 503 X\r\nContent-Length: 2\r\n\n\nab"];
+        for file in [good[0], good[1], "HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\nab"] {
+            assert_eq!(check_file(file.as_bytes()), Ok(()), "{file:?}");
+        }
+        for (file, why) in [
+            ("just text", "it is no"),
+            ("HTTP/1.0 503 X\r\nFoo: bar\r\n", "it is no"),
+            (good[2], "its body is not"),
+            ("HTTP/1.0 503 X\nContent-Length: 100\n\nabc", "its body is not"),
+            ("HTTP/1.1 503 X\nTransfer-Encoding: chunked\n\n3\nabc\n0\n\n", "its body cannot"),
+        ] {
+            let said = check_file(file.as_bytes()).expect_err(file);
+            assert!(said.starts_with(why), "{file:?}: {said}");
+        }
+        let pages = ErrorPages(BTreeMap::from([(503, Arc::from(&b""[..]))]));
+        assert_eq!(text(503, &pages, Say::Close), "");
     }
 
     #[test]

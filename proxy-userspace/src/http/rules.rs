@@ -40,6 +40,8 @@ pub enum RequestAction {
     Allow,
     /// `deny`, with the error page of this status.
     Deny(u16),
+    /// `return default-errorfiles`, with the error page of this status.
+    Page(u16),
     /// `return`, and `deny` with a response of its own.
     Return(Reply),
     /// `redirect`.
@@ -116,6 +118,7 @@ impl hooks::Rules for RuleSet {
             match &rule.action {
                 RequestAction::Allow => break,
                 RequestAction::Deny(status) => return Decision::Deny(*status),
+                RequestAction::Page(status) => return Decision::Page(*status),
                 RequestAction::Return(reply) => return Decision::Answer(reply.answer(&view)),
                 RequestAction::Redirect(redirect) => {
                     if let Some(answer) = redirect.answer(request, &view) {
@@ -213,7 +216,7 @@ impl Redirect {
         }
         let uri = if self.drop_query { path } else { path_and_query(request) };
         location.extend_from_slice(uri.as_bytes());
-        if self.append_slash && self.drop_query && !uri.ends_with('/') {
+        if self.append_slash && !uri.ends_with('/') {
             location.push(b'/');
         }
     }

@@ -183,6 +183,11 @@ pub(crate) fn requests() -> Vec<Case> {
         ("kept", "X-Forwarded-For: 1\r\n"),
         ("many", ""),
         ("404", ""),
+        ("407", ""),
+        ("mute", ""),
+        ("sorry", ""),
+        ("slash/a", ""),
+        ("slash/?b", ""),
     ] {
         let request = format!("GET /{path} HTTP/1.1\r\n{h}{more}\r\n");
         other("edits", &format!("{path} {more:?}"), &request);

@@ -148,6 +148,10 @@ fn configuration(ports: &Ports, origin: u16, dead: u16, log: u16, page: &str) ->
          \x20 http-request del-header X-Forwarded-For if {{ path /del }}\n\
          \x20 http-request return status 429 hdr Connection close if {{ path /many }}\n\
          \x20 http-response set-header Connection close if {{ status 404 }}\n\
+         \x20 http-request deny deny_status 407 if {{ path /407 }}\n\
+         \x20 http-request deny deny_status 410 if {{ path /mute }}\n  errorfile 410 /dev/null\n\
+         \x20 http-request return status 503 default-errorfiles if {{ path /sorry }}\n\
+         \x20 http-request redirect prefix http://p append-slash if {{ path_beg /slash }}\n\
          \x20 use_backend b3 if {{ hdr(x-route) b3 }}\n  default_backend b1\n\
          backend b3\n  balance hdr(x-by)\n  http-request set-header X-By 7\n\
          \x20 server t0 127.0.0.1:{origin}\n  server t1 127.0.0.1:{origin}\n\
