@@ -164,7 +164,7 @@ impl Client {
                     break;
                 }
                 Next::Gone(midway) => {
-                    self.gone(midway);
+                    self.gone(midway).await;
                     break;
                 }
                 Next::Stopped => break,

@@ -50,8 +50,9 @@ impl Client {
         self.answer_badly(408, termination).await;
     }
 
-    /// The client closed before its request was there.
-    pub(super) fn gone(&mut self, midway: bool) {
+    /// The client closed before its request was there. Who has sent a part of it is answered: it
+    /// may only have ended its sending.
+    pub(super) async fn gone(&mut self, midway: bool) {
         if self.requests > 0 && !midway {
             return;
         }
@@ -60,9 +61,13 @@ impl Client {
             return;
         }
         self.count_bad();
+        let termination = Termination::new(Cause::Client, Phase::Request);
+        if midway {
+            return self.answer_badly(400, termination).await;
+        }
         let mut account = Account::new(self);
         account.status = 400;
-        account.termination = Termination::new(Cause::Client, Phase::Request);
+        account.termination = termination;
         account.finish(self, None);
     }
 

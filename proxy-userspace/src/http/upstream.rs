@@ -153,14 +153,14 @@ pub(crate) async fn reach(
         }
         attempt += 1;
         account.retries = attempt;
-        if redispatches(errand.backend, &server, attempt) {
-            (fixed, avoid) = (None, Some(server.index));
-        } else {
-            fixed = Some(server.index);
-            if !late {
-                let pause = settings.timeouts.connect.unwrap_or(PAUSE).min(PAUSE);
-                rest(client, pause).await?;
-            }
+        let moves = redispatches(errand.backend, &server, attempt);
+        (fixed, avoid) =
+            if moves { (None, Some(server.index)) } else { (Some(server.index), None) };
+        // A redispatch without another server comes back to the same one.
+        let stays = !moves || !has_other(errand.backend, &server);
+        if stays && !late {
+            let pause = settings.timeouts.connect.unwrap_or(PAUSE).min(PAUSE);
+            rest(client, pause).await?;
         }
     }
 }
@@ -207,8 +207,14 @@ fn redispatches(backend: &Backend, server: &Server, attempt: u32) -> bool {
         Redispatch::Every(n) => attempt.is_multiple_of(n.max(1)),
         Redispatch::BeforeLast(n) => attempt + n == retries + 1,
     };
-    let others = backend.servers.iter().filter(|server| server.usable()).count() > 1;
-    by_rule || !server.usable() || (others && backend.settings.balance.is_free())
+    by_rule
+        || !server.usable()
+        || (has_other(backend, server) && backend.settings.balance.is_free())
+}
+
+/// Whether there is another server than this one that takes requests.
+fn has_other(backend: &Backend, server: &Server) -> bool {
+    backend.servers.iter().any(|other| other.index != server.index && other.usable())
 }
 
 /// Does nothing for a while.

@@ -1,6 +1,6 @@
 //! What goes wrong, and how the log says so in HAProxy's four characters.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use teardown::http::settings::{ErrorPages, Redispatch};
 
@@ -173,9 +173,34 @@ fn a_client_that_sends_no_request() {
     let mut client = proxy.connect();
     client.send("GET");
     client.finish_sending();
-    client.rest();
+    assert!(client.rest().starts_with("HTTP/1.1 400 "));
     let line = &proxy.log(3)[2];
     assert_eq!((line.status, line.state.as_str()), (400, "CR--"));
+}
+
+#[test]
+fn a_redispatch_to_nobody_else_waits_as_a_retry_does() {
+    let nobody = Reserved::new();
+    let mut settings = settings(&[nobody.address()]);
+    let pause = Duration::from_millis(80);
+    settings.backends[0].retries = 2;
+    settings.backends[0].redispatch = Redispatch::Last;
+    settings.backends[0].timeouts.connect = Some(pause);
+    let proxy = Proxy::start(settings);
+    let begun = Instant::now();
+    assert!(proxy.exchange(GET).starts_with("HTTP/1.1 503 "));
+    assert!(begun.elapsed() >= 2 * pause, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn an_empty_error_page_is_a_close_without_a_word() {
+    let mut settings = settings(&[]);
+    settings.frontends[0].error_pages = ErrorPages([(503, b""[..].into())].into());
+    let proxy = Proxy::start(settings);
+    let mut client = proxy.connect();
+    client.send(GET.replace("Connection: close\r\n", ""));
+    assert_eq!(client.rest(), "");
+    assert_eq!(state(&proxy), (503, "SC--".into()));
 }
 
 #[test]
