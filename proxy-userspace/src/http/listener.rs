@@ -63,9 +63,12 @@ impl Listeners {
     /// address is the same; nothing of it changes if something fails.
     pub fn bind(settings: &Settings, workers: usize, before: &Self) -> Result<Self, BindError> {
         let mut bound = Vec::new();
+        // Each is kept once: where a second one joins an address, it has sockets of its own.
+        let mut left: Vec<&Bound> = before.bound.iter().collect();
         for frontend in &settings.frontends {
             for bind in &frontend.binds {
-                let kept = before.bound.iter().find(|old| old.bind.address == bind.address);
+                let kept = left.iter().position(|old| old.bind.address == bind.address);
+                let kept = kept.map(|at| left.remove(at));
                 let connections = kept.map(|old| Arc::clone(&old.connections));
                 let sockets = match kept {
                     Some(old) => Ok(old.sockets.clone()),

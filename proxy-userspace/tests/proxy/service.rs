@@ -14,7 +14,7 @@ use teardown::http::{
     engine::SessionInfo,
     event::Cause,
     live::Admin,
-    settings::{Bind, BindAddress, Connection, Reuse, ServerAddress, Settings},
+    settings::{Bind, BindAddress, Connection, Frontend, Reuse, ServerAddress, Settings},
 };
 
 use crate::support::{Client, Origin, Proxy, eventually, settings};
@@ -220,6 +220,25 @@ fn a_reload_keeps_sockets_and_connections() {
         client.response();
     }
     assert_eq!(proxy.engine.addresses()[0].1, proxy.address);
+}
+
+#[test]
+fn a_reload_may_add_a_second_bind_of_an_address() {
+    let origin = Origin::answering(OK);
+    let before = settings(&[origin.address]);
+    let proxy = Proxy::start(before.clone());
+    let mut after = before;
+    let second = Frontend { name: "second".into(), ..after.frontends[0].clone() };
+    after.frontends.push(second);
+    proxy.engine.reload(after).expect("reloads");
+    let addresses = proxy.engine.addresses();
+    assert_eq!((addresses[0].1, addresses[1].0.as_str()), (proxy.address, "second"));
+    // Port 0 shows that it has sockets of its own.
+    assert_ne!(addresses[1].1, proxy.address);
+    let stream = std::net::TcpStream::connect(addresses[1].1).expect("connects");
+    drop(stream);
+    let proxies = proxy.engine.proxies();
+    eventually(|| (proxies.frontends[1].counters.total(Count::Sessions) == 1).then_some(()));
 }
 
 #[test]
