@@ -48,23 +48,18 @@ impl LogFormat {
             }
             let length = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
             let name = &rest[..length];
-            let found = VARIABLES
-                .iter()
-                .filter(|(known, variable)| {
-                    name.starts_with(known) && *variable != Variable::ModeName
-                })
-                .max_by_key(|(known, _)| known.len());
-            let Some((known, variable)) = found.or_else(|| {
-                // The default line's own variable; not for configurations.
-                VARIABLES.iter().find(|entry| entry.0 == name && text == DEFAULT)
-            }) else {
+            // The default line's own variable is not for configurations.
+            let found = VARIABLES.iter().find(|entry| {
+                entry.0 == name && (entry.1 != Variable::ModeName || text == DEFAULT)
+            });
+            let Some((_, variable)) = found else {
                 let known = VARIABLES.iter().map(|entry| entry.0);
                 let hint = crate::near::hint(name, known);
                 return Err(format!(
                     "there is no log variable '%{name}'{hint}; a percent sign itself is %%"
                 ));
             };
-            rest = &rest[known.len()..];
+            rest = &rest[length..];
             flush(&mut literal, &mut parts);
             if *variable == Variable::SetFlags {
                 standing = flags;

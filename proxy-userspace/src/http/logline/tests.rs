@@ -123,7 +123,9 @@ fn variables_stand_alone_and_together() {
     });
     let want = "GET|/r|?a|/r?a|HTTP/1.1|127.0.0.1|80|85|1233922454|655|14389|0A000102|\"srv1\"";
     assert_eq!(all, want);
-    for wrong in ["%zz", "%{+Z}ci", "%{+Q", "%[src]"] {
+    assert_eq!(shown("%{+X}o %cp %fp %sp", |_| {}), "8225 1F4C 0050");
+    assert_eq!(shown("%si %sp", |session| session.server = None), "- -");
+    for wrong in ["%zz", "%{+Z}ci", "%{+Q", "%[src]", "%bogus", "%TD", "%mode"] {
         assert!(LogFormat::parse(wrong).is_err(), "{wrong}");
     }
 }

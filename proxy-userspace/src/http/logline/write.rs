@@ -81,11 +81,12 @@ impl Variable {
                 text(out, flags, session.frontend.settings.name.as_bytes());
             }
             Self::ClientIp => ip(out, flags, session.client),
-            Self::ClientPort => number(out, session.client.map_or(0, |at| at.port())),
+            Self::ClientPort => port(out, flags, session.client),
+            Self::ServerIp | Self::ServerPort if session.server.is_none() => out.push(b'-'),
             Self::ServerIp => ip(out, flags, server_address()),
-            Self::ServerPort => number(out, server_address().map_or(0, |at| at.port())),
+            Self::ServerPort => port(out, flags, server_address()),
             Self::FrontendIp => ip(out, flags, local(session)),
-            Self::FrontendPort => number(out, local(session).map_or(0, |at| at.port())),
+            Self::FrontendPort => port(out, flags, local(session)),
             // The engine does not keep what a gone connection came from.
             Self::BackendSourceIp | Self::BackendSourcePort => out.push(b'-'),
             Self::ProcessConnections => number(out, session.actconn),
@@ -193,6 +194,15 @@ fn ip(out: &mut Vec<u8>, flags: Flags, address: Option<SocketAddr>) {
         }
         Some(at) => text(out, flags, at.ip().to_string().as_bytes()),
         None => text(out, flags, b"unix"),
+    }
+}
+
+fn port(out: &mut Vec<u8>, flags: Flags, address: Option<SocketAddr>) {
+    let port = address.map_or(0, |at| at.port());
+    if flags.hexadecimal {
+        let _ = write!(out, "{port:04X}");
+    } else {
+        number(out, port);
     }
 }
 
