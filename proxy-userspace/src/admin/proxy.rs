@@ -42,6 +42,7 @@ struct Scene {
     proxies: Arc<Proxies>,
     board: Arc<Board>,
     numbers: Arc<Numbers>,
+    logger: Arc<Logger>,
 }
 
 impl std::fmt::Debug for Control {
@@ -160,7 +161,12 @@ impl Control {
 
     fn scene(&self) -> Scene {
         let of_config = self.of_config.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Scene { proxies: self.engine.proxies(), board: of_config.board, numbers: of_config.numbers }
+        Scene {
+            proxies: self.engine.proxies(),
+            board: of_config.board,
+            numbers: of_config.numbers,
+            logger: Arc::clone(&self.logger),
+        }
     }
 
     /// The lines of `help`.

@@ -7,6 +7,7 @@ mod attempt;
 pub mod board;
 pub mod outcome;
 pub mod script;
+pub mod told;
 
 use super::closes::Closes;
 use super::event::Cause;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use told::{Turn, tell};
 
 /// How one server is checked.
 #[derive(Clone, Debug)]
@@ -145,67 +147,32 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
         );
         around.events.event(&around.backend, 5, &line);
     }
+    let told = if plan.log_each { String::new() } else { format!(", {why}") };
     let up = health >= plan.rise;
-    around.board.set_conditional(plan.server, outcome.status == Status::L7OkConditional);
     if up != around.server.is_up() {
-        let told = if plan.log_each { String::new() } else { format!(", {why}") };
         set_up(around, plan, up, &told);
+    }
+    let stopping = outcome.status == Status::L7OkConditional;
+    if good && around.server.set_stopping(stopping) {
+        let turn = if stopping { Turn::Stopping } else { Turn::Up };
+        tell(&*around.events, &around.backend, &around.server, turn, &told);
     }
 }
 
 /// Takes a server up or down, and says so as HAProxy does.
 fn set_up(around: &Surroundings, plan: &Plan, up: bool, why: &str) {
     let (backend, server) = (&around.backend, &around.server);
-    let active = |backup| {
-        backend.servers.iter().filter(|s| s.settings.backup == backup && s.usable()).count()
-    };
     server.set_up(up);
     around.board.went(plan.server, up, backend);
     if up && plan.up_shuts_backups {
-        backend
-            .servers
-            .iter()
-            .filter(|s| s.settings.backup)
-            .for_each(|s| s.shutdown_sessions(Cause::Up));
+        let backups = backend.servers.iter().filter(|server| server.settings.backup);
+        backups.for_each(|server| server.shutdown_sessions(Cause::Up));
     }
-    let (now, backups) = (active(false), active(true));
-    let using = if now == 0 && backups > 0 { " Running on backup." } else { "" };
-    let line = if up {
-        format!(
-            "{}Server {}/{} is UP{why}. {now} active and {backups} backup servers online.{using} \
-             {} sessions requeued, {} total in queue.",
-            backup_title(server),
-            backend.settings.name,
-            server.settings.name,
-            0,
-            server.queue.len(),
-        )
-    } else {
-        format!(
-            "{}Server {}/{} is DOWN{why}. {now} active and {backups} backup servers left.{using} \
-             {} sessions active, {} requeued, {} remaining in queue.",
-            backup_title(server),
-            backend.settings.name,
-            server.settings.name,
-            server.sessions.now(),
-            0,
-            server.queue.len(),
-        )
-    };
-    // HAProxy: notice for up, alert for down, emerg for the last one.
-    around.events.event(backend, if up { 5 } else { 1 }, &line);
-    if !up && now + backups == 0 {
-        let line = format!("backend {} has no server available!", backend.settings.name);
-        around.events.event(backend, 0, &line);
-    }
+    tell(&*around.events, backend, server, if up { Turn::Up } else { Turn::Down }, why);
 }
 
 fn backup_word(server: &Server) -> &'static str {
     if server.settings.backup { "backup " } else { "" }
-}
-
-fn backup_title(server: &Server) -> &'static str {
-    if server.settings.backup { "Backup " } else { "" }
 }
 
 /// `reason: Layer7 wrong status, code: 404, info: "Not Found", check duration: 1ms`.

@@ -3,8 +3,11 @@
 //! Workers, balancing, health checks, statistics and the runtime socket all see these. They are
 //! built anew by a reload; sessions of the old ones keep them alive.
 
+mod refused;
+
+pub use refused::{Invalid, LastErrors};
+
 use std::{
-    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{
@@ -12,14 +15,13 @@ use std::{
             Ordering::{Relaxed, SeqCst},
         },
     },
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use super::{
     counters::{Count, Counters, Gauge, Rate},
     event::Cause,
     queue::Queue,
-    refusal::Refusal,
     settings::{self, ServerAddress, Settings},
 };
 
@@ -86,42 +88,6 @@ impl Proxies {
                 server.session_rate.sample(server.counters.total(Count::Sessions));
             }
         }
-    }
-}
-
-/// A message that was refused, for `show errors`.
-#[derive(Clone, Debug)]
-pub struct Invalid {
-    /// When.
-    pub when: SystemTime,
-    /// The client.
-    pub client: Option<SocketAddr>,
-    /// The backend and server, where a response was refused or the request was placed already.
-    pub peer: Option<(String, String)>,
-    /// Why.
-    pub reason: Refusal,
-    /// The first bytes of the head.
-    pub head: Vec<u8>,
-}
-
-/// The last refused request and response of a proxy.
-#[derive(Debug, Default)]
-pub struct LastErrors(Mutex<[Option<Invalid>; 2]>);
-
-impl LastErrors {
-    /// Keeps a refused request.
-    pub fn request(&self, invalid: Invalid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[0] = Some(invalid);
-    }
-
-    /// Keeps a refused response.
-    pub fn response(&self, invalid: Invalid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[1] = Some(invalid);
-    }
-
-    /// The last refused request and the last refused response.
-    pub fn get(&self) -> [Option<Invalid>; 2] {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -211,6 +177,16 @@ impl Backend {
     }
 }
 
+/// What is known of a server's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Health {
+    Down = 0,
+    /// It serves what it has, and is to get nothing new.
+    Stopping = 1,
+    Up = 2,
+}
+
 /// What an operator wants of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -230,7 +206,7 @@ pub struct Server {
     pub settings: settings::Server,
     /// Its place among the backend's servers.
     pub index: usize,
-    up: AtomicBool,
+    health: AtomicU8,
     admin: AtomicU8,
     weight: AtomicU32,
     /// Concurrent requests at most, 0 is no limit (`set maxconn server`).
@@ -254,7 +230,7 @@ pub struct Server {
     pub session_rate: Rate,
     /// Seconds since [`Proxies::since`]'s process clock of the last session; 0 is never.
     pub last_session: AtomicU64,
-    /// When `up` or the admin state last changed.
+    /// When its health or the admin state last changed.
     changed: Mutex<Instant>,
 }
 
@@ -263,7 +239,7 @@ impl Server {
         let admin = if settings.disabled { Admin::Maintenance } else { Admin::Ready };
         Self {
             index,
-            up: AtomicBool::new(true),
+            health: AtomicU8::new(Health::Up as u8),
             admin: AtomicU8::new(admin as u8),
             weight: AtomicU32::new(settings.weight),
             maxconn: AtomicU32::new(settings.maxconn),
@@ -282,19 +258,39 @@ impl Server {
         }
     }
 
-    /// Whether health checks see it up.
+    /// Whether health checks see it up, be it that it is stopping.
     pub fn is_up(&self) -> bool {
-        self.up.load(Relaxed)
+        self.health.load(Relaxed) != Health::Down as u8
+    }
+
+    /// Whether it is up and gets nothing new: a check said so (`disable-on-404`), or an operator
+    /// (`set server ... health stopping`).
+    pub fn is_stopping(&self) -> bool {
+        self.health.load(Relaxed) == Health::Stopping as u8
     }
 
     /// Health's verdict. Going down shuts its sessions down if the configuration says so.
     pub fn set_up(&self, up: bool) {
-        if self.up.swap(up, SeqCst) != up {
+        let health = if up { Health::Up } else { Health::Down };
+        let was_up = self.health.swap(health as u8, SeqCst) != Health::Down as u8;
+        if was_up != up {
             self.touch();
             if !up && self.settings.shutdown_on_down {
                 self.shutdown_sessions(Cause::Down);
             }
         }
+    }
+
+    /// Health's verdict on a server that is up: whether it is to get nothing new. Says whether that
+    /// is news.
+    pub fn set_stopping(&self, stopping: bool) -> bool {
+        let (from, to) = (Health::Up as u8, Health::Stopping as u8);
+        let (from, to) = if stopping { (from, to) } else { (to, from) };
+        let changed = self.health.compare_exchange(from, to, SeqCst, SeqCst).is_ok();
+        if changed {
+            self.touch();
+        }
+        changed
     }
 
     /// What the operator wants.
@@ -337,7 +333,8 @@ impl Server {
 
     /// Whether it takes new requests.
     pub fn usable(&self) -> bool {
-        self.is_up() && self.admin() == Admin::Ready && self.weight() > 0
+        let healthy = self.health.load(Relaxed) == Health::Up as u8;
+        healthy && self.admin() == Admin::Ready && self.weight() > 0
     }
 
     /// Whether it serves as many requests as it may.

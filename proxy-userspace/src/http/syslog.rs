@@ -301,11 +301,18 @@ impl hooks::Log for Logger {
     }
 }
 
-impl health::Events for Logger {
-    fn event(&self, backend: &Backend, level: u8, line: &str) {
-        self.with_style(&backend.settings.name, |style| {
+impl Logger {
+    /// Says something of the proxy of that name, at a syslog level (0 to 7).
+    pub fn tell(&self, proxy: &str, level: u8, line: &str) {
+        self.with_style(proxy, |style| {
             LINE.with_borrow_mut(|(_, message)| self.send(style, level, line.as_bytes(), message));
         });
+    }
+}
+
+impl health::Events for Logger {
+    fn event(&self, backend: &Backend, level: u8, line: &str) {
+        self.tell(&backend.settings.name, level, line);
     }
 }
 

@@ -279,9 +279,12 @@ pub(super) fn status(
     match server.admin() {
         Admin::Maintenance => return "MAINT".to_owned(),
         Admin::Drain if server.is_up() => return "DRAIN".to_owned(),
+        _ if server.is_stopping() => return "NOLB".to_owned(),
         _ => {}
     }
-    let Some(standing) = standing else { return "no check".to_owned() };
+    let Some(standing) = standing else {
+        return if server.is_up() { "no check" } else { "DOWN" }.to_owned();
+    };
     let (rise, fall) = scene.numbers.rise_and_fall(at);
     let health = standing.health;
     if health == 0 {
@@ -290,8 +293,6 @@ pub(super) fn status(
         format!("DOWN {health}/{rise}")
     } else if server.weight() == 0 {
         "DRAIN".to_owned()
-    } else if standing.conditional {
-        "NOLB".to_owned()
     } else if health + 1 < rise + fall {
         format!("UP {}/{fall}", health + 1 - rise)
     } else {

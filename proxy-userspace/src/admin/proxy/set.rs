@@ -3,6 +3,7 @@
 use super::Scene;
 use crate::http::counters::{Count, Counters};
 use crate::http::event::Cause;
+use crate::http::health::told::{Turn, tell};
 use crate::http::live::{Admin, Server};
 use crate::http::settings::ServerAddress;
 use std::net::{IpAddr, SocketAddr};
@@ -28,29 +29,42 @@ pub(super) fn server(scene: &Scene, name: Option<&&str>, words: &[&str]) -> Stri
                         .to_owned();
                 }
             };
+            let turn = match (server.admin(), admin) {
+                (before, after) if before == after => return String::new(),
+                (_, Admin::Maintenance) => Turn::Maintenance,
+                (_, Admin::Drain) => Turn::Drain,
+                (Admin::Drain, Admin::Ready) => Turn::Undrained,
+                (_, Admin::Ready) => Turn::Ready,
+            };
             server.set_admin(admin);
+            tell(&*scene.logger, backend, server, turn, "");
             String::new()
         }
         Some("weight") => set_weight(server, value),
         Some("addr") => address(server, words),
         Some("health") => {
             let (rise, fall) = scene.numbers.rise_and_fall(at);
-            match value {
+            let (was_up, was_stopping) = (server.is_up(), server.is_stopping());
+            let (turn, is_news) = match value {
                 "up" => {
                     scene.board.set_health(at, rise + fall - 1);
                     server.set_up(true);
-                    scene.board.went(at, true, backend);
+                    (Turn::Up, !was_up || was_stopping)
                 }
                 "down" => {
                     scene.board.set_health(at, 0);
                     server.set_up(false);
-                    scene.board.went(at, false, backend);
+                    (Turn::Down, was_up)
                 }
-                "stopping" => server.set_admin(Admin::Drain),
+                "stopping" => (Turn::Stopping, server.set_stopping(true)),
                 _ => {
                     return "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n"
                         .to_owned();
                 }
+            };
+            if is_news {
+                scene.board.went(at, turn != Turn::Down, backend);
+                tell(&*scene.logger, backend, server, turn, ", changed from CLI");
             }
             String::new()
         }
@@ -137,6 +151,8 @@ pub(super) fn frontend(scene: &Scene, words: &[&str], enable: bool) -> String {
         let state = if enable { "enabled" } else { "disabled" };
         return format!("Frontend is already {state}.\n");
     }
+    let done = if enable { "Resumed" } else { "Paused" };
+    scene.logger.tell(name, 5, &format!("{done} frontend {name}."));
     String::new()
 }
 

@@ -27,8 +27,6 @@ pub struct Standing {
     pub health: u32,
     /// Bad checks while it was not wholly down (`chkfail`).
     pub failed: u64,
-    /// The last check took it out of the balance without taking it down.
-    pub conditional: bool,
     /// Its ups and downs.
     pub ups: Ups,
 }
@@ -83,7 +81,6 @@ impl Board {
                 took: Duration::ZERO,
                 health: rise,
                 failed: 0,
-                conditional: false,
                 ups: Ups::new(),
             })
         };
@@ -143,12 +140,6 @@ impl Board {
             standing.took = took;
             standing.health = health;
             standing.failed += u64::from(failed);
-        }
-    }
-
-    pub(super) fn set_conditional(&self, server: (usize, usize), conditional: bool) {
-        if let Some(mut standing) = self.of(server) {
-            standing.conditional = conditional;
         }
     }
 

@@ -1,5 +1,6 @@
 use super::super::board::Board;
 use super::super::script::{HttpSend, Script};
+use super::super::told::{Turn, tell};
 use super::super::{Events, conclude};
 use super::*;
 use crate::config::{Strictness, parse, source::Source};
@@ -302,4 +303,52 @@ async fn health_falls_and_rises_and_is_told_as_haproxy_tells_it() {
         lines[2],
         "Server b/s is UP, reason: Layer4 check passed, check duration: 0ms. 1 active and 0 backup servers online. 0 sessions requeued, 0 total in queue."
     );
+}
+
+#[tokio::test]
+async fn a_404_takes_a_server_out_of_the_balance_and_no_further() {
+    let script = Script { disable_on_404: true, ..http() };
+    let stage = stage(SocketAddr::from(([127, 0, 0, 1], 1)), script);
+    let server = &stage.around.server;
+    let say =
+        |status| conclude(&stage.plan, &stage.around, Outcome::new(status, ""), Duration::ZERO);
+    say(Status::L7Ok);
+    say(Status::L7OkConditional);
+    assert!(server.is_up() && !server.usable());
+    say(Status::L7Timeout);
+    assert!(server.is_up() && !server.usable(), "a failure is no reason to come back");
+    say(Status::L7Ok);
+    assert!(server.usable());
+    let lines = stage.heard.lines.lock().unwrap();
+    let stopping = "Server b/s is stopping, reason: Layer7 check conditionally passed";
+    let last = lines.last().expect("a line");
+    assert!(lines.iter().any(|line| line.starts_with(stopping)), "{lines:?}");
+    assert!(last.starts_with("Server b/s is UP, reason: Layer7 check passed"), "{lines:?}");
+}
+
+/// What Debian's HAProxy 2.6.12 says when these are asked for over its socket.
+#[tokio::test]
+async fn what_an_operator_does_to_a_server_is_said_in_haproxys_words() {
+    let stage = stage(SocketAddr::from(([127, 0, 0, 1], 1)), Script::default());
+    let (backend, server) = (&stage.around.backend, &stage.around.server);
+    let by = ", changed from CLI";
+    let online = "0 active and 0 backup servers online. 0 sessions requeued, 0 total in queue.";
+    let left =
+        "0 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.";
+    let say = |turn, why| {
+        stage.heard.lines.lock().unwrap().clear();
+        tell(&*stage.around.events, backend, server, turn, why);
+        stage.heard.lines.lock().unwrap().clone()
+    };
+    assert_eq!(say(Turn::Ready, ""), ["Server b/s is UP/READY (leaving forced maintenance)."]);
+    assert_eq!(say(Turn::Undrained, ""), ["Server b/s is UP (leaving forced drain)."]);
+    server.set_up(false);
+    for (turn, why, line) in [
+        (Turn::Maintenance, "", format!("Server b/s is going DOWN for maintenance. {left}")),
+        (Turn::Down, by, format!("Server b/s is DOWN, changed from CLI. {left}")),
+        (Turn::Drain, "", format!("Server b/s enters drain state. {online}")),
+        (Turn::Stopping, by, format!("Server b/s is stopping, changed from CLI. {online}")),
+    ] {
+        assert_eq!(say(turn, why), [line.as_str(), "backend b has no server available!"]);
+    }
 }

@@ -1,0 +1,65 @@
+//! What is said of a server that gets another state, in HAProxy's words.
+
+use super::Events;
+use crate::http::live::{Backend, Server};
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Checks or an operator see it up...
+    Up,
+    /// ...or down...
+    Down,
+    /// ...or stopping: it gets nothing new.
+    Stopping,
+    /// An operator put it into maintenance...
+    Maintenance,
+    /// ...took it out of that...
+    Ready,
+    /// ...drains it...
+    Drain,
+    /// ...or does so no more.
+    Undrained,
+}
+
+/// Says it. `why` is what checks, or the runtime socket, say beside up, down and stopping:
+/// `, reason: ...`.
+pub fn tell(events: &dyn Events, backend: &Backend, server: &Server, turn: Turn, why: &str) {
+    let active = |backup| {
+        backend.servers.iter().filter(|s| s.settings.backup == backup && s.usable()).count()
+    };
+    let (now, backups) = (active(false), active(true));
+    let using = if now == 0 && backups > 0 { " Running on backup." } else { "" };
+    let waiting = server.queue.len();
+    let online = format!(
+        ". {now} active and {backups} backup servers online.{using} 0 sessions requeued, \
+         {waiting} total in queue."
+    );
+    let left = format!(
+        ". {now} active and {backups} backup servers left.{using} {} sessions active, 0 requeued, \
+         {waiting} remaining in queue.",
+        server.sessions.now()
+    );
+    let what = match turn {
+        Turn::Up => format!("is UP{why}{online}"),
+        Turn::Down => format!("is DOWN{why}{left}"),
+        Turn::Stopping => format!("is stopping{why}{online}"),
+        Turn::Maintenance => format!("is going DOWN for maintenance{left}"),
+        Turn::Ready => format!("is {}/READY (leaving forced maintenance).", up_or_down(server)),
+        Turn::Drain => format!("enters drain state{online}"),
+        Turn::Undrained => format!("is {} (leaving forced drain).", up_or_down(server)),
+    };
+    let title = if server.settings.backup { "Backup " } else { "" };
+    let line = format!("{title}Server {}/{} {what}", backend.settings.name, server.settings.name);
+    // HAProxy: alert for down, emerg for the last one, notice for all else.
+    events.event(backend, if turn == Turn::Down { 1 } else { 5 }, &line);
+    let is_loss = matches!(turn, Turn::Down | Turn::Stopping | Turn::Maintenance | Turn::Drain);
+    if is_loss && now + backups == 0 {
+        let line = format!("backend {} has no server available!", backend.settings.name);
+        events.event(backend, 0, &line);
+    }
+}
+
+fn up_or_down(server: &Server) -> &'static str {
+    if server.is_up() { "UP" } else { "DOWN" }
+}
