@@ -139,13 +139,7 @@ fn keyword(word: &str) -> Result<(Expression, Option<Method>), String> {
             return Ok((expression(&format!("{family}{rest}"))?, method));
         }
     }
-    let read = expression(word)?;
-    let method = match (&read.fetch, name.rsplit_once('_').map(|(_, ending)| ending)) {
-        (Fetch::Header { .. }, Some("ip")) if read.converts.is_empty() => Some(Method::Ip),
-        (Fetch::Header { .. }, Some("val")) if read.converts.is_empty() => Some(Method::Int),
-        _ => None,
-    };
-    Ok((read, method))
+    Ok((expression(word)?, None))
 }
 
 /// The patterns of a file: a line each, `#` begins a comment line.

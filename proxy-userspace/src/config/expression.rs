@@ -55,7 +55,12 @@ const FETCHES: &[&str] = &[
 pub fn expression(text: &str) -> Result<Expression, String> {
     let (first, mut rest) = head(text)?;
     let fetch = fetch(first.0, first.1)?;
-    let mut converts = Vec::new();
+    let mut converts = match first.0.rsplit(['.', '_']).next() {
+        _ if !matches!(fetch, Fetch::Header { .. }) => Vec::new(),
+        Some("ip") => vec![Convert::Address],
+        Some("val") => vec![Convert::Integer],
+        _ => Vec::new(),
+    };
     while !rest.is_empty() {
         let Some(more) = rest.strip_prefix(',') else {
             return Err(format!("'{rest}' behind '{}' is not understood", first.0));
@@ -214,12 +219,8 @@ pub fn format(text: &str) -> Result<Format, String> {
             Part::Sample(expression(&after[..end])?)
         } else {
             let length = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-            // The longest name that fits: "%ci:" and "%cix" both hold %ci.
-            let found = VARIABLES
-                .iter()
-                .filter(|(name, _)| rest[..length].starts_with(name))
-                .max_by_key(|(name, _)| name.len());
-            let Some((name, variable)) = found else {
+            let found = VARIABLES.iter().find(|(name, _)| rest[..length] == **name);
+            let Some((_, variable)) = found else {
                 let names = VARIABLES.map(|(name, _)| format!("%{name}")).join(", ");
                 return Err(format!(
                     "there is no variable '%{}' here, expected one of {names}; \
@@ -227,7 +228,7 @@ pub fn format(text: &str) -> Result<Format, String> {
                     &rest[..length]
                 ));
             };
-            rest = &rest[name.len()..];
+            rest = &rest[length..];
             Part::Variable(*variable)
         };
         if !literal.is_empty() {
@@ -291,7 +292,7 @@ mod tests {
         let read = format("for %[hdr(host)]:%ci%% x").unwrap();
         assert_eq!(read.parts.len(), 5);
         assert_eq!(read.parts[4], Part::Text(b"% x".to_vec()));
-        for wrong in ["%zz", "%[src", "%[nope]", "%{+Q}ci", "%"] {
+        for wrong in ["%zz", "%cix", "%[src", "%[nope]", "%{+Q}ci", "%"] {
             assert!(format(wrong).is_err(), "{wrong}");
         }
     }

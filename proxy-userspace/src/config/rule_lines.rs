@@ -1,5 +1,7 @@
 //! `acl`, `use_backend`, `http-request` and `http-response` lines.
 
+mod redirect;
+
 use super::acl_words::{condition, test, warn_if_never};
 use super::args::Args;
 use super::expression::format;
@@ -7,8 +9,9 @@ use super::model::{Acl, Proxy, UseBackend};
 use crate::http::format::{Format, Part};
 use crate::http::framing::frames;
 use crate::http::reply;
-use crate::http::rules::{HeadEdit, Redirect, RedirectTo, Reply, RequestAction, Rule};
+use crate::http::rules::{HeadEdit, Reply, RequestAction, Rule};
 use crate::{host, near};
+use redirect::redirect;
 
 /// Reads an `acl` line, its first word taken.
 pub(super) fn acl(args: &mut Args<'_>, to: &mut Proxy) {
@@ -223,7 +226,8 @@ fn value(args: &mut Args<'_>, action: &str, of_response: bool) -> Option<Format>
         let unknown = format.parts.iter().any(|part| match part {
             Part::Sample(sample) if of_response => sample.needs_request(),
             Part::Sample(sample) => sample.needs_response(),
-            _ => false,
+            Part::Variable(variable) => of_response && variable.needs_request(),
+            Part::Text(_) => false,
         });
         if unknown {
             let other = if of_response { "request" } else { "response" };
@@ -347,59 +351,4 @@ fn body_format(args: &mut Args<'_>, word: &str, text: Option<&str>) -> Option<Fo
             None
         }
     }
-}
-
-fn redirect(args: &mut Args<'_>) -> Option<Redirect> {
-    const KNOWN: [&str; 9] = [
-        "location",
-        "prefix",
-        "scheme",
-        "code",
-        "drop-query",
-        "append-slash",
-        "ignore-empty",
-        "set-cookie",
-        "clear-cookie",
-    ];
-    let mut to = None;
-    let mut model = Redirect {
-        status: 302,
-        to: RedirectTo::Location(Format::default()),
-        drop_query: false,
-        append_slash: false,
-        ignore_empty: false,
-        cookie: None,
-    };
-    while !matches!(args.peek(), "" | "if" | "unless") {
-        let word = args.next()?;
-        match word {
-            "location" => to = Some(RedirectTo::Location(value(args, word, false)?)),
-            "prefix" => to = Some(RedirectTo::Prefix(value(args, word, false)?)),
-            "scheme" => to = Some(RedirectTo::Scheme(value(args, word, false)?)),
-            "code" => {
-                let codes = [("301", 301), ("302", 302), ("303", 303), ("307", 307), ("308", 308)];
-                model.status = args.choice("code", &codes)?;
-            }
-            "drop-query" => model.drop_query = true,
-            "append-slash" => model.append_slash = true,
-            "ignore-empty" => model.ignore_empty = true,
-            "set-cookie" => {
-                model.cookie = Some(format!("{}; path=/;", args.need(word, "NAME[=VALUE]")?));
-            }
-            "clear-cookie" => {
-                model.cookie = Some(format!("{}; path=/; Max-Age=0;", args.need(word, "NAME[=]")?));
-            }
-            _ => {
-                let hint = near::hint(word, KNOWN);
-                let list = KNOWN.join(", ");
-                args.wrong(format!("'redirect' expects some of {list}, not '{word}'{hint}"));
-                return None;
-            }
-        }
-    }
-    let Some(to) = to else {
-        args.wrong_here("'redirect' expects one of location, prefix, scheme and where to");
-        return None;
-    };
-    Some(Redirect { to, ..model })
 }

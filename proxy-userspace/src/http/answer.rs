@@ -12,7 +12,7 @@ use super::{
     exchange::{Exchange, Headless},
     framing::{Asked, Framing},
     head,
-    hooks::Edit,
+    hooks::{Edit, Response},
     live::Invalid,
     pump::{Body, Pump},
     refusal::Refusal,
@@ -201,8 +201,9 @@ impl Exchange<'_> {
         let connected = self.prepared.asked == Asked::Connect && status < 300;
         let mut edits: Vec<Edit> = Vec::new();
         let of_frontend = &self.client.frontend().settings.rules;
+        let view = Response { local: self.client.local, ..head.view };
         for rules in [&self.backend.settings.rules, of_frontend].into_iter().flatten() {
-            rules.response(&head.view, &mut edits);
+            rules.response(&view, &mut edits);
         }
         let is_tunnel = self.prepared.mode == Connection::Tunnel;
         let unframed = head.framing == Framing::Chunked && self.prepared.minor == 0 && !is_tunnel;

@@ -44,6 +44,14 @@ pub enum Variable {
     Version,
 }
 
+impl Variable {
+    /// Whether it looks at a request's head.
+    #[must_use]
+    pub fn needs_request(self) -> bool {
+        matches!(self, Self::Method | Self::Uri | Self::Path | Self::Query | Self::Version)
+    }
+}
+
 /// The variables by name.
 pub const VARIABLES: [(&str, Variable); 9] = [
     ("ci", Variable::ClientIp),

@@ -52,6 +52,8 @@ pub struct Response<'a> {
     pub fields: &'a [httparse::Header<'a>],
     /// The client's address; none on a Unix socket.
     pub client: Option<SocketAddr>,
+    /// The address the client connected to, where it is known without a system call.
+    pub local: Option<SocketAddr>,
 }
 
 impl<'a> Response<'a> {

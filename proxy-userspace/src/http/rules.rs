@@ -143,7 +143,7 @@ impl hooks::Rules for RuleSet {
                 response: Some(response),
                 edits,
                 client: response.client,
-                local: None,
+                local: response.local,
             };
             if rule.condition.as_ref().is_none_or(|condition| condition.holds(&view)) {
                 let edit = rule.action.fill(&view);

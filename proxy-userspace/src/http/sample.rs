@@ -1,7 +1,11 @@
 //! What a test or a format string takes from a message or a connection (HAProxy's sample fetches).
 
+mod fields;
+
 use super::hooks::{Edit, Request, Response};
-use std::net::{IpAddr, SocketAddr};
+pub(super) use fields::each_value;
+use fields::header;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 /// What samples are taken from. What is not there yields no sample.
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,6 +121,10 @@ pub enum Convert {
     Upper,
     /// `length`.
     Length,
+    /// What `hdr_ip` does: the address, a port behind an IPv4 one passed over; nothing if it is none.
+    Address,
+    /// What `hdr_val` does: the digits that the text begins with, 0 without any.
+    Integer,
 }
 
 /// A fetch and its converters.
@@ -133,7 +141,8 @@ impl Expression {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self.converts.last() {
-            Some(Convert::Length) => return Kind::Number,
+            Some(Convert::Length | Convert::Integer) => return Kind::Number,
+            Some(Convert::Address) => return Kind::Address,
             Some(_) => return Kind::Text,
             None => {}
         }
@@ -187,14 +196,15 @@ impl Expression {
         self.fetch.any(view, &mut |sample| converted(&self.converts, sample, found))
     }
 
-    /// The last sample as text, appended to `out`; nothing if there is none. Formats take the last
-    /// one of several values, as HAProxy does.
+    /// One sample as text, appended to `out`; nothing if there is none. Of several values formats
+    /// take a field's last one and a parameter's first, as HAProxy does.
     pub fn write(&self, view: &View<'_>, out: &mut Vec<u8>) {
         let start = out.len();
+        let first = matches!(self.fetch, Fetch::UrlParameter(_));
         self.any(view, &mut |sample| {
             out.truncate(start);
             sample.write(out);
-            false
+            first
         });
     }
 }
@@ -226,8 +236,31 @@ fn converted(
             let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
             return converted(rest, Sample::Number(length), found);
         }
+        Convert::Integer => return converted(rest, Sample::Number(leading(&text)), found),
+        Convert::Address => {
+            return text_address(&text)
+                .is_some_and(|address| converted(rest, Sample::Address(address), found));
+        }
     }
     converted(rest, Sample::Text(&text), found)
+}
+
+/// The number that a text begins with.
+fn leading(text: &[u8]) -> i64 {
+    let (sign, digits) = match text.strip_prefix(b"-") {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number: i64, digit| {
+        number.saturating_mul(10).saturating_add(sign * i64::from(digit - b'0'))
+    })
+}
+
+fn text_address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let with_port = || text.parse().ok().map(|at: SocketAddrV4| IpAddr::V4(*at.ip()));
+    text.parse().ok().or_else(with_port)
 }
 
 impl Fetch {
@@ -239,7 +272,9 @@ impl Fetch {
             Self::PathAndQuery => text(view.request.map(path_and_query)),
             Self::Url => text(view.request.map(|request| request.target)),
             Self::Method => text(view.request.map(|request| request.method)),
-            Self::UrlParameter(name) => text(view.request.and_then(|r| url_parameter(r, name))),
+            Self::UrlParameter(name) => {
+                view.request.is_some_and(|r| url_parameters(r, name).any(|value| text(Some(value))))
+            }
             Self::Text(constant) => text(Some(constant)),
             Self::Version(of) => text(version(view, *of)),
             Self::Base => view.request.is_some_and(|request| {
@@ -301,8 +336,10 @@ pub fn path_and_query<'a>(request: &Request<'a>) -> &'a str {
     target.get(offset..).and_then(|rest| rest.split('#').next()).unwrap_or(path)
 }
 
-fn url_parameter<'a>(request: &Request<'a>, name: &str) -> Option<&'a str> {
-    query(request)?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+/// The values of the parameters of that name.
+fn url_parameters<'a>(request: &Request<'a>, name: &str) -> impl Iterator<Item = &'a str> {
+    let pairs = query(request).unwrap_or_default().split(['&', ';']);
+    pairs.filter_map(move |pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 fn version<'a>(view: &View<'a>, of: Message) -> Option<&'a str> {
@@ -321,74 +358,5 @@ pub fn first_host(view: &View<'_>, out: &mut Vec<u8>) {
     });
 }
 
-fn header(
-    view: &View<'_>,
-    of: Message,
-    name: &str,
-    full: bool,
-    occurrence: Option<i32>,
-    found: &mut dyn FnMut(Sample<'_>) -> bool,
-) -> bool {
-    let Some(wanted) = occurrence else {
-        return each_value(view, of, name, full, &mut |value| found(Sample::Text(value)));
-    };
-    let index = if wanted >= 0 {
-        i64::from(wanted) - 1
-    } else {
-        let mut count = 0_i64;
-        each_value(view, of, name, full, &mut |_| {
-            count += 1;
-            false
-        });
-        count + i64::from(wanted)
-    };
-    let mut at = 0;
-    let mut answer = false;
-    each_value(view, of, name, full, &mut |value| {
-        let here = at == index;
-        at += 1;
-        if here {
-            answer = found(Sample::Text(value));
-        }
-        here
-    });
-    answer
-}
-
-/// Calls `each` with the field's values as the rules before have left them, until it says true.
-pub(super) fn each_value(
-    view: &View<'_>,
-    of: Message,
-    name: &str,
-    full: bool,
-    each: &mut dyn FnMut(&[u8]) -> bool,
-) -> bool {
-    let mut one = |value: &[u8]| {
-        if full { each(value) } else { value.split(|&b| b == b',').any(|v| each(trim(v))) }
-    };
-    // Only the head that rules are changing right now has edits.
-    let edited = match of {
-        Message::Request => view.response.is_none(),
-        Message::Response => view.response.is_some(),
-    };
-    let edits = if edited { view.edits } else { &[] };
-    let is = |field: &str| field.eq_ignore_ascii_case(name);
-    let replaced = edits.iter().rposition(|edit| edit.replaces() && is(edit.name()));
-    if replaced.is_none() {
-        let hit = match of {
-            Message::Request => view.request.is_some_and(|r| r.values(name).any(&mut one)),
-            Message::Response => view.response.is_some_and(|r| r.values(name).any(&mut one)),
-        };
-        if hit {
-            return true;
-        }
-    }
-    edits[replaced.unwrap_or(0)..].iter().any(|edit| match edit {
-        Edit::Set(field, value) | Edit::Add(field, value) if is(field) => one(value),
-        _ => false,
-    })
-}
-
-fn trim(value: &[u8]) -> &[u8] {
-    value.trim_ascii()
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! The words of `redirect`.
+
+use super::value;
+use crate::config::args::Args;
+use crate::http::format::Format;
+use crate::http::rules::{Redirect, RedirectTo};
+use crate::near;
+
+pub(super) fn redirect(args: &mut Args<'_>) -> Option<Redirect> {
+    const KNOWN: [&str; 9] = [
+        "location",
+        "prefix",
+        "scheme",
+        "code",
+        "drop-query",
+        "append-slash",
+        "ignore-empty",
+        "set-cookie",
+        "clear-cookie",
+    ];
+    let mut to = None;
+    let mut model = Redirect {
+        status: 302,
+        to: RedirectTo::Location(Format::default()),
+        drop_query: false,
+        append_slash: false,
+        ignore_empty: false,
+        cookie: None,
+    };
+    while !matches!(args.peek(), "" | "if" | "unless") {
+        let word = args.next()?;
+        match word {
+            "location" => to = Some(RedirectTo::Location(value(args, word, false)?)),
+            "prefix" => to = Some(RedirectTo::Prefix(value(args, word, false)?)),
+            "scheme" => to = Some(RedirectTo::Scheme(value(args, word, false)?)),
+            "code" => {
+                let codes = [("301", 301), ("302", 302), ("303", 303), ("307", 307), ("308", 308)];
+                model.status = args.choice("code", &codes)?;
+            }
+            "drop-query" => model.drop_query = true,
+            "append-slash" => model.append_slash = true,
+            "ignore-empty" => model.ignore_empty = true,
+            "set-cookie" => {
+                model.cookie = Some(format!("{}; path=/;", args.need(word, "NAME[=VALUE]")?));
+            }
+            "clear-cookie" => {
+                model.cookie = Some(format!("{}; path=/; Max-Age=0;", args.need(word, "NAME[=]")?));
+            }
+            _ => {
+                let hint = near::hint(word, KNOWN);
+                let list = KNOWN.join(", ");
+                args.wrong(format!("'redirect' expects some of {list}, not '{word}'{hint}"));
+                return None;
+            }
+        }
+    }
+    let Some(to) = to else {
+        args.wrong_here("'redirect' expects one of location, prefix, scheme and where to");
+        return None;
+    };
+    Some(Redirect { to, ..model })
+}
