@@ -62,7 +62,7 @@ pub const PROXY: &[Directive] = &[
         "errorfile",
         "CODE FILE",
         "built in",
-        "The whole response, head included, for a status that the proxy makes itself: 200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 421, 422, 425, 429, 500, 501, 502, 503, 504.",
+        "The whole response, head included, for a status that the proxy makes itself: 200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 421, 422, 425, 429, 500, 501, 502, 503, 504. An empty file, as /dev/null, is a close without a word.",
     ),
     at(
         BACK,
@@ -111,14 +111,14 @@ pub const PROXY: &[Directive] = &[
         "http-request",
         "allow|deny [deny_status N]|return [status N] [content-type T] [string S|file F] [hdr N V]...|redirect ...|set-header N V|add-header N V|del-header N, each with [if|unless CONDITION]",
         "none",
-        "Rules on requests, in order. Values take log-format variables such as %ci and %[src].",
+        "Rules on requests, in order. Values take log-format variables such as %ci and %[src]. None changes Content-Length or Transfer-Encoding.",
     ),
     at(
         PROXIES,
         "http-response",
         "set-header N V|add-header N V|del-header N, each with [if|unless CONDITION]",
         "none",
-        "Rules on responses, in order.",
+        "Rules on responses, in order. None changes Content-Length or Transfer-Encoding.",
     ),
     at(
         BACK,
