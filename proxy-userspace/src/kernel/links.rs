@@ -1,6 +1,7 @@
 //! The interfaces of this network namespace, by rtnetlink. Not by `/sys/class/net`: that shows the
 //! namespace in which /sys was mounted.
 
+use super::error::Error;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -136,6 +137,35 @@ fn interface(link: &LinkMessage) -> Option<Interface> {
     let has_ethernet_header =
         matches!(link.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback);
     Some(Interface { index: link.header.index, name, has_ethernet_header })
+}
+
+/// Whether an interface is one of those that were named, where any was.
+pub(super) fn is_wanted(names: &[String], interface: &Interface) -> bool {
+    names.is_empty() || names.contains(&interface.name)
+}
+
+/// Whether there is no such interface any more.
+///
+/// # Errors
+/// Where the interfaces cannot be listed.
+pub(super) fn is_gone(interface: &Interface) -> Result<bool, Error> {
+    let there = list().map_err(Error::system("listing the interfaces"))?;
+    Ok(there.iter().all(|known| known.index != interface.index))
+}
+
+/// Looks whether there is an interface of each name.
+///
+/// # Errors
+/// The first name that none has, with those that there are.
+pub(super) fn check_names(names: &[String], there: &[Interface]) -> Result<(), Error> {
+    let known = |name: &String| there.iter().any(|interface| interface.name == *name);
+    match names.iter().find(|name| !known(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let known: Vec<&str> = there.iter().map(|interface| interface.name.as_str()).collect();
+            Err(Error::NoInterface { name: name.clone(), known: known.join(", ") })
+        }
+    }
 }
 
 #[cfg(test)]

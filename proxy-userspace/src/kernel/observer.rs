@@ -7,7 +7,7 @@ use super::enforcer::Enforcer;
 use super::error::{Error, has_code};
 use super::event::Event;
 use super::hold::Hold;
-use super::links::{self, Change, Interface, Watch};
+use super::links::{self, Change, Interface, Watch, check_names, is_gone, is_wanted};
 use super::load;
 use super::object::array;
 use super::options::Options;
@@ -376,27 +376,6 @@ fn give(
 pub(super) fn now_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-fn is_wanted(names: &[String], interface: &Interface) -> bool {
-    names.is_empty() || names.contains(&interface.name)
-}
-
-/// Whether there is no such interface any more.
-fn is_gone(interface: &Interface) -> Result<bool, Error> {
-    let there = links::list().map_err(Error::system("listing the interfaces"))?;
-    Ok(there.iter().all(|known| known.index != interface.index))
-}
-
-fn check_names(names: &[String], there: &[Interface]) -> Result<(), Error> {
-    let known = |name: &String| there.iter().any(|interface| interface.name == *name);
-    match names.iter().find(|name| !known(name)) {
-        None => Ok(()),
-        Some(name) => {
-            let known: Vec<&str> = there.iter().map(|interface| interface.name.as_str()).collect();
-            Err(Error::NoInterface { name: name.clone(), known: known.join(", ") })
-        }
-    }
 }
 
 fn ring(ebpf: &mut Ebpf) -> Result<AsyncFd<Ring>, Error> {

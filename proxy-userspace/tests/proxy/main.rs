@@ -6,6 +6,7 @@ mod closes;
 mod edits;
 mod failures;
 mod options;
+mod reloads;
 mod service;
 mod smuggling;
 mod support;

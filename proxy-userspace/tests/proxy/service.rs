@@ -1,11 +1,7 @@
-//! Pools, queues, reloads, stops: what a connection goes through over time.
+//! Pools, queues, stops: what a connection goes through over time.
 
 use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -14,16 +10,16 @@ use teardown::http::{
     engine::SessionInfo,
     event::Cause,
     live::Admin,
-    settings::{Bind, BindAddress, Connection, Frontend, Reuse, ServerAddress, Settings},
+    settings::{Bind, BindAddress, Connection, Reuse, ServerAddress, Settings},
 };
 
 use crate::support::{Client, Origin, Proxy, eventually, settings};
 
-const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
-const CLOSE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+pub(crate) const CLOSE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-fn get(client: &mut Client) {
+pub(crate) fn get(client: &mut Client) {
     client.send(GET);
     assert_eq!(client.response(), OK);
 }
@@ -188,93 +184,6 @@ fn a_parked_connection_can_be_shut_down() {
     assert_eq!(one.rest(), "");
     assert_ne!(parked(1), serial);
     get(&mut other);
-}
-
-#[test]
-fn a_reload_keeps_sockets_and_connections() {
-    const NEW: &str = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew";
-    let (old, new) = (Origin::answering(OK), Origin::answering(NEW));
-    let (before, after) = (settings(&[old.address]), settings(&[new.address]));
-    let proxy = Proxy::start(before.clone());
-    let mut kept = proxy.connect();
-    get(&mut kept);
-    let mut wrong = after.clone();
-    let elsewhere = SocketAddr::from(([192, 0, 2, 1], 80));
-    wrong.frontends[0].binds = vec![Bind::new(BindAddress::Inet(elsewhere))];
-    let error = proxy.engine.reload(wrong).expect_err("the address is not ours");
-    assert!(error.to_string().contains("192.0.2.1:80"), "{error}");
-    get(&mut kept);
-    proxy.engine.reload(after).expect("reloads");
-    for mut client in [proxy.connect(), kept] {
-        // A worker may still be about to hear of it.
-        eventually(|| {
-            client.send(GET);
-            (client.response() == NEW).then_some(())
-        });
-    }
-    // The request under way at a reload ends by the settings it began with; none is lost.
-    let mut client = proxy.connect();
-    for _ in 0..50 {
-        client.send(GET);
-        proxy.engine.reload(before.clone()).expect("reloads");
-        client.response();
-    }
-    assert_eq!(proxy.engine.addresses()[0].1, proxy.address);
-}
-
-#[test]
-fn a_reload_may_add_a_second_bind_of_an_address() {
-    let origin = Origin::answering(OK);
-    let before = settings(&[origin.address]);
-    let proxy = Proxy::start(before.clone());
-    let mut after = before;
-    let second = Frontend { name: "second".into(), ..after.frontends[0].clone() };
-    after.frontends.push(second);
-    proxy.engine.reload(after).expect("reloads");
-    let addresses = proxy.engine.addresses();
-    assert_eq!((addresses[0].1, addresses[1].0.as_str()), (proxy.address, "second"));
-    // Port 0 shows that it has sockets of its own.
-    assert_ne!(addresses[1].1, proxy.address);
-    let stream = std::net::TcpStream::connect(addresses[1].1).expect("connects");
-    drop(stream);
-    let proxies = proxy.engine.proxies();
-    eventually(|| (proxies.frontends[1].counters.total(Count::Sessions) == 1).then_some(()));
-}
-
-#[test]
-fn fifty_reloads_under_load_lose_no_request() {
-    let origin = Origin::answering(OK);
-    let mut settings = settings(&[origin.address]);
-    settings.global.threads = 2;
-    let proxy = Proxy::start(settings.clone());
-    let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        for keeps in [false, false, true, true] {
-            let (proxy, over, served) = (&proxy, &over, &served);
-            scope.spawn(move || {
-                let mut kept = keeps.then(|| proxy.connect());
-                while !over.load(Relaxed) {
-                    match &mut kept {
-                        Some(client) => get(client),
-                        None => assert!(proxy.exchange(CLOSE).ends_with("\r\n\r\nok")),
-                    }
-                    served.fetch_add(1, Relaxed);
-                }
-            });
-        }
-        for _ in 0..50 {
-            let before = served.load(Relaxed);
-            proxy.engine.reload(settings.clone()).expect("reloads");
-            eventually(|| (served.load(Relaxed) >= before + 20).then_some(()));
-        }
-        over.store(true, Relaxed);
-    });
-    let served = served.load(Relaxed);
-    assert!(served >= 1000, "{served}");
-    let lines = proxy.log(served);
-    assert_eq!(lines.len(), served);
-    let odd: Vec<_> = lines.iter().filter(|l| l.status != 200 || l.state != "----").collect();
-    assert!(odd.is_empty(), "{odd:?}");
 }
 
 #[test]
