@@ -89,7 +89,7 @@ fn is_in_time(packet: &Packet, began: (u64, u64), wait: Duration, kept: Duration
     assert!(at_most >= wait && after <= wait + SLACK + kept, "{after:?} to {at_most:?}, {kept:?}");
 }
 
-/// Nobody saw the FIN: time counts from the rule.
+/// Nobody saw the FIN: time counts from the daemon's start.
 fn older_than_the_daemon(wire: Wire, family: Family, prepare: Prepare<'_>) {
     for rule in [HALF_CLOSE, CLOSE_WAIT] {
         let mut old = Old::new(wire, family, prepare);
@@ -98,10 +98,10 @@ fn older_than_the_daemon(wire: Wire, family: Family, prepare: Prepare<'_>) {
         } else {
             old.be_closed();
         }
+        let before = unix_ns();
         let enforcer = Enforcer::start(&old.laid.topology.proxy, &[]);
         let _tags = old.laid.tags();
         let scheduled = Scheduled::of(&enforcer.process);
-        let before = unix_ns();
         enforcer.set(old.peer, rule);
         let after = unix_ns();
         let reset = old.end();
