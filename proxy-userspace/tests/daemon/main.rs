@@ -119,13 +119,13 @@ fn a_hangup_ends_a_watch_well_and_a_daemon_not_at_all() {
     let watch = |answer: libc::sighandler_t| {
         let mut command = teardown();
         command.args(["watch", "--json"]).stdout(Stdio::piped());
+        let inherit = move || {
+            // SAFETY: sets how this process takes a signal, and no handler.
+            unsafe { libc::signal(libc::SIGHUP, answer) };
+            Ok(())
+        };
         // SAFETY: signal(2) may be called between fork and exec.
-        unsafe {
-            command.pre_exec(move || {
-                libc::signal(libc::SIGHUP, answer);
-                Ok(())
-            });
-        }
+        unsafe { command.pre_exec(inherit) };
         let mut watch = Process::start(&host.netns, &mut command);
         let lines = Lines::read(watch.stdout());
         watch.wait_for_words("watching");
