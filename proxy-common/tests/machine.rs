@@ -228,7 +228,7 @@ fn a_sockets_facts_are_carried() {
     assert_eq!((close.orig.unread, close.orig.unacked), (Some(0), Some(88)));
     assert_eq!((close.orig.srtt_us, close.orig.retransmissions), (Some(1_234), Some(3)));
     let owner = close.orig.owner.expect("an owner");
-    assert_eq!((owner.name(), owner.pid), ("haproxy", 4_321));
+    assert_eq!((owner.name(), owner.pid), (&b"haproxy"[..], 4_321));
     assert!(!close.orig.is_local, "facts without a state track nothing");
     assert_eq!((close.resp.owner, close.resp.unread, close.resp.segments), (None, None, None));
     assert_eq!(close.resp.retransmissions, None);

@@ -5,6 +5,7 @@
 mod attach;
 mod batch;
 mod bench;
+mod bpf;
 mod btf;
 pub mod cgroup;
 mod close;

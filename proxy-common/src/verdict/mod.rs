@@ -86,18 +86,10 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The name without its padding; bytes that are not UTF-8 end it.
+    /// The name without its padding: bytes that its process chose.
     #[must_use]
-    pub fn name(&self) -> &str {
-        let end = self.comm.iter().position(|byte| *byte == 0).unwrap_or(self.comm.len());
-        let name = self.comm.get(..end).unwrap_or_default();
-        match core::str::from_utf8(name) {
-            Ok(name) => name,
-            Err(error) => {
-                let valid = name.get(..error.valid_up_to()).unwrap_or_default();
-                core::str::from_utf8(valid).unwrap_or_default()
-            }
-        }
+    pub fn name(&self) -> &[u8] {
+        self.comm.split(|&byte| byte == 0).next().unwrap_or_default()
     }
 }
 

@@ -128,14 +128,8 @@ impl<S: Source> Daemon<S> {
                     });
                     return;
                 }
-                let reloads = *plain(&words) == ["reload"] && level >= AccessLevel::Admin;
-                if let Some(proxy) = self.proxy.clone().filter(|_| reloads) {
-                    self.ask_to_reload(proxy, answer);
-                    return;
-                }
-                if reloads {
-                    let text = "This daemon has no proxy: there is nothing to read anew.\n";
-                    let _ = answer.send(text.to_owned());
+                if *plain(&words) == ["reload"] && level >= AccessLevel::Admin {
+                    self.ask_to_reload(answer);
                     return;
                 }
                 // A session that is gone wants no answer.

@@ -14,6 +14,9 @@ use std::future::pending;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
+/// What an observer alone answers.
+const NO_PROXY: &str = "This daemon has no proxy: there is nothing to read anew.\n";
+
 /// What the host answered, or why it could not be asked.
 type Told = anyhow::Result<Option<Answers>>;
 
@@ -46,7 +49,8 @@ fn begin(proxy: Arc<Running>) -> std::io::Result<oneshot::Receiver<Told>> {
 impl<S: Source> Daemon<S> {
     /// Reads the proxy's configuration anew, now or after the reload that is under way; `asker` is
     /// told what came of it.
-    pub(super) fn ask_to_reload(&mut self, proxy: Arc<Running>, asker: oneshot::Sender<String>) {
+    pub(super) fn ask_to_reload(&mut self, asker: oneshot::Sender<String>) {
+        let Some(proxy) = self.proxy.clone() else { return say(vec![asker], NO_PROXY) };
         self.reloads.next.push(asker);
         if self.reloads.under_way.is_some() {
             return;
@@ -64,7 +68,7 @@ impl<S: Source> Daemon<S> {
         let Some(proxy) = self.proxy.clone() else { return };
         say(askers, &self.reload(&proxy, told));
         if let Some(asker) = self.reloads.next.pop() {
-            self.ask_to_reload(proxy, asker);
+            self.ask_to_reload(asker);
         }
     }
 

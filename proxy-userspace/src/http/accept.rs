@@ -159,14 +159,7 @@ async fn http(client: Client) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{
-        closes::Closes, hooks::Log, listener::Listeners, park::Lot, settings, syslog::Logger,
-        worker::Outside,
-    };
-
-    struct Nobody;
-
-    impl Closes for Nobody {}
+    use crate::http::{listener::Listeners, park::Lot, settings};
 
     #[tokio::test]
     async fn a_socket_that_no_longer_listens_ends_the_accepting() {
@@ -182,9 +175,7 @@ mod tests {
         rustix::net::shutdown(&ear.socket, rustix::net::Shutdown::Both).unwrap();
         let proxies = Arc::new(Proxies::new(settings, 1, Arc::default()));
         let frontend = Arc::clone(proxies.frontend("front").unwrap());
-        let log: Arc<dyn Log> = Arc::new(Logger::new(Default::default()));
-        let outside = Arc::new(Outside::new(log, Arc::new(Nobody)));
-        let worker = Worker::new(0, Arc::clone(&proxies), outside, Lot::new().unwrap());
+        let worker = Worker::alone(&proxies, Lot::new().unwrap());
         let accepting = run(worker, HeldProxies::new(proxies), Door { ear, frontend });
         let ended = tokio::time::timeout(Duration::from_secs(10), accepting).await;
         let error = ended.expect("it does not try for ever").unwrap_err();

@@ -27,31 +27,22 @@ pub(crate) async fn run(worker: Rc<Worker>) {
 mod tests {
     use super::*;
     use crate::http::{
-        closes::Closes,
         live::Proxies,
         park::Lot,
         session::{Session, Stop},
         settings::{Frontend, Settings},
-        syslog::Logger,
-        worker::Outside,
     };
     use std::future::poll_fn;
     use std::sync::Arc;
     use std::task::Poll;
     use std::time::Instant;
 
-    struct Nobody;
-
-    impl Closes for Nobody {}
-
     #[tokio::test]
     async fn deadlines_hold_where_nothing_can_be_parked_any_more() {
         let settings = Settings { frontends: vec![Frontend::default()], ..Default::default() };
         let proxies = Arc::new(Proxies::new(settings, 1, Arc::default()));
         let frontend = Arc::clone(&proxies.frontends[0]);
-        let log = Arc::new(Logger::new(Default::default()));
-        let outside = Arc::new(Outside::new(log, Arc::new(Nobody)));
-        let worker = Worker::new(0, proxies, outside, Lot::broken());
+        let worker = Worker::alone(&proxies, Lot::broken());
         let now = Instant::now();
         let session = Rc::new(Session::new(1, None, frontend, now));
         worker.sessions.insert(Rc::clone(&session));

@@ -98,6 +98,17 @@ impl fmt::Debug for Worker {
     }
 }
 
+#[cfg(test)]
+impl Worker {
+    /// The only one, which logs nothing and tells nobody of closes.
+    pub(crate) fn alone(proxies: &Arc<Proxies>, lot: Lot) -> Rc<Self> {
+        struct Nobody;
+        impl Closes for Nobody {}
+        let log = Arc::new(super::syslog::Logger::new(Default::default()));
+        Self::new(0, Arc::clone(proxies), Arc::new(Outside::new(log, Arc::new(Nobody))), lot)
+    }
+}
+
 impl Worker {
     pub(crate) fn new(
         index: usize,

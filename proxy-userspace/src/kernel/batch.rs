@@ -1,15 +1,15 @@
 //! Reads a hash map in few system calls (`BPF_MAP_LOOKUP_BATCH`, Linux 5.6); aya has no call for it.
 
+use super::bpf;
 use super::error::Error;
 use aya::maps::MapData;
-use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 /// Entries asked for at once where all are wanted.
 const AT_ONCE: usize = 2048;
 
-/// The part of `union bpf_attr` that batch calls use (include/uapi/linux/bpf.h).
+/// The part of `union bpf_attr` that batch calls use.
 #[repr(C)]
 struct Attributes {
     in_batch: u64,
@@ -71,21 +71,12 @@ impl<K: bytemuck::Pod, V: bytemuck::Pod> Walk<K, V> {
         };
         // SAFETY: the kernel writes at most `count` keys and values of the map's sizes, which the
         // caller's types have, and four bytes of `to`.
-        let answer = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                BPF_MAP_LOOKUP_BATCH,
-                &raw mut attributes,
-                size_of::<Attributes>(),
-            )
+        let answer = unsafe { bpf::call(BPF_MAP_LOOKUP_BATCH, &mut attributes) };
+        let done = match answer {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(Error::system("reading a map in batches")(error)),
         };
-        let error = (answer < 0).then(io::Error::last_os_error);
-        let done = error.as_ref().is_some_and(|error| error.raw_os_error() == Some(libc::ENOENT));
-        if let Some(error) = error
-            && !done
-        {
-            return Err(Error::system("reading a map in batches")(error));
-        }
         let count = (attributes.count as usize).min(self.keys.len());
         let (keys, values) = (&self.keys[..count], &self.values[..count]);
         found.extend(keys.iter().copied().zip(values.iter().copied()));

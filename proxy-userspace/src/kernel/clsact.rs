@@ -53,10 +53,12 @@ pub(super) fn present() -> io::Result<usize> {
 /// Takes off what a dead predecessor left on an interface: filters of `programs`, and the qdisc if
 /// nothing else hangs on it.
 pub(super) fn clear(interface: &Interface, programs: &[&str]) {
+    if !has_filters(interface.index).unwrap_or(true) {
+        return;
+    }
     let mut left_behind = false;
     for program in programs {
         for kind in [TcAttachType::Ingress, TcAttachType::Egress] {
-            // Mostly there is no such filter.
             left_behind |= tc::qdisc_detach_program(&interface.name, kind, program).is_ok();
         }
     }

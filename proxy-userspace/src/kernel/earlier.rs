@@ -3,6 +3,7 @@
 //! Without them, an other end that closes later would be taken for the first, and the connection for
 //! one that is half closed from then on.
 
+use super::bpf;
 use super::diag::{Diag, HALF_CLOSED, Local};
 use super::observer::now_ns;
 use aya::maps::MapData;
@@ -44,7 +45,7 @@ fn flow_of(one: &Local, mode: Mode, now_ns: u64) -> Flow {
     flow
 }
 
-/// The part of `union bpf_attr` that the call uses (include/uapi/linux/bpf.h).
+/// The part of `union bpf_attr` that the call uses.
 #[repr(C)]
 struct Attributes {
     map_fd: u32,
@@ -55,7 +56,7 @@ struct Attributes {
 }
 
 fn insert(flows: &MapData, key: &FlowKey, slot: &Slot) -> io::Result<()> {
-    let attributes = Attributes {
+    let mut attributes = Attributes {
         map_fd: flows.fd().as_fd().as_raw_fd() as u32,
         reserved: 0,
         key: (&raw const *key) as u64,
@@ -63,13 +64,5 @@ fn insert(flows: &MapData, key: &FlowKey, slot: &Slot) -> io::Result<()> {
         flags: BPF_NOEXIST,
     };
     // SAFETY: the kernel reads a key and a value of the map's sizes, which these types have.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_MAP_UPDATE_ELEM,
-            &raw const attributes,
-            size_of::<Attributes>(),
-        )
-    };
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    unsafe { bpf::call(BPF_MAP_UPDATE_ELEM, &mut attributes) }
 }

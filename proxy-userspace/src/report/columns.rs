@@ -2,7 +2,7 @@
 
 use super::clock::Stamp;
 use super::put;
-use super::record::{Record, Said, comm};
+use super::record::{Record, Said};
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::Owner;
 
@@ -95,7 +95,7 @@ pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp, paint: P
 
 /// A process's name and id: `nginx/4242`.
 pub fn process(out: &mut Vec<u8>, owner: &Owner) {
-    put::name(out, comm(owner));
+    put::name(out, owner.name());
     out.push(b'/');
     put::number(out, owner.pid.into());
 }

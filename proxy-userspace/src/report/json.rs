@@ -5,7 +5,7 @@
 
 use super::clock::Stamp;
 use super::put;
-use super::record::{Record, comm};
+use super::record::Record;
 use proxy_common::acts::Cause;
 
 /// Appends the object, without a line's end.
@@ -33,7 +33,7 @@ pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp) {
     let owner = record.owner();
     key(out, "process");
     match owner {
-        Some(owner) => put::json_name(out, comm(owner)),
+        Some(owner) => put::json_name(out, owner.name()),
         None => out.extend_from_slice(b"null"),
     }
     number(out, "pid", owner.map(|owner| owner.pid.into()));

@@ -178,7 +178,7 @@ impl Record<'_> {
     #[must_use]
     pub fn is_of_process(&self, name: &[u8]) -> bool {
         let owners = [&self.close.orig.owner, &self.close.resp.owner];
-        owners.into_iter().flatten().any(|owner| comm(owner) == name)
+        owners.into_iter().flatten().any(|owner| owner.name() == name)
     }
 
     /// Why it ended as it did, in one word: the kernel's reason, the socket's error, or what kept
@@ -196,12 +196,6 @@ impl Record<'_> {
         let midstream = close.is_midstream().then_some("midstream");
         self.rst_reason.or(mark).or_else(err).or(midstream)
     }
-}
-
-/// A process's name as the kernel has it: any bytes, up to the padding.
-#[must_use]
-pub fn comm(owner: &Owner) -> &[u8] {
-    owner.comm.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 /// The number of the kernel's reason for the RST that ended a connection: of the end that sent it
