@@ -40,6 +40,8 @@ pub struct Tally {
     pub connections: u64,
     /// By kind.
     pub kinds: [u64; KINDS],
+    /// Those that were half closed for so long that people notice.
+    pub long: u64,
     typical: BTreeMap<usize, Typical>,
     half_closed_ns: Vec<u64>,
 }
@@ -49,6 +51,7 @@ impl Default for Tally {
         Self {
             connections: 0,
             kinds: [0; KINDS],
+            long: 0,
             typical: BTreeMap::new(),
             half_closed_ns: Vec::new(),
         }
@@ -66,9 +69,9 @@ impl Tally {
         {
             self.typical.insert(index, typical);
         }
-        if let Some(ns) = close.half_closed_ns
-            && self.half_closed_ns.len() < MOST_TIMES
-        {
+        let Some(ns) = close.half_closed_ns else { return };
+        self.long += u64::from(ns >= LONG);
+        if self.half_closed_ns.len() < MOST_TIMES {
             self.half_closed_ns.push(ns);
         }
     }
@@ -76,6 +79,7 @@ impl Tally {
     /// Counts what another has counted.
     pub fn merge(&mut self, other: &Self) {
         self.connections += other.connections;
+        self.long += other.long;
         for (ours, theirs) in self.kinds.iter_mut().zip(other.kinds) {
             *ours += theirs;
         }
@@ -89,7 +93,11 @@ impl Tally {
     /// How many of `kind`, as a share.
     #[must_use]
     pub fn share(&self, kind: usize) -> f64 {
-        if self.connections == 0 { 0.0 } else { self.kinds[kind] as f64 / self.connections as f64 }
+        self.share_of(self.kinds[kind])
+    }
+
+    fn share_of(&self, count: u64) -> f64 {
+        if self.connections == 0 { 0.0 } else { count as f64 / self.connections as f64 }
     }
 
     /// The most frequent kind.
@@ -256,12 +264,15 @@ impl Diff {
         Self { groups, tolerance }
     }
 
-    /// Whether `group` changed: how its connections close, or how long they stay half closed.
+    /// Whether `group` changed: how its connections close, or how long they stay half closed, all
+    /// or some of them.
     #[must_use]
     pub fn is_changed(&self, group: &Group) -> bool {
         let half_closed = group.old.share_half_closed().min(group.new.share_half_closed());
+        let long = group.old.share_of(group.old.long) - group.new.share_of(group.new.long);
         group.size() > self.tolerance
             || group.half_closed_ns().is_some() && half_closed > self.tolerance
+            || long.abs() > self.tolerance
     }
 
     /// Whether anything changed.

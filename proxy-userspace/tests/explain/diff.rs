@@ -91,6 +91,51 @@ fn a_longer_half_close_is_a_change() {
 }
 
 #[test]
+fn some_that_stay_half_closed_are_a_change() {
+    // Twenty connections that the server closes; `late` of its FINs are answered after 3 s.
+    let capture = |late: usize| {
+        let mut lines = Vec::new();
+        for n in 0..20 {
+            let (client, server) = (format!("10.0.0.1.{}", 40_000 + n), "10.0.0.2.80");
+            let mut say = |at: usize, from: &str, to: &str, what: &str| {
+                let us = n * 1000 + at;
+                let time = format!("12:00:{:02}.{:06}", us / 1_000_000, us % 1_000_000);
+                lines.push(format!("{time} IP {from} > {to}: Flags {what}, win 512, length 0\n"));
+            };
+            let answer = if n < late { 3_000_000 } else { 500 };
+            say(0, &client, server, "[S], seq 100");
+            say(10, server, &client, "[S.], seq 300, ack 101");
+            say(20, &client, server, "[.], ack 301");
+            say(30, server, &client, "[F.], seq 301, ack 101");
+            say(answer, &client, server, "[F.], seq 101, ack 302");
+            say(answer + 10, server, &client, "[.], ack 102");
+        }
+        lines.sort();
+        lines.concat()
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |late: usize| {
+        let path = folder.path().join(format!("{late}.txt"));
+        std::fs::write(&path, capture(late)).expect("a text");
+        path.display().to_string()
+    };
+    let (none, one, four) = (file(0), file(1), file(4));
+    let output = teardown(&["diff", &none, &four], b"");
+    assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
+    let more = "more are half closed for a second or longer (4 of 20 now, 0 of 20 before)";
+    assert!(text_of(&output).contains(more), "{}", text_of(&output));
+    assert!(text_of(&output).contains("10.0.0.2:80 half-close 5s'"), "{}", text_of(&output));
+    let back = text_of(&teardown(&["diff", &four, &none], b""));
+    assert!(back.contains("fewer are half closed") && !back.contains("old way"), "{back}");
+    let same = teardown(&["diff", &none, &one], b"");
+    assert_eq!(same.status.code(), Some(0), "{}", text_of(&same));
+    let json = teardown(&["diff", "--json", "--tolerance", "4", &none, &one], b"");
+    let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json["backends"][0]["new"]["half_closed_long"], 1);
+    assert_eq!(json["backends"][0]["changed"], true);
+}
+
+#[test]
 fn what_cannot_be_compared_is_no_answer() {
     let capture = fixture("1.4.22__thread-config__pf__production.back.pcap");
     let folder = tempfile::tempdir().expect("a folder");

@@ -243,9 +243,23 @@ fn time_wait(old: &Tally, new: &Tally) -> Option<Said> {
     Some(Said { text, rule: None, weight: 0.0 })
 }
 
-/// Connections stay half closed for longer, or for less long.
+/// Connections stay half closed for longer, or for less long: all of them, or more of them.
 fn half_closed(group: &Group) -> Option<Said> {
-    let [was, is] = group.half_closed_ns()?;
-    let text = format!("half closed for {} now, for {} before (median)", time(is), time(was));
-    Some(Said { text, rule: (is > was).then_some("half-close 5s"), weight: 0.0 })
+    let (old, new) = (&group.old, &group.new);
+    let (text, longer) = if let Some([was, is]) = group.half_closed_ns() {
+        let text = format!("half closed for {} now, for {} before (median)", time(is), time(was));
+        (text, is > was)
+    } else {
+        let [was, is] = [old, new].map(|tally| tally.long as f64 / tally.connections.max(1) as f64);
+        if was == is {
+            return None;
+        }
+        let which = if is > was { "more" } else { "fewer" };
+        let text = format!(
+            "{which} are half closed for a second or longer ({} of {} now, {} of {} before)",
+            new.long, new.connections, old.long, old.connections
+        );
+        (text, is > was)
+    };
+    Some(Said { text, rule: longer.then_some("half-close 5s"), weight: 0.0 })
 }
