@@ -29,6 +29,7 @@ mod tape;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod unprivileged;
 pub mod watch;
 
 pub use readers::Reader;

@@ -158,7 +158,8 @@ pub(crate) fn be_the_proxy(file: PathBuf) {
     runtime.expect("a runtime").block_on(async {
         let prepared = Planned::read(Origin::Files(vec![file])).and_then(Planned::prepare);
         let prepared = prepared.expect("a configuration that can be run");
-        let _running = prepared.start(Arc::new(Deaf), None).expect("workers");
+        let outside = tokio::runtime::Handle::current();
+        let _running = prepared.start(Arc::new(Deaf), &outside, None).expect("workers");
         std::future::pending::<()>().await;
     });
 }

@@ -6,6 +6,7 @@ use super::observe::Observe;
 use super::proxy::{self, Origin, Planned, Prepared, Running};
 use super::recording::INCOMPLETE;
 use super::stated::Stated;
+use super::unprivileged::Unprivileged;
 use super::{Daemon, Reader, Source, start};
 use crate::admin::session::{Request, Terms};
 use crate::admin::socket::{DEFAULT_PATH, RuntimeSocket};
@@ -121,14 +122,7 @@ pub(super) fn serve(
             let listener = socket.listener().context("cannot wait on the runtime socket")?;
             listeners.push((listener, terms));
         }
-        let metrics = match args.metrics {
-            Some(at) => Some(
-                TcpListener::bind(at)
-                    .await
-                    .with_context(|| format!("cannot serve the metrics at {at}"))?,
-            ),
-            None => None,
-        };
+        let metrics = args.metrics.map(listen_at).transpose()?;
         let segments = args.segments || args.write.is_wanted();
         let mut observer = args.observe.start(segments, args.write.payload(), true)?;
         let recording = args.write.start().context("cannot write the recording")?;
@@ -148,14 +142,17 @@ pub(super) fn serve(
         let mut daemon = Daemon::new(observer, labels, received);
         // Before the first connection is made.
         daemon.put_policies(policies)?;
+        let outside = Unprivileged::start()?;
         let running = prepared
-            .map(|prepared| prepared.start(ear.clone(), steward))
+            .map(|prepared| prepared.start(ear.clone(), outside.runtime(), steward))
             .transpose()?
             .map(Arc::new);
         daemon.record(recording, args.segments);
         let mut beside = JoinSet::new();
         if let Some(metrics) = metrics {
-            beside.spawn(endpoint::serve(metrics, requests.clone()));
+            let _waits_there = outside.runtime().enter();
+            let metrics = TcpListener::from_std(metrics)?;
+            beside.spawn_on(endpoint::serve(metrics, requests.clone()), outside.runtime());
         }
         for (listener, terms) in listeners {
             beside.spawn(session::accept(listener, terms, requests.clone()));
@@ -188,6 +185,14 @@ pub(super) fn serve(
         recorded.context(INCOMPLETE)?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Where the metrics are served.
+fn listen_at(at: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(at)
+        .with_context(|| format!("cannot serve the metrics at {at}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 fn hangups() -> anyhow::Result<Signal> {

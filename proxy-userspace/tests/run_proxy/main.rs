@@ -125,10 +125,12 @@ fn without_capabilities(daemon: &Process, name: &str) {
 }
 
 #[test]
-fn its_workers_have_no_capability() {
+fn what_reads_the_network_has_no_capability() {
     let stage = Stage::new();
     let (mut daemon, _) = start(&stage, 8080);
     without_capabilities(&daemon, "http-");
+    // Health checks and metrics.
+    without_capabilities(&daemon, "unprivileged");
     // HAProxy's soft stop.
     daemon.signal(Signal::USR1);
     assert!(daemon.wait().success());

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -149,12 +150,17 @@ impl Prepared {
             .context("cannot give up root")
     }
 
-    /// Starts the workers and the checks, which tell `ear` of their connections. The `steward` reads
-    /// the configuration for reloads; without one they are read here.
+    /// Starts the workers, and the checks on the runtime `outside`, which tell `ear` of their
+    /// connections. The `steward` reads the configuration for reloads; without one they are read here.
     ///
     /// # Errors
     /// Where a thread cannot be started.
-    pub fn start(self, ear: Arc<dyn Closes>, steward: Option<Steward>) -> anyhow::Result<Running> {
+    pub fn start(
+        self,
+        ear: Arc<dyn Closes>,
+        outside: &Handle,
+        steward: Option<Steward>,
+    ) -> anyhow::Result<Running> {
         let Self { origin, assembled, styles, listeners, pages, numbers: stated, .. } = self;
         let Assembled { settings, checks, rises, numbers, .. } = assembled;
         let logger = Arc::new(Logger::new(styles));
@@ -162,7 +168,7 @@ impl Prepared {
         let log = Arc::clone(&logger);
         let heard = Arc::clone(&closes);
         // Who reads requests needs no capability: the workers get theirs, none, from the thread that
-        // starts them. Answers to health checks are read on the daemon's own thread, which keeps some.
+        // starts them.
         let starting = std::thread::spawn(move || -> anyhow::Result<Engine> {
             privilege::drop_all()?;
             Ok(Engine::start(settings, listeners, log, heard)?)
@@ -183,6 +189,7 @@ impl Prepared {
             closes,
             pages,
             numbers: stated,
+            outside: outside.clone(),
             checks: Mutex::new(JoinSet::new()),
         };
         running.check(checks, &board);

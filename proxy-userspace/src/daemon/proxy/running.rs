@@ -14,6 +14,7 @@ use crate::http::health::{self, Surroundings};
 use crate::http::syslog::Logger;
 use proxy_common::key::Endpoint;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 /// A running proxy.
@@ -27,6 +28,8 @@ pub struct Running {
     pub(super) closes: Arc<dyn Closes>,
     pub(super) pages: Arc<OnceLock<Arc<Control>>>,
     pub(super) numbers: Arc<ServerNumbers>,
+    /// Where checks run: what reads their answers needs no capability.
+    pub(super) outside: Handle,
     pub(super) checks: Mutex<JoinSet<()>>,
 }
 
@@ -70,7 +73,8 @@ impl Running {
                 events: Arc::clone(&self.logger) as Arc<dyn health::Events>,
                 closes: Arc::clone(&self.closes),
             };
-            tasks.spawn(health::run(plan.clone(), around, health::first_after(&plans, index)));
+            let check = health::run(plan.clone(), around, health::first_after(&plans, index));
+            tasks.spawn_on(check, &self.outside);
         }
     }
 
