@@ -118,7 +118,7 @@ fn has_room(proxies: &Proxies, door: &Door) -> bool {
 
 fn welcome(
     worker: &Rc<Worker>,
-    proxies: &Proxies,
+    proxies: &Rc<HeldProxies>,
     door: &Door,
     fd: OwnedFd,
     addresses: [Option<SocketAddr>; 2],
@@ -132,7 +132,8 @@ fn welcome(
     let sock = Sock::from(fd);
     let serial = worker.outside.serial();
     let known = (Instant::now(), 0);
-    let client = Client::new(Rc::clone(worker), serial, sock, presence, addresses, known);
+    let (own, proxies) = (Rc::clone(worker), Rc::clone(proxies));
+    let client = Client::new(own, proxies, serial, sock, presence, addresses, known);
     match frontend.settings.mode {
         Mode::Http => worker.http_crew.serve(client, http),
         Mode::Tcp => worker.tcp_crew.serve(client, tcp::serve),
@@ -141,10 +142,11 @@ fn welcome(
 
 /// Goes on with a connection that was parked.
 pub(crate) fn resume(worker: &Rc<Worker>, parked: Parked) {
-    let Parked { serial, fd, presence, addresses, requests, since, last, .. } = parked;
+    let Parked { serial, fd, proxies, presence, addresses, requests, since, last, .. } = parked;
     let sock = Sock::from(fd);
     let known = (since, requests);
-    let mut client = Client::new(Rc::clone(worker), serial, sock, presence, addresses, known);
+    let mut client =
+        Client::new(Rc::clone(worker), proxies, serial, sock, presence, addresses, known);
     client.last = last;
     worker.http_crew.serve(client, http);
 }

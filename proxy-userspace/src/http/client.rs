@@ -82,9 +82,11 @@ pub(crate) enum After {
 }
 
 impl Client {
-    /// Since when it is there or idle, and its requests so far, are `known` of it.
+    /// `proxies` are those of its frontend. Since when it is there or idle, and its requests so far,
+    /// are `known` of it.
     pub(crate) fn new(
         worker: Rc<Worker>,
+        proxies: Rc<HeldProxies>,
         serial: u64,
         sock: Sock,
         presence: Presence,
@@ -92,7 +94,6 @@ impl Client {
         known: (Instant, u64),
     ) -> Self {
         let (since, requests) = known;
-        let proxies = Rc::clone(&worker.proxies.borrow());
         let [client, local] = addresses;
         let frontend = Arc::clone(&presence.frontend);
         let session = Rc::new(Session::new(serial, client, frontend, since));

@@ -19,6 +19,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use super::{
     client::Client,
     closes::Doing,
+    held::HeldProxies,
     presence::Presence,
     worker::{CROWD, Worker, trim},
 };
@@ -33,6 +34,8 @@ pub(crate) struct Parked {
     /// Its session's number, which it keeps.
     pub(crate) serial: u64,
     pub(crate) fd: OwnedFd,
+    /// Those of its frontend: a reload may have put others in their place meanwhile.
+    pub(crate) proxies: Rc<HeldProxies>,
     pub(crate) presence: Presence,
     pub(crate) addresses: [Option<SocketAddr>; 2],
     pub(crate) requests: u64,
@@ -79,11 +82,13 @@ impl Lot {
         }
         client.note_requests();
         let deadline = client.idle_deadline();
-        let Client { sock, presence, session, local, requests, since, last, .. } = client;
+        let Client { proxies, sock, presence, session, local, requests, since, last, .. } = client;
         let (serial, addresses) = (session.serial, [session.client, local]);
         let fd = sock.into_fd();
         self.lately.set(self.lately.get() + 1);
-        entry.insert(Parked { serial, fd, presence, addresses, requests, since, last, deadline });
+        let parked =
+            Parked { serial, fd, proxies, presence, addresses, requests, since, last, deadline };
+        entry.insert(parked);
     }
 
     /// Takes out all (a soft stop).

@@ -4,6 +4,7 @@ use crate::service::{CLOSE, GET, OK, get};
 use crate::support::{Origin, Proxy, eventually, settings};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 use teardown::http::{
     counters::Count,
     settings::{Bind, BindAddress, Frontend},
@@ -39,6 +40,35 @@ fn a_reload_keeps_sockets_and_connections() {
         client.response();
     }
     assert_eq!(proxy.engine.addresses()[0].1, proxy.address);
+}
+
+#[test]
+fn a_parked_connection_goes_where_its_frontend_goes_after_a_reload() {
+    const OTHER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother";
+    let (own, other) = (Origin::answering(OK), Origin::answering(OTHER));
+    let mut before = settings(&[own.address]);
+    before.global.park_after = Duration::from_millis(10);
+    let proxy = Proxy::start(before.clone());
+    let mut client = proxy.connect();
+    // Its backend is another one's place then, and then there is none at its place.
+    let mut earlier = before.clone();
+    earlier.backends.insert(0, settings(&[other.address]).backends.remove(0));
+    earlier.frontends[0].default_backend = Some(1);
+    let mut gone = before.clone();
+    gone.frontends[0].default_backend = None;
+    gone.backends.clear();
+    for (settings, answer) in
+        [(&earlier, "200"), (&before, "200"), (&earlier, "200"), (&gone, "503")]
+    {
+        get(&mut client);
+        eventually(|| (proxy.parked().len() == 1).then_some(()));
+        proxy.engine.reload(settings.clone()).expect("reloads");
+        assert_eq!(proxy.parked().len(), 1, "all workers have heard of it");
+        client.send(GET);
+        let response = client.response();
+        assert_eq!(&response[9..12], answer, "{response}");
+        assert!(!response.ends_with("other"), "{response}");
+    }
 }
 
 #[test]

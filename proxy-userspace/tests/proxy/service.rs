@@ -7,7 +7,6 @@ use std::{
 
 use teardown::http::{
     counters::Count,
-    engine::SessionInfo,
     event::Cause,
     live::Admin,
     settings::{Bind, BindAddress, Connection, Reuse, ServerAddress, Settings},
@@ -145,14 +144,7 @@ fn idle_connections_are_parked_and_come_back() {
     let mut serials = Vec::new();
     for _ in 0..3 {
         get(&mut client);
-        let parked = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("builds");
-            let sessions = runtime.block_on(proxy.engine.sessions());
-            // A parked connection has no task, and so none of its deadlines.
-            let parked = |session: &&SessionInfo| session.idle && session.expires.is_none();
-            sessions.iter().find(parked).map(|session| session.serial)
-        };
-        serials.push(eventually(parked));
+        serials.push(eventually(|| proxy.parked().first().copied()));
     }
     assert!(serials.iter().all(|serial| *serial == serials[0]), "{serials:?}");
     assert_eq!(client.rest(), "", "it is closed after timeout http-keep-alive");
@@ -168,13 +160,8 @@ fn a_parked_connection_can_be_shut_down() {
     settings.global.park_after = Duration::from_millis(10);
     let proxy = Proxy::start(settings);
     let (mut one, mut other) = (proxy.connect(), proxy.connect());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("builds");
     let parked = |count: usize| {
-        eventually(|| {
-            let mut sessions = runtime.block_on(proxy.engine.sessions());
-            sessions.retain(|session| session.idle && session.expires.is_none());
-            (sessions.len() == count).then(|| sessions[0].serial)
-        })
+        eventually(|| Some(proxy.parked()).filter(|parked| parked.len() == count))[0]
     };
     get(&mut one);
     let serial = parked(1);

@@ -172,6 +172,15 @@ impl Proxy {
         client.rest()
     }
 
+    /// The numbers of the parked connections: they have no task, and so none of its deadlines. Asked
+    /// of each worker in turn, when it has done what it was told before.
+    pub fn parked(&self) -> Vec<u64> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("builds");
+        let mut sessions = runtime.block_on(self.engine.sessions());
+        sessions.retain(|session| session.idle && session.expires.is_none());
+        sessions.iter().map(|session| session.serial).collect()
+    }
+
     /// The log, once it has so many lines.
     pub fn log(&self, count: usize) -> Vec<Line> {
         eventually(|| {
