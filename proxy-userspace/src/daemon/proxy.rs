@@ -15,7 +15,8 @@ use crate::config::model::{Config, Proxy as Section};
 use crate::config::source::Source;
 use crate::config::{self, Findings, Strictness, labels};
 use crate::host;
-use crate::http::listener::{BindError, Listeners};
+use crate::http::engine::ReloadError;
+use crate::http::listener::Listeners;
 use crate::http::rules::Page;
 use crate::http::settings::{BindAddress, Settings};
 use crate::http::syslog::Style;
@@ -131,7 +132,7 @@ fn renew(
     origin: &Origin,
     (pages, numbers): (&Arc<OnceLock<Arc<Control>>>, &ServerNumbers),
     voice: Voice,
-    place: impl FnOnce(Settings) -> Result<(), BindError>,
+    place: impl FnOnce(Settings) -> Result<(), ReloadError>,
 ) -> anyhow::Result<Renewed> {
     let Read { config, mut assembled, .. } = read(origin, pages, numbers, voice)?;
     let mut findings = Findings::default();
@@ -150,7 +151,8 @@ pub(super) fn rehearse(origin: &Origin, workers: usize, kept: Vec<BindAddress>) 
         // What the daemon has inherited, only the daemon has.
         let inherited = addresses.filter(|address| matches!(address, BindAddress::Fd(_)));
         let kept: Vec<BindAddress> = inherited.cloned().chain(kept).collect();
-        Listeners::bind(&settings, workers, &Listeners::of_another(kept)).map(drop)
+        let bound = Listeners::bind(&settings, workers, &Listeners::of_another(kept));
+        bound.map(drop).map_err(ReloadError::from)
     };
     // Whatever comes of it comes of it in the daemon too, and is said there.
     let _ = renew(origin, (&Arc::default(), &ServerNumbers::default()), Voice::Silent, place);

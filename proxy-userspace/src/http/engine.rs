@@ -44,6 +44,17 @@ pub enum StartError {
     Worker(#[from] io::Error),
 }
 
+/// Other settings could not be put in place.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// An address could not be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// It would listen again.
+    #[error("teardown is stopping: nothing is read anew")]
+    Stopping,
+}
+
 /// A connection as `show sess` shows it.
 #[derive(Clone, Debug)]
 pub struct SessionInfo {
@@ -82,8 +93,8 @@ struct Hand {
 /// The running engine.
 pub struct Engine {
     workers: Vec<Hand>,
-    running: Mutex<(Arc<Proxies>, Listeners)>,
-    stopping: Mutex<Option<Instant>>,
+    /// Without listeners it is stopping.
+    running: Mutex<(Arc<Proxies>, Option<Listeners>)>,
 }
 
 impl fmt::Debug for Engine {
@@ -120,8 +131,7 @@ impl Engine {
             started.recv().map_err(|_| io::Error::other("the worker ended at once"))??;
             hands.push(Hand { commands, thread: Mutex::new(Some(thread)) });
         }
-        let running = Mutex::new((proxies, listeners));
-        Ok(Self { workers: hands, running, stopping: Mutex::new(None) })
+        Ok(Self { workers: hands, running: Mutex::new((proxies, Some(listeners))) })
     }
 
     /// Binds and starts in one go, for those who need no privileges.
@@ -141,12 +151,12 @@ impl Engine {
 
     /// Where each frontend listens.
     pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
-        self.lock().1.addresses()
+        self.lock().1.as_ref().map(Listeners::addresses).unwrap_or_default()
     }
 
     /// Where it listens, as the configuration says it.
     pub fn binds(&self) -> Vec<BindAddress> {
-        self.lock().1.binds()
+        self.lock().1.as_ref().map(Listeners::binds).unwrap_or_default()
     }
 
     /// How many workers there are.
@@ -154,30 +164,34 @@ impl Engine {
         self.workers.len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Arc<Proxies>, Listeners)> {
+    /// Whether [`Self::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.lock().1.is_none()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (Arc<Proxies>, Option<Listeners>)> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts other settings in place. Sockets that stay are kept, requests under way end by the
     /// old settings, and kept connections go on by the new ones. On an error nothing changes.
     /// The number of workers stays.
-    pub fn reload(&self, settings: Settings) -> Result<(), BindError> {
+    pub fn reload(&self, settings: Settings) -> Result<(), ReloadError> {
         let mut running = self.lock();
-        let listeners = Listeners::bind(&settings, self.workers.len(), &running.1)?;
+        let before = running.1.as_ref().ok_or(ReloadError::Stopping)?;
+        let listeners = Listeners::bind(&settings, self.workers.len(), before)?;
         let connections = Arc::clone(&running.0.connections);
         let proxies = Arc::new(Proxies::new(settings, self.workers.len(), connections));
         for (index, worker) in self.workers.iter().enumerate() {
             worker.tell(Command::Doors(Arc::clone(&proxies), listeners.of(index)));
         }
-        *running = (proxies, listeners);
+        *running = (proxies, Some(listeners));
         Ok(())
     }
 
     /// Stops accepting and lets requests under way end; `hard-stop-after` sets an end to that.
     pub fn stop(&self) {
-        let mut stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
-        stopping.get_or_insert_with(Instant::now);
-        self.lock().1 = Listeners::default();
+        self.lock().1 = None;
         self.workers.iter().for_each(|worker| worker.tell(Command::Stop));
     }
 

@@ -183,6 +183,9 @@ fn a_soft_stop_lets_requests_end() {
     proxy.engine.stop();
     let refused = || std::net::TcpStream::connect(proxy.address).err();
     eventually(refused);
+    let error =
+        proxy.engine.reload(settings(&[origin.address])).expect_err("it would listen again");
+    assert!(error.to_string().contains("is stopping"), "{error}");
     go.send(()).expect("the server waits");
     assert!(busy.rest().contains("Connection: close\r\n"));
     drop(idle);

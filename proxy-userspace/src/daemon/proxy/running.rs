@@ -8,10 +8,11 @@ use crate::daemon::stated::ServerNumbers;
 use crate::daemon::steward::{Steward, Wish};
 use crate::host::{self, Answers};
 use crate::http::closes::Closes;
-use crate::http::engine::Engine;
+use crate::http::engine::{Engine, ReloadError};
 use crate::http::health::board::Board;
 use crate::http::health::{self, Surroundings};
 use crate::http::syslog::Logger;
+use anyhow::ensure;
 use proxy_common::key::Endpoint;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::runtime::Handle;
@@ -82,8 +83,10 @@ impl Running {
     /// not for a loop that others wait for. `None` where there is nothing to ask.
     ///
     /// # Errors
-    /// Where the configuration cannot be read a second time, or the steward is gone.
+    /// Where the configuration cannot be read a second time, the daemon is stopping, or the steward
+    /// is gone.
     pub(in crate::daemon) fn ask_host(&self) -> anyhow::Result<Option<Answers>> {
+        ensure!(!self.engine.is_stopping(), ReloadError::Stopping);
         self.origin.can_be_read_again()?;
         let Some(steward) = &self.steward else { return Ok(None) };
         let wish = Wish { workers: self.engine.workers(), kept: self.engine.binds() };
