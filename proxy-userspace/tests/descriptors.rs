@@ -1,9 +1,13 @@
 //! A process without free descriptors, in a test binary of its own: the limit is the process's.
 
 use std::{
+    fs::File,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -49,10 +53,15 @@ fn status(stream: &mut TcpStream) -> Option<String> {
     String::from_utf8_lossy(&buffer[..count]).get(9..12).map(str::to_owned)
 }
 
-#[test]
-fn a_process_without_descriptors_serves_again_when_it_has_some() {
+/// The limit is the process's: one test at a time.
+static LIMIT: Mutex<()> = Mutex::new(());
+
+/// A server of keep-alive connections, and how many are open.
+fn origin() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("binds");
-    let origin = listener.local_addr().expect("bound");
+    let address = listener.local_addr().expect("bound");
+    let open = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&open);
     thread::spawn(move || {
         loop {
             // Its own accepts fail too while there are no descriptors.
@@ -60,16 +69,23 @@ fn a_process_without_descriptors_serves_again_when_it_has_some() {
                 thread::sleep(Duration::from_millis(5));
                 continue;
             };
+            let count = Arc::clone(&count);
             thread::spawn(move || {
+                count.fetch_add(1, Relaxed);
                 let mut buffer = [0; 4096];
                 while stream.read(&mut buffer).is_ok_and(|count| count > 0) {
                     if stream.write_all(OK).is_err() {
-                        return;
+                        break;
                     }
                 }
+                count.fetch_sub(1, Relaxed);
             });
         }
     });
+    (address, open)
+}
+
+fn engine(origin: SocketAddr, threads: usize) -> Engine {
     let mut frontend = Frontend { name: "f".into(), mode: Mode::Http, ..Frontend::default() };
     frontend.binds.push(Bind::new(BindAddress::Inet(([127, 0, 0, 1], 0).into())));
     frontend.default_backend = Some(0);
@@ -77,26 +93,45 @@ fn a_process_without_descriptors_serves_again_when_it_has_some() {
     backend.mode = Mode::Http;
     backend.servers.push(Server::new("s", origin.into()));
     let mut settings = Settings::default();
-    settings.global.threads = 2;
+    settings.global.threads = threads;
     settings.frontends.push(frontend);
     settings.backends.push(backend);
-    let engine = Engine::launch(settings, Arc::new(Nobody), Arc::new(Nobody)).expect("starts");
-    let address = engine.addresses()[0].1;
+    Engine::launch(settings, Arc::new(Nobody), Arc::new(Nobody)).expect("starts")
+}
 
-    let most = 300;
+fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let client = TcpStream::connect(address)?;
+    client.set_read_timeout(Some(Duration::from_secs(5)))?;
+    Ok(client)
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sets the process's limit; returns what it was.
+fn limit(current: Option<u64>) -> Option<u64> {
     let before = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: before.maximum })
-        .expect("lowers its own limit");
-    let connect = || {
-        let client = TcpStream::connect(address)?;
-        client.set_read_timeout(Some(Duration::from_secs(5)))?;
-        std::io::Result::Ok(client)
-    };
+    setrlimit(Resource::Nofile, Rlimit { current, maximum: before.maximum }).expect("its own");
+    before.current
+}
+
+#[test]
+fn a_process_without_descriptors_serves_again_when_it_has_some() {
+    let _alone = LIMIT.lock();
+    let (origin, _) = origin();
+    let engine = engine(origin, 2);
+    let address = engine.addresses()[0].1;
+    let before = limit(Some(300));
     // One is certainly accepted before there is nothing left to accept with.
-    let mut first = connect().expect("there are descriptors yet");
+    let mut first = connect(address).expect("there are descriptors yet");
     assert_eq!(status(&mut first).as_deref(), Some("200"));
     let mut clients = Vec::new();
-    while let Ok(client) = connect() {
+    while let Ok(client) = connect(address) {
         clients.push(client);
     }
     assert!(clients.len() > 50, "{} clients", clients.len());
@@ -104,15 +139,59 @@ fn a_process_without_descriptors_serves_again_when_it_has_some() {
     let early = status(&mut first);
     assert!(matches!(early.as_deref(), Some("200" | "503")), "{early:?}");
     drop(clients);
-    let end = Instant::now() + Duration::from_secs(10);
-    loop {
-        let fresh = connect().ok().and_then(|mut stream| status(&mut stream));
-        if fresh.as_deref() == Some("200") {
-            break;
-        }
-        assert!(Instant::now() < end, "not served again: {fresh:?}");
-        thread::sleep(Duration::from_millis(20));
+    until("a client is served again", || {
+        connect(address).ok().and_then(|mut stream| status(&mut stream)).as_deref() == Some("200")
+    });
+    limit(before);
+    engine.hard_stop();
+    engine.join();
+}
+
+#[test]
+fn idle_connections_to_servers_make_room_for_new_ones() {
+    const IDLE: usize = 20;
+    let _alone = LIMIT.lock();
+    let (origin, open) = origin();
+    let engine = engine(origin, 1);
+    let address = engine.addresses()[0].1;
+    let mut clients: Vec<TcpStream> =
+        (0..IDLE).map(|_| connect(address).expect("connects")).collect();
+    // All at once, so that as many connections to the server were needed.
+    clients.iter_mut().for_each(|client| client.write_all(GET).expect("sends"));
+    for client in &mut clients {
+        let mut buffer = [0; OK.len()];
+        client.read_exact(&mut buffer).expect("an answer");
     }
+    let server = Arc::clone(&engine.proxies().backends[0].servers[0]);
+    let kept = server.idle.now();
+    assert!(kept > 1, "{kept} idle");
+    let mut fresh = connect(address).expect("connects");
+    let accepted = || engine.proxies().frontends[0].sessions.now() as usize;
+    until("the last client is accepted", || accepted() == IDLE + 1);
+    // None is left for its connection to the server.
+    let before = limit(Some(1000));
+    let others = std::iter::repeat_with(|| File::open("/dev/null")).take_while(Result::is_ok);
+    let others: Vec<_> = others.collect();
+    assert_eq!(status(&mut fresh).as_deref(), Some("200"));
+    limit(before);
+    drop(others);
+    until("the others are closed", || open.load(Relaxed) == 1);
+    engine.hard_stop();
+    engine.join();
+}
+
+#[test]
+fn no_more_connections_are_kept_than_were_needed() {
+    let _alone = LIMIT.lock();
+    let (origin, _) = origin();
+    let engine = engine(origin, 2);
+    let address = engine.addresses()[0].1;
+    for _ in 0..100 {
+        let mut client = connect(address).expect("connects");
+        assert_eq!(status(&mut client).as_deref(), Some("200"));
+    }
+    let idle = engine.proxies().backends[0].servers[0].idle.now();
+    assert!((1..=2).contains(&idle), "one for each worker: {idle}");
     engine.hard_stop();
     engine.join();
 }

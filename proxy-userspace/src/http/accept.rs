@@ -75,7 +75,9 @@ pub(crate) async fn run(
                 }
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     // Nothing to be had: let others finish. The rest waits in the backlog.
-                    tokio::time::sleep(PAUSE * 10).await;
+                    if !worker.close_all_idle() {
+                        tokio::time::sleep(PAUSE * 10).await;
+                    }
                     break;
                 }
                 Err(error) if is_of_one(error) => {}

@@ -294,9 +294,7 @@ async fn work(worker: Rc<Worker>, doors: Vec<Ear>, mut inbox: mpsc::UnboundedRec
 async fn drain(worker: &Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
     worker.stopping.set(true);
     worker.part_parked(worker.lot.clear());
-    for idle in worker.pool.purge(|_| false) {
-        worker.close_idle(idle, None);
-    }
+    worker.close_all_idle();
     let limit = worker.proxies.borrow().global.hard_stop_after;
     let end = limit.map(|limit| Instant::now() + limit);
     let mut tick = tokio::time::interval(Duration::from_millis(10));

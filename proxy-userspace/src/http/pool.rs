@@ -79,20 +79,24 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection; it comes back if there is no room for it or the server stirred.
+    /// Keeps a connection; it comes back if the server stirred, or there is no room for it: no more
+    /// are open to a server than it ever had requests at once, but one for each worker.
     pub(crate) fn put(&self, idle: Idle) -> Result<(), Idle> {
         let watcher = self.watcher.borrow();
         let stirred = watcher.as_ref().is_none_or(|waker| idle.sock.poll_stirred(waker));
-        let limit = idle.server.settings.pool_max_conn;
         let mut places = self.places.borrow_mut();
         let place = places
             .get_mut(idle.backend.index)
             .and_then(|servers| servers.get_mut(idle.server.index))
             .filter(|place| place.first().is_none_or(|i| i.server.is(&idle.server)));
-        let full = limit.is_some_and(|limit| idle.server.idle.now() >= limit);
+        let (server, open) = (&idle.server, idle.server.idle.now());
+        let full = server.settings.pool_max_conn.is_some_and(|limit| open >= limit);
+        // The request that used it is one of the sessions still.
+        let enough = open + server.sessions.now() > server.sessions.max();
+        let has_room = |place: &[Idle]| !full && (place.is_empty() || !enough);
         match place {
-            Some(place) if !stirred && !full && idle.moves == idle.server.moves() => {
-                idle.server.idle.rise();
+            Some(place) if !stirred && has_room(place) && idle.moves == server.moves() => {
+                server.idle.rise();
                 place.push(idle);
                 Ok(())
             }

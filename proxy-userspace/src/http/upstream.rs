@@ -131,7 +131,13 @@ pub(crate) async fn reach(
             return Ok(finish(client, errand, account, slot, conn, sent, true));
         }
         count(client, errand.backend, &server, Count::Opened);
-        let late = match connect(client, &errand, &slot).await {
+        let connected = loop {
+            match connect(client, &errand, &slot).await {
+                Err(Lost::Resources) if client.worker.close_all_idle() => {}
+                connected => break connected,
+            }
+        };
+        let late = match connected {
             Ok((conn, sent)) => {
                 return Ok(finish(client, errand, account, slot, conn, sent, false));
             }

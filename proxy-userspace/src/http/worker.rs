@@ -178,6 +178,15 @@ impl Worker {
         }
     }
 
+    /// Closes all idle connections to servers: their descriptors and ports are needed. False if there
+    /// are none.
+    pub(crate) fn close_all_idle(&self) -> bool {
+        let all = self.pool.purge(|_| false);
+        let any = !all.is_empty();
+        all.into_iter().for_each(|idle| self.close_idle(idle, None));
+        any
+    }
+
     /// A client's connection is closed next.
     pub(crate) fn part(&self, socket: BorrowedFd<'_>, of: &Frontend, passive: bool, doing: &Doing) {
         let reset = of.settings.nolinger;

@@ -17,27 +17,36 @@ pub(super) fn connections(global: &Global) -> Option<u32> {
     Some(u32::try_from(connections).map_or(i32::MAX.unsigned_abs(), |count| count.max(1)))
 }
 
-/// Room for the connections' descriptors, where the system lets us.
+/// Room for the connections' descriptors: what `ulimit-n` says, else whatever the system lets us have.
+/// Pipes for large bodies, idle connections and what is listened on take some too.
 pub(super) fn raise(global: &Global) -> anyhow::Result<()> {
-    let needed = global.maxconn.map(|most| u64::from(most) * EACH + OTHERS);
-    let Some(wanted) = global.ulimit_n.or(needed) else { return Ok(()) };
     let now = getrlimit(Resource::Nofile);
+    if let Some(wanted) = global.ulimit_n {
+        return match lift(now, wanted) {
+            Ok(()) => Ok(()),
+            Err(_) => bail!("cannot raise the limit of descriptors to {wanted} ('ulimit-n')"),
+        };
+    }
+    let Some(most) = global.maxconn else { return Ok(()) };
+    let needed = u64::from(most) * EACH + OTHERS;
+    let Some(allowed) = now.maximum else { return Ok(lift(now, needed)?) };
+    if lift(now, needed.max(allowed)).is_err() {
+        lift(now, allowed)?;
+        eprintln!(
+            "[WARNING] {needed} descriptors are needed for maxconn, and the limit is {allowed}: \
+             connections may be refused"
+        );
+    }
+    Ok(())
+}
+
+/// Raises the limit from what it is `now`, if it is lower.
+fn lift(now: Rlimit, wanted: u64) -> rustix::io::Result<()> {
     if now.current.is_none_or(|current| current >= wanted) {
         return Ok(());
     }
     let most = now.maximum.map_or(wanted, |most| most.max(wanted));
-    let raised = Rlimit { current: Some(wanted), maximum: Some(most) };
-    if setrlimit(Resource::Nofile, raised).is_err() {
-        if global.ulimit_n.is_some() {
-            bail!("cannot raise the limit of descriptors to {wanted} ('ulimit-n')");
-        }
-        eprintln!(
-            "[WARNING] {wanted} descriptors are needed for maxconn, and the limit is {}: \
-             connections may be refused",
-            now.current.unwrap_or_default()
-        );
-    }
-    Ok(())
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: Some(most) })
 }
 
 #[cfg(test)]

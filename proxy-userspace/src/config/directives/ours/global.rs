@@ -85,6 +85,6 @@ pub const GLOBAL: &[Directive] = &[
     global("tune.maxrewrite", "SIZE", "1024", "What of a head's room is kept for what rules add."),
     global("tune.http.maxhdr", "N", "101", "The most fields in a message head."),
     global("uid", "NUMBER", "unchanged", "The user to run as, by number."),
-    global("ulimit-n", "N", "from maxconn", "The most descriptors of the process."),
+    global("ulimit-n", "N", "all that the system allows", "The most descriptors of the process."),
     global("user", "NAME", "unchanged", "The user to run as."),
 ];

@@ -81,7 +81,12 @@ pub const SERVER: &[Directive] = &[
         "off",
         "When it comes up, the backup servers' connections are closed.",
     ),
-    word("pool-max-conn", "N", "-1", "Idle connections kept; -1 is without limit, 0 keeps none."),
+    word(
+        "pool-max-conn",
+        "N",
+        "-1",
+        "Idle connections kept, of those that requests needed at once, and one for each thread; -1 is without another limit, 0 keeps none.",
+    ),
     word("pool-purge-delay", "TIME", "5s", "How long an idle connection is kept."),
     word("port", "N", "the server's", "The port to check."),
     word("rise", "N", "2", "Good checks until it is up."),
