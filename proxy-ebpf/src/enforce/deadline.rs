@@ -2,6 +2,7 @@
 
 use super::egress::note_match;
 use super::rules::{self, counted};
+use super::socket;
 use crate::counters::count;
 use crate::flows::{Guard, find_or_make, now, wake_flags};
 use crate::maps::{EVENTS, Slot};
@@ -35,13 +36,11 @@ pub fn rule_of_command(slot: *mut Slot) -> Option<Rule> {
 #[inline(always)]
 pub fn finished(ctx: &TcContext, packet: &Packet, slot: *mut Slot, rule: &Rule) {
     let skb = ctx.skb.skb;
-    // SAFETY: fields of the context that the verifier knows.
-    let (sk, tag, interface) =
-        unsafe { ((*skb).__bindgen_anon_2.sk, (*skb).vlan_present, (*skb).ifindex) };
-    if sk.is_null() {
-        // It only passes through this host.
+    if !socket::is_here(ctx) {
         return;
     }
+    // SAFETY: fields of the context that the verifier knows.
+    let (tag, interface) = unsafe { ((*skb).vlan_present, (*skb).ifindex) };
     let mut link = [0u8; 12];
     // SAFETY: the helper fills the twelve bytes, or says that it could not.
     let read = unsafe { bpf_skb_load_bytes(skb.cast(), 0, link.as_mut_ptr().cast(), 12) } == 0;

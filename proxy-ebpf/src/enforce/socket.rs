@@ -1,6 +1,6 @@
 //! What the local socket behind an outgoing segment says.
 
-use crate::settings::offset;
+use crate::settings::{netns_cookie, offset};
 use crate::sockets::SOCK_DONE;
 use aya_ebpf::bindings::{bpf_sock, bpf_tcp_sock as TcpSock};
 use aya_ebpf::helpers::generated::{bpf_sk_fullsock, bpf_skc_to_tcp_sock, bpf_tcp_sock};
@@ -32,23 +32,18 @@ pub fn facts(ctx: &TcContext, segment: &Segment, own_fin: u32) -> u32 {
     if segment.payload > 0 {
         facts |= CARRIES_DATA;
     }
-    let Some((sk, tcp)) = stream(ctx) else { return facts };
+    let Some(Stream { sk, tcp, full }) = stream(ctx) else { return facts };
     // SAFETY: a field of a full socket.
     let state = unsafe { read_volatile(&raw const (*sk).state) };
-    // SAFETY: as above; BTF's view of the same socket.
-    let full = unsafe { bpf_skc_to_tcp_sock(sk.cast()) };
-    if full.is_null() {
-        return facts;
-    }
     let (Some(write_seq), Some(copied_seq), Some(shutdown), Some(flags)) =
         (offset!(write_seq), offset!(copied_seq), offset!(sk_shutdown), offset!(sk_flags))
     else {
         return facts;
     };
     // SAFETY: offsets of the running kernel's own type, which the verifier checks again.
-    let word = |at: usize| unsafe { read_volatile((full as usize + at) as *const u32) };
+    let word = |at: usize| unsafe { read_volatile((full + at) as *const u32) };
     // SAFETY: as above; a byte.
-    let shutdown = unsafe { read_volatile((full as usize + shutdown) as *const u8) };
+    let shutdown = unsafe { read_volatile((full + shutdown) as *const u8) };
     // SAFETY: fields of a TCP socket.
     let (snd_una, snd_nxt, rcv_nxt) = unsafe { ((*tcp).snd_una, (*tcp).snd_nxt, (*tcp).rcv_nxt) };
     facts |= HAS_SOCKET;
@@ -81,16 +76,29 @@ pub fn facts(ctx: &TcContext, segment: &Segment, own_fin: u32) -> u32 {
     facts
 }
 
+/// Whether a socket of this host's sent the segment: else it only passes through.
+#[inline(never)]
+pub fn is_here(ctx: &TcContext) -> bool {
+    stream(ctx).is_some()
+}
+
 /// The smoothed round-trip time in microseconds; 0 where it is not known.
 #[inline(never)]
 pub fn round_trip_us(ctx: &TcContext) -> u32 {
     // SAFETY: a field of a TCP socket; the kernel keeps eight times the value.
-    stream(ctx).map_or(0, |(_, tcp)| unsafe { (*tcp).srtt_us >> 3 })
+    stream(ctx).map_or(0, |Stream { tcp, .. }| unsafe { (*tcp).srtt_us >> 3 })
+}
+
+/// A local TCP socket, as its common part, as the helpers and as BTF show it.
+struct Stream {
+    sk: *mut bpf_sock,
+    tcp: *mut TcpSock,
+    full: usize,
 }
 
 /// The local TCP socket that sent the segment.
 #[inline(always)]
-fn stream(ctx: &TcContext) -> Option<(*mut bpf_sock, *mut TcpSock)> {
+fn stream(ctx: &TcContext) -> Option<Stream> {
     // SAFETY: a field of the context that the verifier knows.
     let sk = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
     if sk.is_null() {
@@ -107,6 +115,20 @@ fn stream(ctx: &TcContext) -> Option<(*mut bpf_sock, *mut TcpSock)> {
         return None;
     }
     // SAFETY: a full TCP socket.
-    let tcp = unsafe { bpf_tcp_sock(sk) };
-    (!tcp.is_null()).then_some((sk, tcp))
+    let (tcp, full) = unsafe { (bpf_tcp_sock(sk), bpf_skc_to_tcp_sock(sk.cast())) };
+    if tcp.is_null() || full.is_null() || !is_watched(full as usize) {
+        return None;
+    }
+    Some(Stream { sk, tcp, full: full as usize })
+}
+
+/// Whether the socket is of the network namespace that is watched: a segment from another one, as a
+/// macvlan's, leaves by this host's device with its socket.
+#[inline(always)]
+fn is_watched(full: usize) -> bool {
+    let (Some(net), Some(cookie)) = (offset!(skc_net), offset!(net_cookie)) else { return true };
+    // SAFETY: offsets of the running kernel's own types, which the verifier checks again.
+    let net = unsafe { read_volatile((full + net) as *const usize) };
+    // SAFETY: as above.
+    unsafe { read_volatile((net + cookie) as *const u64) == netns_cookie() }
 }
