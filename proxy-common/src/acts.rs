@@ -32,6 +32,9 @@ pub const TOLD_HALF_CLOSE: u32 = 0x1000;
 pub const TOLD_CLOSE_WAIT: u32 = 0x2000;
 /// `Acts::bits`: with [`CLOSED_NOW`]: by a FIN, where no data is lost by it.
 pub const CLOSE_BY_FIN: u32 = 0x4000;
+/// `Acts::bits`: the peer has acknowledged all data, by a segment that the local socket got as a RST
+/// and so did not count.
+pub const ALL_ACKED: u32 = 0x8000;
 
 /// Ended from outside: neither the application nor the peer asked for it.
 pub const STRUCK: u32 = HALF_CLOSE_OVER | CLOSE_WAIT_OVER | CLOSED_NOW;

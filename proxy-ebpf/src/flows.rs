@@ -16,7 +16,7 @@ use proxy_common::abi::{
     CloseRecord, Counter, RECORD_CLOSE, RECORD_NOTHING, RECORD_SEGMENT, SWITCH_ENFORCE,
     SWITCH_FULL_HISTORY, SWITCH_SEGMENTS, SegmentRecord, Statement,
 };
-use proxy_common::acts::{Acts, CLOSE_BY_FIN, STOOD_IN, TOLD_LOCAL};
+use proxy_common::acts::{ALL_ACKED, Acts, CLOSE_BY_FIN, STOOD_IN, TOLD_LOCAL};
 use proxy_common::flow::{self, Flow, Input, Mode, Outcome};
 use proxy_common::key::FlowKey;
 use proxy_common::segment::{ACK, CONTROL, SYN, Segment};
@@ -103,17 +103,22 @@ fn note_statement(slot: *mut Slot, cookie: u64) {
     guard.unlock();
 }
 
-/// Whether this socket's end is the work of a RST that was made for it.
+/// Whether this socket's end is the work of a RST that was made for it; corrects what that took from
+/// it to be lost.
 #[inline(always)]
-fn was_told(slot: *mut Slot, event: &SocketEvent) -> bool {
+fn was_told(slot: *mut Slot, event: &mut SocketEvent) -> bool {
     let guard = Guard::lock(slot);
     let acts = guard.acts();
     // Closed by a FIN and a stand-in, the socket is aborted by command, and the peer still speaks.
     let both = STOOD_IN | CLOSE_BY_FIN;
     let told = acts.bits & TOLD_LOCAL != 0 || acts.bits & both == both;
-    let told = told && acts.local == event.side.0;
+    let told = told && acts.local == event.side.0 && event.new_state == CLOSE;
+    let all_acked = acts.bits & ALL_ACKED != 0;
     guard.unlock();
-    told && event.new_state == CLOSE
+    if told && all_acked {
+        event.unacked = 0;
+    }
+    told
 }
 
 /// The slot of `key`, if there is one. Looked up by a copy on the stack, here and below: Linux 6.1

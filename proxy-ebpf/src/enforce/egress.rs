@@ -188,7 +188,7 @@ fn reset(
         counted!(rule.id, failed);
         return Fate::STEP;
     }
-    note_reset(slot, packet.segment.ack, FIN | ACK);
+    note_reset(slot, packet.segment.ack, FIN | ACK, 0);
     counted!(rule.id, fin_to_rst);
     let told = frame.turn().and_then(|()| frame.copy_in(interface)).is_some();
     // Whatever became of the copy, the segment must look outward again.
@@ -208,14 +208,14 @@ fn reset(
     Fate::STEP
 }
 
-/// Says so in the connection's record, before the copy is on its way.
+/// Says so in the connection's record, before the copy is on its way; `more` are further bits.
 #[inline(always)]
-pub fn note_reset(slot: *mut Slot, local_rst: u32, asked: u8) {
+pub fn note_reset(slot: *mut Slot, local_rst: u32, asked: u8, more: u32) {
     let guard = Guard::lock(slot);
     let acts = guard.acts();
     let held = acts.bits & HOLDS_FIN != 0;
     acts.bits &= !HOLDS_FIN;
-    acts.bits |= FIN_TO_RST | TOLD_LOCAL;
+    acts.bits |= FIN_TO_RST | TOLD_LOCAL | more;
     acts.local_rst = local_rst;
     acts.asked = asked;
     acts.sent = RST | ACK;

@@ -9,7 +9,7 @@ use crate::flows::find;
 use crate::maps::PENDING;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
-use proxy_common::acts::HOLDS_FIN;
+use proxy_common::acts::{ALL_ACKED, HOLDS_FIN};
 use proxy_common::segment::{ACK, FIN, RST, SYN};
 use proxy_common::wire::Packet;
 
@@ -79,7 +79,7 @@ fn reset_both(ctx: &TcContext, packet: &Packet, interface: u32) -> Fate {
         return Fate::PASS;
     }
     let (seq, fin) = (packet.segment.seq, u32::from(packet.segment.flags & FIN));
-    note_reset(slot, seq, FIN | ACK);
+    note_reset(slot, seq, FIN | ACK, ALL_ACKED);
     counted!(rule, fin_to_rst);
     // To the peer its FIN is acknowledged; the local stack has not heard of it.
     let numbered = fin == 0 || frame.set_seq(seq.wrapping_add(fin)).is_some();
