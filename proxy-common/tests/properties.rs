@@ -108,6 +108,15 @@ fn well_formed() -> impl Strategy<Value = String> {
         .prop_map(|(exchanges, close)| format!(">S <SA >A{}{close}", exchanges.concat()))
 }
 
+/// A SYN, and what may go before it where the peer still has an earlier connection.
+fn opening() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        3 => Just(">S"),
+        1 => Just(">S <A >R+7000 1s >S*"),
+        1 => Just(">S <A >R-7000 1s >S*"),
+    ]
+}
+
 /// The last connection's close.
 fn close_of(script: &Script, mode: Mode) -> Close {
     *script.play(mode).closes.last().expect("a connection")
@@ -230,7 +239,8 @@ proptest! {
     }
 
     #[test]
-    fn sparse_and_full_agree(text in well_formed()) {
+    fn sparse_and_full_agree(text in well_formed(), opening in opening()) {
+        let text = text.replacen(">S", opening, 1);
         let script = script(&text);
         let (full, sparse) = (close_of(&script, Mode::FULL), close_of(&script, Mode::SPARSE));
         prop_assert_eq!(full.conn_state, sparse.conn_state, "{}", text);

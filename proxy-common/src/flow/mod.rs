@@ -180,6 +180,8 @@ fn step_segment(
     }
     if segment.has(RST) {
         rst::note(flow, segment, mode, now_ns);
+    } else if segment.has(SYN) {
+        rst::open_on(flow, segment);
     }
     zeek::process(flow, segment, mode, now_ns);
     close::note(flow, segment, now_ns);

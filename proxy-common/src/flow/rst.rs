@@ -3,11 +3,12 @@
 //! A receiver accepts a RST only at exactly the number it expects next; elsewhere in its window
 //! it answers with a challenge ACK, and outside it keeps silent. Where the receiver's socket is
 //! on this host, the socket's next word decides. Else the numbers do, and what a passive reader
-//! cannot know counts for the RST.
+//! cannot know counts for the RST. One whose sender has not been answered yet, and that stands where
+//! no SYN of its own put it, is for an earlier connection on these ports (RFC 9293, 3.5.1).
 
 use super::{
     End, EndpointState, Flow, HAS_WINDOW, Mode, RST_BEYOND, RST_DOUBTED, RST_REFUSED, RST_WITH_ACK,
-    TRACKED, close,
+    SYN_SEEN, TRACKED, close,
 };
 use crate::key::Side;
 use crate::segment::{ACK, RST, SYN, Segment};
@@ -24,7 +25,7 @@ pub(super) fn note(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u64) 
     }
     let mut doubt = RST_DOUBTED;
     let socket_decides = receiver.has(TRACKED) && receiver.socket_state != CLOSE;
-    if !socket_decides {
+    if !socket_decides && !answers_another(flow, segment) {
         // The receiver expects something between what it acknowledged and what was sent to it.
         let expected = segment.seq == sender.acked
             || (after(segment.seq, sender.acked) && !after(segment.seq, sender.next));
@@ -55,6 +56,36 @@ pub(super) fn note(flow: &mut Flow, segment: &Segment, mode: Mode, now_ns: u64) 
     close::note_signal(flow, segment);
 }
 
+/// Whether the end at `side` waits for the answer to its SYN.
+#[inline(always)]
+fn is_opening(flow: &Flow, side: Side) -> bool {
+    flow.end(side).has(SYN_SEEN) && !flow.end(side.other()).has(SYN_SEEN)
+}
+
+/// Whether this RST may answer an acknowledgment that its sender's SYN cannot have caused: the peer
+/// still has an earlier connection. Such a RST has that acknowledgment's number and none of its own.
+#[inline(always)]
+fn answers_another(flow: &Flow, segment: &Segment) -> bool {
+    let sender = flow.end(segment.sender);
+    let own = segment.seq.wrapping_sub(sender.isn) <= sender.next.wrapping_sub(sender.isn);
+    is_opening(flow, Side(segment.sender.0 & 1)) && !segment.has(ACK) && !own
+}
+
+/// A SYN: where one end waits for an answer to its own, a RST that it sent before was none of this
+/// connection's. Its numbers begin with the SYN again.
+#[inline(always)]
+pub(super) fn open_on(flow: &mut Flow, segment: &Segment) {
+    let from = Side(segment.sender.0 & 1);
+    let opener = if segment.has(ACK) { from.other() } else { from };
+    if !is_opening(flow, opener) || !flow.end(opener).has(RST_DOUBTED) {
+        return;
+    }
+    disprove(flow, opener);
+    let end = flow.end_mut(opener);
+    (end.acked, end.next) = (end.isn, end.isn.wrapping_add(1));
+    (end.ack_wraps, end.wraps) = (0, 0);
+}
+
 /// Whether the receiver's expectations can be told at all.
 #[inline(always)]
 const fn numbers_are_known(sender: &End, receiver: &End) -> bool {
@@ -78,6 +109,10 @@ pub(super) fn learn(flow: &mut Flow, segment: &Segment) {
     let was_in_order = segment.seq != segment.end() && segment.end() == rst_at(flow, from);
     if was_in_order && !flow.end(peer).has(TRACKED) {
         accept(flow, from);
+    }
+    if is_opening(flow, peer) {
+        // Of what the peer had before, and no word on this connection.
+        return;
     }
     if flow.end(peer).has(RST_DOUBTED) && !flow.end(from).has(TRACKED) {
         if segment.has(ACK) && segment.ack == rst_at(flow, peer) {

@@ -128,6 +128,10 @@ fn end_of_socket(flow: &mut Flow, side: Side, event: &SocketEvent, now_ns: u64) 
     let err = if event.knows(KNOWS_ERROR) { event.err } else { 0 };
     // Gone is gone: a RST that was waiting for the socket's word was believed.
     flow.end_mut(peer).bits &= !RST_DOUBTED;
+    if event.old_state == SYN_SENT {
+        // What it reset before was not this connection.
+        rst::disprove(flow, side);
+    }
     if err == ECONNRESET && is_abort_on_data(flow, peer, event.old_state) {
         // As below: the RST that answers the data comes next.
     } else if err == ECONNRESET || err == EPIPE || err == ECONNREFUSED {

@@ -4,8 +4,8 @@
 //! depend on it; the steps are named after what they decide.
 
 use super::{
-    DID_CLOSE, End, EndpointState, Flow, HAS_WINDOW, Mode, PARTIAL, SEEN, SYN_SEEN, gap, history,
-    states,
+    DID_CLOSE, End, EndpointState, Flow, HAS_WINDOW, Mode, PARTIAL, RST_REFUSED, SEEN, SYN_SEEN,
+    gap, history, states,
 };
 use crate::key::Side;
 use crate::segment::{ACK, FIN, NO_WINDOW_SCALE, PAYLOAD_CUT, RST, SYN, Segment};
@@ -283,7 +283,9 @@ fn advance(flow: &mut Flow, from: Side, segment: &Segment) {
     }
     // Where only the SYN was seen before a FIN, more than 2^31 bytes may lie between.
     let only_syn_seen = end.next == end.isn.wrapping_add(1);
-    if segment.has(FIN) && only_syn_seen || end.state != EndpointState::RESET && delta > 0 {
+    // One that goes on after its RST sends on, whatever Zeek makes of its state.
+    let sends = end.state != EndpointState::RESET || end.has(RST_REFUSED);
+    if segment.has(FIN) && only_syn_seen || sends && delta > 0 {
         // A number just before the SYN's is an old one, though, and not 4 GiB ahead.
         if to < end.next && (delta > 0 || too_far) {
             end.wraps = end.wraps.saturating_add(1);
