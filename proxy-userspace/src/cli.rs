@@ -8,7 +8,8 @@ use crate::admin::{client, close, reload};
 use crate::daemon::{demo, run, steward, watch};
 use crate::{diff, doctor, explain};
 use clap::{Parser, Subcommand};
-use std::io::{self, IsTerminal};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -95,7 +96,7 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
     if is_reader_gone(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("teardown: {}", in_words(error));
+    say(format_args!("teardown: {}", in_words(error)));
     let usage = error.chain().any(|cause| cause.is::<Usage>());
     ExitCode::from(if usage { USAGE } else { FAILED })
 }
@@ -104,7 +105,7 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
 fn in_words(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain().map(ToString::to_string) {
-        if !said.ends_with(&cause) {
+        if !said.contains(&cause) {
             said += if said.is_empty() { "" } else { ": " };
             said += &cause;
         }
@@ -112,10 +113,29 @@ fn in_words(error: &anyhow::Error) -> String {
     said
 }
 
-/// Whether colour is forbidden: `NO_COLOR` is set, and not empty (no-color.org).
+/// A line on stderr. Where nobody reads it, nothing more can be done.
+pub fn say(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// A command's whole answer, a line on stdout.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn answer(line: impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Whether colour is forbidden: `NO_COLOR` is set, and not empty (no-color.org), or the terminal has
+/// none.
 #[must_use]
 pub fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+    let set = |name, means: fn(&std::ffi::OsStr) -> bool| {
+        std::env::var_os(name).is_some_and(|value| means(&value))
+    };
+    set("NO_COLOR", |value| !value.is_empty()) || set("TERM", |value| value == "dumb")
 }
 
 /// Sends the daemon's own log to stderr; `TEARDOWN_LOG` chooses what is said (`warn` by default).
@@ -125,6 +145,7 @@ pub fn start_log() {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal() && !no_color())
+        .log_internal_errors(false)
         .with_target(false)
         .without_time()
         .init();

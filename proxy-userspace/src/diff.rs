@@ -6,7 +6,7 @@ mod groups;
 use crate::capture::Options;
 use crate::capture::detect::Kind;
 use crate::capture::table::Patience;
-use crate::cli::{USAGE, Usage, is_reader_gone};
+use crate::cli::{USAGE, Usage, is_reader_gone, say};
 use crate::daemon::labels::Labels;
 use crate::daemon::start;
 use crate::explain::names::Placeholders;
@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(code) => Ok(code),
         Err(error) if is_reader_gone(&error) => Err(error),
         Err(error) => {
-            eprintln!("teardown: {error:#}");
+            say(format_args!("teardown: {error:#}"));
             Ok(ExitCode::from(USAGE))
         }
     }
@@ -122,7 +122,7 @@ fn compare(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn tell(notes: &[String]) {
     for note in notes {
-        eprintln!("teardown: {note}");
+        say(format_args!("teardown: {note}"));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::ask::ask;
 use super::socket::DEFAULT_PATH;
-use crate::cli::FAILED;
+use crate::cli::{self, FAILED};
 use crate::policy::close::CloseWords;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,10 +25,10 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let answer = ask(&args.socket, &format!("close{}", args.words))?;
     if is_done(&answer) {
-        println!("{answer}");
+        cli::answer(answer)?;
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("{answer}");
+    cli::say(answer);
     Ok(ExitCode::from(FAILED))
 }
 

@@ -2,6 +2,7 @@
 
 use super::ask::ask;
 use super::socket::DEFAULT_PATH;
+use crate::cli;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -24,6 +25,6 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let answer = ask(&args.socket, "reload")?;
     anyhow::ensure!(answer.starts_with(IN_PLACE), "{answer}");
-    println!("{answer}");
+    cli::answer(answer)?;
     Ok(ExitCode::SUCCESS)
 }

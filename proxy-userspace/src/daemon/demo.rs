@@ -70,7 +70,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         .replace("W1", &w1.to_string())
         .replace("W2", &w2.to_string());
     let planned = Planned::read(Origin::BuiltIn(text))?;
-    eprintln!(
+    let greeting = format!(
         "teardown: no command given, so here is a proxy at http://{front} with some traffic, before \
          two servers: w1 closes well, w2 never closes. See 'teardown --help'; Ctrl-C ends it\n\
          teardown: to let it close towards w1 as HAProxy 1.4 did, type elsewhere\n  \
@@ -80,7 +80,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let (terminal, outlet) =
         Terminal::start(BACKLOG).context("cannot start a thread for stdout")?;
     let reader = Reader::new(Tail::new(look, paint()), outlet, false);
-    let shown = Shown { reader, traffic: Box::pin(pair.play(front)) };
+    let shown = Shown { greeting, reader, traffic: Box::pin(pair.play(front)) };
     let done = run::serve(&run, Some(planned), Some(shown))?;
     terminal.finish().context("stdout")?;
     Ok(done)

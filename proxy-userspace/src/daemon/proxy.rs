@@ -11,6 +11,7 @@ pub use running::Running;
 use super::stated::ServerNumbers;
 use crate::admin::proxy::Control;
 use crate::assemble::{self, Assembled};
+use crate::cli;
 use crate::config::model::{Config, Proxy as Section};
 use crate::config::source::Source;
 use crate::config::{self, Findings, Strictness, labels};
@@ -41,9 +42,9 @@ pub fn check(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     match read(&origin, &Arc::default(), &ServerNumbers::default(), Voice::Aloud) {
         Ok(read) => {
             if read.warnings > 0 {
-                eprintln!("Warnings were found.");
+                cli::say("Warnings were found.");
             }
-            println!("Configuration file is valid");
+            cli::answer("Configuration file is valid")?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => Err(error),
@@ -93,7 +94,7 @@ impl Origin {
         match self {
             Self::Files(files) if files.is_empty() => {
                 let text = "no configuration is given: say -f FILE".to_owned();
-                Err(crate::cli::Usage(text).into())
+                Err(cli::Usage(text).into())
             }
             Self::Files(files) => Ok(config::load(files, Strictness::Strict)?),
             Self::BuiltIn(text) => {
@@ -190,7 +191,7 @@ fn read(
 fn say(findings: &Findings, voice: Voice) -> Result<usize, Refused> {
     let count = |level| findings.list.iter().filter(|finding| finding.level == level).count();
     if voice == Voice::Aloud {
-        findings.list.iter().for_each(|finding| eprintln!("{finding}"));
+        findings.list.iter().for_each(cli::say);
     }
     match count(config::Level::Alert) {
         0 => Ok(count(config::Level::Warning)),

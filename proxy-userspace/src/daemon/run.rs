@@ -11,6 +11,7 @@ use super::{Daemon, Reader, Source, start};
 use crate::admin::session::{Request, Terms};
 use crate::admin::socket::{DEFAULT_PATH, RuntimeSocket};
 use crate::admin::{endpoint, session};
+use crate::cli::say;
 use crate::config::model::AccessLevel;
 use crate::privilege;
 use anyhow::Context;
@@ -82,6 +83,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// What a daemon that shows itself has beside it.
 pub(super) struct Shown {
+    /// What is said once it runs.
+    pub(super) greeting: String,
     /// Its tail on stdout.
     pub(super) reader: Reader,
     /// Traffic for the proxy, begun once that listens.
@@ -132,10 +135,11 @@ pub(super) fn serve(
         privilege::drop_unneeded()?;
         let stop = start::stop(None).context("cannot wait for signals")?;
         for missing in observer.missing() {
-            eprintln!("teardown: {missing}");
+            say(format_args!("teardown: {missing}"));
         }
         let attached = Source::attachments(&observer).join(", ");
-        eprintln!("teardown: watching {attached}; runtime socket {}", args.socket.display());
+        let socket = args.socket.display();
+        say(format_args!("teardown: watching {attached}; runtime socket {socket}"));
         let policies = prepared.as_ref().map(Prepared::policies).unwrap_or_default();
         let ear = Arc::new(Stated::new(observer.take_statements()));
         let (requests, received) = mpsc::channel(REQUESTS);
@@ -163,7 +167,8 @@ pub(super) fn serve(
         beside.spawn(reload_on_hangup(requests.clone(), hangups()?));
         drop(requests);
         let is_shown = shown.is_some();
-        let traffic = shown.map(|Shown { reader, traffic }| {
+        let traffic = shown.map(|Shown { greeting, reader, traffic }| {
+            say(greeting);
             daemon.add_reader(reader);
             tokio::spawn(traffic)
         });
@@ -212,7 +217,7 @@ async fn reload_on_hangup(daemon: mpsc::Sender<Request>, mut hangups: Signal) {
             return;
         }
         if let Ok(text) = answered.await {
-            eprint!("teardown: reload: {text}");
+            say(format_args!("teardown: reload: {}", text.trim_end()));
         }
     }
 }

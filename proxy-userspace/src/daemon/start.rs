@@ -1,6 +1,7 @@
 //! What every way of running the daemon begins and ends with.
 
 use super::labels::Labels;
+use crate::cli::say;
 use crate::config::{self, Finding, Level, Strictness};
 use anyhow::{Context, bail};
 use std::future::Future;
@@ -29,7 +30,7 @@ pub(crate) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
         // A `server` or `bind` that cannot be read is a name that will be missed.
         if ["server '", "bind '", "'bind'"].iter().any(|word| finding.message.starts_with(word)) {
             let seen = Finding { level: Level::Warning, ..finding.clone() };
-            eprintln!("{seen}; its connections are shown by address");
+            say(format_args!("{seen}; its connections are shown by address"));
         } else {
             tracing::info!("passed over: {finding}");
         }
@@ -37,14 +38,14 @@ pub(crate) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
     let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
     for server in servers.filter(|server| server.settings.close.is_some()) {
         let (at, name) = (&server.at, &server.name);
-        eprintln!(
+        say(format_args!(
             "[WARNING] {at}: 'close' of server '{name}' is for 'teardown run'; to watch with a rule \
              say --policy '{name} WORDS'"
-        );
+        ));
     }
     let labels = config::labels::Labels::new(&config, &crate::host::addresses);
     for unresolved in &labels.unresolved {
-        eprintln!("[WARNING] {unresolved}; its connections are shown by address");
+        say(format_args!("[WARNING] {unresolved}; its connections are shown by address"));
     }
     if labels.is_empty() {
         let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();

@@ -3,7 +3,7 @@
 use super::observe::Observe;
 use super::recording::INCOMPLETE;
 use super::{Daemon, Reader, Source, Terminal, paint, start};
-use crate::cli::Usage;
+use crate::cli::{Usage, say};
 use crate::kernel::Observer;
 use crate::policy::book;
 use crate::privilege;
@@ -92,7 +92,7 @@ async fn watch(
         }
     };
     for missing in observer.missing() {
-        eprintln!("teardown: {missing}");
+        say(format_args!("teardown: {missing}"));
     }
     let attached = Source::attachments(&observer).join(", ");
     let (terminal, outlet) =
@@ -107,7 +107,7 @@ async fn watch(
             .map_err(|error| Usage(format!("--policy '{policy}': {error}")))?;
     }
     // Whoever reads this may rely on the rules.
-    eprintln!("teardown: watching {attached}");
+    say(format_args!("teardown: watching {attached}"));
     daemon.record(recording, args.segments);
     daemon.add_reader(Reader::new(tail, outlet, args.look.json));
     daemon.run(stop, true).await?;
@@ -116,7 +116,7 @@ async fn watch(
     drop(daemon);
     terminal.finish().context("stdout")?;
     if !args.policies.is_empty() {
-        eprint!("{rules}");
+        say(rules.trim_end());
     }
     recorded.context(INCOMPLETE)?;
     Ok(ExitCode::SUCCESS)

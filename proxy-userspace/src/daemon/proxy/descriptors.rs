@@ -1,5 +1,6 @@
 //! Descriptors and connections: each limits the other.
 
+use crate::cli::say;
 use crate::config::model::Global;
 use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -32,10 +33,10 @@ pub(super) fn raise(global: &Global) -> anyhow::Result<()> {
     let Some(allowed) = now.maximum else { return Ok(lift(now, needed)?) };
     if lift(now, needed.max(allowed)).is_err() {
         lift(now, allowed)?;
-        eprintln!(
+        say(format_args!(
             "[WARNING] {needed} descriptors are needed for maxconn, and the limit is {allowed}: \
              connections may be refused"
-        );
+        ));
     }
     Ok(())
 }
