@@ -12,6 +12,28 @@ use std::path::Path;
 pub const KEPT: [Capability; 3] =
     [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
 
+/// Whether this process has what the kernel asks for before it loads programs: CAP_SYS_ADMIN stands for
+/// the two that were taken out of it in Linux 5.8.
+#[must_use]
+pub fn suffices() -> bool {
+    KEPT.into_iter().all(has) && !is_in_a_user_namespace()
+}
+
+/// Whether a capability is held, or one that stands for it.
+#[must_use]
+pub fn has(capability: Capability) -> bool {
+    let held = |one| caps::has_cap(None, CapSet::Effective, one).unwrap_or(false);
+    held(capability) || capability != Capability::CAP_NET_ADMIN && held(Capability::CAP_SYS_ADMIN)
+}
+
+/// Whether the capabilities of this process are a user namespace's own: for bpf(2) they count nothing.
+#[must_use]
+pub fn is_in_a_user_namespace() -> bool {
+    // The first namespace's map is the whole range, onto itself.
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && map.split_whitespace().collect::<Vec<_>>() != ["0", "0", "4294967295"]
+}
+
 /// What stays for a process that reads configurations and opens what they want: files and Unix
 /// sockets of anybody's, low ports, addresses and devices.
 const FOR_RELOADS: [Capability; 7] = [

@@ -30,13 +30,21 @@ pub enum SocketError {
         path: PathBuf,
     },
     /// The system refused.
-    #[error("cannot listen on {path}: {source}", path = .path.display())]
+    #[error("cannot listen on {path}: {source}{hint}", path = .path.display(), hint = hint(source))]
     Refused {
         /// The socket.
         path: PathBuf,
         /// What it said.
         source: io::Error,
     },
+}
+
+/// What helps who has not the right.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; run it as root, or choose another with --socket",
+        _ => "",
+    }
 }
 
 /// A listening socket, whose file goes when it is dropped.

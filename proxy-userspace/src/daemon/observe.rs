@@ -59,6 +59,7 @@ impl Observe {
             ring_bytes: self.ring,
             enforce,
         })
+        .map_err(kernel::Error::for_want_of_privilege)
     }
 }
 

@@ -2,19 +2,18 @@
 
 use super::Finding;
 use crate::kernel::{self, Btf, BtfError, cgroup, lacking_for_changes};
-use crate::privilege::KEPT;
+use crate::privilege::{self, KEPT};
 use aya::maps::MapType;
 use aya::programs::ProgramType;
 use aya::sys::{is_map_supported, is_program_supported};
-use caps::{CapSet, has_cap};
 use std::fs;
 
 /// All checks, the essential ones first.
 pub(super) fn all() -> Vec<(&'static str, Finding)> {
     let mut findings = vec![("kernel", kernel(&release()))];
     findings.extend(KEPT.map(|capability| {
-        let held = has_cap(None, CapSet::Effective, capability).unwrap_or(false);
-        (capability_name(capability), capability_check(held))
+        let nested = privilege::is_in_a_user_namespace();
+        (capability_name(capability), capability_check(privilege::has(capability), nested))
     }));
     findings.extend([
         ("BTF", btf()),
@@ -90,11 +89,17 @@ fn capability_name(capability: caps::Capability) -> &'static str {
     }
 }
 
-fn capability_check(held: bool) -> Finding {
-    if held {
-        Finding::Good("held".to_owned())
-    } else {
-        fatal("not held", "run it as root: without this capability the kernel loads no programs")
+fn capability_check(held: bool, nested: bool) -> Finding {
+    match (held, nested) {
+        (true, false) => Finding::Good("held".to_owned()),
+        (true, true) => fatal(
+            "held in a user namespace alone",
+            "the kernel asks for it in the first one: start it outside, or not in a rootless container",
+        ),
+        (false, _) => fatal(
+            "not held",
+            "run it as root, and let its container or unit keep it: without it the kernel loads no programs",
+        ),
     }
 }
 
@@ -256,7 +261,9 @@ mod tests {
         ));
         assert!(matches!(lockdown(Some("none [integrity] confidentiality\n")), Finding::Good(_)));
         assert!(matches!(lockdown(None), Finding::Good(_)));
-        assert!(matches!(capability_check(false), Finding::Fatal { .. }));
+        assert!(matches!(capability_check(false, false), Finding::Fatal { .. }));
+        assert!(matches!(capability_check(true, true), Finding::Fatal { .. }));
+        assert!(matches!(capability_check(true, false), Finding::Good(_)));
     }
 
     #[test]

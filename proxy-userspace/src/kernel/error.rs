@@ -1,19 +1,21 @@
 //! What can go wrong between the daemon and the kernel.
 
 use super::btf::{BtfError, VMLINUX};
+use crate::privilege;
 
 /// Why the kernel side could not be loaded, attached or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// bpf(2) and netlink need privileges.
     #[error(
-        "loading eBPF programs needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+        "loading eBPF programs needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, \
+         outside of any user namespace ('teardown doctor' says which are missing)"
     )]
     NotPermitted,
     /// The kernel shows no BTF.
     #[error(
-        "{0}\nteardown reads the layout of the kernel's sockets from {VMLINUX}; it needs a kernel \
-         built with CONFIG_DEBUG_INFO_BTF=y"
+        "{0}\nteardown reads the layout of the kernel's sockets from {VMLINUX}; it needs a mounted /sys, \
+         and a kernel built with CONFIG_DEBUG_INFO_BTF=y"
     )]
     Btf(#[from] BtfError),
     /// The embedded object belongs to another version.
@@ -77,6 +79,14 @@ impl Error {
     ) -> impl FnOnce(aya::programs::ProgramError) -> Self {
         let action = action.into();
         move |source| Self::Program { action, source: Box::new(source) }
+    }
+
+    /// The same, or that a privilege is missing: without CAP_PERFMON the verifier refuses programs for
+    /// reasons that say nothing of it.
+    #[must_use]
+    pub fn for_want_of_privilege(self) -> Self {
+        let of_the_kernel = matches!(self, Self::Load(_) | Self::Program { .. } | Self::Map { .. });
+        if of_the_kernel && !privilege::suffices() { Self::NotPermitted } else { self }
     }
 
     /// A map that could not be used.
