@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub uptime_s: f64,
     /// Tails that are attached.
     pub tails: usize,
+    /// What the proxy said of connections and was forgotten, where there is a proxy.
+    pub lost_notes: Option<u64>,
     /// What was counted, by backend.
     pub backends: Vec<(String, Counts)>,
     /// The kernel side's counters: name, meaning, value, whether it counts losses.
@@ -90,6 +92,11 @@ impl Collector for Snapshot {
                 counter(&mut metric, &[("kind", each.name.as_str())], each.value)?;
             }
         }
+        if let Some(lost) = self.lost_notes {
+            let help = "What the proxy said of connections and was forgotten";
+            describe(e, "teardown_lost_notes", help, MetricType::Counter)?
+                .encode_counter::<NoLabelSet, u64, u64>(&lost, None)?;
+        }
         Ok(())
     }
 }
@@ -147,6 +154,7 @@ mod tests {
     use crate::report::sample;
     use crate::report::summary::Summary;
     use proxy_common::verdict;
+    use std::collections::BTreeSet;
 
     #[test]
     fn every_counter_is_there() {
@@ -178,7 +186,9 @@ mod tests {
             KernelCounter { name: "ring_full".to_owned(), value: 0, is_loss: true },
             KernelCounter { name: "flows_made".to_owned(), value: 3, is_loss: false },
         ];
-        let text = encode(Snapshot { uptime_s: 1.5, tails: 2, backends, kernel });
+        let text =
+            encode(Snapshot { uptime_s: 1.5, tails: 2, lost_notes: Some(4), backends, kernel });
+        assert_eq!(families(&text), documented(), "docs/metrics.md lists each");
         insta::assert_snapshot!(text, @r#"
         # HELP teardown_build What runs
         # TYPE teardown_build info
@@ -237,7 +247,39 @@ mod tests {
         # HELP teardown_kernel_events What the kernel side counted
         # TYPE teardown_kernel_events counter
         teardown_kernel_events_total{kind="flows_made"} 3
+        # HELP teardown_lost_notes What the proxy said of connections and was forgotten
+        # TYPE teardown_lost_notes counter
+        teardown_lost_notes_total 4
         # EOF
         "#);
+    }
+
+    /// Names and types of what is served, as docs/metrics.md writes them.
+    fn families(text: &str) -> BTreeSet<(String, String)> {
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        types
+            .filter_map(|family| family.split_once(' '))
+            .map(|(name, kind)| {
+                let ending = match kind {
+                    "info" => "_info",
+                    "counter" => "_total",
+                    _ => "",
+                };
+                (format!("{name}{ending}"), kind.to_owned())
+            })
+            .collect()
+    }
+
+    /// The rows of the page's table.
+    fn documented() -> BTreeSet<(String, String)> {
+        let page = include_str!("../../../docs/metrics.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `teardown_"));
+        rows.flat_map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let kind = cells[2].to_owned();
+            let names = cells[1].split(", ").map(|name| name.trim_matches('`').to_owned());
+            names.map(move |name| (name, kind.clone())).collect::<Vec<_>>()
+        })
+        .collect()
     }
 }

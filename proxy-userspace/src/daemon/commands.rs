@@ -27,6 +27,7 @@ The following commands are valid:
                                   closes connections now, or lists those that would be closed
   del policy TARGET               closes to these peers go out as they are made again
   help                            this list
+  operator                        give up what admin may do beyond operator, for this session
   prompt                          toggle interactive mode with a prompt
   quit                            end the session
   show backends                   closes by backend since the start
@@ -41,6 +42,7 @@ The following commands are valid:
                                   BACKEND/SERVER or ADDR[/LEN][:PORT], then 'passive rst' ...
   tail [--json] [--half-open] [--half-open-after T] [--count N] [FILTERS]
                                   every close from now on; a line from you asks for the summary
+  user                            give up all but looking, for this session
 FILTERS are those of 'teardown tail --help'. Several commands stand in a line with ; between them.
 ";
 
@@ -71,7 +73,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Set {
     Policy {
-        #[arg(required = true, allow_hyphen_values = true)]
+        #[arg(required = true, allow_hyphen_values = true, value_name = "TARGET WORDS")]
         words: Vec<String>,
     },
 }
@@ -191,22 +193,17 @@ impl<S: Source> Daemon<S> {
             }
             return text;
         }
-        if let (Some(_), ["help"]) = (&self.proxy, &*plain(words)) {
-            let reload =
-                "  reload                                  : read the configuration anew\n";
-            return format!("{HELP}Of the proxy:\n{reload}{}", Control::help(level));
-        }
         let changes = matches!(&*plain(words), ["set" | "del" | "close" | "reload", ..]);
         if changes && level < AccessLevel::Admin {
             return DENIED.to_owned();
         }
         let command = match Words::try_parse_from(words) {
             Ok(words) => words.command,
-            Err(error) => return format!("{error}\n{HELP}"),
+            Err(error) => return format!("{error}\n{}", self.help(level)),
         };
         match command {
             Command::Close(words) => self.close_now(&words),
-            Command::Help => HELP.to_owned(),
+            Command::Help => self.help(level),
             Command::Set(Set::Policy { words }) => match self.set_policy(&words.join(" ")) {
                 Ok(target) => format!("The rule for {target} is in force.\n"),
                 Err(error) => format!("{error}\n"),
@@ -224,6 +221,14 @@ impl<S: Source> Daemon<S> {
                 Show::Policy => self.show_policies(),
             },
         }
+    }
+
+    fn help(&self, level: AccessLevel) -> String {
+        if self.proxy.is_none() {
+            return HELP.to_owned();
+        }
+        let reload = "  reload                                  : read the configuration anew\n";
+        format!("{HELP}Of the proxy:\n{reload}{}", Control::help(level))
     }
 
     fn show_backends(&self) -> String {
@@ -276,6 +281,7 @@ impl<S: Source> Daemon<S> {
         metrics::encode(Snapshot {
             uptime_s: self.started.elapsed().as_secs_f64(),
             tails: self.readers.len(),
+            lost_notes: self.joins.lost(),
             backends: self.totals.named_rows(&|end| self.labels.of(end)),
             kernel: counters
                 .into_iter()
@@ -308,6 +314,9 @@ impl<S: Source> Daemon<S> {
                 }
             }
             Err(error) => line("Kernel_counters", &error),
+        }
+        if let Some(lost) = self.joins.lost() {
+            line("Lost_notes", &lost);
         }
         for attached in self.source.attachments() {
             line("Attached", &attached);
