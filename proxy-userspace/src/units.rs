@@ -3,9 +3,12 @@
 /// Why a time or a size was refused: a sentence's end, such as "is not a time".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// No number at the start.
-    #[error("is not a number with a unit")]
-    NotANumber,
+    /// No number at the start of a time.
+    #[error("is not a number with a unit, such as 5s or 200ms")]
+    NotATime,
+    /// No number at the start of a size.
+    #[error("is not a number with a unit, such as 64k or 100m")]
+    NotASize,
     /// A number, then something that is no unit of its kind.
     #[error("has an unknown unit; the units of a time are us, ms, s, m, h, d")]
     TimeUnit,
@@ -29,7 +32,7 @@ pub enum UnitError {
 /// # Errors
 /// What is wrong with `text`.
 pub fn time(text: &str, unit_us: u64) -> Result<u32, UnitError> {
-    let (number, unit) = split(text)?;
+    let (number, unit) = split(text, UnitError::NotATime)?;
     let unit_us = match unit {
         "" => unit_us,
         "us" => 1,
@@ -61,7 +64,7 @@ pub fn time_ms(text: &str) -> Result<u32, UnitError> {
 /// # Errors
 /// What is wrong with `text`.
 pub fn size(text: &str) -> Result<u64, UnitError> {
-    let (number, unit) = split(text)?;
+    let (number, unit) = split(text, UnitError::NotASize)?;
     let shift = match unit {
         "" => 0,
         "k" | "K" => 10,
@@ -85,11 +88,11 @@ pub fn show_time(ms: u32) -> String {
     format!("{ms}ms")
 }
 
-fn split(text: &str) -> Result<(u64, &str), UnitError> {
+fn split(text: &str, otherwise: UnitError) -> Result<(u64, &str), UnitError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {
-        return Err(UnitError::NotANumber);
+        return Err(otherwise);
     }
     Ok((number.parse().map_err(|_| UnitError::TooLarge)?, unit))
 }
@@ -112,8 +115,8 @@ mod tests {
     #[test]
     fn wrong_times_say_why() {
         let cases = [
-            ("", UnitError::NotANumber),
-            ("abc", UnitError::NotANumber),
+            ("", UnitError::NotATime),
+            ("abc", UnitError::NotATime),
             ("5x", UnitError::TimeUnit),
             ("1.5s", UnitError::TimeUnit),
             ("25d", UnitError::TooLong),
@@ -130,6 +133,7 @@ mod tests {
         assert_eq!(size("16k"), Ok(16_384));
         assert_eq!(size("1G"), Ok(1 << 30));
         assert_eq!(size("1t"), Err(UnitError::SizeUnit));
+        assert_eq!(size("much"), Err(UnitError::NotASize));
         assert_eq!(size("99999999999g"), Err(UnitError::TooLarge));
     }
 

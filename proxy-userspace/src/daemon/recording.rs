@@ -30,7 +30,7 @@ pub struct Target {
     #[arg(long = "write", short = 'w', value_name = "FILE")]
     path: Option<PathBuf>,
     /// Begin another file when one reaches this size (100m, 1g): FILE.1.pcapng and so on
-    #[arg(long, value_name = "SIZE", requires = "path", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", requires = "path", value_parser = file_size)]
     rotate: Option<u64>,
     /// Keep this many files, and remove older ones
     #[arg(long, value_name = "N", requires = "rotate",
@@ -51,8 +51,20 @@ impl Target {
     /// Where it cannot be created.
     pub fn create(&self, head: Vec<u8>) -> io::Result<Option<Rotating>> {
         let limits = Limits { size: self.rotate, files: self.keep };
-        self.path.as_ref().map(|path| Rotating::create(path, limits, head)).transpose()
+        let Some(path) = &self.path else { return Ok(None) };
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        Rotating::create(path, limits, head).map(Some).map_err(named)
     }
+}
+
+/// The size of a file. In less there is hardly room for one close: a unit was forgotten.
+fn file_size(text: &str) -> Result<u64, String> {
+    let size = units::size(text).map_err(|error| error.to_string())?;
+    if size < 1024 {
+        return Err("is less than 1k; the units of a size are k, m, g".to_owned());
+    }
+    Ok(size)
 }
 
 /// What is written where.

@@ -5,7 +5,10 @@ use crate::json;
 use crate::support::process::{Lines, Process};
 use crate::support::watch::{teardown, teardown_as_nobody};
 use serde_json::Value;
+use std::fs::File;
 use std::process::{Command, Output, Stdio};
+
+const DOCTOR: [&str; 2] = [env!("CARGO_BIN_EXE_teardown"), "doctor"];
 
 fn output(command: &mut Command) -> Output {
     command.output().expect("it starts")
@@ -36,6 +39,8 @@ fn what_is_asked_wrongly_is_said_with_its_exit_code() {
         (&["watch", "--ingress", "raw"], 2, "[possible values: tc, xdp]"),
         (&["watch", "--count", "0"], 2, "0 is not in 1.."),
         (&["watch", "--duration", "soon"], 2, "is not a number with a unit"),
+        (&["watch", "--write", "x", "--rotate", "100"], 2, "is less than 1k; the units of a size"),
+        (&["watch", "--write", "/nonexistent/x"], 1, "/nonexistent/x: No such file or directory"),
         (&["wach"], 2, "a similar subcommand exists: 'watch'"),
         (&["watch", "--interface", "nope0"], 1, "there is no interface nope0; there are: lo"),
         (&["watch", "-f", &missing], 1, "missing.cfg: No such file or directory"),
@@ -76,8 +81,17 @@ fn without_root_and_without_btf_it_says_what_it_needs() {
     let words = "needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON";
     assert!(said(&as_nobody).contains(words), "{}", said(&as_nobody));
 
-    let hide = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" watch";
+    // Root, but not of all: without CAP_PERFMON the verifier has reasons of its own.
     let binary = env!("CARGO_BIN_EXE_teardown");
+    let part = ["--bounding-set", "-perfmon,-sys_admin", binary, "watch"];
+    let nested = ["-U", "-r", binary, "watch"];
+    for (program, arguments) in [("setpriv", part), ("unshare", nested)] {
+        let refused = output(Command::new(program).args(arguments));
+        assert_eq!(refused.status.code(), Some(1), "{program}");
+        assert!(said(&refused).contains(words), "{program}: {}", said(&refused));
+    }
+
+    let hide = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" watch";
     let without_btf = output(Command::new("unshare").args(["-m", "sh", "-c", hide, binary]));
     assert_eq!(without_btf.status.code(), Some(1));
     let said = said(&without_btf);
@@ -107,6 +121,32 @@ fn without_cgroup_v2_it_says_so_and_shows_what_the_wire_tells() {
 }
 
 #[test]
+fn a_disk_that_is_full_and_a_reader_that_is_gone_are_no_reason_to_panic() {
+    let full = || File::create("/dev/full").expect("it is there");
+    let gone = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        writer
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("haproxy.cfg");
+    let text = "frontend f\n bind 127.0.0.1:1\n timeout client 1s\n";
+    std::fs::write(&config, text).expect("a file");
+    let valid = |out: Stdio| {
+        let mut check = teardown();
+        check.args(["run", "-c", "-f"]).arg(&config).stdout(out).stderr(Stdio::null());
+        check.status().expect("it starts").code()
+    };
+    assert_eq!((valid(gone().into()), valid(full().into())), (Some(0), Some(1)));
+    let wrong = |err: Stdio| {
+        let mut explain = teardown();
+        explain.args(["explain", "/nonexistent"]).stderr(err);
+        explain.status().expect("it starts").code()
+    };
+    assert_eq!((wrong(gone().into()), wrong(full().into())), (Some(1), Some(1)));
+}
+
+#[test]
 fn the_doctor_finds_this_host_fit() {
     let healthy = output(teardown().arg("doctor"));
     let text = String::from_utf8_lossy(&healthy.stdout).into_owned();
@@ -116,4 +156,7 @@ fn the_doctor_finds_this_host_fit() {
     let text = String::from_utf8_lossy(&as_nobody.stdout).into_owned();
     assert_eq!(as_nobody.status.code(), Some(1), "{text}");
     assert!(text.contains("FAIL  CAP_BPF "), "{text}");
+    let nested = output(Command::new("unshare").args(["-U", "-r"]).args(DOCTOR));
+    let text = String::from_utf8_lossy(&nested.stdout).into_owned();
+    assert!(text.contains("FAIL  CAP_BPF             held in a user namespace alone"), "{text}");
 }
