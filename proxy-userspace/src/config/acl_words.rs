@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// How samples are compared: `-m`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Method {
+pub(super) enum Method {
     Found,
     Bool,
     Int,
@@ -23,7 +23,7 @@ enum Method {
     Regex,
 }
 
-const METHODS: [(&str, Method); 12] = [
+pub(super) const METHODS: [(&str, Method); 12] = [
     ("found", Method::Found),
     ("bool", Method::Bool),
     ("int", Method::Int),
@@ -39,10 +39,10 @@ const METHODS: [(&str, Method); 12] = [
 ];
 
 /// Keywords whose ending is a method: `path_beg` is `path -m beg`.
-const FAMILIES: [&str; 7] = ["path", "url", "base", "hdr", "shdr", "urlp", "url_param"];
+pub(super) const FAMILIES: [&str; 7] = ["path", "url", "base", "hdr", "shdr", "urlp", "url_param"];
 
 /// What HAProxy defines by itself: a name, an expression, a method and patterns.
-const PREDEFINED: [(&str, &str, &[&str]); 16] = [
+pub(super) const PREDEFINED: [(&str, &str, &[&str]); 16] = [
     ("FALSE", "always_false", &[]),
     ("TRUE", "always_true", &[]),
     ("HTTP", "req.ver", &["1.0", "1.1"]),

@@ -5,8 +5,11 @@ use crate::http::format::{Format, Part, VARIABLES};
 use crate::http::sample::{Convert, Expression, Fetch, Message};
 use crate::near;
 
-/// Fetches by name, for the messages about unknown ones.
-const FETCHES: &[&str] = &[
+/// Converters by name.
+pub(super) const CONVERTERS: [&str; 3] = ["length", "lower", "upper"];
+
+/// Fetches by name.
+pub(super) const FETCHES: &[&str] = &[
     "always_false",
     "always_true",
     "base",
@@ -74,7 +77,7 @@ pub fn expression(text: &str) -> Result<Expression, String> {
                 return Err(format!("converter '{name}' is HAProxy's; teardown has not got it"));
             }
             _ => {
-                let hint = near::hint(name, ["lower", "upper", "length"]);
+                let hint = near::hint(name, CONVERTERS);
                 return Err(format!("unknown converter '{name}'{hint}"));
             }
         });

@@ -24,6 +24,12 @@ pub const TCP: &str = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc
 /// Without any of these.
 pub const DEFAULT: &str = "Connect from %ci:%cp to %fi:%fp (%f/%mode)";
 
+/// The names of the variables that a configuration may use.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let listed = variables::VARIABLES.iter().filter(|(_, known)| *known != Variable::ModeName);
+    listed.map(|(name, _)| *name)
+}
+
 /// A log format, ready to be filled in.
 #[derive(Clone, Debug)]
 pub struct LogFormat {

@@ -5,6 +5,11 @@
 mod ours;
 mod theirs;
 
+use super::acl_words::{FAMILIES, METHODS, PREDEFINED};
+use super::expression::{CONVERTERS, FETCHES};
+use crate::http::format::VARIABLES;
+use crate::http::logline;
+
 pub use ours::{BIND, GLOBAL, PROXY, SERVER};
 pub use theirs::{
     BIND_OTHERS, CONVERT_OTHERS, FETCH_OTHERS, GLOBAL_OTHERS, MOOT, OPTION_OTHERS, PROXY_OTHERS,
@@ -74,8 +79,9 @@ pub fn markdown() -> String {
     page.push_str("\n## bind\n\n`bind ADDRESS:PORT[-PORT][,...] [KEYWORDS]`\n\n");
     table(&mut page, BIND, false);
     page.push_str("\n## server and default-server\n\n");
-    page.push_str("`server NAME ADDRESS[:PORT] [KEYWORDS]`, `default-server KEYWORDS`\n\n");
+    page.push_str("`server NAME ADDRESS:PORT [KEYWORDS]`, `default-server KEYWORDS`\n\n");
     table(&mut page, SERVER, false);
+    expressions(&mut page);
     page.push_str("\n## What teardown has not\n\n");
     page.push_str("These are HAProxy's words. `teardown run` refuses them by name; `teardown watch -f` passes over them.\n\n");
     let list = |page: &mut String, title: &str, names: &mut dyn Iterator<Item = &str>| {
@@ -93,6 +99,37 @@ pub fn markdown() -> String {
     );
     list(&mut page, "global", &mut MOOT.iter().copied());
     page
+}
+
+/// What conditions, rules and log lines are made of.
+fn expressions(page: &mut String) {
+    let quoted = |names: &mut dyn Iterator<Item = &str>| {
+        names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    let fetches = quoted(&mut FETCHES.iter().copied());
+    let converters = quoted(&mut CONVERTERS.into_iter());
+    let methods = quoted(&mut METHODS.iter().map(|method| method.0));
+    let families = quoted(&mut FAMILIES.into_iter());
+    let predefined = quoted(&mut PREDEFINED.iter().map(|acl| acl.0));
+    let of_rules = VARIABLES.map(|(name, _)| format!("`%{name}`")).join(", ");
+    let of_logs: Vec<String> = logline::names().map(|name| format!("`%{name}`")).collect();
+    let of_logs = of_logs.join(", ");
+    page.push_str(&format!(
+        "
+## Conditions, samples and formats
+
+A condition is names of acls, each with `!` before it or not, or anonymous ones, `{{ path_beg /api }}`; \
+`or` and `||` stand between alternatives.
+
+- samples, in acls and in `%[...]`: {fetches}. `hdr(NAME,-1)` is the field's last occurrence. No \
+connection has TLS, so that `ssl_fc` is false.
+- converters, behind a comma: {converters}
+- `-m METHOD`: {methods}. `path_beg` is `path -m beg`; so of {families}.
+- acls that are there already: {predefined}
+- variables in the values of rules: {of_rules}, and samples as `%[src]`
+- variables of `log-format`: {of_logs}
+"
+    ));
 }
 
 fn table(page: &mut String, directives: &[Directive], with_places: bool) {
@@ -148,6 +185,8 @@ that it names. Words of `global` that stand before any section are read as such,
 `version_atleast()`, `version_before()`; `.notice`, `.warning`, `.alert`, `.diag`. The version is \
 that of HAProxy 2.6, whose language this is.
 - Times are milliseconds unless they carry a unit: us, ms, s, m, h, d. Sizes: k, m, g.
+- Addresses: `10.0.0.1:80`, `[::1]:80`, `name:80`, `:80` and `*:80` for all, with `ipv4@` or `ipv6@` before \
+them; `/path` or `unix@path`, `abns@NAME`, `fd@N`.
 - `no option NAME` switches off what `defaults` switched on.
 ";
 

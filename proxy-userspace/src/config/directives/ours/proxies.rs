@@ -17,7 +17,7 @@ pub const PROXY: &[Directive] = &[
         "acl",
         "NAME TEST [-i] [-m METHOD] [-f FILE] PATTERN...",
         "none",
-        "A named test; several of one name are tried in turn. Tests: path, path_beg, path_dir, path_end, path_len, path_sub, url and its kin, hdr(NAME), hdr_beg, hdr_dom, hdr_end, hdr_sub, hdr_cnt, method, src, src_port, dst, dst_port, and the always_true, always_false constants. Predefined: TRUE, FALSE, LOCALHOST, HTTP, HTTP_1.0, HTTP_1.1, METH_GET and its kin.",
+        "A named test; several of one name are tried in turn. What can be tested stands below.",
     ),
     at(
         FRONT,
@@ -109,9 +109,9 @@ pub const PROXY: &[Directive] = &[
     at(
         PROXIES,
         "http-request",
-        "allow|deny [deny_status N]|return [status N] [content-type T] [string S|file F] [hdr N V]...|redirect ...|set-header N V|add-header N V|del-header N, each with [if|unless CONDITION]",
+        "allow|deny [REPLY]|return [REPLY]|redirect ...|set-header N V|add-header N V|del-header N, each with [if|unless CONDITION]; a REPLY is [status N] [default-errorfiles] [content-type T] [string S|lf-string F|file PATH|lf-file PATH] [hdr N V]...",
         "none",
-        "Rules on requests, in order. Values take log-format variables such as %ci and %[src]. None changes Content-Length or Transfer-Encoding.",
+        "Rules on requests, in order. `deny` answers with the error page of its status, 403 or `deny_status N`, unless it has words of its own. None changes Content-Length or Transfer-Encoding.",
     ),
     at(
         PROXIES,
@@ -259,7 +259,7 @@ pub const PROXY: &[Directive] = &[
         "As `http-request redirect`, after all `http-request` rules.",
     ),
     at(BACK, "retries", "N", "3", "How often a failed connect is tried again."),
-    at(L.or(B), "server", "NAME ADDRESS[:PORT] [KEYWORDS]", "none", "A server; keywords below."),
+    at(L.or(B), "server", "NAME ADDRESS:PORT [KEYWORDS]", "none", "A server; keywords below."),
     at(EVERY, "stats enable", "", "off", "The statistics page."),
     at(EVERY, "stats refresh", "TIME", "none", "The page loads itself anew after this time."),
     at(EVERY, "stats uri", "PATH", "/haproxy?stats", "Where the page is."),
