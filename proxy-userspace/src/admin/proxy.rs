@@ -257,3 +257,15 @@ impl Scene {
         Ok((backend, server))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::COMMANDS;
+
+    #[test]
+    fn the_docs_name_every_command() {
+        let page = include_str!("../../../docs/haproxy.md").replace('\n', " ");
+        let missing = COMMANDS.iter().filter(|command| !page.contains(&format!("`{}`", command.0)));
+        assert_eq!(missing.map(|command| command.0).collect::<Vec<_>>(), [""; 0]);
+    }
+}

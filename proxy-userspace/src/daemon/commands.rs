@@ -369,3 +369,21 @@ impl List {
         String::from_utf8_lossy(&self.out).into_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::HELP;
+
+    #[test]
+    fn the_docs_name_every_command() {
+        let page = include_str!("../../../docs/tail.md");
+        let begins = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+        for line in HELP.lines().filter(begins) {
+            let words = line.trim_start().split([' ', '[']).take(2);
+            let lower = |word: &&str| word.starts_with(|letter: char| letter.is_ascii_lowercase());
+            let name = words.take_while(lower).collect::<Vec<_>>().join(" ");
+            let row = |row: &&str| row.starts_with("| `") && row.contains(&format!("`{name}"));
+            assert!(page.lines().any(|line| row(&line)), "{name}");
+        }
+    }
+}

@@ -133,4 +133,18 @@ mod tests {
         insta::assert_snapshot!(
             json(&sample::half_open(), Label::default(), Some(1_500_000_000)), @r#"{"v":1,"ts":"2026-01-31T23:59:59.123656Z","orig":"10.0.0.1:40000","resp":"10.0.0.5:80","conn_state":"S2","history":"ShAFa","first_closer":"orig","first_signal":"fin","answer":null,"half_closed_us":1500000,"duration_us":200,"orig_bytes":10,"resp_bytes":0,"unread_bytes":null,"unacked_bytes":null,"rst_reason":null,"process":null,"pid":null,"proxy":null,"backend":null,"server":null,"half_open":true}"#);
     }
+
+    #[test]
+    fn the_docs_name_every_field() {
+        let page = include_str!("../../../docs/tail.md");
+        let half_open = json(&sample::reset(), Label::default(), Some(1));
+        let object: serde_json::Value = serde_json::from_str(&half_open).expect("JSON");
+        let changed = ["actor", "rule", "asked", "sent", "cause"];
+        let names = object.as_object().expect("an object").keys().map(String::as_str);
+        for name in names.chain(changed) {
+            let there =
+                page.contains(&format!("`{name}`")) || page.contains(&format!("\"{name}\":"));
+            assert!(there, "{name}");
+        }
+    }
 }
