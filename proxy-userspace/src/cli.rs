@@ -20,7 +20,7 @@ pub const USAGE: u8 = 2;
 
 /// How every TCP connection on this host ends, and how it should.
 #[derive(Debug, Parser)]
-#[command(name = "teardown", version, max_term_width = 100)]
+#[command(name = "teardown", version, max_term_width = 100, after_help = after_help())]
 pub struct Cli {
     /// What to do; without it, show a proxy with traffic of our own, and how its connections close.
     #[command(subcommand)]
@@ -52,6 +52,42 @@ pub enum Command {
     /// Read a configuration for the daemon that started this, as root
     #[command(hide = true)]
     Steward(steward::Args),
+}
+
+/// What `--help` and the man page end with: titles, and lines as they stand.
+const CLOSING: [(&str, &str); 4] = [
+    (
+        "Examples",
+        "\
+teardown watch -f haproxy.cfg          beside a running proxy, its names
+teardown watch --policy '10.0.0.5:80 passive rst'   a RST answers FINs
+teardown run -f haproxy.cfg            be the proxy
+teardown explain ticket.pcap           a capture, or pasted tcpdump -n
+teardown diff before.pcap after.pcap   what changed between two",
+    ),
+    (
+        "Exit status",
+        "\
+0  done, or nobody reads on      diff: nothing changed
+1  it could not be done          diff: something changed
+2  the command makes no sense    diff: it could not compare",
+    ),
+    (
+        "Environment",
+        "\
+TEARDOWN_LOG=info    (or debug) say more on stderr
+NO_COLOR=1           no colour; nor where TERM is dumb",
+    ),
+    (
+        "Files",
+        "/run/teardown.sock          the runtime socket of 'teardown run'; --socket names another",
+    ),
+];
+
+fn after_help() -> String {
+    let section =
+        |(title, lines): &(&str, &str)| format!("{title}:\n  {}", lines.replace('\n', "\n  "));
+    CLOSING.iter().map(section).collect::<Vec<_>>().join("\n\n")
 }
 
 impl Cli {

@@ -61,12 +61,13 @@ fn lay_out(tree: &Path, generated: &Path) -> Result<()> {
     let root = workspace::root();
     let doc = "usr/share/doc/teardown";
     let completions = generated.join("completions");
-    let files: [(PathBuf, String, u32); 10] = [
+    let files: [(PathBuf, String, u32); 11] = [
         (program, "usr/bin/teardown".into(), 0o755),
         (root.join("dist/teardown.service"), "lib/systemd/system/teardown.service".into(), 0o644),
         (root.join("dist/default"), "etc/default/teardown".into(), 0o644),
         (root.join("dist/deb/copyright"), format!("{doc}/copyright"), 0o644),
         (root.join("LICENSE-MIT"), format!("{doc}/LICENSE-MIT"), 0o644),
+        (root.join("LICENSE-APACHE"), format!("{doc}/LICENSE-APACHE"), 0o644),
         (root.join("README.md"), format!("{doc}/README.md"), 0o644),
         (root.join("CHANGELOG.md"), format!("{doc}/CHANGELOG.md"), 0o644),
         (
@@ -84,10 +85,15 @@ fn lay_out(tree: &Path, generated: &Path) -> Result<()> {
     for (from, to, mode) in files {
         place(&from, &tree.join(to), mode)?;
     }
-    let man = generated.join("man");
-    for entry in fs::read_dir(&man).with_context(|| man.display().to_string())? {
-        let entry = entry?;
-        place(&entry.path(), &tree.join("usr/share/man/man1").join(entry.file_name()), 0o644)?;
+    // What the README leads to, and the man pages.
+    for (from, to) in [
+        (root.join("docs"), format!("{doc}/docs")),
+        (generated.join("man"), "usr/share/man/man1".into()),
+    ] {
+        for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
+            let entry = entry?;
+            place(&entry.path(), &tree.join(&to).join(entry.file_name()), 0o644)?;
+        }
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! `teardown generate`: man pages and completions, from the same words as `--help`.
 
-use super::Cli;
+use super::{CLOSING, Cli};
 use anyhow::Context;
+use clap::builder::Resettable;
 use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
 
 /// Arguments of `teardown generate`.
 #[derive(Debug, clap::Args)]
@@ -25,13 +26,26 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for folder in [&man, &completions] {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    clap_mangen::generate_to(Cli::command(), &man)
-        .with_context(|| format!("cannot write man pages to {}", man.display()))?;
+    man_pages(&man).with_context(|| format!("cannot write man pages to {}", man.display()))?;
     for shell in Shell::value_variants() {
         clap_complete::generate_to(*shell, &mut Cli::command(), "teardown", &completions)
             .with_context(|| format!("cannot write completions to {}", completions.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A page for the program and for each subcommand. What follows the options is laid out already.
+fn man_pages(folder: &Path) -> io::Result<()> {
+    clap_mangen::generate_to(Cli::command().after_help(Resettable::Reset), folder)?;
+    let page = folder.join("teardown.1");
+    let mut text = fs::read_to_string(&page)?;
+    for (title, lines) in CLOSING {
+        let lines = lines.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+        text += &format!(".SH {}\n.nf\n{lines}\n.fi\n", title.to_uppercase());
+    }
+    text +=
+        ".SH \"SEE ALSO\"\nThe pages in /usr/share/doc/teardown; haproxy(1), tcpdump(8), ss(8)\n";
+    fs::write(page, text)
 }
 
 #[cfg(test)]
@@ -43,7 +57,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder of its own");
         run(&Args { folder: folder.path().to_owned() }).expect("it can be written to");
         let page = fs::read_to_string(folder.path().join("man/teardown.1")).expect("the page");
-        assert!(page.contains(".TH teardown 1"), "{page}");
+        assert!(page.contains(".TH teardown 1") && page.contains(".SH EXIT STATUS"), "{page}");
         let shells = fs::read_dir(folder.path().join("completions")).expect("the folder").count();
         assert_eq!(shells, Shell::value_variants().len());
     }
