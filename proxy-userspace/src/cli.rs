@@ -78,10 +78,7 @@ teardown diff before.pcap after.pcap   what changed between two",
 TEARDOWN_LOG=info    (or debug) say more on stderr
 NO_COLOR=1           no colour; nor where TERM is dumb",
     ),
-    (
-        "Files",
-        "/run/teardown.sock          the runtime socket of 'teardown run'; --socket names another",
-    ),
+    ("Files", "/run/teardown.sock   the runtime socket, unless --socket names another"),
 ];
 
 fn after_help() -> String {
