@@ -52,7 +52,7 @@ impl Terminal {
     }
 }
 
-/// How lines on stdout are painted: with colour on a terminal, unless `NO_COLOR` forbids it.
+/// How lines on stdout are painted: with colour on a terminal, unless that is forbidden.
 #[must_use]
 pub fn paint() -> Paint {
     Paint { colour: !no_color() && io::stdout().is_terminal() }

@@ -6,6 +6,7 @@ use super::output::notes;
 use super::{Args, How, Reading};
 use crate::capture::detect::Kind;
 use crate::daemon::labels::Labels;
+use crate::daemon::paint;
 use crate::report::clock::Stamp;
 use crate::report::columns::{self, HEADER, Paint};
 use crate::report::ladder::{svg, text};
@@ -55,7 +56,7 @@ impl Columns {
             single: args.connection.is_some(),
             all: args.all,
             svg: args.svg.clone(),
-            paint: Paint { colour: columns_colour() },
+            paint: paint(),
             strokes: text::Strokes::of_terminal(io::stdout().is_terminal()),
             stamp: Stamp::local(),
             kept: Vec::new(),
@@ -202,7 +203,7 @@ impl Columns {
             for finding in findings {
                 writeln!(out, "  - {}", finding.text)?;
                 if let Some(rule) = &finding.rule {
-                    writeln!(out, "    teardown's rule for it: {}", rule_for(&name, rule))?;
+                    writeln!(out, "    teardown's rule for it: {}", story::command(&name, rule))?;
                 }
             }
         }
@@ -277,18 +278,7 @@ impl Output for Columns {
     }
 }
 
-/// The words that make the rule, as they are typed.
-fn rule_for(backend: &str, rule: &str) -> String {
-    format!("teardown watch --policy '{backend} {rule}'")
-}
-
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-/// Colour on a terminal, unless `NO_COLOR` is set (no-color.org).
-fn columns_colour() -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !refused && io::stdout().is_terminal()
 }

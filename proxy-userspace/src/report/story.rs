@@ -4,6 +4,7 @@ use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK};
 use proxy_common::key::Side;
 use proxy_common::seq::after as after_number;
 use proxy_common::verdict::{Close, ConnState, Role, Signal};
+use std::net::{IpAddr, SocketAddr};
 
 /// What the two ends are called.
 #[derive(Clone, Copy, Debug)]
@@ -204,6 +205,15 @@ fn unclosed(close: &Close, names: &Names<'_>) -> String {
         _ if close.is_midstream() => "neither its beginning nor its end was captured".into(),
         _ => "nobody has closed, as far as the capture goes".into(),
     }
+}
+
+/// The words that make a rule, as they are typed. Not everything that connections are grouped by is an
+/// address that a rule could be for.
+#[must_use]
+pub fn command(whom: &str, rule: &str) -> String {
+    let is_address = whom.parse::<SocketAddr>().is_ok() || whom.parse::<IpAddr>().is_ok();
+    let whom = if is_address { whom } else { "ADDR[:PORT]" };
+    format!("teardown watch --policy '{whom} {rule}'")
 }
 
 /// `FIN`, `RST` or `RST+ACK`.

@@ -25,6 +25,8 @@ fn the_thread_is_answered() {
     assert!(text_of(&same).contains("Nothing changed."));
     let json = teardown(&["diff", "--json", "--by", "all", &old, &new], b"");
     assert_eq!(json.status.code(), Some(1));
+    let all = text_of(&teardown(&["diff", "--by", "all", &old, &new], b""));
+    assert!(all.contains("teardown watch --policy 'ADDR[:PORT] passive rst'"), "{all}");
     let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
     let backends = json["backends"].as_array().expect("a list");
     assert_eq!(backends.len(), 1);

@@ -3,7 +3,7 @@
 use super::words::say;
 use super::{Diff, Group, Tally, Typical};
 use crate::report::ladder::text::{Strokes, rows};
-use crate::report::story::{CLIENT_AND_SERVER, counted, sign, tell};
+use crate::report::story::{CLIENT_AND_SERVER, command, counted, sign, tell};
 use proxy_common::verdict::{Role, Signal};
 
 /// Groups that did not change and are named one by one.
@@ -44,10 +44,7 @@ fn put_group(out: &mut String, group: &Group, strokes: Strokes) {
     for said in say(group) {
         out.push_str(&format!("  - {}\n", said.text));
         if let Some(rule) = said.rule {
-            out.push_str(&format!(
-                "    the old way back: teardown watch --policy '{} {rule}'\n",
-                group.name
-            ));
+            out.push_str(&format!("    the old way back: {}\n", command(&group.name, rule)));
         }
     }
     out.push_str(&format!("\n  {:<34} {:>16} {:>16}\n", "How connections close", "before", "now"));
