@@ -77,6 +77,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn compare(args: &Args) -> anyhow::Result<ExitCode> {
     let labels = Rc::new(start::labels(&args.names)?);
+    if !args.names.is_empty() {
+        start::warn_of_unknown(&labels, &args.filter);
+    }
     let mut notes = Vec::new();
     let read = tallies(args, &labels, &args.old, &args.maps, &mut notes)
         .and_then(|old| Ok((old, tallies(args, &labels, &args.new, &[], &mut notes)?)));

@@ -131,13 +131,18 @@ pub struct How {
 /// # Errors
 /// Where a file cannot be read, or nothing can be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let labels = Rc::new(start::labels(&args.names)?);
+    // Without a configuration the names may be those of a recording.
+    if !args.names.is_empty() {
+        start::warn_of_unknown(&labels, &args.filter);
+    }
     let zeek = args.zeek || args.format_out == Some(Foreign::Zeek);
     let how = How {
         options: Options { kind: args.format, checksums: args.checksums, gaps: zeek },
         patience: if zeek { Patience::Zeek } else { Patience::Long },
         filter: args.filter.clone(),
         only: args.connection,
-        labels: Rc::new(start::labels(&args.names)?),
+        labels,
         progress: io::stderr().is_terminal(),
     };
     let placeholders = Rc::new(Placeholders::default());

@@ -108,6 +108,12 @@ impl Labels {
         self.servers.iter().map(|(endpoint, label)| (endpoint, label.as_ref()))
     }
 
+    /// Every label that there is, some more than once.
+    pub fn all(&self) -> impl Iterator<Item = &Label> {
+        let binds = self.binds.values().chain(self.ports.values());
+        self.named.iter().chain(self.hosts.values()).chain(binds).map(Arc::as_ref)
+    }
+
     /// Every server's names, also of those that share an address.
     pub fn named_servers(&self) -> impl Iterator<Item = &Arc<Label>> {
         self.named.iter()

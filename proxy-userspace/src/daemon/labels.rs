@@ -73,6 +73,13 @@ impl Labels {
         Scope { peers: ends.map(Covered::one).collect(), ..Scope::default() }
     }
 
+    /// Whether any connection can be called so.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        let added = self.added.values().map(|&(backend, server)| demo(backend, server));
+        self.configured.all().map(named).chain(added).any(|label| label.is_called(name))
+    }
+
     /// The names of a server by the number that this host's own proxy stated.
     #[must_use]
     pub fn of_number(&self, number: u16) -> Option<Label<'_>> {
@@ -86,9 +93,7 @@ impl Labels {
             return named(label);
         }
         match self.added.get(resp) {
-            Some(&(backend, server)) => {
-                Label { proxy: Some(backend), backend: Some(backend), server: Some(server) }
-            }
+            Some(&(backend, server)) => demo(backend, server),
             None => Label::default(),
         }
     }
@@ -101,6 +106,11 @@ impl Labels {
         let leads_away = close.orig.is_local && !close.resp.is_local;
         if label.server.is_none() && leads_away { Label::default() } else { label }
     }
+}
+
+/// Those of the built-in traffic.
+fn demo(backend: &'static str, server: &'static str) -> Label<'static> {
+    Label { proxy: Some(backend), backend: Some(backend), server: Some(server) }
 }
 
 fn named(label: &config::labels::Label) -> Label<'_> {

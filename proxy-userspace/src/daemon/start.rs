@@ -3,6 +3,7 @@
 use super::labels::Labels;
 use crate::cli::say;
 use crate::config::{self, Finding, Level, Strictness};
+use crate::report::filter::Filter;
 use anyhow::{Context, bail};
 use std::future::Future;
 use std::io;
@@ -56,6 +57,16 @@ pub(crate) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
         );
     }
     Ok(Labels::of_config(labels))
+}
+
+/// Says which names of a filter belong to nothing, so that nothing will be shown for them.
+pub(crate) fn warn_of_unknown(labels: &Labels, filter: &Filter) {
+    for name in filter.backends.iter().filter(|name| !labels.knows(name)) {
+        say(format_args!(
+            "[WARNING] --backend '{name}': the configuration (-f) has no proxy, backend or server of \
+             this name"
+        ));
+    }
 }
 
 /// Done when SIGINT, SIGTERM or SIGUSR1 (HAProxy's soft stop) comes, or `after` has passed.

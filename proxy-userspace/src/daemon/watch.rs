@@ -67,6 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             traffic.servers().for_each(|(end, scene)| labels.add(end, "demo", scene));
             playing.spawn(traffic.play());
         }
+        start::warn_of_unknown(&labels, &args.look.filter);
         watch(observer, labels, args).await
     })
 }

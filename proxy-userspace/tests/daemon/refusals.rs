@@ -30,6 +30,7 @@ fn what_is_asked_wrongly_is_said_with_its_exit_code() {
     let wrong = file("wrong.cfg", "root:x:0:0:root\n");
     let port = file("x.cfg", "backend b\n server s 10.0.0.1:70000\n");
     let missing = folder.join("missing.cfg").to_str().expect("UTF-8").to_owned();
+    let named = file("named.cfg", "backend b\n server s 10.0.0.1:80\n");
     let plain = file("plain", "not a socket");
     for (arguments, code, words) in [
         (&["watch", "--port", "65536"][..], 2, "65536 is not in 1..=65535"),
@@ -46,6 +47,11 @@ fn what_is_asked_wrongly_is_said_with_its_exit_code() {
         (&["watch", "-f", &missing], 1, "missing.cfg: No such file or directory"),
         (&["watch", "-f", &wrong], 1, "no 'bind' and no 'server' with an address"),
         (&["watch", "-f", &port], 1, "x.cfg:2:11: server 's': '70000' is not a port"),
+        (
+            &["explain", "-f", &named, "--backend", "b/t", &plain],
+            1,
+            "--backend 'b/t': the configuration (-f) has no proxy, backend or server of this name",
+        ),
         (&["run", "--socket", &plain], 1, "exists and is not a socket"),
         (&["run", "--socket", "/nonexistent/x.sock"], 1, "cannot listen on /nonexistent/x.sock"),
         (
