@@ -1,7 +1,7 @@
 //! teardown: the rooms of the daemon and of the offline reader.
 //!
-//! Arrows point one way. `http` and `report` know nothing of bpf, `kernel` knows nothing of HTTP,
-//! `config` is known by `daemon` alone, and the daemon is the only room that sees all.
+//! Arrows point one way. `http` and `report` know nothing of bpf, `kernel` knows nothing of HTTP, and
+//! the daemon is the only room that sees all.
 
 // These panic where nobody reads, or the disk is full: `cli::say` and `cli::answer` do not.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
