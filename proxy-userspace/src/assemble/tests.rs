@@ -68,8 +68,8 @@ fn rules_and_routes_do_what_they_say() {
     let request =
         |target, fields| Request { method: "GET", target, minor: 1, fields, client, local: None };
     let route = front.route.as_ref().unwrap();
-    assert_eq!(route.backend(Some(&request("/api/x", &[])), &[], client), Some(1));
-    assert_eq!(route.backend(Some(&request("/apix", &[])), &[], client), None);
+    assert_eq!(route.backend(Some(&request("/api/x", &[])), &[], client, None), Some(1));
+    assert_eq!(route.backend(Some(&request("/apix", &[])), &[], client, None), None);
     let rules = front.rules.as_ref().unwrap();
     let mut edits = Vec::new();
     let decision = rules.request(&request("/", &bad), &mut edits);

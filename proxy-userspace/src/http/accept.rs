@@ -1,6 +1,7 @@
 //! Accepting connections and having each served by a task.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     os::fd::{AsRawFd, OwnedFd},
@@ -21,7 +22,7 @@ use super::{
     park::Parked,
     presence::Presence,
     settings::Mode,
-    sock::Sock,
+    sock::{self, Sock},
     tcp,
     worker::Worker,
 };
@@ -48,26 +49,49 @@ pub(crate) async fn run(
     proxies: Rc<HeldProxies>,
     door: Door,
 ) -> io::Result<()> {
+    loop {
+        let Err(error) = listen(&worker, &proxies, &door).await;
+        let enabled = || door.frontend.enabled.load(Relaxed);
+        // Paused, or paused for a moment: `Engine::resume` has it listen before it says so.
+        if enabled() && !rustix::net::sockopt::socket_acceptconn(&door.ear.socket)? {
+            return Err(error);
+        }
+        while !enabled() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Accepts until the socket does not listen any more.
+async fn listen(
+    worker: &Rc<Worker>,
+    proxies: &HeldProxies,
+    door: &Door,
+) -> Result<Infallible, io::Error> {
     let raw = door.ear.socket.as_raw_fd();
+    // One for each time that it listens: to a registration, what has ended once has for ever.
     // SAFETY: the door holds the socket open for longer than this registration lives.
     let watched = unsafe { AsyncFd::register_with_interest(raw, Interest::READABLE) }?;
     let local = socket2::SockRef::from(&door.ear.socket).local_addr().ok();
     let local = local.and_then(|local| local.as_socket());
+    // Of `bind :80` only the connection knows which address its client took.
+    let any = local.is_some_and(|local| local.ip().is_unspecified());
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     loop {
-        if !has_room(&proxies, &door) {
+        if !has_room(proxies, door) {
             tokio::time::sleep(PAUSE).await;
             continue;
         }
         let mut guard = watched.readable().await?;
         for _ in 0..BATCH {
-            if !has_room(&proxies, &door) {
+            if !has_room(proxies, door) {
                 break;
             }
             match rustix::net::acceptfrom_with(&door.ear.socket, flags) {
                 Ok((fd, peer)) => {
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                    welcome(&worker, &proxies, &door, fd, [peer, local]);
+                    let local = if any { sock::local(&fd) } else { local };
+                    welcome(worker, proxies, door, fd, [peer, local]);
                 }
                 Err(Errno::AGAIN) => {
                     guard.clear_ready();

@@ -1,6 +1,9 @@
 //! What is counted and logged of a request when it is over.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use super::{
     client::Client,
@@ -27,6 +30,8 @@ pub(crate) struct Account {
     pub(crate) termination: Termination,
     pub(crate) backend: Option<HeldBackend>,
     pub(crate) server: Option<HeldServer>,
+    /// Where the server was connected from, if anybody asks.
+    pub(crate) source: Option<SocketAddr>,
     pub(crate) retries: u32,
     pub(crate) redispatched: bool,
     pub(crate) srv_queue: u32,
@@ -56,6 +61,7 @@ impl Account {
             termination: Termination::NORMAL,
             backend: None,
             server: None,
+            source: None,
             retries: 0,
             redispatched: false,
             srv_queue: 0,
@@ -173,6 +179,8 @@ impl Account {
             backend: self.backend.as_deref(),
             server: self.server.as_deref(),
             client: client.session.client,
+            local: client.local,
+            source: self.source,
             started: client.worker.wall(self.began),
             timers: self.timers,
             status: self.status,

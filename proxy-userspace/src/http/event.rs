@@ -145,6 +145,10 @@ pub struct Session<'a> {
     pub server: Option<&'a live::Server>,
     /// The client; none on a Unix socket.
     pub client: Option<SocketAddr>,
+    /// The address the client connected to; none on a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// Where the server was connected from, where [the frontend](super::settings::Frontend) asks.
+    pub source: Option<SocketAddr>,
     /// When it was accepted, or the request's first byte came (`%tr`).
     pub started: SystemTime,
     /// How long each step took.

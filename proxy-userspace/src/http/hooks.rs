@@ -20,7 +20,7 @@ pub struct Request<'a> {
     pub fields: &'a [httparse::Header<'a>],
     /// The client's address; none on a Unix socket.
     pub client: Option<SocketAddr>,
-    /// The address the client connected to, where it is known without a system call.
+    /// The address the client connected to; none on a Unix socket.
     pub local: Option<SocketAddr>,
 }
 
@@ -52,7 +52,7 @@ pub struct Response<'a> {
     pub fields: &'a [httparse::Header<'a>],
     /// The client's address; none on a Unix socket.
     pub client: Option<SocketAddr>,
-    /// The address the client connected to, where it is known without a system call.
+    /// The address the client connected to; none on a Unix socket.
     pub local: Option<SocketAddr>,
 }
 
@@ -138,12 +138,14 @@ pub trait Rules: Send + Sync + Debug {
 /// `use_backend` rules of a frontend.
 pub trait Route: Send + Sync + Debug {
     /// The index of the backend, or none for the default. `edits` are what the rules before have
-    /// made of the request's fields. In `mode tcp` there is no request.
+    /// made of the request's fields. In `mode tcp` there is no request, only the two ends of the
+    /// client's connection.
     fn backend(
         &self,
         request: Option<&Request<'_>>,
         edits: &[Edit],
         client: Option<SocketAddr>,
+        local: Option<SocketAddr>,
     ) -> Option<usize>;
 }
 

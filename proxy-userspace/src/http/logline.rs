@@ -52,6 +52,15 @@ struct Flags {
 }
 
 impl LogFormat {
+    /// Whether it says where a server was connected from.
+    #[must_use]
+    pub fn needs_source(&self) -> bool {
+        use Variable::{BackendSourceIp, BackendSourcePort};
+        let is_source =
+            |part: &Part| matches!(part, Part::Variable(BackendSourceIp | BackendSourcePort, _));
+        self.parts.iter().any(is_source)
+    }
+
     /// Appends the line of `session`, without a line feed.
     pub fn write(&self, session: &Session<'_>, surroundings: &Surroundings, out: &mut Vec<u8>) {
         let start = out.len();

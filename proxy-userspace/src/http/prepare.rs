@@ -107,7 +107,8 @@ fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepa
     let mut backend = None;
     if decision == Decision::Pass {
         let route = settings.route.as_ref();
-        let chosen = route.and_then(|r| r.backend(Some(&head.view), &edits, origin.client));
+        let Origin { client, local, .. } = origin;
+        let chosen = route.and_then(|r| r.backend(Some(&head.view), &edits, client, local));
         let index = chosen.or(settings.default_backend);
         backend = index.and_then(|index| origin.proxies.hold(index));
     }

@@ -235,8 +235,8 @@ impl hooks::Route for Routes {
         request: Option<&Request<'_>>,
         edits: &[Edit],
         client: Option<SocketAddr>,
+        local: Option<SocketAddr>,
     ) -> Option<usize> {
-        let local = request.and_then(|request| request.local);
         let view = View { request, response: None, edits, client, local };
         let applies = |condition: &Option<Condition>| {
             condition.as_ref().is_none_or(|condition| condition.holds(&view))

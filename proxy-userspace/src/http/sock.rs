@@ -365,6 +365,12 @@ impl Sock {
     }
 }
 
+/// The address of this end; none of a Unix socket.
+pub(crate) fn local(socket: impl AsFd) -> Option<SocketAddr> {
+    let address = rustix::net::getsockname(socket).ok()?;
+    SocketAddr::try_from(address).ok()
+}
+
 /// Makes a socket's close a RST.
 pub(crate) fn reset_on_close(socket: BorrowedFd<'_>) {
     // On failure it closes with FIN: nothing better can be done.

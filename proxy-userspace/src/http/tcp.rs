@@ -17,8 +17,8 @@ pub(crate) async fn serve(mut client: Client) {
     let mut account = Account::new(&client);
     let frontend = Arc::clone(client.frontend());
     let address = client.session.client;
-    let chosen =
-        frontend.settings.route.as_ref().and_then(|route| route.backend(None, &[], address));
+    let route = frontend.settings.route.as_ref();
+    let chosen = route.and_then(|route| route.backend(None, &[], address, client.local));
     let index = chosen.or(frontend.settings.default_backend);
     let backend = index.and_then(|index| client.proxies.hold(index));
     if let Some(backend) = backend {

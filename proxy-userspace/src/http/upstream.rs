@@ -24,6 +24,7 @@ use super::{
     queue::Slot,
     session::Stop,
     settings::Redispatch,
+    sock,
 };
 use assign::assign;
 use connect::{connect, pooled};
@@ -184,6 +185,9 @@ fn finish(
     reused: bool,
 ) -> Upstream {
     conn.doing.requests += 1;
+    if client.frontend().settings.logs_source {
+        account.source = sock::local(&conn.sock);
+    }
     if reused {
         account.reused();
     } else {

@@ -11,7 +11,7 @@ use teardown::{
 use crate::support::{Client, Origin, Proxy, settings};
 
 /// The settings of a configuration's text.
-fn assembled(text: &str) -> Settings {
+pub(crate) fn assembled(text: &str) -> Settings {
     let source = Source { name: "t.cfg".into(), text: text.as_bytes().to_vec() };
     let (config, mut findings) = parse(&[source], Strictness::Strict, &|_| None);
     let assembled = assemble(&config, &|_| Vec::new(), &|_| Vec::new(), &mut findings);

@@ -70,6 +70,8 @@ pub struct Line {
     pub retries: u32,
     pub redispatched: bool,
     pub bytes_out: u64,
+    pub local: Option<SocketAddr>,
+    pub source: Option<SocketAddr>,
 }
 
 /// Keeps what it hears.
@@ -92,6 +94,8 @@ impl Log for Ears {
             retries: session.retries,
             redispatched: session.redispatched,
             bytes_out: session.bytes_out,
+            local: session.local,
+            source: session.source,
         });
     }
 }

@@ -32,6 +32,8 @@ fn shown(format: &str, change: impl FnOnce(&mut Session<'_>)) -> String {
         backend: Some(&proxies.backends[0]),
         server: Some(&proxies.backends[0].servers[0]),
         client: Some(SocketAddr::from(([10, 0, 1, 2], 33317))),
+        local: Some(SocketAddr::from(([10, 0, 3, 31], 8012))),
+        source: None,
         started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_233_922_454_655),
         timers: Timers {
             idle: None,
@@ -124,7 +126,9 @@ fn variables_stand_alone_and_together() {
     let want = "GET|/r|?a|/r?a|HTTP/1.1|127.0.0.1|80|85|1233922454|655|14389|0A000102|\"srv1\"";
     assert_eq!(all, want);
     assert_eq!(shown("%{+X}o %cp %fp %sp", |_| {}), "8225 1F4C 0050");
-    assert_eq!(shown("%si %sp", |session| session.server = None), "- -");
+    assert_eq!(shown("%si %sp %bi %bp", |session| session.server = None), "- - - -");
+    let from = SocketAddr::from(([10, 0, 3, 32], 50_000));
+    assert_eq!(shown("%bi:%bp", |session| session.source = Some(from)), "10.0.3.32:50000");
     for wrong in ["%zz", "%{+Z}ci", "%{+Q", "%[src]", "%bogus", "%TD", "%mode"] {
         assert!(LogFormat::parse(wrong).is_err(), "{wrong}");
     }

@@ -5,7 +5,7 @@ use super::variables::Variable;
 use super::{Flags, Surroundings};
 use crate::http::event::Session;
 use crate::http::live;
-use crate::http::settings::{BindAddress, Mode, ServerAddress};
+use crate::http::settings::{Mode, ServerAddress};
 use jiff::tz::TimeZone;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -85,10 +85,13 @@ impl Variable {
             Self::ServerIp | Self::ServerPort if session.server.is_none() => out.push(b'-'),
             Self::ServerIp => ip(out, flags, server_address()),
             Self::ServerPort => port(out, flags, server_address()),
-            Self::FrontendIp => ip(out, flags, local(session)),
-            Self::FrontendPort => port(out, flags, local(session)),
-            // The engine does not keep what a gone connection came from.
-            Self::BackendSourceIp | Self::BackendSourcePort => out.push(b'-'),
+            Self::FrontendIp => ip(out, flags, session.local),
+            Self::FrontendPort => port(out, flags, session.local),
+            Self::BackendSourceIp | Self::BackendSourcePort if session.source.is_none() => {
+                out.push(b'-');
+            }
+            Self::BackendSourceIp => ip(out, flags, session.source),
+            Self::BackendSourcePort => port(out, flags, session.source),
             Self::ProcessConnections => number(out, session.actconn),
             Self::FrontendConnections => number(out, session.feconn),
             Self::BackendConnections => number(out, session.beconn),
@@ -164,14 +167,6 @@ fn line<'a>(session: &Session<'a>) -> (&'a [u8], &'a [u8], &'a [u8]) {
     let mut parts = session.request_line.split(|&byte| byte == b' ');
     let mut next = || parts.next().unwrap_or_default();
     (next(), next(), next())
-}
-
-/// The frontend's own address: the first of its binds, as sessions don't keep theirs.
-fn local(session: &Session<'_>) -> Option<SocketAddr> {
-    session.frontend.settings.binds.iter().find_map(|bind| match &bind.address {
-        BindAddress::Inet(address) => Some(*address),
-        _ => None,
-    })
 }
 
 /// A number in decimal.

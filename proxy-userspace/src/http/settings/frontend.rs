@@ -25,6 +25,8 @@ pub struct Frontend {
     pub nolinger: bool,
     /// Don't log connections that sent nothing (`option dontlognull`).
     pub dontlognull: bool,
+    /// Its log lines say where a server was connected from (`%bi`, `%bp`).
+    pub logs_source: bool,
     /// Add `X-Forwarded-For` (`option forwardfor`).
     pub forwardfor: Option<ForwardFor>,
     /// Pages that take the place of the built-in ones.
@@ -49,6 +51,7 @@ impl Default for Frontend {
             timeouts: ClientTimeouts::default(),
             nolinger: false,
             dontlognull: false,
+            logs_source: false,
             forwardfor: None,
             error_pages: ErrorPages::default(),
             rules: None,

@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 /// A client.
 pub struct Client {
     pub stream: TcpStream,
-    pub(super) early: Vec<u8>,
+    pub early: Vec<u8>,
 }
 
 impl Client {
