@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -23,7 +23,7 @@ use super::{
     held::HeldProxies,
     hooks::Log,
     listener::{BindError, Ear, Listeners},
-    live::Proxies,
+    live::{self, Proxies},
     park,
     session::Stop,
     settings::{BindAddress, Settings},
@@ -157,6 +157,24 @@ impl Engine {
     /// Where it listens, as the configuration says it.
     pub fn binds(&self) -> Vec<BindAddress> {
         self.lock().1.as_ref().map(Listeners::binds).unwrap_or_default()
+    }
+
+    /// Has a frontend's addresses refuse connections (`disable frontend`).
+    pub fn pause(&self, frontend: &live::Frontend) {
+        let running = self.lock();
+        // First of all, so that its workers know why the sockets listen no more.
+        frontend.enabled.store(false, Relaxed);
+        running.1.pause(&frontend.settings.name);
+    }
+
+    /// Has them accepted again (`enable frontend`). Where that fails, it stays paused.
+    pub fn resume(&self, frontend: &live::Frontend) -> Result<(), BindError> {
+        let running = self.lock();
+        running.1.resume(&frontend.settings.name).inspect_err(|_| {
+            running.1.pause(&frontend.settings.name);
+        })?;
+        frontend.enabled.store(true, Relaxed);
+        Ok(())
     }
 
     /// How many workers there are.
@@ -389,6 +407,6 @@ fn sessions(worker: &Worker) -> Vec<SessionInfo> {
     all
 }
 
-fn names(backend: &super::live::Backend, server: &super::live::Server) -> (String, String) {
+fn names(backend: &live::Backend, server: &live::Server) -> (String, String) {
     (backend.settings.name.clone(), server.settings.name.clone())
 }

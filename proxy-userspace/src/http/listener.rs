@@ -46,6 +46,8 @@ struct Bound {
     sockets: Vec<Arc<OwnedFd>>,
     /// Connections that were accepted on them and are open, of all workers.
     connections: Arc<Gauge>,
+    /// The length of the kernel's queue.
+    backlog: i32,
 }
 
 /// What a worker accepts from.
@@ -67,12 +69,13 @@ impl Listeners {
         let mut left: Vec<&Bound> = before.bound.iter().collect();
         for frontend in &settings.frontends {
             for bind in &frontend.binds {
+                let backlog = backlog(frontend, bind);
                 let kept = left.iter().position(|old| old.bind.address == bind.address);
                 let kept = kept.map(|at| left.remove(at));
                 let connections = kept.map(|old| Arc::clone(&old.connections));
                 let sockets = match kept {
                     Some(old) => Ok(old.sockets.clone()),
-                    None => fresh(frontend, bind, workers),
+                    None => fresh(bind, backlog, workers),
                 };
                 let sockets = sockets.map_err(|error| BindError {
                     frontend: frontend.name.clone(),
@@ -81,10 +84,50 @@ impl Listeners {
                 })?;
                 let (bind, frontend) = (bind.clone(), frontend.name.clone());
                 let connections = connections.unwrap_or_default();
-                bound.push(Bound { bind, frontend, sockets, connections });
+                bound.push(Bound { bind, frontend, sockets, connections, backlog });
             }
         }
-        Ok(Self { bound })
+        let listeners = Self { bound };
+        listeners.listen(|_| true)?;
+        Ok(listeners)
+    }
+
+    /// Has a frontend's addresses refuse connections, those that nobody has accepted yet included
+    /// (`disable frontend`). As with HAProxy, Unix sockets and inherited ones go on listening:
+    /// clients wait there until [`Listeners::resume`].
+    pub(crate) fn pause(&self, frontend: &str) {
+        for bound in self.bound.iter().filter(|bound| bound.frontend == frontend) {
+            if matches!(bound.bind.address, BindAddress::Inet(_)) {
+                for socket in &bound.sockets {
+                    // On failure it did not listen.
+                    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Read);
+                }
+            }
+        }
+    }
+
+    /// Has them listen again.
+    pub(crate) fn resume(&self, frontend: &str) -> Result<(), BindError> {
+        self.listen(|bound| bound.frontend == frontend)
+    }
+
+    /// Has what was paused listen.
+    fn listen(&self, which: impl Fn(&Bound) -> bool) -> Result<(), BindError> {
+        for bound in self.bound.iter().filter(|bound| which(bound)) {
+            for socket in &bound.sockets {
+                let listens = rustix::net::sockopt::socket_acceptconn(socket);
+                let listening = match listens {
+                    Ok(false) => SockRef::from(socket).listen(bound.backlog),
+                    _ => Ok(()),
+                };
+                listening.map_err(|error| BindError {
+                    frontend: bound.frontend.clone(),
+                    address: shown(&bound.bind.address),
+                    error,
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// What stands for sockets that another process has: they are not opened again.
@@ -95,6 +138,7 @@ impl Listeners {
             frontend: String::new(),
             sockets: Vec::new(),
             connections: Arc::default(),
+            backlog: 0,
         };
         Self { bound: addresses.into_iter().map(bound).collect() }
     }
@@ -126,8 +170,8 @@ impl Listeners {
 }
 
 /// Sockets that were not there before.
-fn fresh(frontend: &Frontend, bind: &Bind, workers: usize) -> io::Result<Vec<Arc<OwnedFd>>> {
-    let open = || open(frontend, bind, workers);
+fn fresh(bind: &Bind, backlog: i32, workers: usize) -> io::Result<Vec<Arc<OwnedFd>>> {
+    let open = || open(bind, backlog, workers);
     let sockets = match &bind.address {
         // It is this process that has inherited it.
         BindAddress::Fd(_) => open(),
@@ -145,13 +189,16 @@ fn shown(address: &BindAddress) -> String {
     }
 }
 
-fn open(frontend: &Frontend, bind: &Bind, workers: usize) -> io::Result<Vec<OwnedFd>> {
+fn backlog(frontend: &Frontend, bind: &Bind) -> i32 {
     let backlog = match (bind.backlog, frontend.maxconn) {
         (0, 0) => 4096,
         (0, maxconn) => maxconn,
         (backlog, _) => backlog,
     };
-    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    i32::try_from(backlog).unwrap_or(i32::MAX)
+}
+
+fn open(bind: &Bind, backlog: i32, workers: usize) -> io::Result<Vec<OwnedFd>> {
     match &bind.address {
         BindAddress::Inet(address) => {
             // Port 0 is one port for all workers: the first socket's.

@@ -138,7 +138,7 @@ pub(super) fn frontend(scene: &Scene, frontend: &Frontend) -> Row {
             ("req_tot", Count::Requests),
         ],
     );
-    row.text("status", if frontend.enabled.load(Relaxed) { "OPEN" } else { "STOP" });
+    row.text("status", if frontend.enabled.load(Relaxed) { "OPEN" } else { "PAUSED" });
     for name in ["rate", "conn_rate"] {
         row.number(name, frontend.session_rate.last());
     }

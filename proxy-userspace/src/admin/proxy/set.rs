@@ -2,6 +2,7 @@
 
 use super::Scene;
 use crate::http::counters::{Count, Counters};
+use crate::http::engine::Engine;
 use crate::http::event::Cause;
 use crate::http::health::told::{Turn, tell};
 use crate::http::live::{Admin, Server};
@@ -142,16 +143,24 @@ pub(super) fn weight(scene: &Scene, words: &[&str]) -> String {
 }
 
 /// `enable frontend` and `disable frontend`.
-pub(super) fn frontend(scene: &Scene, words: &[&str], enable: bool) -> String {
+pub(super) fn frontend(engine: &Engine, scene: &Scene, words: &[&str], enable: bool) -> String {
     let Some(name) = words.first() else { return "A frontend name is expected.\n".to_owned() };
     let Some(frontend) = scene.proxies.frontend(name) else {
         return "No such frontend.\n".to_owned();
     };
-    if frontend.enabled.swap(enable, Relaxed) == enable {
+    if frontend.enabled.load(Relaxed) == enable {
         let state = if enable { "enabled" } else { "disabled" };
-        return format!("Frontend is already {state}.\n");
+        return format!("All sockets are already {state}.\n");
     }
-    let done = if enable { "Resumed" } else { "Paused" };
+    let done = if enable {
+        if let Err(why) = engine.resume(frontend) {
+            return format!("Failed to resume frontend: {why}.\n");
+        }
+        "Resumed"
+    } else {
+        engine.pause(frontend);
+        "Paused"
+    };
     scene.logger.tell(name, 5, &format!("{done} frontend {name}."));
     String::new()
 }
