@@ -191,7 +191,9 @@ impl<'a> Scan<'a> {
                 if !field.value.iter().all(|&b| is_token(b) || b"/, \t".contains(&b)) {
                     return Err(Refusal::Upgrade);
                 }
-                self.upgrade = !field.value.is_empty();
+                // h2c needs HTTP2-Settings, which stays on its hop (RFC 7540, 3.2.1).
+                let h2c = field.value.trim_ascii().eq_ignore_ascii_case(b"h2c");
+                self.upgrade = !field.value.is_empty() && !h2c;
             }
             10 if name.eq_ignore_ascii_case("connection") => {
                 self.connection(field.value)?;

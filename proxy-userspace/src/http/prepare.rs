@@ -122,7 +122,10 @@ fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepa
     if mode == Connection::KeepAlive && rewrite::asks_to_close(&edits) {
         mode = Connection::ServerClose;
     }
-    let upgrade = head.options.upgrade && head.view.minor > 0 && head.framing.is_empty();
+    let upgrade = head.options.upgrade
+        && head.view.minor > 0
+        && head.framing.is_empty()
+        && rewrite::leaves(&edits, "upgrade");
     let pretend = of_backend.is_some_and(|backend| backend.pretend_keepalive);
     let say = match mode {
         Connection::Tunnel => Say::AsReceived,
@@ -140,9 +143,7 @@ fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepa
     let mut out = worker.buffer();
     let of_frontend = settings.forwardfor.as_ref();
     let of_backend = of_backend.and_then(|backend| backend.forwardfor.as_ref());
-    // The backend's takes the place of the frontend's.
-    let forward = of_backend.or(of_frontend);
-    rewrite::request(&mut out, head, say, forward, &edits);
+    rewrite::request(&mut out, head, say, [of_backend, of_frontend], &edits);
     let balance = backend.as_ref().map(|backend| &backend.settings.balance);
     Prepared {
         consumed: head.len,

@@ -8,7 +8,7 @@ use httparse::Header;
 
 use super::{
     framing::frames,
-    head::{RequestHead, ResponseHead, nominated},
+    head::{Options, RequestHead, ResponseHead, nominated},
     hooks::Edit,
     sample::{Message, View, each_value},
     settings::ForwardFor,
@@ -38,21 +38,15 @@ pub(crate) fn request(
     out: &mut Vec<u8>,
     head: &RequestHead<'_>,
     say: Say,
-    forward: Option<&ForwardFor>,
+    forward: [Option<&ForwardFor>; 2],
     edits: &[Edit],
 ) {
     out.extend_from_slice(head.line);
     out.extend_from_slice(b"\r\n");
-    let drop = |name: &str| {
-        say != Say::AsReceived
-            && (hop(name, say == Say::Upgrade)
-                || (head.options.nominates && nominated(head.view.fields, name)))
-    };
+    let drop = |name: &str| stays(name, head.view.fields, head.options, say);
     fields(out, head.view.fields, drop, edits, say);
     append(out, edits, say);
-    if let Some(forwardfor) = forward {
-        forwarded_for(out, head, edits, forwardfor);
-    }
+    forwarded_for(out, head, edits, forward);
     end(out, say);
 }
 
@@ -73,9 +67,7 @@ pub(crate) fn response(
     let unframed = unframed || (head.silent && say != Say::AsReceived);
     let drop = |name: &str| {
         (unframed && (frames(name) || name.eq_ignore_ascii_case("trailer")))
-            || say != Say::AsReceived
-                && (hop(name, say == Say::Upgrade)
-                    || (head.options.nominates && nominated(head.view.fields, name)))
+            || stays(name, head.view.fields, head.options, say)
     };
     fields(out, head.view.fields, drop, edits, say);
     append(out, edits, say);
@@ -91,11 +83,21 @@ fn end(out: &mut Vec<u8>, say: Say) {
     });
 }
 
-/// Fields that are between two neighbours (RFC 9110, 7.6.1).
-fn hop(name: &str, upgrading: bool) -> bool {
+/// Whether a field is between the two neighbours alone (RFC 9110, 7.6.1).
+fn stays(name: &str, fields: &[Header<'_>], options: Options, say: Say) -> bool {
+    match say {
+        Say::AsReceived => false,
+        // Connection names it, as it does in what is sent.
+        Say::Upgrade if name.eq_ignore_ascii_case("upgrade") => false,
+        _ => hop(name) || (options.nominates && nominated(fields, name)),
+    }
+}
+
+/// The fields that always are.
+fn hop(name: &str) -> bool {
     match name.len() {
         2 => name.eq_ignore_ascii_case("te"),
-        7 => !upgrading && name.eq_ignore_ascii_case("upgrade"),
+        7 => name.eq_ignore_ascii_case("upgrade"),
         10 => name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("keep-alive"),
         16 => name.eq_ignore_ascii_case("proxy-connection"),
         _ => false,
@@ -105,6 +107,12 @@ fn hop(name: &str, upgrading: bool) -> bool {
 /// Whether a field is the engine's alone, whatever the rules say: it has to be true of what is sent.
 fn ours(name: &str, say: Say) -> bool {
     frames(name) || (say != Say::AsReceived && name.eq_ignore_ascii_case("connection"))
+}
+
+/// Whether a field that a message came with is there after the rules, perhaps with another value.
+pub(crate) fn leaves(edits: &[Edit], name: &str) -> bool {
+    let last = edits.iter().rfind(|edit| edit.name().eq_ignore_ascii_case(name));
+    !matches!(last, Some(Edit::Del(_)))
 }
 
 /// Whether the rules leave a Connection field that says `close`.
@@ -164,25 +172,28 @@ fn append(out: &mut Vec<u8>, edits: &[Edit], say: Say) {
     }
 }
 
-/// Adds the client's address to a request as the rules have left it.
+/// Adds the client's address to a request as the rules have left it. Of the backend's word and the
+/// frontend's the first names the field, each has its exceptions, and both must say `if-none`.
 fn forwarded_for(
     out: &mut Vec<u8>,
     head: &RequestHead<'_>,
     edits: &[Edit],
-    forwardfor: &ForwardFor,
+    forward: [Option<&ForwardFor>; 2],
 ) {
+    let said = || forward.into_iter().flatten();
+    let Some(header) = said().next().map(|first| &first.header) else { return };
     let Some(client) = head.view.client.map(|client| client.ip().to_canonical()) else { return };
     let is_there = || {
         let view = View { request: Some(&head.view), edits, ..View::default() };
-        each_value(&view, Message::Request, &forwardfor.header, true, &mut |_| true)
+        each_value(&view, Message::Request, header, true, &mut |_| true)
     };
-    if forwardfor.except.is_some_and(|network| within(client, network))
-        || (forwardfor.if_none && is_there())
+    if said().filter_map(|said| said.except).any(|network| within(client, network))
+        || (said().all(|said| said.if_none) && is_there())
     {
         return;
     }
     // Writing to a vector does not fail.
-    let _ = write!(out, "{}: {client}\r\n", forwardfor.header);
+    let _ = write!(out, "{header}: {client}\r\n");
 }
 
 fn within(address: IpAddr, (network, bits): (IpAddr, u8)) -> bool {
@@ -203,6 +214,15 @@ mod tests {
     use crate::http::{framing::Asked, head};
 
     fn rewritten(wire: &str, say: Say, forward: Option<&ForwardFor>, edits: &[Edit]) -> String {
+        forwarded(wire, say, [forward, None], edits)
+    }
+
+    fn forwarded(
+        wire: &str,
+        say: Say,
+        forward: [Option<&ForwardFor>; 2],
+        edits: &[Edit],
+    ) -> String {
         let mut room = head::room::<16>();
         let client = Some(SocketAddr::from(([192, 0, 2, 7], 5)));
         let head = head::request(wire.as_bytes(), &mut room, client, None);
@@ -214,11 +234,16 @@ mod tests {
     #[test]
     fn order_and_case_are_kept_and_hop_fields_are_not() {
         let wire = "GET /x HTTP/1.1\r\nhOST: a\r\nConnection: Foo, keep-alive\r\nFoo: 1\r\n\
-            TE: trailers\r\nKeep-Alive: 5\r\nB: 2\r\nUpgrade: h2c\r\nb: 3\r\n\r\n";
+            TE: trailers\r\nKeep-Alive: 5\r\nB: 2\r\nUpgrade: chat\r\nb: 3\r\n\r\n";
         let plain = "GET /x HTTP/1.1\r\nhOST: a\r\nB: 2\r\nb: 3\r\n";
         assert_eq!(rewritten(wire, Say::Nothing, None, &[]), format!("{plain}\r\n"));
         let close = rewritten(wire, Say::Close, None, &[]);
         assert_eq!(close, format!("{plain}Connection: close\r\n\r\n"));
+        let upgrade = rewritten(wire, Say::Upgrade, None, &[]);
+        let kept = plain.replace("b: 3", "Upgrade: chat\r\nb: 3");
+        assert_eq!(upgrade, format!("{kept}Connection: upgrade\r\n\r\n"));
+        let named = wire.replace("Foo, keep-alive", "Upgrade, Foo");
+        assert_eq!(rewritten(&named, Say::Upgrade, None, &[]), upgrade);
     }
 
     #[test]
@@ -247,7 +272,14 @@ mod tests {
             let except = ForwardFor { except: Some((network, bits)), ..ForwardFor::default() };
             let out = rewritten(wire, Say::Nothing, Some(&except), &[]);
             assert_eq!(out.contains(added), there, "/{bits}");
+            // A backend's word does not take a frontend's exceptions back.
+            let header = "X-Client".into();
+            let backend = ForwardFor { header, if_none: true, ..ForwardFor::default() };
+            let out = forwarded(wire, Say::Nothing, [Some(&backend), Some(&except)], &[]);
+            assert_eq!(out.contains("X-Client: 192.0.2.7\r\n"), there, "/{bits}");
         }
+        let out = forwarded(wire, Say::Nothing, [Some(&if_none), Some(&plain)], &[]);
+        assert!(out.contains(added), "{out}");
     }
 
     #[test]

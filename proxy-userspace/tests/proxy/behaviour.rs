@@ -262,13 +262,17 @@ fn an_upgrade_becomes_a_tunnel() {
     let origin = Origin::new(|mut peer| {
         let head = String::from_utf8(peer.head().expect("a head")).expect("text");
         assert!(head.contains("Upgrade: chat\r\n") && head.contains("Connection: upgrade\r\n"));
+        assert!(!head.contains("X-Own"), "{head}");
         peer.send("HTTP/1.1 101 Switching\r\nUpgrade: chat\r\nConnection: Upgrade\r\n\r\nhi");
         assert_eq!(peer.bytes(5), b"there");
         peer.send("bye");
     });
     let proxy = Proxy::start(settings(&[origin.address]));
     let mut client = proxy.connect();
-    client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n");
+    client.send(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, X-Own\r\nUpgrade: chat\r\n\
+         X-Own: a\r\n\r\n",
+    );
     let head = client.until(b"\r\n\r\n");
     assert!(head.contains("Upgrade: chat\r\nConnection: upgrade\r\n"), "{head}");
     client.until(b"hi");
@@ -278,6 +282,16 @@ fn an_upgrade_becomes_a_tunnel() {
     client.rest();
     let line = &proxy.log(1)[0];
     assert_eq!((line.status, line.state.as_str()), (101, "----"));
+}
+
+#[test]
+fn no_upgrade_is_passed_on_without_what_it_needs() {
+    let seen = forwarded(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+         HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
+        |_| {},
+    );
+    assert_eq!(seen, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
 }
 
 #[test]

@@ -114,6 +114,24 @@ fn a_rule_that_says_close_is_kept_to() {
 }
 
 #[test]
+fn an_upgrade_that_a_rule_takes_off_is_not_announced() {
+    let asked = GET.replace("Host", "Connection: upgrade\r\nUpgrade: chat\r\nHost");
+    for (rule, upgrade, connection) in [
+        ("del-header Upgrade", None, false),
+        ("set-header Upgrade other", Some("Upgrade: other\r\n"), true),
+        ("add-header X y", Some("Upgrade: chat\r\n"), true),
+    ] {
+        let origin = Origin::echo();
+        let (_proxy, mut client) = proxy(&format!(" http-request {rule}\n"), &origin);
+        client.send(&asked);
+        let response = client.response();
+        assert_eq!(response.contains("Connection: upgrade\r\n"), connection, "{response}");
+        assert_eq!(response.contains("Upgrade: "), upgrade.is_some(), "{response}");
+        assert!(upgrade.is_none_or(|line| response.contains(line)), "{response}");
+    }
+}
+
+#[test]
 fn an_answer_of_the_rules_has_one_length() {
     let origin = Origin::echo();
     let rule = "http-request return status 201 hdr Content-Length 5 hdr Connection close hdr A b";
