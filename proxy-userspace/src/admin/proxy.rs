@@ -230,10 +230,11 @@ impl Control {
         info::show(self, &self.scene(), words)
     }
 
-    /// The statistics as the page shows them.
+    /// The statistics as the page shows them: in a form of `show stat` if one is among `flags`, and
+    /// without the lines that these leave out.
     #[must_use]
-    pub fn table(&self, csv: bool) -> String {
-        if csv { show::stat(&self.scene(), &[]) } else { show::html(&self.scene()) }
+    pub fn table(&self, flags: &[&str]) -> String {
+        show::page(&self.scene(), flags)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `teardown run -f haproxy.cfg`: the proxy serves, logs, checks, is asked and reloaded, with
 //! Debian's HAProxy beside it for the shape of what it says.
 
+mod page;
 mod reload;
 mod stage;
 #[path = "../support/mod.rs"]
@@ -234,6 +235,10 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         "enable server web/w1",
         "clear counters all",
         "show backend",
+        "disable frontend in",
+        "disable frontend in",
+        "enable frontend in",
+        "enable frontend in",
     ] {
         let plain = |text: String| -> String {
             // Ages and the checks' own moments differ.
@@ -247,8 +252,10 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
             });
             words.collect::<Vec<_>>().join("\n")
         };
-        let (ours, theirs) = (plain(ask(&ours, command)), plain(ask(&theirs, command)));
-        assert_eq!(ours, theirs, "{command}");
+        let said = (plain(ask(&ours, command)), plain(ask(&theirs, command)));
+        assert_eq!(said.0, said.1, "{command}");
+        let paused = [&ours, &theirs].map(|socket| ask(socket, "show stat").contains(",PAUSED,"));
+        assert_eq!(paused, [command == "disable frontend in"; 2], "{command}");
     }
     haproxy.signal(Signal::TERM);
     haproxy.wait();

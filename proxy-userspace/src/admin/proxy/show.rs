@@ -52,6 +52,18 @@ pub(super) fn stat(scene: &Scene, words: &[&str]) -> String {
         });
     }
     let flags: Vec<&str> = words.collect();
+    leave_out(&mut list, &flags);
+    shown(&list, &flags).unwrap_or_else(|| csv(&list))
+}
+
+/// In the form that `flags` ask for.
+fn shown(list: &[Row], flags: &[&str]) -> Option<String> {
+    let forms: [(&str, fn(&[Row]) -> String); 3] = [("json", json), ("typed", typed), ("csv", csv)];
+    forms.iter().find(|form| flags.contains(&form.0)).map(|form| form.1(list))
+}
+
+/// Takes away the lines that `no-maint` and `up` leave out.
+fn leave_out(list: &mut Vec<Row>, flags: &[&str]) {
     if flags.contains(&"no-maint") {
         list.retain(|row| !row.get("status").starts_with("MAINT"));
     }
@@ -60,13 +72,6 @@ pub(super) fn stat(scene: &Scene, words: &[&str]) -> String {
             let status = row.get("status");
             row.object != Object::Server || status.starts_with("UP") || status == "no check"
         });
-    }
-    if flags.contains(&"json") {
-        json(&list)
-    } else if flags.contains(&"typed") {
-        typed(&list)
-    } else {
-        csv(&list)
     }
 }
 
@@ -327,8 +332,15 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
     );
 }
 
-/// The statistics page: one table a proxy.
-pub(super) fn html(scene: &Scene) -> String {
+/// The statistics page: as `show stat` has it where `flags` say `csv`, `json` or `typed`.
+pub(super) fn page(scene: &Scene, flags: &[&str]) -> String {
+    let mut list = all(scene);
+    leave_out(&mut list, flags);
+    shown(&list, flags).unwrap_or_else(|| html(&list))
+}
+
+/// One table a proxy.
+fn html(list: &[Row]) -> String {
     const SHOWN: [&str; 22] = [
         "svname", "qcur", "qmax", "scur", "smax", "slim", "stot", "bin", "bout", "dreq", "dresp",
         "ereq", "econ", "eresp", "wretr", "wredis", "status", "last_chk", "weight", "chkfail",
@@ -344,7 +356,7 @@ pub(super) fn html(scene: &Scene) -> String {
          .FRONTEND td,.BACKEND td{background:#eee}</style></head><body><h1>teardown</h1>\n",
     );
     let mut proxy = String::new();
-    for row in all(scene) {
+    for row in list {
         let name = row.get("pxname");
         if name != proxy {
             if !proxy.is_empty() {
