@@ -56,6 +56,7 @@ pub(crate) async fn run(
         if enabled() && !rustix::net::sockopt::socket_acceptconn(&door.ear.socket)? {
             return Err(error);
         }
+        tokio::time::sleep(PAUSE).await;
         while !enabled() {
             tokio::time::sleep(PAUSE).await;
         }
@@ -65,7 +66,7 @@ pub(crate) async fn run(
 /// Accepts until the socket does not listen any more.
 async fn listen(
     worker: &Rc<Worker>,
-    proxies: &HeldProxies,
+    proxies: &Rc<HeldProxies>,
     door: &Door,
 ) -> Result<Infallible, io::Error> {
     let raw = door.ear.socket.as_raw_fd();
@@ -92,6 +93,10 @@ async fn listen(
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
                     let local = if any { sock::local(&fd) } else { local };
                     welcome(worker, proxies, door, fd, [peer, local]);
+                }
+                // It listened no more in between: this registration is ready for ever.
+                Err(Errno::AGAIN) if guard.ready().is_read_closed() => {
+                    return Err(Errno::AGAIN.into());
                 }
                 Err(Errno::AGAIN) => {
                     guard.clear_ready();
@@ -189,8 +194,8 @@ mod tests {
     use super::*;
     use crate::http::{listener::Listeners, park::Lot, settings};
 
-    #[tokio::test]
-    async fn a_socket_that_no_longer_listens_ends_the_accepting() {
+    /// The accepting on a port of its own, and the listeners.
+    fn accepting() -> (impl Future<Output = io::Result<()>>, Listeners, Arc<Frontend>) {
         let loopback = settings::BindAddress::Inet(SocketAddr::from(([127, 0, 0, 1], 0)));
         let frontend = settings::Frontend {
             name: "front".into(),
@@ -198,15 +203,50 @@ mod tests {
             ..Default::default()
         };
         let settings = settings::Settings { frontends: vec![frontend], ..Default::default() };
-        let ear = Listeners::bind(&settings, 1, &Listeners::default()).unwrap().of(0).remove(0);
-        // Another process that has the same socket can do that.
-        rustix::net::shutdown(&ear.socket, rustix::net::Shutdown::Both).unwrap();
+        let listeners = Listeners::bind(&settings, 1, &Listeners::default()).unwrap();
+        let ear = listeners.of(0).remove(0);
         let proxies = Arc::new(Proxies::new(settings, 1, Arc::default()));
         let frontend = Arc::clone(proxies.frontend("front").unwrap());
         let worker = Worker::alone(&proxies, Lot::new().unwrap());
-        let accepting = run(worker, HeldProxies::new(proxies), Door { ear, frontend });
+        let door = Door { ear, frontend: Arc::clone(&frontend) };
+        (run(worker, HeldProxies::new(proxies), door), listeners, frontend)
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_no_longer_listens_ends_the_accepting() {
+        let (accepting, listeners, _) = accepting();
+        // Another process that has the same socket can do that.
+        let socket = &listeners.of(0)[0].socket;
+        rustix::net::shutdown(socket, rustix::net::Shutdown::Both).unwrap();
         let ended = tokio::time::timeout(Duration::from_secs(10), accepting).await;
         let error = ended.expect("it does not try for ever").unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_listens_again_is_waited_for_and_not_looked_at_all_the_time() {
+        let (accepting, listeners, frontend) = accepting();
+        let mut accepting = std::pin::pin!(accepting);
+        let mut looks = 0;
+        let mut within = async |time: Duration| {
+            let looking = std::future::poll_fn(|cx| {
+                looks += 1;
+                accepting.as_mut().poll(cx)
+            });
+            tokio::time::timeout(time, looking).await.expect_err("it goes on");
+            std::mem::take(&mut looks)
+        };
+        within(PAUSE * 2).await;
+        for _ in 0..3 {
+            frontend.enabled.store(false, Relaxed);
+            listeners.pause("front");
+            within(PAUSE * 2).await;
+            listeners.resume("front").unwrap();
+            frontend.enabled.store(true, Relaxed);
+            // It has seen that by then.
+            within(PAUSE * 5).await;
+            let looks = within(PAUSE * 5).await;
+            assert!(looks < 10, "{looks}");
+        }
     }
 }

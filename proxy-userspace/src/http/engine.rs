@@ -164,15 +164,16 @@ impl Engine {
         let running = self.lock();
         // First of all, so that its workers know why the sockets listen no more.
         frontend.enabled.store(false, Relaxed);
-        running.1.pause(&frontend.settings.name);
+        running.1.iter().for_each(|listeners| listeners.pause(&frontend.settings.name));
     }
 
     /// Has them accepted again (`enable frontend`). Where that fails, it stays paused.
     pub fn resume(&self, frontend: &live::Frontend) -> Result<(), BindError> {
         let running = self.lock();
-        running.1.resume(&frontend.settings.name).inspect_err(|_| {
-            running.1.pause(&frontend.settings.name);
-        })?;
+        // While it is stopping, nothing listens any more.
+        let Some(listeners) = &running.1 else { return Ok(()) };
+        let name = &frontend.settings.name;
+        listeners.resume(name).inspect_err(|_| listeners.pause(name))?;
         frontend.enabled.store(true, Relaxed);
         Ok(())
     }

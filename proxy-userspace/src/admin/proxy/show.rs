@@ -58,8 +58,11 @@ pub(super) fn stat(scene: &Scene, words: &[&str]) -> String {
 
 /// In the form that `flags` ask for.
 fn shown(list: &[Row], flags: &[&str]) -> Option<String> {
-    let forms: [(&str, fn(&[Row]) -> String); 3] = [("json", json), ("typed", typed), ("csv", csv)];
-    forms.iter().find(|form| flags.contains(&form.0)).map(|form| form.1(list))
+    match flags.iter().copied().find(|flag| ["json", "typed", "csv"].contains(flag))? {
+        "json" => Some(json(list)),
+        "typed" => Some(typed(list)),
+        _ => Some(csv(list)),
+    }
 }
 
 /// Takes away the lines that `no-maint` and `up` leave out.
