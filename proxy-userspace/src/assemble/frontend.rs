@@ -19,7 +19,7 @@ impl Builder<'_> {
         let routes: Vec<_> = proxy
             .use_backends
             .iter()
-            .filter_map(|rule| Some((*self.index.get(rule.name.as_str())?, rule.condition.clone())))
+            .map(|rule| (self.index.get(rule.name.as_str()).copied(), rule.condition.clone()))
             .collect();
         let named = said.default_backend.as_ref().map(|(name, _)| name.as_str());
         let own = (proxy.kind == Kind::Listen).then_some(proxy.name.as_str());

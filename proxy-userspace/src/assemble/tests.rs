@@ -68,7 +68,7 @@ fn rules_and_routes_do_what_they_say() {
     let request =
         |target, fields| Request { method: "GET", target, minor: 1, fields, client, local: None };
     let route = front.route.as_ref().unwrap();
-    assert_eq!(route.backend(Some(&request("/api/x", &[])), &[], client, None), Some(1));
+    assert_eq!(route.backend(Some(&request("/api/x", &[])), &[], client, None), Some(Some(1)));
     assert_eq!(route.backend(Some(&request("/apix", &[])), &[], client, None), None);
     let rules = front.rules.as_ref().unwrap();
     let mut edits = Vec::new();
@@ -78,6 +78,20 @@ fn rules_and_routes_do_what_they_say() {
     assert_eq!(decision, crate::http::hooks::Decision::Pass);
     let set = crate::http::hooks::Edit::Set("X-Who".into(), b"192.0.2.7:4000".to_vec());
     assert_eq!(edits, [set]);
+}
+
+#[test]
+fn a_rule_that_names_a_disabled_backend_sends_nothing_elsewhere() {
+    let text = TEXT.replace("backend api\n", "backend api\n disabled\n");
+    let (assembled, _) = put_together(&text);
+    let front = &assembled.settings.frontends[0];
+    let route = front.route.as_ref().unwrap();
+    let chosen = |target| {
+        let request =
+            Request { method: "GET", target, minor: 1, fields: &[], client: None, local: None };
+        route.backend(Some(&request), &[], None, None)
+    };
+    assert_eq!((chosen("/api/x"), chosen("/")), (Some(None), None));
 }
 
 #[test]

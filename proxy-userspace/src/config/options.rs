@@ -10,7 +10,7 @@ pub enum Switch {
     AllBackups,
     /// `clitcpka`: TCP keep-alive towards clients.
     ClientTcpKeepAlive,
-    /// `dontlognull`: no log line for a connection without a byte.
+    /// `dontlognull`: no log line for a connection whose client sends no byte.
     DontLogNull,
     /// `dontlog-normal`: no log line where nothing went wrong.
     DontLogNormal,

@@ -163,13 +163,21 @@ impl Account {
 
     /// Counts and logs.
     pub(crate) fn finish(mut self, client: &mut Client, prepared: Option<&Prepared>) {
+        self.finish_unlogged(client, prepared);
+        self.log(client, prepared);
+    }
+
+    /// Counts alone.
+    pub(crate) fn finish_unlogged(&mut self, client: &mut Client, prepared: Option<&Prepared>) {
         self.describe(&mut client.last, prepared);
         let now = if self.settled { self.mark } else { Instant::now() };
         self.timers.active = now.duration_since(self.began);
         self.timers.total = now.duration_since(client.since);
         client.since = now;
-        let client = &*client;
         self.count(client);
+    }
+
+    fn log(&self, client: &Client, prepared: Option<&Prepared>) {
         if !client.worker.outside.log.wanted() {
             return;
         }

@@ -111,10 +111,10 @@ impl Client {
         .await
     }
 
-    /// Reads away what the client has sent: a close with unread bytes would be a RST.
-    pub(crate) fn forget_input(&self) {
+    /// Reads away what the client has sent: a close with unread bytes would be a RST. Says how much.
+    pub(crate) fn forget_input(&self) -> usize {
         let mut scratch = self.worker.scratch.borrow_mut();
-        let _ = self.sock.try_recv(&mut scratch);
+        self.sock.try_recv(&mut scratch).unwrap_or_default()
     }
 
     /// Says that nothing more comes and reads away what the client still sends, for a while: a

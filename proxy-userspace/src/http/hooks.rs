@@ -137,8 +137,9 @@ pub trait Rules: Send + Sync + Debug {
 
 /// `use_backend` rules of a frontend.
 pub trait Route: Send + Sync + Debug {
-    /// The index of the backend, or none for the default. `edits` are what the rules before have
-    /// made of the request's fields. In `mode tcp` there is no request, only the two ends of the
+    /// The index of the backend that the first rule that applies names, none where that one is
+    /// disabled; nothing for the default. `edits` are what the rules before have made of the
+    /// request's fields. In `mode tcp` there is no request, only the two ends of the
     /// client's connection.
     fn backend(
         &self,
@@ -146,7 +147,7 @@ pub trait Route: Send + Sync + Debug {
         edits: &[Edit],
         client: Option<SocketAddr>,
         local: Option<SocketAddr>,
-    ) -> Option<usize>;
+    ) -> Option<Option<usize>>;
 }
 
 /// `balance` of a backend.

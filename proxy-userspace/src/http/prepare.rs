@@ -109,7 +109,7 @@ fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepa
         let route = settings.route.as_ref();
         let Origin { client, local, .. } = origin;
         let chosen = route.and_then(|r| r.backend(Some(&head.view), &edits, client, local));
-        let index = chosen.or(settings.default_backend);
+        let index = chosen.unwrap_or(settings.default_backend);
         backend = index.and_then(|index| origin.proxies.hold(index));
     }
     if let Some(backend) = &backend {

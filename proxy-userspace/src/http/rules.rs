@@ -225,8 +225,8 @@ impl Redirect {
 /// `use_backend` rules of one frontend.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    /// The backend's index and when it is used, in order.
-    pub rules: Vec<(usize, Option<Condition>)>,
+    /// The backend's index, none where it is disabled, and when it is used, in order.
+    pub rules: Vec<(Option<usize>, Option<Condition>)>,
 }
 
 impl hooks::Route for Routes {
@@ -236,7 +236,7 @@ impl hooks::Route for Routes {
         edits: &[Edit],
         client: Option<SocketAddr>,
         local: Option<SocketAddr>,
-    ) -> Option<usize> {
+    ) -> Option<Option<usize>> {
         let view = View { request, response: None, edits, client, local };
         let applies = |condition: &Option<Condition>| {
             condition.as_ref().is_none_or(|condition| condition.holds(&view))

@@ -19,7 +19,7 @@ pub(crate) async fn serve(mut client: Client) {
     let address = client.session.client;
     let route = frontend.settings.route.as_ref();
     let chosen = route.and_then(|route| route.backend(None, &[], address, client.local));
-    let index = chosen.or(frontend.settings.default_backend);
+    let index = chosen.unwrap_or(frontend.settings.default_backend);
     let backend = index.and_then(|index| client.proxies.hold(index));
     if let Some(backend) = backend {
         account.backend = Some(backend.clone());
@@ -47,15 +47,15 @@ pub(crate) async fn serve(mut client: Client) {
             }
             Err(fail) => {
                 account.termination = fail.termination;
-                client.forget_input();
+                account.bytes_in += client.forget_input() as u64;
             }
         }
         backend.sessions.fall();
         client.session.leave();
     }
-    let empty = account.bytes_in == 0 && account.bytes_out == 0;
-    account.describe(&mut client.last, None);
-    if !(empty && frontend.settings.dontlognull) {
+    if account.bytes_in == 0 && frontend.settings.dontlognull {
+        account.finish_unlogged(&mut client, None);
+    } else {
         account.finish(&mut client, None);
     }
     client.part();

@@ -1,6 +1,8 @@
 //! Options that change how connections are chosen and made.
 
-use crate::support::{Origin, Proxy, settings};
+use crate::support::{Origin, Proxy, eventually, ports::Reserved, settings};
+use std::net::SocketAddr;
+use teardown::http::{counters::Count, settings::Mode};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -53,6 +55,30 @@ fn an_old_get_has_a_payload_only_where_that_is_allowed() {
         assert_eq!(response.get(9..12), Some(status), "{response}");
         assert_eq!(origin.opened(), usize::from(allowed));
     }
+}
+
+#[test]
+fn what_is_not_logged_in_mode_tcp_is_counted() {
+    let port = Reserved::new();
+    let mut settings = settings(&[SocketAddr::from(([127, 0, 0, 1], port.port()))]);
+    settings.frontends[0].mode = Mode::Tcp;
+    settings.frontends[0].dontlognull = true;
+    settings.backends[0].mode = Mode::Tcp;
+    // A second goes by before it, in which the client's bytes come.
+    settings.backends[0].retries = 1;
+    let proxy = Proxy::start(settings);
+    let proxies = proxy.engine.proxies();
+    let counters = &proxies.backends[0].counters;
+    for (said, errors) in [("", 1), ("hello", 2), ("", 3)] {
+        let mut client = proxy.connect();
+        client.send(said);
+        client.rest();
+        eventually(|| (counters.total(Count::ConnectErrors) == errors).then_some(()));
+    }
+    assert_eq!(counters.total(Count::BytesIn), 5);
+    let lines = proxy.log(1);
+    assert_eq!(lines.len(), 1);
+    assert_eq!(lines[0].state, "SC--");
 }
 
 /// What ss(8) says of the established connections with this port at one end.

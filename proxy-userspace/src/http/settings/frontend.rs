@@ -23,7 +23,7 @@ pub struct Frontend {
     pub timeouts: ClientTimeouts,
     /// Close client connections with RST (`option nolinger`).
     pub nolinger: bool,
-    /// Don't log connections that sent nothing (`option dontlognull`).
+    /// Don't log connections whose clients sent nothing (`option dontlognull`).
     pub dontlognull: bool,
     /// Its log lines say where a server was connected from (`%bi`, `%bp`).
     pub logs_source: bool,

@@ -160,7 +160,7 @@ pub const PROXY: &[Directive] = &[
         "option dontlognull",
         "",
         "off",
-        "No log line for a connection on which nothing came.",
+        "No log line for a connection whose client sent nothing; it is counted.",
     ),
     at(
         EVERY,
