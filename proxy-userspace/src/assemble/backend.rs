@@ -93,7 +93,9 @@ impl Builder<'_> {
             maxconn: said.maxconn,
             maxqueue: said.maxqueue,
             shutdown_on_down: said.on_marked_down_shutdown,
+            up_shuts_backups: said.on_marked_up_shutdown_backup,
             pool_max_conn: said.pool_max_conn,
+            pool_purge_delay: millis(said.pool_purge_delay_ms),
             max_reuse: said.max_reuse,
             checked: said.check,
             host: match &server.address {
@@ -127,7 +129,6 @@ impl Builder<'_> {
             check_timeout: time(timeouts.check),
             spread: self.config.global.spread_checks,
             log_each: proxy.settings.switches.has(Switch::LogHealthChecks),
-            up_shuts_backups: said.on_marked_up_shutdown_backup,
         }
     }
 }

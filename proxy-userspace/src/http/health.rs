@@ -10,7 +10,6 @@ pub mod script;
 pub mod told;
 
 use super::closes::Closes;
-use super::event::Cause;
 use super::live::{Admin, Backend, Server};
 use board::Board;
 use outcome::{Outcome, Status};
@@ -50,8 +49,6 @@ pub struct Plan {
     pub spread: u32,
     /// `option log-health-checks`.
     pub log_each: bool,
-    /// The backend's servers with `on-marked-up shutdown-backup-sessions` do this.
-    pub up_shuts_backups: bool,
 }
 
 /// Where a check connects to.
@@ -94,7 +91,10 @@ pub async fn run(plan: Plan, around: Surroundings, first_after: Duration) {
         if around.server.admin() != Admin::Maintenance {
             let started = Instant::now();
             let outcome = attempt::attempt(&plan, &around).await;
-            conclude(&plan, &around, outcome, started.elapsed());
+            // It may have been put there meanwhile.
+            if around.server.admin() != Admin::Maintenance {
+                conclude(&plan, &around, outcome, started.elapsed());
+            }
         }
         let health = around.board.health(plan.server);
         let interval = if health == plan.rise + plan.fall - 1 {
@@ -149,6 +149,7 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
     }
     let told = if plan.log_each { String::new() } else { format!(", {why}") };
     let up = health >= plan.rise;
+    let stood = (around.server.in_service(), around.server.usable());
     if up != around.server.is_up() {
         set_up(around, plan, up, &told);
     }
@@ -157,6 +158,9 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
         let turn = if stopping { Turn::Stopping } else { Turn::Up };
         tell(&*around.events, &around.backend, &around.server, turn, &told);
     }
+    if (around.server.in_service(), around.server.usable()) != stood {
+        around.backend.changed(&around.server, stood.0);
+    }
 }
 
 /// Takes a server up or down, and says so as HAProxy does.
@@ -164,10 +168,6 @@ fn set_up(around: &Surroundings, plan: &Plan, up: bool, why: &str) {
     let (backend, server) = (&around.backend, &around.server);
     server.set_up(up);
     around.board.went(plan.server, up, backend);
-    if up && plan.up_shuts_backups {
-        let backups = backend.servers.iter().filter(|server| server.settings.backup);
-        backups.for_each(|server| server.shutdown_sessions(Cause::Up));
-    }
     tell(&*around.events, backend, server, if up { Turn::Up } else { Turn::Down }, why);
 }
 

@@ -21,7 +21,7 @@ use std::{
 use super::{
     counters::{Count, Counters, Gauge, Rate},
     event::Cause,
-    queue::Queue,
+    queue::{self, Queue},
     settings::{self, ServerAddress, Settings},
 };
 
@@ -169,6 +169,18 @@ impl Backend {
     /// The server of that name.
     pub fn server(&self, name: &str) -> Option<&Arc<Server>> {
         self.servers.iter().find(|server| server.settings.name == name)
+    }
+
+    /// To be called when a server's state, weight or limit has changed; `was_in_service` is what it
+    /// was before. Who waits may be served now, and the backups' sessions may have to end.
+    pub fn changed(&self, server: &Server, was_in_service: bool) {
+        let settings = &server.settings;
+        let came_up = !was_in_service && server.in_service() && server.weight() > 0;
+        if came_up && settings.up_shuts_backups && !settings.backup {
+            let backups = self.servers.iter().filter(|server| server.settings.backup);
+            backups.for_each(|backup| backup.shutdown_sessions(Cause::Up));
+        }
+        queue::hand_out_all(self);
     }
 
     /// Whether backups are to be used: no other server is usable.
@@ -329,6 +341,11 @@ impl Server {
     /// Changes its share of the load.
     pub fn set_weight(&self, weight: u32) {
         self.weight.store(weight, Relaxed);
+    }
+
+    /// Whether it is up and not in maintenance, whatever its share of the load.
+    pub fn in_service(&self) -> bool {
+        self.is_up() && self.admin() != Admin::Maintenance
     }
 
     /// Whether it takes new requests.

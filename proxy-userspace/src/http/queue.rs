@@ -1,7 +1,7 @@
 //! Requests that wait for a server's free slot (`maxconn`, `maxqueue`, `timeout queue`).
 //!
-//! A slot is a share of a server's `maxconn`. Who releases one and who has just queued both hand
-//! out what is free, so that no wake-up is lost between them.
+//! A slot is a share of a server's `maxconn`. Who releases one, who has just queued and who changes a
+//! server all hand out what is free, so that no wake-up is lost between them.
 
 use std::{
     collections::VecDeque,
@@ -45,12 +45,15 @@ impl Queue {
     }
 
     fn push(&self, ticket: oneshot::Sender<usize>) {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).push_back(ticket);
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.push_back(ticket);
+        // Under the lock: nobody takes out what is not counted yet.
         self.waiting.rise();
     }
 
     fn pop(&self) -> Option<oneshot::Sender<usize>> {
-        let ticket = self.list.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = list.pop_front()?;
         self.waiting.fall();
         Some(ticket)
     }
@@ -116,7 +119,7 @@ impl Ticket {
         queue.push(ticket);
         match server {
             Some(index) => hand_out(backend, index),
-            None => (0..backend.servers.len()).for_each(|index| hand_out(backend, index)),
+            None => hand_out_all(backend),
         }
         Self { backend: backend.clone(), server, granted, place }
     }
@@ -137,6 +140,11 @@ impl Drop for Ticket {
         }
         self.server.map_or(&self.backend.queue, |i| &self.backend.servers[i].queue).sweep();
     }
+}
+
+/// Gives all free slots to those who wait. Who makes room, by a state, a weight or a limit, calls it.
+pub(super) fn hand_out_all(backend: &Backend) {
+    (0..backend.servers.len()).for_each(|index| hand_out(backend, index));
 }
 
 /// Gives the server's free slots to those who wait: first for it, then for any server.
@@ -172,6 +180,7 @@ mod tests {
     use super::*;
     use crate::http::{
         hooks::{Balance, Edit, Request},
+        live::Admin,
         settings,
     };
     use std::{net::SocketAddr, sync::Arc};
@@ -215,6 +224,64 @@ mod tests {
         drop(slot);
         drop(any.granted().await.expect("granted"));
         assert_eq!((backend.servers[0].sessions.now(), backend.queue.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_makes_room_serves_those_who_wait() {
+        let backend = backend(1);
+        let server = &backend.servers[0];
+        let busy = Slot::take(&backend, 0).expect("free");
+        let mut waiting = Ticket::draw(&backend, None);
+        server.maxconn.store(2, Relaxed);
+        backend.changed(server, true);
+        let second = waiting.granted().await.expect("granted");
+        // A server that comes back, too.
+        server.set_admin(Admin::Maintenance);
+        drop((busy, second));
+        let mut waiting = Ticket::draw(&backend, None);
+        assert_eq!((server.sessions.now(), backend.queue.len()), (0, 1));
+        server.set_admin(Admin::Ready);
+        backend.changed(server, false);
+        drop(waiting.granted().await.expect("granted"));
+    }
+
+    #[test]
+    fn only_a_server_that_is_no_backup_ends_the_backups_sessions_when_it_comes_up() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1)).into();
+        let server =
+            settings::Server { up_shuts_backups: true, ..settings::Server::new("", address) };
+        let backup = settings::Server { backup: true, ..server.clone() };
+        let mut backend = settings::Backend::new("b", Arc::new(First));
+        backend.servers = vec![server, backup.clone(), backup];
+        let settings = settings::Settings { backends: vec![backend], ..Default::default() };
+        let backend = &crate::http::live::Proxies::new(settings, 1, Arc::default()).backends[0];
+        let ended = |which: usize, was_in_service| {
+            let before = backend.servers[1].shutdowns();
+            backend.changed(&backend.servers[which], was_in_service);
+            backend.servers[1].shutdowns() > before
+        };
+        assert!(ended(0, false) && !ended(0, true) && !ended(2, false));
+        backend.servers[0].set_weight(0);
+        assert!(!ended(0, false));
+    }
+
+    /// Threads that queue and take out at the same time never see fewer than none waiting.
+    #[test]
+    fn those_who_wait_are_counted_before_they_can_be_taken_out() {
+        let queue = Queue::default();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..50_000 {
+                        queue.push(oneshot::channel().0);
+                    }
+                });
+                scope.spawn(|| (0..50_000).for_each(|_| drop(queue.pop())));
+            }
+        });
+        while queue.pop().is_some() {}
+        assert_eq!(queue.len(), 0);
+        assert!(queue.max() <= 100_000, "{}", queue.max());
     }
 
     #[tokio::test]

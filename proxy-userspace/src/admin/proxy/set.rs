@@ -5,18 +5,25 @@ use crate::http::counters::{Count, Counters};
 use crate::http::engine::Engine;
 use crate::http::event::Cause;
 use crate::http::health::told::{Turn, tell};
-use crate::http::live::{Admin, Server};
+use crate::http::live::{Admin, Backend, Server};
 use crate::http::settings::ServerAddress;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// `set server <b>/<s> state|weight|addr|health ...`. An empty answer is a good one, as in HAProxy.
 pub(super) fn server(scene: &Scene, name: Option<&&str>, words: &[&str]) -> String {
-    const USAGE: &str = "usage: set server <backend>/<server> addr | health | state | weight\n";
     let (backend, server) = match scene.server(name) {
         Ok(found) => found,
         Err(why) => return why,
     };
+    let was_in_service = server.in_service();
+    let answer = change(scene, backend, server, words);
+    backend.changed(server, was_in_service);
+    answer
+}
+
+fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> String {
+    const USAGE: &str = "usage: set server <backend>/<server> addr | health | state | weight\n";
     let at = (backend.index, server.index);
     let value = words.get(1).copied().unwrap_or_default();
     match words.first().copied() {
@@ -198,13 +205,14 @@ pub(super) fn maxconn_global(scene: &Scene, words: &[&str]) -> String {
 
 /// `set maxconn server <b>/<s> <value>`.
 pub(super) fn maxconn_server(scene: &Scene, words: &[&str]) -> String {
-    let (_, server) = match scene.server(words.first()) {
+    let (backend, server) = match scene.server(words.first()) {
         Ok(found) => found,
         Err(why) => return why,
     };
     match words.get(1).map(|value| value.parse()) {
         Some(Ok(most)) => {
             server.maxconn.store(most, Relaxed);
+            backend.changed(server, server.in_service());
             String::new()
         }
         _ => "Require <maxconn>.\n".to_owned(),

@@ -1,6 +1,6 @@
 //! A server of a backend.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// A server of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +21,13 @@ pub struct Server {
     pub maxqueue: u32,
     /// Kill its connections when it goes down (`on-marked-down shutdown-sessions`).
     pub shutdown_on_down: bool,
+    /// Unless it is a backup, sessions of the backups are shut down when it comes up (`on-marked-up
+    /// shutdown-backup-sessions`).
+    pub up_shuts_backups: bool,
     /// Idle connections kept at most; none is no limit (`pool-max-conn`).
     pub pool_max_conn: Option<u32>,
+    /// How long an idle connection is kept (`pool-purge-delay`, 5 s).
+    pub pool_purge_delay: Duration,
     /// The address that connections come from (`source`).
     pub source: Option<SocketAddr>,
     /// Requests over one connection beyond the first; none is no limit (`max-reuse`).
@@ -51,7 +56,9 @@ impl Server {
             maxconn: 0,
             maxqueue: 0,
             shutdown_on_down: false,
+            up_shuts_backups: false,
             pool_max_conn: None,
+            pool_purge_delay: Duration::from_secs(5),
             source: None,
             max_reuse: None,
             keepalive: false,

@@ -74,7 +74,6 @@ fn stage(address: SocketAddr, script: Script) -> Stage {
         check_timeout: Some(Duration::from_millis(300)),
         spread: 0,
         log_each: false,
-        up_shuts_backups: false,
     };
     let around = Surroundings {
         server: Arc::clone(&backend.servers[0]),
