@@ -17,11 +17,8 @@ pub(super) fn global(config: &Config) -> settings::Global {
     global.maxrewrite = said.maxrewrite.map_or(global.maxrewrite, size);
     global.max_headers = said.maxhdr.map_or(global.max_headers, size);
     global.accept_any_payload = said.accept_any_payload;
-    // The pools have one clock: it is set to the longest of the servers' delays.
-    let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
-    if let Some(longest) = servers.map(|server| server.settings.pool_purge_delay_ms).max() {
-        global.pool_purge_delay = millis(longest);
-    }
+    // As HAProxy does: a head has half of the buffer at least.
+    global.maxrewrite = global.maxrewrite.min(global.bufsize / 2);
     global
 }
 

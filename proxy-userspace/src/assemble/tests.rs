@@ -81,6 +81,20 @@ fn rules_and_routes_do_what_they_say() {
 }
 
 #[test]
+fn single_words_reach_the_engine() {
+    let text = format!("global\n tune.maxrewrite 16384\n{TEXT}").replace(
+        "server w2 10.0.0.2:8080 backup",
+        "server w2 10.0.0.2:8080 backup pool-purge-delay 1s on-marked-up shutdown-backup-sessions",
+    );
+    let (assembled, _) = put_together(&text);
+    let [w1, w2] = &assembled.settings.backends[0].servers[..] else { panic!("two servers") };
+    assert_eq!((w1.pool_purge_delay, w2.pool_purge_delay), (millis(5000), millis(1000)));
+    assert_eq!((w1.up_shuts_backups, w2.up_shuts_backups), (false, true));
+    // What rules may add takes no more than half of the buffer.
+    assert_eq!(assembled.settings.global.head_limit(), 8192);
+}
+
+#[test]
 fn a_rule_that_names_a_disabled_backend_sends_nothing_elsewhere() {
     let text = TEXT.replace("backend api\n", "backend api\n disabled\n");
     let (assembled, _) = put_together(&text);

@@ -173,9 +173,13 @@ impl Cutter<'_> {
             Some(b'x') => {
                 let digits = self.text.get(self.at + 2..self.at + 4);
                 let byte = digits
+                    .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
                     .and_then(|digits| std::str::from_utf8(digits).ok())
                     .and_then(|digits| u8::from_str_radix(digits, 16).ok())
                     .ok_or_else(|| error(self.at, "'\\x' expects two hexadecimal digits"))?;
+                if byte == 0 {
+                    return Err(error(self.at, "no word has a NUL in it"));
+                }
                 (byte, 4)
             }
             // Any other backslash stands for itself, as in regular expressions.
@@ -324,6 +328,8 @@ mod tests {
             (r#"log "abc"#, 5, "double quote is never closed"),
             ("log 'abc", 5, "single quote is never closed"),
             (r"a \xg1", 3, "two hexadecimal digits"),
+            (r"a \x+1", 3, "two hexadecimal digits"),
+            (r"a \x00", 3, "NUL"),
             (r#""${A"#, 2, "never closed by '}'"),
             (r#""$ ""#, 2, "no variable's name"),
             ("a\0", 2, "NUL"),

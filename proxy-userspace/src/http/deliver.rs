@@ -122,9 +122,8 @@ impl Exchange<'_> {
         conn.since = self.account.mark();
         self.account.describe(&mut conn.doing, Some(self.prepared));
         if self.backend.settings.reuse == Reuse::Never {
-            if answered.keep {
-                self.client.own = Some(conn);
-            } else {
+            let unwanted = if answered.keep { self.client.own.replace(conn) } else { Some(conn) };
+            if let Some(conn) = unwanted {
                 self.client.worker.close_idle(conn, None);
             }
         } else if let Err(conn) = self.client.worker.pool.put(conn) {

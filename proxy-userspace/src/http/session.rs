@@ -81,9 +81,10 @@ impl Session {
         Ok(())
     }
 
-    /// The session must stop; its task is woken.
+    /// The session must stop; its task is woken. What ends all sessions is not said twice, and goes
+    /// before any other reason.
     pub(crate) fn stop(&self, why: Stop) {
-        if self.stop.get().is_none() {
+        if self.stop.get().is_none() || why == Stop::Forced {
             self.stop.set(Some(why));
             if let Some(waker) = &*self.waker.borrow() {
                 waker.wake_by_ref();
@@ -198,5 +199,25 @@ impl Sessions {
             }
         }
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{live::Proxies, settings};
+
+    #[test]
+    fn what_ends_all_sessions_goes_before_any_other_reason() {
+        let frontends = vec![settings::Frontend::default()];
+        let settings = settings::Settings { frontends, ..Default::default() };
+        let proxies = Proxies::new(settings, 1, Arc::default());
+        let session = Session::new(1, None, Arc::clone(&proxies.frontends[0]), Instant::now());
+        session.stop(Stop::Timeout);
+        session.stop(Stop::Shut(Cause::Down));
+        assert_eq!(session.stop.get(), Some(Stop::Timeout));
+        session.stop(Stop::Forced);
+        session.resume();
+        assert_eq!(session.stop.get(), Some(Stop::Forced));
     }
 }

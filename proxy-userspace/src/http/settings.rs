@@ -44,8 +44,6 @@ pub struct Global {
     /// Whether an HTTP/1.0 GET, HEAD or DELETE may have a payload
     /// (`h1-accept-payload-with-any-method`, no).
     pub accept_any_payload: bool,
-    /// How long an unused server connection is kept in the pool (`pool-purge-delay`, 5 s).
-    pub pool_purge_delay: Duration,
     /// After this time without a byte a keep-alive connection is parked: its task and its
     /// registration are given up, and a nested epoll watches it.
     pub park_after: Duration,
@@ -61,7 +59,6 @@ impl Default for Global {
             maxrewrite: 1024,
             max_headers: 101,
             accept_any_payload: false,
-            pool_purge_delay: Duration::from_secs(5),
             park_after: Duration::from_secs(1),
         }
     }

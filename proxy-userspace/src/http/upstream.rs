@@ -167,7 +167,7 @@ pub(crate) async fn reach(
         let stays = !moves || !has_other(errand.backend, &server);
         if stays && !late {
             let pause = settings.timeouts.connect.unwrap_or(PAUSE).min(PAUSE);
-            rest(client, pause).await?;
+            rest(client, &errand, pause).await?;
         }
     }
 }
@@ -227,19 +227,20 @@ fn has_other(backend: &Backend, server: &Server) -> bool {
     backend.servers.iter().any(|other| other.index != server.index && other.usable())
 }
 
-/// Does nothing for a while.
-async fn rest(client: &Client, time: Duration) -> Result<(), Fail> {
+/// Does nothing for a while, unless the client gives up.
+async fn rest(client: &Client, errand: &Errand<'_>, time: Duration) -> Result<(), Fail> {
     client.within(Some(time));
     let stop = poll_fn(|cx| match client.session.check(cx) {
-        Ok(()) => Poll::Pending,
-        Err(stop) => Poll::Ready(stop),
+        Ok(()) => errand.given_up(client, cx).map_or(Poll::Pending, |lost| Poll::Ready(Err(lost))),
+        Err(stop) => Poll::Ready(Ok(stop)),
     });
     match stop.await {
-        Stop::Timeout => {
+        Err(lost) => Err(Fail { status: 0, termination: lost.termination(Phase::Connect) }),
+        Ok(Stop::Timeout) => {
             client.session.resume();
             Ok(())
         }
-        stop => {
+        Ok(stop) => {
             let late = Fail::new(503, Cause::Server, Phase::Connect);
             Err(Fail::stopped(stop, Phase::Connect, late))
         }

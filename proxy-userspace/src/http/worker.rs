@@ -226,9 +226,10 @@ impl Worker {
             self.clocks.set((Instant::now(), SystemTime::now()));
             self.http_crew.dismiss();
             self.tcp_crew.dismiss();
-            let delay = self.proxies.borrow().global.pool_purge_delay;
             let now = Instant::now();
-            let gone = self.pool.purge(|idle| now.duration_since(idle.since) < delay);
+            let gone = self.pool.purge(|idle| {
+                now.duration_since(idle.since) < idle.server.settings.pool_purge_delay
+            });
             let crowd = gone.len() >= CROWD;
             for idle in gone {
                 self.close_idle(idle, None);

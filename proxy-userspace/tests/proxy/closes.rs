@@ -10,7 +10,7 @@ use std::{
 
 use teardown::http::{
     closes::Class,
-    settings::{Connection, Mode, Settings},
+    settings::{Connection, Mode, Reuse, Settings},
 };
 
 use crate::support::{Origin, PATIENCE, Peer, Proxy, eventually, settings};
@@ -85,7 +85,7 @@ fn close(
         serve(peer, fin, response, &tell);
     });
     let mut settings = settings(&[origin.address]);
-    settings.global.pool_purge_delay = Duration::from_millis(1);
+    settings.backends[0].servers[0].pool_purge_delay = Duration::from_millis(1);
     change(&mut settings);
     let proxy = Proxy::start(settings);
     let mut client = proxy.connect();
@@ -169,9 +169,28 @@ fn tunnels_and_tcp_pass_the_fin_on() {
 #[test]
 fn an_idle_connection_is_closed_when_its_server_closes() {
     let got = close(Fin::Later, LENGTH, |settings| {
-        settings.global.pool_purge_delay = PATIENCE;
+        settings.backends[0].servers[0].pool_purge_delay = PATIENCE;
     });
     assert_eq!(got.0, Saw::Fin);
+}
+
+#[test]
+fn a_clients_own_connection_is_closed_as_any_other_when_its_next_request_goes_elsewhere() {
+    let origins = [Origin::answering(LENGTH), Origin::answering(LENGTH)];
+    let mut settings = settings(&origins.each_ref().map(|origin| origin.address));
+    settings.backends[0].reuse = Reuse::Never;
+    let proxy = Proxy::start(settings);
+    let mut client = proxy.connect();
+    for _ in 0..4 {
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.response();
+    }
+    drop(client);
+    let stated = eventually(|| {
+        let closes = proxy.ears.closes.lock().expect("unpoisoned");
+        (closes.len() == 4).then(|| closes.clone())
+    });
+    assert!(stated.iter().all(|(class, reset, _)| *class == Class::Active && *reset), "{stated:?}");
 }
 
 #[test]

@@ -62,7 +62,8 @@ impl Running {
     pub(super) fn check(&self, plans: Vec<health::Plan>, board: &Arc<Board>) {
         let proxies = self.engine.proxies();
         let mut tasks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.abort_all();
+        // With the set the ended tasks' memory goes, too.
+        *tasks = JoinSet::new();
         for (index, plan) in plans.iter().enumerate() {
             let (backend, server) = plan.server;
             let Some(backend) = proxies.backends.get(backend) else { continue };

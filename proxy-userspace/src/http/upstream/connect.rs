@@ -25,10 +25,13 @@ pub(super) fn pooled(
 ) -> Option<(Idle, usize)> {
     let mut dead = Vec::new();
     let first = client.requests <= 1;
-    let own = client
-        .own
-        .take()
-        .filter(|own| own.server.is(server) && !own.sock.stirred() && own.moves == server.moves());
+    let is_fit =
+        |own: &Idle| own.server.is(server) && !own.sock.stirred() && own.moves == server.moves();
+    let (own, other): (Option<Idle>, _) = match client.own.take() {
+        Some(own) if is_fit(&own) => (Some(own), None),
+        other => (None, other),
+    };
+    dead.extend(other);
     let found = own.or_else(|| {
         let (takes, proven) = match errand.backend.settings.reuse {
             Reuse::Never => (false, false),
