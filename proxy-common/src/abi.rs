@@ -24,7 +24,7 @@ use crate::stand_in::StandIn;
 use bytemuck::{Pod, Zeroable};
 
 /// Changes with every change of a type in here, of [`Flow`] or of [`Segment`].
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// `Record::kind`: another CPU told it first.
 pub const RECORD_NOTHING: u32 = 0;

@@ -98,7 +98,10 @@ pub struct Strike {
     /// Destination and source of the link header towards the peer.
     pub link: [u8; 12],
     /// Answer to [`LOOK`]: whether the connection's end was reported already.
-    pub reported: u32,
+    pub reported: u16,
+    /// Answer to [`LOOK`]: whether its socket spoke since its start, and no segment of it was seen: on the
+    /// wire it has other addresses, and a frame with these would reach nobody.
+    pub unseen: u16,
     /// Answer: when the local end's FIN was seen; 0 if never.
     pub local_fin_ns: u64,
     /// Answer: when the peer's was.

@@ -17,6 +17,7 @@ use proxy_common::acts::{
     Acts, CLOSE_BY_FIN, CLOSE_WAIT_OVER, CLOSED_NOW, DRY, HALF_CLOSE_OVER, HAS_LINK, MATCHED,
     REFUSED, STOOD_IN, TOLD_LOCAL,
 };
+use proxy_common::flow::{STARTED, TRACKED};
 use proxy_common::segment::{ACK, RST};
 use proxy_common::socket::tcp_state::LISTEN;
 use proxy_common::stand_in::TCP_LEN_WITH_TIMESTAMPS;
@@ -103,7 +104,9 @@ fn remember(strike: &mut Strike) {
     let Some(slot) = found else { return };
     let guard = Guard::lock(slot);
     let (flow, reported) = guard.parts();
-    strike.reported = *reported;
+    strike.reported = u16::from(*reported != 0);
+    let speaks = flow.end(local).has(TRACKED);
+    strike.unseen = u16::from(speaks && !flow.has(STARTED));
     strike.local_fin_ns = flow.end(local).fin_ns;
     strike.peer_fin_ns = flow.end(local.other()).fin_ns;
     let acts = guard.acts();

@@ -48,9 +48,9 @@ impl Entry {
         Self { key, local, bound, begun_ns, tries: 0, refused: false, struck, repeats }
     }
 
-    /// Whether its socket may be one that is bound to an interface, as none was found, and `seen` of
-    /// one end only that it has closed.
-    pub(super) const fn may_be_bound(self, seen: &Strike) -> bool {
+    /// Whether none was found, and `seen` of one end only that it has closed: its socket may be one
+    /// that is bound to an interface, or have other addresses than the wire.
+    pub(super) const fn is_missed(self, seen: &Strike) -> bool {
         let is_half_closed = (seen.local_fin_ns == 0) != (seen.peer_fin_ns == 0);
         self.struck.is_none()
             && self.bound == 0
@@ -62,7 +62,7 @@ impl Entry {
     /// The RST that is sent again, where the socket was struck and is gone, as `seen` now.
     pub(super) fn to_repeat(self, seen: &Strike) -> Option<Strike> {
         let is_gone = seen.state == 0 || seen.state == u32::from(LISTEN);
-        self.struck.filter(|struck| is_gone && !is_signed(struck))
+        self.struck.filter(|struck| is_gone && !is_signed(struck) && struck.unseen == 0)
     }
 }
 
@@ -75,6 +75,8 @@ pub(super) enum Verdict {
     Later(u64),
     /// Count that it would be struck.
     Dry,
+    /// Count that no socket is there to be struck.
+    Missed,
     /// Count why it is not struck, and look again.
     Refuse(Refusal),
     /// A RST with the socket's own numbers to both ends.
@@ -167,14 +169,16 @@ pub(super) const fn cause(seen: &Strike) -> u32 {
 pub(super) fn judge(seen: &Strike, entry: &Entry, now_ns: u64) -> Verdict {
     let policy = &seen.rule.policy;
     let state = seen.state as u8;
-    let is_ours = state == FIN_WAIT1 || state == FIN_WAIT2;
+    let is_missed = entry.is_missed(seen);
+    let is_ours =
+        if is_missed { seen.local_fin_ns != 0 } else { state == FIN_WAIT1 || state == FIN_WAIT2 };
     if state == ESTABLISHED && seen.peer_fin_ns != 0 {
         // The peer's FIN came ahead of its data.
         return Verdict::Later(now_ns + AGAIN_AT_MOST_NS);
     }
     let (wait_ms, fin_ns) = if is_ours {
         (policy.half_close_ms, seen.local_fin_ns)
-    } else if state == CLOSE_WAIT {
+    } else if state == CLOSE_WAIT || is_missed {
         (policy.close_wait_ms, seen.peer_fin_ns)
     } else {
         // Both ends have closed, or it is another connection by now.
@@ -187,6 +191,9 @@ pub(super) fn judge(seen: &Strike, entry: &Entry, now_ns: u64) -> Verdict {
     let due = begun_ns.saturating_add(u64::from(wait_ms) * MS);
     if now_ns < due {
         return Verdict::Later(due);
+    }
+    if is_missed {
+        return Verdict::Missed;
     }
     if policy.has(DRY_RUN) {
         return Verdict::Dry;
@@ -212,6 +219,7 @@ pub(super) fn judge(seen: &Strike, entry: &Entry, now_ns: u64) -> Verdict {
 mod tests {
     use super::*;
     use bytemuck::Zeroable as _;
+    use proxy_common::abi::Rule;
     use proxy_common::policy::Policy;
     use proxy_common::socket::tcp_state::{CLOSING, LAST_ACK, TIME_WAIT};
     use proxy_common::strike::{SIGNED, SIGNED_ORPHAN};
@@ -280,6 +288,20 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_without_a_socket_is_missed_when_it_is_due() {
+        let ours = Strike { local_fin_ns: 1_000 * MS, ..seen(0) };
+        let theirs = Strike { peer_fin_ns: 1_000 * MS, ..seen(0) };
+        for (missed, due) in [(ours, 3_000 * MS), (theirs, 1_500 * MS)] {
+            assert_eq!(judge(&missed, &ENTRY, due - 1), Verdict::Later(due));
+            assert_eq!(judge(&missed, &ENTRY, due), Verdict::Missed);
+            let told = Strike { reported: 1, ..missed };
+            assert_eq!(judge(&told, &ENTRY, due), Verdict::Over);
+        }
+        let unwanted = Strike { rule: Rule::zeroed(), ..ours };
+        assert_eq!(judge(&unwanted, &ENTRY, u64::MAX), Verdict::Over);
+    }
+
+    #[test]
     fn a_reset_is_repeated_twice_and_only_where_the_socket_is_gone() {
         let sent = Strike { header_len: 32, snd_nxt: 7, ..seen(FIN_WAIT2) };
         let mut deadlines = Deadlines::default();
@@ -297,20 +319,22 @@ mod tests {
         assert_eq!(ENTRY.to_repeat(&seen(0)), None, "it was not struck");
         let signed = Entry { struck: Some(Strike { signed: SIGNED, ..sent }), ..ENTRY };
         assert_eq!(signed.to_repeat(&seen(0)), None);
+        let unseen = Entry { struck: Some(Strike { unseen: 1, ..sent }), ..ENTRY };
+        assert_eq!(unseen.to_repeat(&seen(0)), None, "it would reach nobody");
     }
 
     #[test]
     fn only_a_connection_that_is_half_closed_and_has_no_socket_is_looked_for_again() {
         let missed = Strike { local_fin_ns: 1, ..Strike::zeroed() };
-        assert!(ENTRY.may_be_bound(&missed));
+        assert!(ENTRY.is_missed(&missed));
         let found = Strike { state: FIN_WAIT2.into(), ..missed };
         let told = Strike { reported: 1, ..missed };
         let closed = Strike { peer_fin_ns: 2, ..missed };
         for over in [found, told, closed, Strike::zeroed()] {
-            assert!(!ENTRY.may_be_bound(&over), "{over:?}");
+            assert!(!ENTRY.is_missed(&over), "{over:?}");
         }
-        assert!(!Entry { bound: 2, ..ENTRY }.may_be_bound(&missed), "it was looked for there");
-        assert!(!Entry { struck: Some(found), ..ENTRY }.may_be_bound(&missed), "it is ended");
+        assert!(!Entry { bound: 2, ..ENTRY }.is_missed(&missed), "it was looked for there");
+        assert!(!Entry { struck: Some(found), ..ENTRY }.is_missed(&missed), "it is ended");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::rules::Rules;
 use super::strike::{self, Striker};
 use aya::Ebpf;
 use proxy_common::abi::{DeadlineRecord, LOOPBACK};
+use proxy_common::decide::Refusal;
 use proxy_common::socket::tcp_state::{FIN_WAIT1, FIN_WAIT2};
 use proxy_common::strike::{CHANGED, DONE, Strike};
 use std::collections::HashMap;
@@ -160,6 +161,7 @@ impl Tools {
                 Verdict::Over => {}
                 Verdict::Later(due) => deadlines.add(due, entry),
                 Verdict::Dry => told.push(strike::dry(&seen)),
+                Verdict::Missed => told.push(strike::refuse(&seen, Refusal::NO_SOCKET)),
                 Verdict::Refuse(refusal) => {
                     if !entry.refused {
                         told.push(strike::refuse(&seen, refusal));
@@ -197,7 +199,7 @@ impl Tools {
         let mut seen: Vec<Strike> = due.iter().map(look).collect();
         self.look(ebpf, &mut seen)?;
         let missed: Vec<usize> =
-            (0..due.len()).filter(|&at| due[at].may_be_bound(&seen[at])).collect();
+            (0..due.len()).filter(|&at| due[at].is_missed(&seen[at])).collect();
         if missed.is_empty() {
             return Ok(seen);
         }
@@ -229,7 +231,7 @@ impl Tools {
         let sends = [FIN_WAIT1, FIN_WAIT2].map(u32::from);
         asked
             .iter_mut()
-            .filter(|seen| sends.contains(&seen.state))
+            .filter(|seen| sends.contains(&seen.state) && seen.unseen == 0)
             .for_each(|seen| find_way(&mut ways, seen));
         Ok(())
     }

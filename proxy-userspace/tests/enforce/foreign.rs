@@ -1,12 +1,15 @@
-//! Sockets of another network namespace whose segments leave by this host's device, with the socket
-//! in hand: a container's macvlan. It is no socket of this host's, and no rule here is for it.
+//! What looks like a connection of this host's, and is not quite: of a container, or under other
+//! addresses on the wire.
 
 use crate::stage::{accept, connect, hear, listen, say_and_wait};
 use crate::support::enforcer::Enforcer;
 use crate::support::netns::Netns;
 use crate::support::servers::Ended;
 use crate::support::sockets::abort;
+use crate::support::ss;
 use crate::support::topology::{Family, Topology};
+use crate::support::until::until;
+use crate::support::weather::known_as;
 use std::net::{SocketAddr, TcpStream};
 
 /// A rule, how a container's application closes, and what its peer sees, as without any rule.
@@ -17,6 +20,8 @@ const WAYS: [Way; 2] = [
     ("abort fin", |ours| abort(ours), Ended::Reset),
 ];
 
+/// Its segments leave by this host's device, with its socket in hand. It is no socket of this host's,
+/// and no rule here is for it.
 #[test]
 fn a_containers_macvlan_is_left_alone() {
     let topology = Topology::veth(Family::V4);
@@ -45,4 +50,25 @@ fn a_containers_macvlan_is_left_alone() {
             assert_eq!(counts.of(word), 0, "{rule}, {word}: {counts:?}");
         }
     }
+}
+
+/// The socket knows its peer by an address that is translated on its way: a RST with the socket's own
+/// addresses would reach the socket, and not the peer.
+#[test]
+fn a_reset_is_not_sent_to_an_address_that_is_translated() {
+    let topology = Topology::veth(Family::V4);
+    let service = SocketAddr::new(known_as(&topology.proxy, topology.backend_addr), 9100);
+    let enforcer = Enforcer::start(&topology.proxy, &[]);
+    let listener = listen(&topology.backend, SocketAddr::new(topology.backend_addr, 9100));
+    let ours = connect(&topology.proxy, SocketAddr::new(topology.back_addr, 0), service);
+    let theirs = accept(&listener);
+    say_and_wait(&ours, b"hello");
+    drop(ours);
+    assert_eq!(hear(&theirs).1, Ended::Eof);
+    let state = || ss::alive(&topology.proxy).into_iter().map(|socket| socket.state);
+    until("our FIN to be acknowledged", || state().any(|it| it == "FIN-WAIT-2").then_some(()));
+    // From now on the rule is for sockets that are half closed already too.
+    enforcer.set(service, "half-close 100ms");
+    until("the deadline", || (enforcer.counts(service).of("refused (no link)") == 1).then_some(()));
+    assert_eq!(state().collect::<Vec<_>>(), ["FIN-WAIT-2"]);
 }

@@ -10,4 +10,5 @@ mod losses;
 mod older;
 mod scene;
 mod signed;
+mod translated;
 mod wires;

@@ -12,7 +12,7 @@ use crate::support::watch::{Stopped, Watch};
 use crate::support::wires::{Laid, Tags};
 use serde_json::Value;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// The deadline of these tests, and how much later a RST may come: a fifth of a second is promised
@@ -53,20 +53,32 @@ impl Scene {
         ours: Prepare<'_>,
         theirs: Prepare<'_>,
     ) -> Self {
+        let backend_addr = laid.topology.backend_addr;
+        Self::towards(laid, backend_addr, rule, arguments, (ours, theirs))
+    }
+
+    /// The same, where ours knows the backend by another address.
+    pub(crate) fn towards(
+        laid: Laid,
+        known_as: IpAddr,
+        rule: &str,
+        arguments: &[&str],
+        (ours, theirs): (Prepare<'_>, Prepare<'_>),
+    ) -> Self {
         let Topology { back_addr, backend_addr, peer_interface, .. } = laid.topology;
         let address = SocketAddr::new(backend_addr, 0);
         let listening = laid.topology.backend.run(|| sockets::listen(address, back_addr, theirs));
         let listener = listening.expect("a port");
         // Without the scope that a link-local one has, which is another here and there.
         let port = listener.local_addr().expect("its address").port();
-        let remote = SocketAddr::new(backend_addr, port);
-        let policy = format!("{remote} {rule}");
+        let policy = format!("{} {rule}", SocketAddr::new(backend_addr, port));
         let mut all = vec!["--policy", &policy];
         all.extend(arguments);
         let watch = Watch::start(&laid.topology, &all);
         let tags = laid.tags();
         let capture = Tcpdump::start(&laid.topology.backend, peer_interface, back_addr);
-        let connected = laid.topology.proxy.run(|| sockets::connect(remote, ours));
+        let connected =
+            laid.topology.proxy.run(|| sockets::connect(SocketAddr::new(known_as, port), ours));
         let mut ours = connected.expect("a connection");
         let (mut theirs, _) = listener.accept().expect("its other end");
         ours.write_all(b"a question").expect("sent");

@@ -1,9 +1,11 @@
-//! What the network does to packets: losses by nftables, offloads, timestamps.
+//! What the network does to packets: losses and translated addresses by nftables, offloads,
+//! timestamps.
 //!
 //! A host loses packets in its prerouting hook: they have crossed the wire, captures and programs
 //! at the interface have seen them, and its sockets never do.
 
 use super::netns::Netns;
+use std::net::IpAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -124,4 +126,17 @@ pub(crate) fn offloads(netns: &Netns, interface: &str, on: bool) {
 /// Switches TCP timestamps of a host (RFC 7323).
 pub(crate) fn timestamps(netns: &Netns, on: bool) {
     netns.set("ipv4/tcp_timestamps", if on { "1" } else { "0" });
+}
+
+/// Gives `peer` another address on a host, as a service of Kubernetes has one: what its sockets send
+/// there goes to the peer.
+pub(crate) fn known_as(netns: &Netns, peer: IpAddr) -> IpAddr {
+    let service: IpAddr = "10.96.0.10".parse().expect("an address");
+    let table = format!(
+        "table ip service {{\nchain output {{\n\
+         type nat hook output priority -100\nip daddr {service} dnat to {peer}\n}}\n}}\n"
+    );
+    netns.feed(Command::new("nft").args(["-f", "-"]), &table);
+    netns.ip(&format!("route add {service} via {peer}\n"));
+    service
 }
