@@ -293,8 +293,10 @@ fn interfaces_that_come_later_are_attached_and_forgotten() {
     until("tun0 to be forgotten", || (!there("tun0")).then_some(()));
     netns.ip("link add later type veth peer name other\n");
     until("both ends to be attached", || (there("later") && there("other")).then_some(()));
-    netns.ip("link del later\n");
-    until("both to be forgotten", || (!there("later") && !there("other")).then_some(()));
+    netns.ip("link set later name renamed\n");
+    until("its new name", || (there("renamed") && !there("later")).then_some(()));
+    netns.ip("link del renamed\n");
+    until("both to be forgotten", || (!there("renamed") && !there("other")).then_some(()));
 }
 
 #[test]

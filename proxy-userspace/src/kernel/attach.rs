@@ -102,10 +102,17 @@ impl Attached {
         }
     }
 
-    /// Whether the interface has programs already.
-    #[must_use]
-    pub(super) fn has(&self, index: u32) -> bool {
-        self.hooked.contains_key(&index)
+    /// Whether the interface has programs already; shows it by the name that it has now.
+    pub(super) fn knows(&mut self, interface: &Interface) -> bool {
+        let hooked = self.hooked.get_mut(&interface.index);
+        let is_known = hooked.is_some();
+        hooked.into_iter().for_each(|hooked| hooked.shown.interface.clone_from(&interface.name));
+        is_known
+    }
+
+    /// These are all that there are: what was on others is gone.
+    pub(super) fn keep(&mut self, there: &[Interface]) {
+        self.hooked.retain(|index, _| there.iter().any(|interface| interface.index == *index));
     }
 
     /// The interface is gone, its programs with it.

@@ -268,7 +268,10 @@ impl Observer {
                 Change::There(interface) => self.attach(&interface),
                 Change::Gone(index) => self.attached.forget(index),
                 Change::Unknown => match links::list() {
-                    Ok(there) => there.iter().for_each(|interface| self.attach(interface)),
+                    Ok(there) => {
+                        self.attached.keep(&there);
+                        there.iter().for_each(|interface| self.attach(interface));
+                    }
                     Err(error) => tracing::warn!(%error, "the interfaces cannot be listed"),
                 },
             }
@@ -276,7 +279,7 @@ impl Observer {
     }
 
     fn attach(&mut self, interface: &Interface) {
-        if self.attached.has(interface.index) || !is_wanted(&self.wanted, interface) {
+        if self.attached.knows(interface) || !is_wanted(&self.wanted, interface) {
             return;
         }
         match self.attached.add(&mut self.ebpf, interface) {
