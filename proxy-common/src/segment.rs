@@ -30,6 +30,8 @@ pub const PAYLOAD_UNKNOWN: u8 = 0x04;
 /// `Segment::marks`: the capture holds not all of the payload's bytes, and a reader wants them to
 /// count as lost, as they do for Zeek, which then finds gaps.
 pub const PAYLOAD_CUT: u8 = 0x08;
+/// `Segment::marks`: it stands behind an authentication header (RFC 4302): nobody else can change it.
+pub const AUTHENTICATED: u8 = 0x10;
 
 /// One TCP segment, 32 bytes. Numbers are in host byte order.
 #[repr(C)]
@@ -56,7 +58,8 @@ pub struct Segment {
     pub window_scale: u8,
     /// Which end of the key sent it.
     pub sender: Side,
-    /// [`BAD_CHECKSUM`], [`HAS_TIMESTAMP`], [`PAYLOAD_UNKNOWN`], [`PAYLOAD_CUT`].
+    /// [`BAD_CHECKSUM`], [`HAS_TIMESTAMP`], [`PAYLOAD_UNKNOWN`], [`PAYLOAD_CUT`],
+    /// [`AUTHENTICATED`].
     pub marks: u8,
     /// Always 0.
     pub reserved: u16,

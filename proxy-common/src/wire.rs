@@ -13,7 +13,7 @@ use options::window_scale;
 pub use plain::{SYN_OPTIONS, plain_v4, plain_v6};
 
 use crate::key::{Endpoint, FlowKey};
-use crate::segment::{ACK, NO_WINDOW_SCALE, PAYLOAD_UNKNOWN, SYN, Segment};
+use crate::segment::{ACK, AUTHENTICATED, NO_WINDOW_SCALE, PAYLOAD_UNKNOWN, SYN, Segment};
 use bytemuck::{Pod, Zeroable};
 
 /// Something that headers can be loaded from.
@@ -125,7 +125,8 @@ struct Ip {
     tcp: u32,
     /// Offset of the end of the IP packet.
     end: u32,
-    fragmented: bool,
+    /// [`PAYLOAD_UNKNOWN`] where it is a fragment, [`AUTHENTICATED`].
+    marks: u8,
 }
 
 /// Reads the headers of a frame into `packet`, which holds nothing of use after an error.
@@ -206,7 +207,7 @@ fn ipv4<B: Bytes>(bytes: &B, offset: u32, key: &mut FlowKey) -> Result<Ip, Refus
     Ok(Ip {
         tcp: offset + header_len,
         end: end_of_packet(bytes, offset, total, 0),
-        fragmented: fragment & 0x2000 != 0,
+        marks: if fragment & 0x2000 != 0 { PAYLOAD_UNKNOWN } else { 0 },
     })
 }
 
@@ -222,7 +223,7 @@ fn ipv6<B: Bytes>(bytes: &B, offset: u32, key: &mut FlowKey) -> Result<Ip, Refus
     let payload = u32::from(u16::from_be_bytes([fixed[4], fixed[5]]));
     let mut next = fixed[6];
     let mut at = offset + 40;
-    let mut fragmented = false;
+    let mut marks = 0;
     for _ in 0..MAX_EXTENSIONS {
         // Hop-by-hop, routing, destination options, mobility.
         if next == 0 || next == 43 || next == 60 || next == 135 {
@@ -235,12 +236,13 @@ fn ipv6<B: Bytes>(bytes: &B, offset: u32, key: &mut FlowKey) -> Result<Ip, Refus
             if fragment & 0xfff8 != 0 {
                 return Err(Refusal::Fragment);
             }
-            fragmented = fragment & 1 != 0;
+            marks |= if fragment & 1 != 0 { PAYLOAD_UNKNOWN } else { 0 };
             next = header[0];
             at += 8;
         } else if next == 51 {
             // Authentication header: its length counts words of four, less two (RFC 4302).
             let header: [u8; 2] = bytes.load(at)?;
+            marks |= AUTHENTICATED;
             next = header[0];
             at += (u32::from(header[1]) + 2) * 4;
         } else {
@@ -250,7 +252,7 @@ fn ipv6<B: Bytes>(bytes: &B, offset: u32, key: &mut FlowKey) -> Result<Ip, Refus
     if next != PROTOCOL_TCP {
         return Err(Refusal::NotTcp);
     }
-    Ok(Ip { tcp: at, end: end_of_packet(bytes, offset, payload, 40), fragmented })
+    Ok(Ip { tcp: at, end: end_of_packet(bytes, offset, payload, 40), marks })
 }
 
 /// Where the IP packet ends. Its own length excludes Ethernet's padding; it is 0 in jumbograms
@@ -287,7 +289,7 @@ fn tcp<B: Bytes>(bytes: &B, ip: &Ip, packet: &mut Packet) -> Result<(), Refusal>
     } else {
         NO_WINDOW_SCALE
     };
-    segment.marks = if ip.fragmented { PAYLOAD_UNKNOWN } else { 0 };
+    segment.marks = ip.marks;
     segment.reserved = 0;
     packet.tcp_offset = ip.tcp as u16;
     packet.tcp_header_len = header_len as u16;

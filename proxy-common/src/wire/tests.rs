@@ -106,7 +106,24 @@ fn ipv6_extension_headers_are_walked() {
     let read = read(&packet, Link::Ip).unwrap();
     assert_eq!(read.tcp_offset, 64);
     assert_eq!((read.segment.flags, read.segment.payload), (FIN | ACK, 0));
+    assert_eq!(read.segment.marks, 0);
     assert_eq!(read.key.ends[0], Endpoint::v6([0x20; 16], 40000));
+}
+
+/// Whoever looks through it must not change what stands behind it.
+#[test]
+fn what_an_authentication_header_covers_says_so() {
+    let tcp = tcp_header(FIN | ACK, &[]);
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend(((24 + tcp.len()) as u16).to_be_bytes());
+    packet.extend([51, 64]);
+    packet.extend([0x20; 16]);
+    packet.extend([0x30; 16]);
+    packet.extend([6, 4]);
+    packet.extend([0; 22]);
+    packet.extend(&tcp);
+    let read = read(&packet, Link::Ip).unwrap();
+    assert_eq!((read.tcp_offset, read.segment.marks), (64, AUTHENTICATED));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::programs::TcContext;
 use core::mem::MaybeUninit;
 use proxy_common::abi::LOOPBACK;
+use proxy_common::segment::{AUTHENTICATED, PAYLOAD_UNKNOWN};
 use proxy_common::wire::Packet;
 
 /// TCP options that are left as they are (RFC 9293, RFC 7323).
@@ -71,9 +72,12 @@ pub extern "C" fn td_turn(
 }
 
 impl<'a> Frame<'a> {
-    /// A frame whose options are understood; else there is none.
+    /// A frame that is whole and may be changed, and whose options are understood; else there is none.
     #[inline(always)]
     pub fn open(ctx: &'a TcContext, packet: &Packet) -> Option<Self> {
+        if packet.segment.marks & (PAYLOAD_UNKNOWN | AUTHENTICATED) != 0 {
+            return None;
+        }
         let (ip, tcp) = (u32::from(packet.ip_offset), u32::from(packet.tcp_offset));
         let timestamps = td_options(ctx.skb.skb, tcp, u32::from(packet.tcp_header_len));
         if timestamps == NOT_UNDERSTOOD {
