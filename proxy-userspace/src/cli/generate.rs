@@ -3,7 +3,7 @@
 use super::{CLOSING, Cli};
 use anyhow::Context;
 use clap::builder::Resettable;
-use clap::{CommandFactory, ValueEnum};
+use clap::{Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,10 +28,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     man_pages(&man).with_context(|| format!("cannot write man pages to {}", man.display()))?;
     for shell in Shell::value_variants() {
-        clap_complete::generate_to(*shell, &mut Cli::command(), "teardown", &completions)
+        clap_complete::generate_to(*shell, &mut shown(), "teardown", &completions)
             .with_context(|| format!("cannot write completions to {}", completions.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The commands that people type: shells would complete the hidden ones too.
+fn shown() -> Command {
+    let whole = Cli::command();
+    let commands = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    Command::new("teardown").version(env!("CARGO_PKG_VERSION")).subcommands(commands)
 }
 
 /// A page for the program and for each subcommand. What follows the options is laid out already.
@@ -58,6 +65,9 @@ mod tests {
         run(&Args { folder: folder.path().to_owned() }).expect("it can be written to");
         let page = fs::read_to_string(folder.path().join("man/teardown.1")).expect("the page");
         assert!(page.contains(".TH teardown 1") && page.contains(".SH EXIT STATUS"), "{page}");
+        let bash = folder.path().join("completions/teardown.bash");
+        let bash = fs::read_to_string(bash).expect("the completions");
+        assert!(bash.contains("watch") && !bash.contains("steward"), "{bash}");
         let shells = fs::read_dir(folder.path().join("completions")).expect("the folder").count();
         assert_eq!(shells, Shell::value_variants().len());
     }
