@@ -1,6 +1,7 @@
 //! Giving up what is not needed any more.
 
 use caps::{CapSet, Capability, CapsHashSet};
+use rustix::io::Errno;
 use rustix::process::{Gid, Uid, getegid, geteuid};
 use rustix::thread::{
     set_keep_capabilities, set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid,
@@ -54,7 +55,15 @@ pub enum PrivilegeError {
     Caps(#[from] caps::errors::CapsError),
     /// prctl(2) refused.
     #[error("cannot give up the gaining of privileges by exec: {0}")]
-    NoNewPrivs(#[from] rustix::io::Errno),
+    NoNewPrivs(#[from] Errno),
+    /// chroot(2), setgid(2) or setuid(2) refused.
+    #[error("cannot {what}: {error}")]
+    Become {
+        /// What the configuration asks for.
+        what: String,
+        /// The system's answer.
+        error: Errno,
+    },
 }
 
 /// Makes `root` the root folder, and this process one of `group` and of `user`, its capabilities
@@ -67,19 +76,23 @@ pub fn become_user(
     user: Option<u32>,
     group: Option<u32>,
 ) -> Result<(), PrivilegeError> {
+    let refused = |what: String| move |error| PrivilegeError::Become { what, error };
     if let Some(root) = root {
-        rustix::process::chroot(root)?;
-        rustix::process::chdir("/")?;
+        rustix::process::chroot(root)
+            .and_then(|()| rustix::process::chdir("/"))
+            .map_err(refused(format!("change the root to {}", root.display())))?;
     }
     let (own_user, own_group) = (geteuid().as_raw(), getegid().as_raw());
     if let Some(group) = group.filter(|group| *group != own_group) {
-        set_thread_groups(&[])?;
-        set_thread_gid(Gid::from_raw(group))?;
+        set_thread_groups(&[])
+            .and_then(|()| set_thread_gid(Gid::from_raw(group)))
+            .map_err(refused(format!("become group {group}")))?;
     }
     if let Some(user) = user.filter(|user| *user != own_user) {
         // Without this the capabilities would go with root, and the kernel side needs some.
-        set_keep_capabilities(true)?;
-        set_thread_uid(Uid::from_raw(user))?;
+        set_keep_capabilities(true)
+            .and_then(|()| set_thread_uid(Uid::from_raw(user)))
+            .map_err(refused(format!("become user {user}")))?;
         let permitted = caps::read(None, CapSet::Permitted)?;
         caps::set(None, CapSet::Effective, &permitted)?;
     }

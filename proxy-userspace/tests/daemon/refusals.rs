@@ -31,6 +31,9 @@ fn what_is_asked_wrongly_is_said_with_its_exit_code() {
     let port = file("x.cfg", "backend b\n server s 10.0.0.1:70000\n");
     let missing = folder.join("missing.cfg").to_str().expect("UTF-8").to_owned();
     let named = file("named.cfg", "backend b\n server s 10.0.0.1:80\n");
+    let text = "global\n chroot /nonexistent\nfrontend f\n bind 127.0.0.1:1\n timeout client 1s\n";
+    let nowhere = file("nowhere.cfg", text);
+    let own = folder.join("x.sock").to_str().expect("UTF-8").to_owned();
     let plain = file("plain", "not a socket");
     for (arguments, code, words) in [
         (&["watch", "--port", "65536"][..], 2, "65536 is not in 1..=65535"),
@@ -51,6 +54,11 @@ fn what_is_asked_wrongly_is_said_with_its_exit_code() {
             &["explain", "-f", &named, "--backend", "b/t", &plain],
             1,
             "--backend 'b/t': the configuration (-f) has no proxy, backend or server of this name",
+        ),
+        (
+            &["run", "-f", &nowhere, "--socket", &own],
+            1,
+            "cannot change the root to /nonexistent: No such file or directory",
         ),
         (&["run", "--socket", &plain], 1, "exists and is not a socket"),
         (&["run", "--socket", "/nonexistent/x.sock"], 1, "cannot listen on /nonexistent/x.sock"),

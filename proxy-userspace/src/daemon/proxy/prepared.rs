@@ -146,8 +146,7 @@ impl Prepared {
     /// Where the system refuses; then the daemon had better not run on.
     pub fn give_up_root(&self) -> anyhow::Result<()> {
         let global = &self.config.global;
-        privilege::become_user(global.chroot.as_deref(), global.user, global.group)
-            .context("cannot give up root")
+        Ok(privilege::become_user(global.chroot.as_deref(), global.user, global.group)?)
     }
 
     /// Starts the workers, and the checks on the runtime `outside`, which tell `ear` of their
