@@ -25,10 +25,10 @@ pub use groups::{By, MapError};
 /// The arguments of `diff`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The capture that was, or a folder of them
+    /// The capture from before, or a folder of them
     #[arg(value_name = "OLD")]
     pub old: PathBuf,
-    /// The capture that is
+    /// The capture from now, or a folder of them
     #[arg(value_name = "NEW")]
     pub new: PathBuf,
     /// The proxy's haproxy.cfg, or a folder of them: `--backend` chooses by its names

@@ -73,8 +73,8 @@ fn file_size(text: &str) -> Result<u64, String> {
 pub struct Write {
     #[command(flatten)]
     target: Target,
-    /// Write the first N bytes of the data too that a control segment carries, as a response whose
-    /// last segment has the FIN. They may hold what is nobody else's business
+    /// Write the first N bytes, at most 1024, of the data too that a control segment carries, as a
+    /// response whose last segment has the FIN: they may be private
     #[arg(long, value_name = "N", requires = "path",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_PAYLOAD)))]
     payload: Option<u32>,

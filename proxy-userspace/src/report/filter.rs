@@ -20,18 +20,18 @@ pub struct Filter {
     /// Only connections of this proxy, backend or server of the configuration
     #[arg(long = "backend", value_name = "NAME[/SERVER]")]
     pub backends: Vec<String>,
-    /// Only closes in this state (Zeek's conn_state)
+    /// Only closes in this state (Zeek's conn_state), or in these: SF,S2
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',', ignore_case = true,
         value_parser = ["S0", "S1", "S2", "S3", "SF", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH"])]
     pub states: Vec<String>,
     /// Only closes that this end began
     #[arg(long = "first", value_name = "END", value_parser = ["orig", "resp"])]
     pub firsts: Vec<String>,
-    /// Only closes that began with this
+    /// Only closes that began with this, or with one of these: rst,rst_ack
     #[arg(long = "signal", value_name = "SIGNAL", value_delimiter = ',',
         value_parser = ["fin", "rst", "rst_ack", "timeout"])]
     pub signals: Vec<String>,
-    /// Only closes that were answered with this
+    /// Only closes that were answered with this, or with one of these: fin,none
     #[arg(long = "answer", value_name = "ANSWER", value_delimiter = ',',
         value_parser = ["fin", "rst", "rst_ack", "none"])]
     pub answers: Vec<String>,
