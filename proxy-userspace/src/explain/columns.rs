@@ -207,6 +207,10 @@ impl Columns {
                 }
             }
         }
+        let beyond = self.verdicts.beyond();
+        if beyond > 0 {
+            writeln!(out, "\n{beyond} connection(s) of further backends: no findings")?;
+        }
         let notes = notes(reading);
         if !notes.is_empty() {
             writeln!(out)?;

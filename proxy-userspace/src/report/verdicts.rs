@@ -117,6 +117,7 @@ pub struct Finding {
 #[derive(Clone, Debug, Default)]
 pub struct Verdicts {
     backends: HashMap<Endpoint, Backend>,
+    beyond: u64,
 }
 
 impl Verdicts {
@@ -124,9 +125,16 @@ impl Verdicts {
     pub fn add(&mut self, case: &Case<'_>) {
         let endpoint = case.close.resp.endpoint;
         if self.backends.len() >= MOST_BACKENDS && !self.backends.contains_key(&endpoint) {
+            self.beyond += 1;
             return;
         }
         self.backends.entry(endpoint).or_insert_with(|| Backend::new(endpoint)).add(case);
+    }
+
+    /// Connections that were not looked at: there were too many backends.
+    #[must_use]
+    pub fn beyond(&self) -> u64 {
+        self.beyond
     }
 
     /// Each backend with its findings, the busiest first.

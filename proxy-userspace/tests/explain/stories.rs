@@ -162,3 +162,15 @@ fn names_stand_in_every_form() {
     let log = text(&teardown(&["explain", "--format-out", "zeek", "-"], lines.as_bytes()));
     assert!(log.contains("\twe\\x22b.example\t54321\tweb-1.example\t80\t"), "{log}");
 }
+
+#[test]
+fn connections_of_too_many_backends_are_counted() {
+    let line = |port| {
+        format!(
+            "10:00:00.{port:06} IP 10.0.0.1.40000 > 10.0.0.2.{port}: Flags [S], seq 1, win 1, length 0\n"
+        )
+    };
+    let scan: String = (1..=1030).map(line).collect();
+    let said = text_of(&teardown(&["explain", "-"], scan.as_bytes()));
+    assert!(said.contains("\n6 connection(s) of further backends: no findings\n"), "{said}");
+}
