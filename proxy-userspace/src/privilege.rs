@@ -17,14 +17,14 @@ pub const KEPT: [Capability; 3] =
 /// the two that were taken out of it in Linux 5.8.
 #[must_use]
 pub fn suffices() -> bool {
-    KEPT.into_iter().all(has) && !is_in_a_user_namespace()
+    let stands_for = |one| one != Capability::CAP_NET_ADMIN && holds(Capability::CAP_SYS_ADMIN);
+    KEPT.into_iter().all(|one| holds(one) || stands_for(one)) && !is_in_a_user_namespace()
 }
 
-/// Whether a capability is held, or one that stands for it.
+/// Whether a capability is held.
 #[must_use]
-pub fn has(capability: Capability) -> bool {
-    let held = |one| caps::has_cap(None, CapSet::Effective, one).unwrap_or(false);
-    held(capability) || capability != Capability::CAP_NET_ADMIN && held(Capability::CAP_SYS_ADMIN)
+pub fn holds(capability: Capability) -> bool {
+    caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 
 /// Whether the capabilities of this process are a user namespace's own: for bpf(2) they count nothing.

@@ -13,7 +13,7 @@ pub(super) fn all() -> Vec<(&'static str, Finding)> {
     let mut findings = vec![("kernel", kernel(&release()))];
     findings.extend(KEPT.map(|capability| {
         let nested = privilege::is_in_a_user_namespace();
-        (capability_name(capability), capability_check(privilege::has(capability), nested))
+        (capability_name(capability), capability_check(privilege::holds(capability), nested))
     }));
     findings.extend([
         ("BTF", btf()),
