@@ -50,7 +50,7 @@ pub const SERVER: &[Directive] = &[
         "close",
         "[like haproxy-1.4|haproxy-1.5] [active keep|fin|rst] [passive keep|fin|rst] [abort keep|fin] [half-close TIME] [close-wait TIME] [any-fin] [dry-run] [force] [tunnels ...] [checks ...]",
         "keep",
-        "How connections to this server close; see policies.md. What follows `tunnels` is for tunnels alone, what follows `checks` for health checks.",
+        "How connections to this server close ([policies.md](policies.md)). What follows `tunnels` is for tunnels alone, what follows `checks` for health checks.",
     ),
     word("disabled", "", "off", "Starts in maintenance; `enabled` takes it back."),
     word("downinter", "TIME", "inter", "Between checks while the server is down."),
