@@ -10,6 +10,7 @@ use crate::{diff, doctor, explain};
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -144,6 +145,14 @@ fn in_words(error: &anyhow::Error) -> String {
         }
     }
     said
+}
+
+/// An address with its port, as an option's value.
+///
+/// # Errors
+/// What it should be.
+pub fn endpoint(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "should be ADDR:PORT, as 10.0.0.5:80 or [::1]:80".to_owned())
 }
 
 /// A line on stderr. Where nobody reads it, nothing more can be done.

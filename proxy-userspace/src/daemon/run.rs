@@ -10,8 +10,8 @@ use super::unprivileged::Unprivileged;
 use super::{Daemon, Reader, Source, start};
 use crate::admin::session::{Request, Terms};
 use crate::admin::socket::{DEFAULT_PATH, RuntimeSocket};
-use crate::admin::{endpoint, session};
-use crate::cli::say;
+use crate::admin::{self, session};
+use crate::cli::{endpoint, say};
 use crate::config::model::AccessLevel;
 use crate::privilege;
 use anyhow::Context;
@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH", default_value = DEFAULT_PATH)]
     socket: PathBuf,
     /// Serve the metrics for Prometheus over HTTP at this address (127.0.0.1:9436)
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = endpoint)]
     metrics: Option<SocketAddr>,
     /// Send control segments to tails too
     #[arg(long)]
@@ -156,7 +156,7 @@ pub(super) fn serve(
         if let Some(metrics) = metrics {
             let _waits_there = outside.runtime().enter();
             let metrics = TcpListener::from_std(metrics)?;
-            beside.spawn_on(endpoint::serve(metrics, requests.clone()), outside.runtime());
+            beside.spawn_on(admin::endpoint::serve(metrics, requests.clone()), outside.runtime());
         }
         for (listener, terms) in listeners {
             beside.spawn(session::accept(listener, terms, requests.clone()));

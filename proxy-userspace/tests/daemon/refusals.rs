@@ -45,6 +45,8 @@ fn what_is_asked_wrongly_is_said_with_its_exit_code() {
         (&["watch", "--duration", "soon"], 2, "is not a number with a unit"),
         (&["watch", "--write", "x", "--rotate", "100"], 2, "is less than 1k; the units of a size"),
         (&["watch", "--write", "/nonexistent/x"], 1, "/nonexistent/x: No such file or directory"),
+        (&["run", "--metrics", "localhost"], 2, "should be ADDR:PORT, as 10.0.0.5:80"),
+        (&["close", "10.0.0.1:1", "x"], 2, "should be ADDR:PORT, as 10.0.0.5:80"),
         (&["wach"], 2, "a similar subcommand exists: 'watch'"),
         (&["watch", "--interface", "nope0"], 1, "there is no interface nope0; there are: lo"),
         (&["watch", "-f", &missing], 1, "missing.cfg: No such file or directory"),
