@@ -41,7 +41,7 @@ pub use bench::{Bench, Hook};
 pub use btf::{Btf, BtfError, VMLINUX};
 pub use close::{Closed, Which};
 pub use diag::can_destroy;
-pub use error::Error;
+pub use error::{Error, has_code};
 pub use event::Event;
 pub use observer::Observer;
 pub use offsets::lacking as lacking_for_changes;

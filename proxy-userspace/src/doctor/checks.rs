@@ -141,7 +141,7 @@ fn program(kind: ProgramType, need: Need) -> Finding {
     let found = match is_program_supported(kind) {
         Ok(true) => return Finding::Good("supported".to_owned()),
         Ok(false) => "not supported by this kernel".to_owned(),
-        Err(error) => format!("cannot be asked for: {}", innermost(&error)),
+        Err(error) => unasked(&error),
     };
     if need.essential { fatal(found, need.without) } else { less(found, need.without) }
 }
@@ -151,8 +151,17 @@ fn ring_buffer() -> Finding {
     match is_map_supported(MapType::RingBuf) {
         Ok(true) => Finding::Good("supported".to_owned()),
         Ok(false) => fatal("not supported by this kernel", without),
-        Err(error) => fatal(format!("cannot be asked for: {}", innermost(&error)), without),
+        Err(error) => fatal(unasked(&error), without),
     }
+}
+
+/// Why bpf(2) does not answer.
+fn unasked(error: &(dyn std::error::Error + 'static)) -> String {
+    if privilege::suffices() && kernel::has_code(error, libc::EPERM) {
+        return "bpf(2) is forbidden: by a container's seccomp profile or a security module"
+            .to_owned();
+    }
+    format!("cannot be asked for: {}", innermost(error))
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {

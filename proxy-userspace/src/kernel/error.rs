@@ -12,6 +12,12 @@ pub enum Error {
          outside of any user namespace ('teardown doctor' says which are missing)"
     )]
     NotPermitted,
+    /// The privileges are there, and bpf(2) is refused all the same.
+    #[error(
+        "bpf(2) is forbidden, though the capabilities are held: by a container's seccomp profile or a \
+         security module"
+    )]
+    Forbidden,
     /// The kernel shows no BTF.
     #[error(
         "{0}\nteardown reads the layout of the kernel's sockets from {VMLINUX}; it needs a mounted /sys, \
@@ -81,12 +87,17 @@ impl Error {
         move |source| Self::Program { action, source: Box::new(source) }
     }
 
-    /// The same, or that a privilege is missing: without CAP_PERFMON the verifier refuses programs for
-    /// reasons that say nothing of it.
+    /// The same, or whether a privilege is missing: without CAP_PERFMON the verifier refuses programs
+    /// for reasons that say nothing of it.
     #[must_use]
     pub fn for_want_of_privilege(self) -> Self {
-        let of_the_kernel = matches!(self, Self::Load(_) | Self::Program { .. } | Self::Map { .. });
-        if of_the_kernel && !privilege::suffices() { Self::NotPermitted } else { self }
+        match self {
+            Self::NotPermitted if privilege::suffices() => Self::Forbidden,
+            Self::Load(_) | Self::Program { .. } | Self::Map { .. } if !privilege::suffices() => {
+                Self::NotPermitted
+            }
+            other => other,
+        }
     }
 
     /// A map that could not be used.
@@ -96,7 +107,8 @@ impl Error {
 }
 
 /// Whether an error, or one that caused it, is the system's of this code.
-pub(super) fn has_code(error: &(dyn std::error::Error + 'static), code: i32) -> bool {
+#[must_use]
+pub fn has_code(error: &(dyn std::error::Error + 'static), code: i32) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<std::io::Error>()

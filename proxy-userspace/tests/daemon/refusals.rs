@@ -6,6 +6,7 @@ use crate::support::process::{Lines, Process};
 use crate::support::watch::{teardown, teardown_as_nobody};
 use serde_json::Value;
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
 
 const DOCTOR: [&str; 2] = [env!("CARGO_BIN_EXE_teardown"), "doctor"];
@@ -115,6 +116,42 @@ fn without_root_and_without_btf_it_says_what_it_needs() {
         said.contains("/sys/kernel/btf/vmlinux") && said.contains("CONFIG_DEBUG_INFO_BTF"),
         "{said}"
     );
+}
+
+/// Runs the command as in a container whose seccomp profile knows no bpf(2).
+fn without_bpf(command: &mut Command) -> &mut Command {
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let [load, is, answer] = [0x20, 0x15, 0x06];
+    let refused = libc::SECCOMP_RET_ERRNO | 1;
+    let bpf = u32::try_from(libc::SYS_bpf).expect("a number of a system call");
+    let mut filter = [
+        step(load, 0, 0, 0),
+        step(is, 0, 1, bpf),
+        step(answer, 0, 0, refused),
+        step(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let install = move || {
+        let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
+        let mode = libc::SECCOMP_MODE_FILTER;
+        // SAFETY: the program and its four steps live until the call is over.
+        match unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec it calls prctl(2), and allocates nothing.
+    unsafe { command.pre_exec(install) }
+}
+
+#[test]
+fn without_bpf_it_says_who_may_forbid_it() {
+    let refused = output(without_bpf(teardown().arg("watch")));
+    assert_eq!(refused.status.code(), Some(1));
+    let words = "bpf(2) is forbidden, though the capabilities are held: by a container's seccomp";
+    assert!(said(&refused).contains(words), "{}", said(&refused));
+    let doctor = output(without_bpf(teardown().arg("doctor")));
+    let text = String::from_utf8_lossy(&doctor.stdout);
+    assert!(text.contains("FAIL  tc programs         bpf(2) is forbidden: by a"), "{text}");
 }
 
 #[test]
