@@ -43,7 +43,7 @@ struct Need {
 const TC: Need = Need { without: "without tc programs no segment is seen", essential: true };
 const XDP: Need = Need { without: "--ingress xdp is refused; tc serves as well", essential: false };
 const SOCK_OPS: Need = Need {
-    without: "closes carry no round-trip time, no unread or unacknowledged bytes, hardly a process",
+    without: "closes carry no unread or unacknowledged bytes, and hardly a process",
     essential: false,
 };
 const TRACEPOINT: Need = Need { without: "closes carry no rst_reason", essential: false };

@@ -86,8 +86,8 @@ impl Observer {
             // Nobody who lacks the privilege gets by with less.
             Err(error) if has_code(&error, libc::EPERM) => return Err(error),
             Err(error) => missing.push(format!(
-                "{error}: closes carry no round-trip time, no unread and no unacknowledged bytes, \
-                 and a process only where it listened before the start"
+                "{error}: closes carry no unread and no unacknowledged bytes, and a process only \
+                 where it listened before the start"
             )),
         }
         let there = links::list().map_err(Error::system("listing the interfaces"))?;

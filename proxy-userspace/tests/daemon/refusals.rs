@@ -170,7 +170,7 @@ fn without_cgroup_v2_it_says_so_and_shows_what_the_wire_tells() {
     assert_eq!((&close["conn_state"], &close["resp_bytes"]), (&"SF".into(), &5.into()));
     assert_eq!(close["unread_bytes"], Value::Null);
     let said = watch.errors.to_the_end().join("\n");
-    assert!(said.contains("closes carry no round-trip time"), "{said}");
+    assert!(said.contains("closes carry no unread and no unacknowledged bytes"), "{said}");
 }
 
 #[test]
