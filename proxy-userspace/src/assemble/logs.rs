@@ -7,6 +7,7 @@ use crate::config::log::LogTarget;
 use crate::config::model::{self, Config, Proxy};
 use crate::config::options::Switch;
 use crate::http::logline::{self, LogFormat};
+use crate::http::settings::Mode;
 use crate::http::syslog::{Place, Style, Target};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -38,6 +39,10 @@ pub fn logs(
             targets.extend(target);
         }
         let format = match &said.log_format {
+            // There is no request that its line could show: as HAProxy, which says so.
+            model::LogFormat::Http | model::LogFormat::Clf if said.mode == Mode::Tcp => {
+                logline::TCP
+            }
             model::LogFormat::Default => logline::DEFAULT,
             model::LogFormat::Tcp => logline::TCP,
             model::LogFormat::Http => logline::HTTP,

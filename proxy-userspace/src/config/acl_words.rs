@@ -93,6 +93,12 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
                 given = true;
                 flags = false;
             }
+            _ if flags && word.starts_with('-') => {
+                args.wrong(format!(
+                    "'{word}' is no flag of a test; a pattern that begins so stands behind '--'"
+                ));
+                return None;
+            }
             _ => {
                 given = true;
                 flags = false;
@@ -121,6 +127,12 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
             None
         }
     }
+}
+
+/// A test that does not hold.
+pub(super) fn never() -> Test {
+    let expression = Expression { fetch: Fetch::Truth(false), converts: Vec::new() };
+    Test { expression, patterns: Patterns::Truth }
 }
 
 /// `path_beg` and its kin: an expression and the method that the name implies.

@@ -188,6 +188,11 @@ impl<'a> Expression<'a> {
             ("strneq", [a, b]) => Ok(a != b),
             // teardown has none of the features that HAProxy lists.
             ("feature", [_]) => Ok(false),
+            // Nor any library for TLS.
+            (
+                "openssl_version_atleast" | "openssl_version_before" | "ssllib_name_startswith",
+                [_],
+            ) => Ok(false),
             ("version_atleast", [_]) => Ok(VERSION >= version(first)),
             ("version_before", [_]) => Ok(VERSION < version(first)),
             ("defined" | "feature" | "version_atleast" | "version_before", _) => {
@@ -230,6 +235,7 @@ mod tests {
             ("version_before(2.7)", true),
             ("version_atleast(2.8)", false),
             ("feature(OPENSSL)", false),
+            ("openssl_version_atleast(1.1.1)", false),
         ];
         for (text, truth) in truths {
             assert_eq!(eval(text), Ok(truth), "{text}");

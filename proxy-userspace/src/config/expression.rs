@@ -76,6 +76,9 @@ pub fn expression(text: &str) -> Result<Expression, String> {
             _ if CONVERT_OTHERS.contains(&name) => {
                 return Err(format!("converter '{name}' is HAProxy's; teardown has not got it"));
             }
+            ("lower" | "upper" | "length", Some(_)) => {
+                return Err(format!("converter '{name}' takes no argument"));
+            }
             _ => {
                 let hint = near::hint(name, CONVERTERS);
                 return Err(format!("unknown converter '{name}'{hint}"));

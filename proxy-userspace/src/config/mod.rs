@@ -26,6 +26,7 @@ mod rule_lines;
 mod server;
 pub mod source;
 pub mod token;
+mod unused;
 mod whole;
 
 pub use address::{Address, Host, Port};

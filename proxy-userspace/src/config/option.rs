@@ -115,6 +115,11 @@ fn httpchk(args: &mut Args<'_>, to: &mut Settings) {
     match words.as_slice() {
         [] => {}
         [target] => request.target = Some((*target).to_owned()),
+        [.., extra] if words.len() > 3 => {
+            return args.wrong(format!(
+                "'option httpchk' takes a method, a URI and a version: '{extra}' is one too many"
+            ));
+        }
         [method, target, version @ ..] => {
             request.method = Some((*method).to_owned());
             request.target = Some((*target).to_owned());

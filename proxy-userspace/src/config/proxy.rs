@@ -79,8 +79,14 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "enabled" => settings.disabled = false,
         "id" => to.id = args.number(word, 1..=MAX).unwrap_or(to.id),
         "stats" => return stats(args, to),
-        "http-check" => return check_lines::http_check(args, &mut settings.check),
-        "tcp-check" => return check_lines::tcp_check(args, &mut settings.check),
+        "http-check" => {
+            to.first_http_check.get_or_insert_with(|| args.last());
+            return check_lines::http_check(args, &mut settings.check);
+        }
+        "tcp-check" => {
+            to.first_tcp_check.get_or_insert_with(|| args.last());
+            return check_lines::tcp_check(args, &mut settings.check);
+        }
         "acl" => return rule_lines::acl(args, to),
         "use_backend" => return rule_lines::use_backend(args, to),
         "http-request" => return rule_lines::http_request(args, to),

@@ -206,7 +206,9 @@ impl Reader {
             }),
         };
         let Some(base) = base else { return self.current = Section::Foreign };
-        let proxy = Proxy { name, kind, id: 0, at: line.at(0), ..base };
+        let (first_http_check, first_tcp_check) = (None, None);
+        let at = line.at(0);
+        let proxy = Proxy { name, kind, id: 0, at, first_http_check, first_tcp_check, ..base };
         self.current = Section::Proxy(Box::new(proxy));
     }
 
@@ -221,7 +223,11 @@ impl Reader {
         if args.eat("from") {
             from = args.need("from", "the name of a defaults section").map(str::to_owned);
         }
-        args.end(section);
+        if section != "defaults" && args.peek().contains(':') {
+            args.wrong_here(format!("'{0}' stands on a line of its own: bind {0}", args.peek()));
+        } else {
+            args.end(section);
+        }
         (name, from)
     }
 

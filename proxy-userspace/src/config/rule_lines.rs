@@ -2,10 +2,12 @@
 
 mod redirect;
 
-use super::acl_words::{condition, test, warn_if_never};
+use super::acl_words::{condition, never, test, warn_if_never};
 use super::args::Args;
+use super::directives;
 use super::expression::format;
 use super::model::{Acl, Proxy, UseBackend};
+use super::token::Position;
 use crate::http::format::{Format, Part};
 use crate::http::framing::frames;
 use crate::http::reply;
@@ -26,9 +28,9 @@ pub(super) fn acl(args: &mut Args<'_>, to: &mut Proxy) {
         return args.wrong("an acl named 'or' could never be used: 'or' stands between conditions");
     }
     let name = name.to_owned();
-    if let Some(test) = test(args, None) {
-        to.acls.push(Acl { name, test });
-    }
+    // What is wrong with a test is said once, here, and not where its name is used.
+    let test = test(args, None).unwrap_or_else(never);
+    to.acls.push(Acl { name, test });
 }
 
 /// Reads a `use_backend` line, its first word taken.
@@ -57,52 +59,6 @@ pub(super) fn use_backend(args: &mut Args<'_>, to: &mut Proxy) {
 pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
     const KNOWN: [&str; 7] =
         ["allow", "deny", "return", "redirect", "set-header", "add-header", "del-header"];
-    const OTHERS: [&str; 44] = [
-        "add-acl",
-        "auth",
-        "cache-use",
-        "capture",
-        "del-acl",
-        "del-map",
-        "disable-l7-retry",
-        "do-resolve",
-        "early-hint",
-        "normalize-uri",
-        "reject",
-        "replace-header",
-        "replace-path",
-        "replace-pathq",
-        "replace-uri",
-        "replace-value",
-        "sc-inc-gpc",
-        "sc-inc-gpc0",
-        "sc-inc-gpc1",
-        "sc-set-gpt",
-        "sc-set-gpt0",
-        "send-spoe-group",
-        "set-dst",
-        "set-dst-port",
-        "set-log-level",
-        "set-map",
-        "set-mark",
-        "set-method",
-        "set-nice",
-        "set-path",
-        "set-pathq",
-        "set-priority-class",
-        "set-query",
-        "set-src",
-        "set-src-port",
-        "set-timeout",
-        "set-tos",
-        "set-uri",
-        "set-var",
-        "silent-drop",
-        "strict-mode",
-        "tarpit",
-        "use-service",
-        "wait-for-body",
-    ];
     let at = args.here();
     let Some(word) = args.need("http-request", "an action such as deny") else { return };
     let action = match word {
@@ -116,10 +72,12 @@ pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
         "set-header" | "add-header" | "del-header" => {
             head_edit(args, word, false).map(RequestAction::Edit)
         }
-        _ => return unknown(args, "http-request", word, &KNOWN, &OTHERS),
+        _ => return unknown(args, "http-request", word, &KNOWN),
     };
     let Some(action) = action else { return };
     let Ok(condition) = condition(args, &to.acls) else { return };
+    let later = [("use_backend", to.use_backends.len()), ("redirect", to.redirects.len())];
+    warn_if_behind(args, &at, "http-request", &later);
     warn_if_never(args, condition.as_ref(), at, false);
     to.http_request.push(Rule { action, condition });
 }
@@ -127,32 +85,11 @@ pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
 /// Reads an `http-response` line, its first word taken.
 pub(super) fn http_response(args: &mut Args<'_>, to: &mut Proxy) {
     const KNOWN: [&str; 3] = ["set-header", "add-header", "del-header"];
-    const OTHERS: [&str; 19] = [
-        "allow",
-        "cache-store",
-        "capture",
-        "deny",
-        "redirect",
-        "replace-header",
-        "replace-value",
-        "return",
-        "sc-inc-gpc0",
-        "sc-set-gpt0",
-        "set-log-level",
-        "set-map",
-        "set-mark",
-        "set-nice",
-        "set-status",
-        "set-tos",
-        "set-var",
-        "silent-drop",
-        "wait-for-body",
-    ];
     let at = args.here();
     let Some(word) = args.need("http-response", "an action such as set-header") else { return };
     let action = match word {
         "set-header" | "add-header" | "del-header" => head_edit(args, word, true),
-        _ => return unknown(args, "http-response", word, &KNOWN, &OTHERS),
+        _ => return unknown(args, "http-response", word, &KNOWN),
     };
     let Some(action) = action else { return };
     let Ok(condition) = condition(args, &to.acls) else { return };
@@ -165,14 +102,28 @@ pub(super) fn redirect_line(args: &mut Args<'_>, to: &mut Proxy) {
     let at = args.here();
     let Some(action) = redirect(args) else { return };
     let Ok(condition) = condition(args, &to.acls) else { return };
+    warn_if_behind(args, &at, "redirect", &[("use_backend", to.use_backends.len())]);
     warn_if_never(args, condition.as_ref(), at, false);
     // HAProxy looks at these after the http-request rules.
     to.redirects.push(Rule { action: RequestAction::Redirect(action), condition });
 }
 
-fn unknown(args: &mut Args<'_>, directive: &str, word: &str, known: &[&str], others: &[&str]) {
+/// Says that a rule comes before those of another kind, whose lines stand above it.
+fn warn_if_behind(args: &mut Args<'_>, at: &Position, rule: &str, later: &[(&str, usize)]) {
+    if let Some((other, _)) = later.iter().find(|(_, lines)| *lines > 0) {
+        let message =
+            format!("'{rule}' stands behind a '{other}', and comes before it all the same");
+        args.findings.warn(at.clone(), message);
+    }
+}
+
+fn unknown(args: &mut Args<'_>, directive: &str, word: &str, known: &[&str]) {
+    // `set-var(NAME)`, `lua.NAME`, `track-sc0`: what follows is the user's.
     let name = word.split('(').next().unwrap_or(word);
-    let message = if others.contains(&name) {
+    let family = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let is_theirs = name.starts_with("lua.")
+        || directives::ACTION_OTHERS.iter().any(|other| [name, family].contains(other));
+    let message = if is_theirs {
         format!("'{directive} {name}' is HAProxy's; teardown has not got it")
     } else {
         let hint = near::hint(word, known.iter().copied());
@@ -216,32 +167,33 @@ fn warn_if_framing(args: &mut Args<'_>, name: &str) {
     }
 }
 
-/// Takes a format string, and refuses what a rule of this kind cannot know.
+/// Takes a format string for a field's value.
 fn value(args: &mut Args<'_>, action: &str, of_response: bool) -> Option<Format> {
     let text = args.need(action, "a value")?;
-    let read = format(text).and_then(|format| {
-        if text.contains(['\r', '\n', '\0']) {
-            return Err("a header's value has no line end and no NUL".to_owned());
-        }
-        let unknown = format.parts.iter().any(|part| match part {
-            Part::Sample(sample) if of_response => sample.needs_request(),
-            Part::Sample(sample) => sample.needs_response(),
-            Part::Variable(variable) => of_response && variable.needs_request(),
-            Part::Text(_) => false,
-        });
-        if unknown {
-            let other = if of_response { "request" } else { "response" };
-            return Err(format!("it takes something from the {other}, which is not known here"));
-        }
-        Ok(format)
-    });
-    match read {
-        Ok(format) => Some(format),
-        Err(why) => {
-            args.wrong(format!("'{action}': {why}"));
-            None
-        }
+    if text.contains(['\r', '\n', '\0']) {
+        args.wrong(format!("'{action}': a header's value has no line end and no NUL"));
+        return None;
     }
+    filled(args, action, text, of_response)
+}
+
+/// Reads a format string, and refuses what a rule of this kind cannot know.
+fn filled(args: &mut Args<'_>, action: &str, text: &str, of_response: bool) -> Option<Format> {
+    let known = |part: &Part| match part {
+        Part::Sample(sample) if of_response => !sample.needs_request(),
+        Part::Sample(sample) => !sample.needs_response(),
+        Part::Variable(variable) if of_response => !variable.needs_request(),
+        Part::Variable(variable) => !variable.needs_response(),
+        Part::Text(_) => true,
+    };
+    let other = if of_response { "request" } else { "response" };
+    let why = match format(text) {
+        Ok(format) if format.parts.iter().all(known) => return Some(format),
+        Ok(_) => format!("it takes something from the {other}, which is not known here"),
+        Err(why) => why,
+    };
+    args.wrong(format!("'{action}': {why}"));
+    None
 }
 
 fn deny(args: &mut Args<'_>) -> Option<RequestAction> {
@@ -296,7 +248,8 @@ fn response(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, Wi
             }
             "lf-string" => {
                 args.skip(1);
-                reply.body = body_format(args, "lf-string", None)?;
+                let text = args.need("lf-string", "a format string")?;
+                reply.body = filled(args, "lf-string", text, false)?;
             }
             word @ ("file" | "lf-file") => {
                 args.skip(1);
@@ -305,7 +258,7 @@ fn response(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, Wi
                     Ok(bytes) if word == "file" => reply.body = Format::text(bytes),
                     Ok(bytes) => {
                         let text = String::from_utf8_lossy(&bytes).into_owned();
-                        reply.body = body_format(args, word, Some(&text))?;
+                        reply.body = filled(args, word, &text, false)?;
                     }
                     Err(why) => {
                         args.wrong(format!("'{word}': cannot read {path}: {why}"));
@@ -324,10 +277,11 @@ fn response(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, Wi
             with = With::Own;
         }
     }
-    if with == With::Page && !reply::statuses().any(|status| status == reply.status) {
+    let has_page = || reply::statuses().any(|status| status == reply.status);
+    if (with == With::Page || (with == With::Status && action == "deny")) && !has_page() {
         let list: Vec<_> = reply::statuses().map(|status| status.to_string()).collect();
         let list = list.join(", ");
-        args.wrong(format!("'default-errorfiles' has a page of {list}, not of {}", reply.status));
+        args.wrong(format!("there are error pages of {list}, not of {}", reply.status));
         return None;
     }
     if reply.body.parts.is_empty() {
@@ -337,18 +291,4 @@ fn response(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, Wi
         return None;
     }
     Some((reply, with))
-}
-
-fn body_format(args: &mut Args<'_>, word: &str, text: Option<&str>) -> Option<Format> {
-    let text = match text {
-        Some(text) => text,
-        None => args.need(word, "a format string")?,
-    };
-    match format(text) {
-        Ok(format) => Some(format),
-        Err(why) => {
-            args.wrong(format!("'{word}': {why}"));
-            None
-        }
-    }
 }

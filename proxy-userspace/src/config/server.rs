@@ -158,6 +158,13 @@ fn close(args: &mut Args<'_>, to: &mut ServerSettings) {
 }
 
 fn unknown(args: &mut Args<'_>, directive: &str, word: &str) {
+    if directive == "default-server" && word == "id" {
+        let at = args.last();
+        let message =
+            "'id' cannot stand in 'default-server', as each server has its own: it is ignored";
+        args.findings.warn(at, message);
+        return args.skip(1);
+    }
     let theirs = directives::SERVER_OTHERS.iter().find(|other| other.0 == word);
     if let Some((_, arguments)) = theirs {
         args.wrong(format!("'{word}' of '{directive}' is HAProxy's; teardown has not got it"));

@@ -136,6 +136,53 @@ fn lenient_reading_passes_over_what_it_does_not_know() {
 }
 
 #[test]
+fn what_is_haproxys_alone_is_said_to_be() {
+    let (_, findings) = read(
+        "defaults\n mode http\n timeout client 1s\nfrontend f\n bind :1\n\
+         \x20http-request track-sc0 src\n http-request lua.x\n http-request set-var-fmt(txn.a) x\n\
+         \x20http-response unset-var(txn.a)\n http-request set-header X %[unique-id]\n\
+         \x20http-request set-header X %[path,set-var(txn.a)]\n hash-balance-factor 9\n",
+        Strictness::Strict,
+    );
+    assert_eq!(findings.list.len(), 7, "{findings}");
+    for finding in &findings.list {
+        assert!(finding.message.ends_with("is HAProxy's; teardown has not got it"), "{finding}");
+    }
+}
+
+#[test]
+fn one_mistake_is_said_once() {
+    let (_, findings) = read(
+        "defaults\n mode http\n timeout client 1s\nfrontend f\n bind :1\n\
+         \x20acl busy sc_http_req_rate(0) gt 20\n acl odd path -x\n http-request deny if busy or odd\n\
+         \x20use_backend b if busy\nbackend b\n",
+        Strictness::Strict,
+    );
+    let said: Vec<String> = findings.list.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("[ALERT] test.cfg:6:11: 'sc_http_req_rate' is HAProxy's"));
+    assert!(said[1].starts_with("[ALERT] test.cfg:7:15: '-x' is no flag of a test"), "{said:?}");
+}
+
+#[test]
+fn rules_that_come_before_what_stands_above_them_are_warned_of() {
+    let (_, findings) = read(
+        "defaults\n mode http\n timeout client 1s\nfrontend f\n bind :1\n use_backend b\n\
+         \x20redirect location /x if FALSE\n http-request deny if FALSE\nbackend b\n",
+        Strictness::Strict,
+    );
+    let said: Vec<String> = findings.list.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].starts_with("[WARNING] test.cfg:7:11: 'redirect' stands behind a 'use_backend'")
+    );
+    assert!(
+        said[1].starts_with("[WARNING] test.cfg:8:15: 'http-request' stands behind a"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn defaults_hold_until_the_next_and_can_be_named() {
     let config = strict(
         "defaults slow\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n mode http\n\

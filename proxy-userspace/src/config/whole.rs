@@ -2,6 +2,7 @@
 
 use super::diag::Findings;
 use super::model::{Config, Proxy};
+use super::unused;
 use crate::http::settings::Mode;
 use crate::near;
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,7 @@ pub(super) fn check(config: &mut Config, findings: &mut Findings) {
         servers(proxy, findings);
         listeners(proxy, findings);
         timeouts(proxy, findings);
+        unused::check(&config.global, proxy, findings);
         backends(config, proxy, findings);
     }
     for proxy in &mut config.proxies {

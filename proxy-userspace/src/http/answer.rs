@@ -12,7 +12,7 @@ use super::{
     exchange::{Exchange, Headless},
     framing::{Asked, Framing},
     head,
-    hooks::{Edit, Response},
+    hooks::{Edit, Response, Way},
     live::Invalid,
     pump::{Body, Pump},
     refusal::Refusal,
@@ -200,8 +200,14 @@ impl Exchange<'_> {
         }
         let connected = self.prepared.asked == Asked::Connect && status < 300;
         let mut edits: Vec<Edit> = Vec::new();
-        let of_frontend = &self.client.frontend().settings.rules;
-        let view = Response { local: self.client.local, ..head.view };
+        let frontend = &self.client.frontend().settings;
+        let of_frontend = &frontend.rules;
+        let way = Way {
+            frontend: &frontend.name,
+            backend: &self.backend.settings.name,
+            server: &upstream.slot.server().settings.name,
+        };
+        let view = Response { local: self.client.local, way, ..head.view };
         for rules in [&self.backend.settings.rules, of_frontend].into_iter().flatten() {
             rules.response(&view, &mut edits);
         }

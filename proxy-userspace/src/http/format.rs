@@ -1,5 +1,6 @@
 //! Format strings of rules: text with `%[EXPRESSION]` and `%ci`-like variables.
 
+use super::hooks::Response;
 use super::sample::{Expression, View, path_and_query, query};
 use std::net::SocketAddr;
 
@@ -42,6 +43,12 @@ pub enum Variable {
     Query,
     /// `%HV`: the version.
     Version,
+    /// `%f`: the frontend that a response goes out by.
+    Frontend,
+    /// `%b`: the backend that it comes from.
+    Backend,
+    /// `%s`: the server that it comes from.
+    Server,
 }
 
 impl Variable {
@@ -50,12 +57,20 @@ impl Variable {
     pub fn needs_request(self) -> bool {
         matches!(self, Self::Method | Self::Uri | Self::Path | Self::Query | Self::Version)
     }
+
+    /// Whether only a response has it.
+    #[must_use]
+    pub fn needs_response(self) -> bool {
+        matches!(self, Self::Frontend | Self::Backend | Self::Server)
+    }
 }
 
 /// The variables by name.
-pub const VARIABLES: [(&str, Variable); 9] = [
+pub const VARIABLES: [(&str, Variable); 12] = [
+    ("b", Variable::Backend),
     ("ci", Variable::ClientIp),
     ("cp", Variable::ClientPort),
+    ("f", Variable::Frontend),
     ("fi", Variable::FrontendIp),
     ("fp", Variable::FrontendPort),
     ("HM", Variable::Method),
@@ -63,6 +78,7 @@ pub const VARIABLES: [(&str, Variable); 9] = [
     ("HP", Variable::Path),
     ("HQ", Variable::Query),
     ("HV", Variable::Version),
+    ("s", Variable::Server),
 ];
 
 impl Format {
@@ -92,6 +108,8 @@ impl Variable {
         let ip = |at: Option<SocketAddr>| at.map_or("-".to_owned(), |at| at.ip().to_string());
         let port = |at: Option<SocketAddr>| at.map_or("0".to_owned(), |at| at.port().to_string());
         let request = view.request;
+        let of_response =
+            |name: fn(&Response<'_>) -> String| view.response.map_or(String::new(), name);
         let text = match self {
             Self::ClientIp => ip(view.client),
             Self::ClientPort => port(view.client),
@@ -102,6 +120,9 @@ impl Variable {
             Self::Path => request.map_or(String::new(), |r| r.path().to_owned()),
             Self::Query => request.and_then(query).map_or(String::new(), |q| format!("?{q}")),
             Self::Version => request.map_or(String::new(), |r| format!("HTTP/1.{}", r.minor)),
+            Self::Frontend => of_response(|r| r.way.frontend.to_owned()),
+            Self::Backend => of_response(|r| r.way.backend.to_owned()),
+            Self::Server => of_response(|r| r.way.server.to_owned()),
         };
         out.extend_from_slice(text.as_bytes());
     }

@@ -54,6 +54,19 @@ pub struct Response<'a> {
     pub client: Option<SocketAddr>,
     /// The address the client connected to; none on a Unix socket.
     pub local: Option<SocketAddr>,
+    /// By whom it comes.
+    pub way: Way<'a>,
+}
+
+/// The names of those that a response passes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Way<'a> {
+    /// Where its client connected.
+    pub frontend: &'a str,
+    /// Where its request went.
+    pub backend: &'a str,
+    /// Who answered.
+    pub server: &'a str,
 }
 
 impl<'a> Response<'a> {

@@ -140,3 +140,11 @@ fn an_answer_of_the_rules_has_one_length() {
     let head = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\nA: b\r\nConnection: close\r\n\r\n";
     assert_eq!(client.rest(), head);
 }
+
+#[test]
+fn a_response_can_say_by_whom_it_comes() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let (_proxy, mut client) = proxy(" http-response set-header X-By %f:%b/%s\n", &origin);
+    client.send(GET);
+    assert!(client.response().contains("X-By: front:back/s0\r\n"));
+}

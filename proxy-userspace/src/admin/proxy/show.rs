@@ -58,11 +58,12 @@ pub(super) fn stat(scene: &Scene, words: &[&str]) -> String {
 
 /// In the form that `flags` ask for.
 fn shown(list: &[Row], flags: &[&str]) -> Option<String> {
-    match flags.iter().copied().find(|flag| ["json", "typed", "csv"].contains(flag))? {
-        "json" => Some(json(list)),
-        "typed" => Some(typed(list)),
-        _ => Some(csv(list)),
-    }
+    let form = ["json", "typed", "csv"].into_iter().find(|form| flags.contains(form))?;
+    Some(match form {
+        "json" => json(list),
+        "typed" => typed(list),
+        _ => csv(list),
+    })
 }
 
 /// Takes away the lines that `no-maint` and `up` leave out.

@@ -12,8 +12,8 @@ use crate::http::logline;
 
 pub use ours::{BIND, GLOBAL, PROXY, SERVER};
 pub use theirs::{
-    BIND_OTHERS, CONVERT_OTHERS, FETCH_OTHERS, GLOBAL_OTHERS, MOOT, OPTION_OTHERS, PROXY_OTHERS,
-    SECTION_OTHERS, SERVER_OTHERS,
+    ACTION_OTHERS, BIND_OTHERS, CONVERT_OTHERS, FETCH_OTHERS, GLOBAL_OTHERS, MOOT, OPTION_OTHERS,
+    PROXY_OTHERS, SECTION_OTHERS, SERVER_OTHERS,
 };
 
 /// Sections in which a directive may stand: a set of bits.
@@ -91,6 +91,9 @@ pub fn markdown() -> String {
     list(&mut page, "sections", &mut SECTION_OTHERS.iter().copied());
     list(&mut page, "global", &mut GLOBAL_OTHERS.iter().copied());
     list(&mut page, "proxies", &mut PROXY_OTHERS.iter().copied());
+    let title =
+        "http-request and http-response, of which the first has allow, deny, redirect, return";
+    list(&mut page, title, &mut ACTION_OTHERS.iter().copied());
     list(&mut page, "option", &mut OPTION_OTHERS.iter().copied());
     list(&mut page, "bind", &mut BIND_OTHERS.iter().map(|other| other.0));
     list(&mut page, "server", &mut SERVER_OTHERS.iter().map(|other| other.0));

@@ -1,12 +1,14 @@
 //! What HAProxy 2.6 has and teardown has not: names only, as `haproxy -dKall` and the manual list
 //! them.
 
+mod actions;
 mod converters;
 mod fetches;
 mod global;
 mod keywords;
 mod proxies;
 
+pub use actions::ACTION_OTHERS;
 pub use converters::CONVERT_OTHERS;
 pub use fetches::FETCH_OTHERS;
 pub use global::{GLOBAL_OTHERS, MOOT};

@@ -69,6 +69,10 @@ pub struct Proxy {
     pub redirects: Vec<Rule<RequestAction>>,
     /// `http-response` lines, in order.
     pub http_response: Vec<Rule<HeadEdit>>,
+    /// Its own first `http-check` line.
+    pub first_http_check: Option<Position>,
+    /// Its own first `tcp-check` line.
+    pub first_tcp_check: Option<Position>,
 }
 
 impl Proxy {
@@ -88,6 +92,8 @@ impl Proxy {
             http_request: Vec::new(),
             redirects: Vec::new(),
             http_response: Vec::new(),
+            first_http_check: None,
+            first_tcp_check: None,
         }
     }
 

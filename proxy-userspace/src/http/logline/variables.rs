@@ -68,6 +68,8 @@ variables! {
     "si" ServerIp "server's address",
     "sp" ServerPort "server's port",
     "sq" ServerQueue "place in the server's queue",
+    "sslc" TlsCiphers "TLS ciphers: no connection has TLS here",
+    "sslv" TlsVersion "TLS version",
     "t" Date "time of accept with milliseconds",
     "tr" RequestDate "time of the request with milliseconds",
     "trg" RequestDateGmt "time of the request in GMT",

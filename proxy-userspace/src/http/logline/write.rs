@@ -33,7 +33,11 @@ impl Variable {
             Self::RequestCookie | Self::ResponseCookie if flags.quote => {
                 out.extend_from_slice(b"\"\"");
             }
-            Self::RequestCookie | Self::ResponseCookie | Self::UniqueId => out.push(b'-'),
+            Self::RequestCookie
+            | Self::ResponseCookie
+            | Self::UniqueId
+            | Self::TlsCiphers
+            | Self::TlsVersion => out.push(b'-'),
             Self::Host => text(out, flags, surroundings.host.as_bytes()),
             Self::Method => text(out, flags, line(session).0),
             Self::Path | Self::PathOnly => {

@@ -118,7 +118,7 @@ pub const PROXY: &[Directive] = &[
         "http-response",
         "set-header N V|add-header N V|del-header N, each with [if|unless CONDITION]",
         "none",
-        "Rules on responses, in order. None changes Content-Length or Transfer-Encoding.",
+        "Rules on responses, in order. Values take `%s`, `%b` and `%f` too, the server, backend and frontend. None changes Content-Length or Transfer-Encoding.",
     ),
     at(
         BACK,
@@ -268,7 +268,13 @@ pub const PROXY: &[Directive] = &[
     at(L.or(B), "server", "NAME ADDRESS:PORT [KEYWORDS]", "none", "A server; keywords below."),
     at(EVERY, "stats enable", "", "off", "The statistics page."),
     at(EVERY, "stats refresh", "TIME", "none", "The page loads itself anew after this time."),
-    at(EVERY, "stats uri", "PATH", "/haproxy?stats", "Where the page is."),
+    at(
+        EVERY,
+        "stats uri",
+        "PATH",
+        "/haproxy?stats",
+        "Where the page is; with `;csv`, `;json` or `;typed` behind it, its numbers.",
+    ),
     at(
         BACK,
         "tcp-check connect",
