@@ -9,6 +9,7 @@ mod close;
 mod commands;
 pub mod demo;
 mod half_open;
+mod help;
 mod joined;
 pub mod labels;
 mod live;

@@ -1,5 +1,6 @@
 //! The runtime socket's commands: what the daemon answers.
 
+use super::help::{self, HELP};
 use super::proxy::Running;
 use super::readers::Reader;
 use super::{Counter, Daemon, Source, half_open, joined_record, losses, record};
@@ -20,32 +21,6 @@ use proxy_common::key::Endpoint;
 use proxy_common::verdict;
 use std::fmt::Write;
 
-/// What `help` answers, and what follows an unknown command.
-const HELP: &str = "\
-The following commands are valid:
-  close END END | --server NAME | --peer ADDR[/LEN][:PORT] [--how rst|fin] [--dry-run]
-                                  closes connections now, or lists those that would be closed
-  del policy TARGET               closes to these peers go out as they are made again
-  help                            this list
-  operator                        give up what admin may do beyond operator, for this session
-  prompt                          toggle interactive mode with a prompt
-  quit                            end the session
-  show backends                   closes by backend since the start
-  show closes [--last N] [--json] [FILTERS]
-                                  the last closes
-  show half-open [--json] [FILTERS]
-                                  connections that one end has closed and the other not yet
-  show info                       what runs, since when, what is attached, every counter
-  show metrics                    every counter as Prometheus reads it
-  show policy                     every rule, and what it did
-  set policy TARGET WORDS         changes how connections to TARGET close: SERVER,
-                                  BACKEND/SERVER or ADDR[/LEN][:PORT], then 'passive rst' ...
-  tail [--json] [--half-open] [--half-open-after T] [--count N] [FILTERS]
-                                  every close from now on; a line from you asks for the summary
-  user                            give up all but looking, for this session
-FILTERS are those of 'teardown tail --help'. Several commands stand in a line with ; between them.
-";
-
 #[derive(Debug, Parser)]
 #[command(
     name = "",
@@ -63,7 +38,6 @@ enum Command {
     #[command(subcommand)]
     Del(Del),
     Close(CloseWords),
-    Help,
     #[command(subcommand)]
     Set(Set),
     #[command(subcommand)]
@@ -193,17 +167,23 @@ impl<S: Source> Daemon<S> {
             }
             return text;
         }
+        if let ["help", rest @ ..] = &*plain(words) {
+            let all = self.help(level);
+            return rest.first().and_then(|word| help::beginning(&all, word)).unwrap_or(all);
+        }
         let changes = matches!(&*plain(words), ["set" | "del" | "close" | "reload", ..]);
         if changes && level < AccessLevel::Admin {
             return DENIED.to_owned();
         }
         let command = match Words::try_parse_from(words) {
             Ok(words) => words.command,
-            Err(error) => return format!("{error}\n{}", self.help(level)),
+            Err(error) if help::names_none(error.kind()) => {
+                return help::unknown(words, &self.help(level));
+            }
+            Err(error) => return format!("{error}\n"),
         };
         match command {
             Command::Close(words) => self.close_now(&words),
-            Command::Help => self.help(level),
             Command::Set(Set::Policy { words }) => match self.set_policy(&words.join(" ")) {
                 Ok(target) => format!("The rule for {target} is in force.\n"),
                 Err(error) => format!("{error}\n"),
@@ -223,6 +203,7 @@ impl<S: Source> Daemon<S> {
         }
     }
 
+    /// Every command that a session may say.
     fn help(&self, level: AccessLevel) -> String {
         if self.proxy.is_none() {
             return HELP.to_owned();
@@ -372,7 +353,7 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use super::HELP;
+    use crate::daemon::help::HELP;
 
     #[test]
     fn the_docs_name_every_command() {

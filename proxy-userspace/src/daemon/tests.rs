@@ -251,6 +251,14 @@ async fn commands_answer_as_haproxys_do() {
         "{metrics}"
     );
     assert!(running.ask("help\n").await.starts_with("The following commands are valid:\n"));
+    let of_tail = running.ask("help tail\n").await;
+    assert!(of_tail.starts_with("  tail [--json]") && of_tail.lines().count() == 3, "{of_tail}");
+    let unknown = running.ask("show nothing\n").await;
+    assert!(unknown.starts_with("There is no command 'show nothing'\nOf those that"), "{unknown}");
+    assert!(unknown.contains("\n  show policy ") && !unknown.contains("set policy"), "{unknown}");
+    let unknown = running.ask("foo bar\n").await;
+    assert!(unknown.starts_with("There is no command 'foo bar'\nThe following"), "{unknown}");
+    assert!(unknown.contains("set policy"), "{unknown}");
     let unknown = running.ask("show closed\n").await;
     assert!(unknown.contains("'closes'") && unknown.contains("show backends"), "{unknown}");
     let wrong = running.ask("show closes --port 99999\n").await;
