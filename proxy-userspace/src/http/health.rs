@@ -79,6 +79,8 @@ pub struct Surroundings {
     pub events: Arc<dyn Events>,
     /// Who hears of the checks' closes.
     pub closes: Arc<dyn Closes>,
+    /// Has sessions end at once that a server's turn shuts down: `Engine::look`.
+    pub shut: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// Checks a server for ever. `first_after` spreads the servers' first checks.
@@ -160,6 +162,7 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
     }
     if (around.server.in_service(), around.server.usable()) != stood {
         around.backend.changed(&around.server, stood.0);
+        (around.shut)();
     }
 }
 

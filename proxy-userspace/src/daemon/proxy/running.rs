@@ -64,6 +64,8 @@ impl Running {
         let mut tasks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         // With the set the ended tasks' memory goes, too.
         *tasks = JoinSet::new();
+        let engine = Arc::clone(&self.engine);
+        let shut: Arc<dyn Fn() + Send + Sync> = Arc::new(move || engine.look());
         for (index, plan) in plans.iter().enumerate() {
             let (backend, server) = plan.server;
             let Some(backend) = proxies.backends.get(backend) else { continue };
@@ -74,6 +76,7 @@ impl Running {
                 board: Arc::clone(board),
                 events: Arc::clone(&self.logger) as Arc<dyn health::Events>,
                 closes: Arc::clone(&self.closes),
+                shut: Arc::clone(&shut),
             };
             let check = health::run(plan.clone(), around, health::first_after(&plans, index));
             tasks.spawn_on(check, &self.outside);

@@ -11,6 +11,7 @@ use crate::http::regex::Regex;
 use crate::http::settings;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +21,7 @@ use tokio::net::TcpListener;
 struct Heard {
     lines: Mutex<Vec<String>>,
     resets: Mutex<Vec<bool>>,
+    shut: AtomicU32,
 }
 
 impl Events for Heard {
@@ -81,6 +83,12 @@ fn stage(address: SocketAddr, script: Script) -> Stage {
         board: Arc::new(Board::new(&[vec![2]])),
         events: Arc::clone(&heard) as Arc<dyn Events>,
         closes: Arc::clone(&heard) as Arc<dyn Closes>,
+        shut: Arc::new({
+            let heard = Arc::clone(&heard);
+            move || {
+                heard.shut.fetch_add(1, Relaxed);
+            }
+        }),
     };
     Stage { plan, around, heard }
 }
@@ -292,6 +300,8 @@ async fn health_falls_and_rises_and_is_told_as_haproxy_tells_it() {
     assert!(!stage.around.server.is_up());
     let standing = stage.around.board.get((0, 0)).unwrap();
     assert_eq!((standing.failed, standing.ups.downs), (4, 2));
+    // At each turn, and at no other check.
+    assert_eq!(stage.heard.shut.load(Relaxed), 3);
     let lines = stage.heard.lines.lock().unwrap();
     assert_eq!(
         lines[0],
