@@ -24,7 +24,9 @@ impl Builder<'_> {
             seed,
         );
         let mut backend = settings::Backend::new(&proxy.name, Arc::new(balance));
+        backend.of_listen = proxy.kind.is_frontend();
         backend.mode = said.mode;
+        backend.all_backups = said.switches.has(Switch::AllBackups);
         backend.retries = said.retries;
         backend.redispatch = redispatch(said.redispatch);
         backend.reuse = said.http_reuse;

@@ -156,9 +156,10 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
         set_up(around, plan, up, &told);
     }
     let stopping = outcome.status == Status::L7OkConditional;
+    let served = around.backend.serves();
     if good && around.server.set_stopping(stopping) {
         let turn = if stopping { Turn::Stopping } else { Turn::Up };
-        tell(&*around.events, &around.backend, &around.server, turn, &told);
+        tell(&*around.events, (&around.backend, &around.server), turn, served, &told);
     }
     if (around.server.in_service(), around.server.usable()) != stood {
         around.backend.changed(&around.server, stood.0);
@@ -169,9 +170,11 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
 /// Takes a server up or down, and says so as HAProxy does.
 fn set_up(around: &Surroundings, plan: &Plan, up: bool, why: &str) {
     let (backend, server) = (&around.backend, &around.server);
+    let served = backend.serves();
     server.set_up(up);
     around.board.went(plan.server, up, backend);
-    tell(&*around.events, backend, server, if up { Turn::Up } else { Turn::Down }, why);
+    let turn = if up { Turn::Up } else { Turn::Down };
+    tell(&*around.events, (backend, server), turn, served, why);
 }
 
 fn backup_word(server: &Server) -> &'static str {

@@ -183,6 +183,11 @@ impl Backend {
         queue::hand_out_all(self);
     }
 
+    /// Whether it has a server for requests.
+    pub fn serves(&self) -> bool {
+        self.servers.iter().any(|server| server.usable())
+    }
+
     /// Whether backups are to be used: no other server is usable.
     pub fn on_backups(&self) -> bool {
         !self.servers.iter().any(|server| !server.settings.backup && server.usable())
@@ -352,6 +357,11 @@ impl Server {
     pub fn usable(&self) -> bool {
         let healthy = self.health.load(Relaxed) == Health::Up as u8;
         healthy && self.admin() == Admin::Ready && self.weight() > 0
+    }
+
+    /// Whether it counts as running: it is up, and nobody has put it into maintenance.
+    pub fn is_running(&self) -> bool {
+        self.is_up() && self.admin() != Admin::Maintenance
     }
 
     /// Whether it serves as many requests as it may.

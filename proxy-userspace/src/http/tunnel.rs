@@ -57,7 +57,9 @@ pub(crate) async fn run(client: &mut Client, conn: &Idle, ways: Ways, account: &
                 return Poll::Pending;
             }
             // Of two who are silent for too long, HAProxy looks at the client first.
-            let both_silent = both_open && conn.backend.settings.timeouts.tunnel.is_some();
+            let theirs = &conn.backend.settings.timeouts;
+            let as_long = client.frontend().settings.timeouts.client == theirs.server;
+            let both_silent = both_open && (as_long || theirs.tunnel.is_some());
             let waits_for_server = up.waits == Waits::Sink || down.waits == Waits::Source;
             let server =
                 !both_silent && !server_half.over && (client_half.over || waits_for_server);

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use teardown::http::settings::{ErrorPages, Redispatch};
+use teardown::http::settings::{ErrorPages, Mode, Redispatch};
 
-use crate::support::{Origin, Proxy, eventually, ports::Reserved, settings};
+use crate::support::{Origin, PATIENCE, Proxy, eventually, ports::Reserved, settings};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -299,4 +299,21 @@ fn a_refused_request_ends_the_connection() {
     assert_eq!(origin.opened(), 0);
     let [refused, _] = proxy.engine.proxies().frontends[0].errors.get();
     assert!(refused.expect("kept").reason.to_string().contains("RFC 9112, 5"));
+}
+
+#[test]
+fn of_two_who_are_silent_for_as_long_the_client_is_named() {
+    let short = Some(Duration::from_millis(200));
+    for (client, server, state) in [(short, short, "cD--"), (Some(PATIENCE), short, "sD--")] {
+        let origin = Origin::new(|mut peer| while peer.read() {});
+        let mut settings = settings(&[origin.address]);
+        settings.frontends[0].mode = Mode::Tcp;
+        settings.backends[0].mode = Mode::Tcp;
+        settings.frontends[0].timeouts.client = client;
+        settings.backends[0].timeouts.server = server;
+        let proxy = Proxy::start(settings);
+        let mut kept = proxy.connect();
+        kept.send("hello");
+        assert_eq!(proxy.log(1)[0].state, state);
+    }
 }

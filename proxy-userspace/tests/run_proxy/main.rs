@@ -175,6 +175,7 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         "weight",
         "act",
         "bck",
+        "downtime",
         "chkdown",
         "pid",
         "iid",
@@ -195,22 +196,26 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         "intercepted",
     ];
     // Each makes its checks in its own time.
-    until_empty("statistics differ", || {
-        let (a, b) = (rows(&ours), rows(&theirs));
-        assert_eq!(a[0], b[0], "the columns");
-        assert_eq!(a.len(), b.len());
-        let column = |name: &str| a[0].iter().position(|it| it.trim_start_matches("# ") == name);
-        let columns = same.map(|name| (name, column(name).expect("a column")));
-        let pairs = a.iter().zip(&b).skip(1).filter(|(row, _)| row.len() > 1);
-        let differs = |(ours, theirs): (&Vec<String>, &Vec<String>)| {
-            let differ = columns.into_iter().filter(|(_, at)| ours[*at] != theirs[*at]);
-            let tell = |(name, at): (&str, usize)| {
-                format!("{}/{} {name}: {}, HAProxy {}", ours[0], ours[1], ours[at], theirs[at])
+    let compare = || {
+        until_empty("statistics differ", || {
+            let (a, b) = (rows(&ours), rows(&theirs));
+            assert_eq!(a[0], b[0], "the columns");
+            assert_eq!(a.len(), b.len());
+            let column =
+                |name: &str| a[0].iter().position(|it| it.trim_start_matches("# ") == name);
+            let columns = same.map(|name| (name, column(name).expect("a column")));
+            let pairs = a.iter().zip(&b).skip(1).filter(|(row, _)| row.len() > 1);
+            let differs = |(ours, theirs): (&Vec<String>, &Vec<String>)| {
+                let differ = columns.into_iter().filter(|(_, at)| ours[*at] != theirs[*at]);
+                let tell = |(name, at): (&str, usize)| {
+                    format!("{}/{} {name}: {}, HAProxy {}", ours[0], ours[1], ours[at], theirs[at])
+                };
+                differ.map(tell).collect::<Vec<_>>()
             };
-            differ.map(tell).collect::<Vec<_>>()
-        };
-        pairs.flat_map(differs).collect()
-    });
+            pairs.flat_map(differs).collect()
+        });
+    };
+    compare();
     let names = |socket: &Path| -> Vec<String> {
         let text = ask(socket, "show info");
         text.lines().filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
@@ -256,6 +261,18 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         assert_eq!(said.0, said.1, "{command}");
         let paused = [&ours, &theirs].map(|socket| ask(socket, "show stat").contains(",PAUSED,"));
         assert_eq!(paused, [command == "disable frontend in"; 2], "{command}");
+    }
+    // Who takes servers out counts as who finds them down.
+    for command in [
+        "set server web/w1 state maint",
+        "set server web/w1 state ready",
+        "set server web/w1 weight 0",
+        "set server web/w1 weight 1",
+        "set server other/o1 state drain",
+        "set server web/w2 health stopping",
+    ] {
+        assert_eq!([&ours, &theirs].map(|socket| ask(socket, command)), ["\n", "\n"], "{command}");
+        compare();
     }
     haproxy.signal(Signal::TERM);
     haproxy.wait();

@@ -243,17 +243,19 @@ pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
     row.number("lastchg", server.changed().elapsed().as_secs());
     let standing = scene.board.get(at).filter(|_| settings.checked);
     row.text("status", status(scene, at, server, standing.as_ref()));
-    if let Some(standing) = standing.filter(|_| server.admin() != Admin::Maintenance) {
-        checked(&mut row, scene, at, &standing);
+    if let Some(standing) = standing {
+        row.number("chkfail", standing.failed);
+        row.number("chkdown", standing.ups.downs);
+        row.number("downtime", standing.ups.total_downtime().as_secs());
+        if server.admin() != Admin::Maintenance {
+            checked(&mut row, scene, at, &standing);
+        }
     }
     row
 }
 
 fn checked(row: &mut Row, scene: &Scene, at: (usize, usize), standing: &Standing) {
     let (rise, fall) = scene.numbers.rise_and_fall(at);
-    row.number("chkfail", standing.failed);
-    row.number("chkdown", standing.ups.downs);
-    row.number("downtime", standing.ups.total_downtime().as_secs());
     row.text("check_status", standing.status.as_str());
     if standing.status.has_code() {
         row.number("check_code", standing.code);
@@ -291,8 +293,6 @@ pub(super) fn status(
         "DOWN".to_owned()
     } else if health < rise {
         format!("DOWN {health}/{rise}")
-    } else if server.weight() == 0 {
-        "DRAIN".to_owned()
     } else if health + 1 < rise + fall {
         format!("UP {}/{fall}", health + 1 - rise)
     } else {
@@ -329,8 +329,13 @@ pub(super) fn backend(scene: &Scene, backend: &Backend) -> Row {
     row.text("algo", scene.numbers.algorithms.get(backend.index).map_or("", |name| name));
     let usable =
         |backup| backend.servers.iter().filter(move |s| s.settings.backup == backup && s.usable());
-    let in_use: Vec<_> =
-        if backend.on_backups() { usable(true).take(1).collect() } else { usable(false).collect() };
+    let in_use: Vec<_> = if !backend.on_backups() {
+        usable(false).collect()
+    } else if settings.all_backups {
+        usable(true).collect()
+    } else {
+        usable(true).take(1).collect()
+    };
     let weight: u32 = in_use.iter().map(|server| server.weight()).sum();
     row.number("weight", weight);
     row.number("uweight", weight);

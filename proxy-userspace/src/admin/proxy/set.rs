@@ -25,6 +25,7 @@ pub(super) fn server(scene: &Scene, name: Option<&&str>, words: &[&str]) -> Stri
 fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> String {
     const USAGE: &str = "usage: set server <backend>/<server> addr | health | state | weight\n";
     let at = (backend.index, server.index);
+    let served = backend.serves();
     let value = words.get(1).copied().unwrap_or_default();
     match words.first().copied() {
         Some("state") => {
@@ -44,11 +45,22 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
                 (Admin::Drain, Admin::Ready) => Turn::Undrained,
                 (_, Admin::Ready) => Turn::Ready,
             };
+            if server.admin() == Admin::Maintenance {
+                // It counts as up until its first bad check.
+                scene.board.set_health(at, scene.numbers.rise_and_fall(at).0);
+                server.set_up(true);
+            }
             server.set_admin(admin);
-            tell(&*scene.logger, backend, server, turn, "");
+            scene.board.went(at, server.is_running(), backend);
+            tell(&*scene.logger, (backend, server), turn, served, "");
             String::new()
         }
-        Some("weight") => set_weight(server, value),
+        Some("weight") => {
+            let answer = set_weight(server, value);
+            // Without weight it is no server for requests.
+            scene.board.went(at, server.is_running(), backend);
+            answer
+        }
         Some("addr") => address(server, words),
         Some("health") => {
             let (rise, fall) = scene.numbers.rise_and_fall(at);
@@ -64,15 +76,19 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
                     server.set_up(false);
                     (Turn::Down, was_up)
                 }
-                "stopping" => (Turn::Stopping, server.set_stopping(true)),
+                "stopping" => {
+                    scene.board.set_health(at, rise + fall - 1);
+                    server.set_up(true);
+                    (Turn::Stopping, server.set_stopping(true))
+                }
                 _ => {
                     return "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n"
                         .to_owned();
                 }
             };
             if is_news {
-                scene.board.went(at, turn != Turn::Down, backend);
-                tell(&*scene.logger, backend, server, turn, ", changed from CLI");
+                scene.board.went(at, server.is_running(), backend);
+                tell(&*scene.logger, (backend, server), turn, served, ", changed from CLI");
             }
             String::new()
         }

@@ -149,20 +149,16 @@ impl Board {
             standing.ups.set(up);
         }
         if let Some(cell) = self.backends.get(server.0) {
-            let any = backend.servers.iter().any(|server| server.usable());
-            cell.lock().unwrap_or_else(PoisonError::into_inner).set(any);
+            cell.lock().unwrap_or_else(PoisonError::into_inner).set(backend.serves());
         }
     }
 
-    /// Forgets the counts (`clear counters all`).
+    /// Forgets the servers' counts (`clear counters all`); backends keep theirs, as HAProxy's do.
     pub fn clear(&self) {
         for cell in self.servers.iter().flatten() {
             let mut standing = cell.lock().unwrap_or_else(PoisonError::into_inner);
             standing.failed = 0;
             standing.ups.downs = 0;
-        }
-        for cell in &self.backends {
-            cell.lock().unwrap_or_else(PoisonError::into_inner).downs = 0;
         }
     }
 }

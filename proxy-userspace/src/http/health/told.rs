@@ -23,8 +23,14 @@ pub enum Turn {
 }
 
 /// Says it. `why` is what checks, or the runtime socket, say beside up, down and stopping:
-/// `, reason: ...`.
-pub fn tell(events: &dyn Events, backend: &Backend, server: &Server, turn: Turn, why: &str) {
+/// `, reason: ...`. `served` says whether the backend had a server for requests before.
+pub fn tell(
+    events: &dyn Events,
+    (backend, server): (&Backend, &Server),
+    turn: Turn,
+    served: bool,
+    why: &str,
+) {
     let active = |backup| {
         backend.servers.iter().filter(|s| s.settings.backup == backup && s.usable()).count()
     };
@@ -53,9 +59,9 @@ pub fn tell(events: &dyn Events, backend: &Backend, server: &Server, turn: Turn,
     let line = format!("{title}Server {}/{} {what}", backend.settings.name, server.settings.name);
     // HAProxy: alert for down, emerg for the last one, notice for all else.
     events.event(backend, if turn == Turn::Down { 1 } else { 5 }, &line);
-    let is_loss = matches!(turn, Turn::Down | Turn::Stopping | Turn::Maintenance | Turn::Drain);
-    if is_loss && now + backups == 0 {
-        let line = format!("backend {} has no server available!", backend.settings.name);
+    if served && now + backups == 0 {
+        let kind = if backend.settings.of_listen { "proxy" } else { "backend" };
+        let line = format!("{kind} {} has no server available!", backend.settings.name);
         events.event(backend, 0, &line);
     }
 }

@@ -126,6 +126,8 @@ fn variables_stand_alone_and_together() {
     let want = "GET|/r|?a|/r?a|HTTP/1.1|127.0.0.1|80|85|1233922454|655|14389|0A000102|\"srv1\"";
     assert_eq!(all, want);
     assert_eq!(shown("%{+X}o %cp %fp %sp", |_| {}), "8225 1F4C 0050");
+    // The numbers of the manual's unique id.
+    assert_eq!(shown("%{+X}o %Ts_%rt:%pid %ms", |_| {}), "498C2996_0007:3835 28F");
     assert_eq!(shown("%si %sp %bi %bp", |session| session.server = None), "- - - -");
     let from = SocketAddr::from(([10, 0, 3, 32], 50_000));
     assert_eq!(shown("%bi:%bp", |session| session.source = Some(from)), "10.0.3.32:50000");

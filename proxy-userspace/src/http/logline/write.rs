@@ -113,12 +113,12 @@ impl Variable {
             | Self::RequestHeadersClf
             | Self::ResponseHeadersClf
             | Self::SetFlags => {}
-            Self::LogCounter | Self::RequestCounter => number(out, session.serial),
+            Self::LogCounter | Self::RequestCounter => count(out, flags, session.serial),
             Self::ModeName => out.extend_from_slice(match session.frontend.settings.mode {
                 Mode::Http => b"HTTP",
                 Mode::Tcp => b"TCP",
             }),
-            Self::Pid => number(out, surroundings.pid),
+            Self::Pid => count(out, flags, surroundings.pid.into()),
             Self::Request if session.request_line.is_empty() => text(out, flags, b"<BADREQ>"),
             Self::Request => text(out, flags, session.request_line),
             Self::Termination => out.extend_from_slice(&session.termination.letters()),
@@ -129,12 +129,12 @@ impl Variable {
             Self::Seconds | Self::Milliseconds => {
                 let since = accepted(session).duration_since(SystemTime::UNIX_EPOCH);
                 let since = since.unwrap_or_default();
-                if self == Self::Seconds {
-                    number(out, since.as_secs());
-                } else {
-                    // A vector takes everything.
-                    let _ = write!(out, "{:03}", since.subsec_millis());
-                }
+                // A vector takes everything.
+                let _ = match self {
+                    Self::Seconds => return count(out, flags, since.as_secs()),
+                    _ if flags.hexadecimal => write!(out, "{:02X}", since.subsec_millis()),
+                    _ => write!(out, "{:03}", since.subsec_millis()),
+                };
             }
             Self::Date => {
                 date(out, accepted(session), &surroundings.zone, "%d/%b/%Y:%H:%M:%S", true);
@@ -177,6 +177,16 @@ fn line<'a>(session: &Session<'a>) -> (&'a [u8], &'a [u8], &'a [u8]) {
 pub(super) fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
     // A vector takes everything.
     let _ = write!(out, "{number}");
+}
+
+/// A number that is in hexadecimal where that is asked for.
+fn count(out: &mut Vec<u8>, flags: Flags, count: u64) {
+    if flags.hexadecimal {
+        // A vector takes everything.
+        let _ = write!(out, "{count:04X}");
+    } else {
+        number(out, count);
+    }
 }
 
 fn maybe(out: &mut Vec<u8>, time: Option<Duration>) {

@@ -9,10 +9,15 @@ use std::{sync::Arc, time::Duration};
 pub struct Backend {
     /// Its name in logs and statistics.
     pub name: String,
+    /// Whether it is the second half of a `listen`.
+    pub of_listen: bool,
     /// What is spoken.
     pub mode: Mode,
     /// Its servers, in the configuration's order.
     pub servers: Vec<Server>,
+    /// All backup servers are used where there is no other, and not the first one (`option
+    /// allbackups`).
+    pub all_backups: bool,
     /// Which server gets a request.
     pub balance: Arc<dyn Balance>,
     /// Connection attempts after the first (`retries`, 3).
@@ -48,8 +53,10 @@ impl Backend {
     pub fn new(name: impl Into<String>, balance: Arc<dyn Balance>) -> Self {
         Self {
             name: name.into(),
+            of_listen: false,
             mode: Mode::Tcp,
             servers: Vec::new(),
+            all_backups: false,
             balance,
             retries: 3,
             redispatch: Redispatch::Never,

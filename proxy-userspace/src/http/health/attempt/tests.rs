@@ -344,13 +344,14 @@ async fn what_an_operator_does_to_a_server_is_said_in_haproxys_words() {
     let online = "0 active and 0 backup servers online. 0 sessions requeued, 0 total in queue.";
     let left =
         "0 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.";
-    let say = |turn, why| {
+    let say = |turn, served, why| {
         stage.heard.lines.lock().unwrap().clear();
-        tell(&*stage.around.events, backend, server, turn, why);
+        tell(&*stage.around.events, (backend, server), turn, served, why);
         stage.heard.lines.lock().unwrap().clone()
     };
-    assert_eq!(say(Turn::Ready, ""), ["Server b/s is UP/READY (leaving forced maintenance)."]);
-    assert_eq!(say(Turn::Undrained, ""), ["Server b/s is UP (leaving forced drain)."]);
+    let ready = "Server b/s is UP/READY (leaving forced maintenance).";
+    assert_eq!(say(Turn::Ready, false, ""), [ready]);
+    assert_eq!(say(Turn::Undrained, false, ""), ["Server b/s is UP (leaving forced drain)."]);
     server.set_up(false);
     for (turn, why, line) in [
         (Turn::Maintenance, "", format!("Server b/s is going DOWN for maintenance. {left}")),
@@ -358,6 +359,7 @@ async fn what_an_operator_does_to_a_server_is_said_in_haproxys_words() {
         (Turn::Drain, "", format!("Server b/s enters drain state. {online}")),
         (Turn::Stopping, by, format!("Server b/s is stopping, changed from CLI. {online}")),
     ] {
-        assert_eq!(say(turn, why), [line.as_str(), "backend b has no server available!"]);
+        assert_eq!(say(turn, true, why), [line.as_str(), "backend b has no server available!"]);
+        assert_eq!(say(turn, false, why), [line.as_str()], "it had none before either");
     }
 }
