@@ -1,6 +1,6 @@
 //! Closes are changed on the wire: on loopback, where both ends are seen.
 
-use proxy_common::abi::CloseRecord;
+use proxy_common::abi::{CloseRecord, RULES};
 use proxy_common::acts::{Acts, FIN_TO_RST};
 use proxy_common::decide::Refusal;
 use proxy_common::flow::Flow;
@@ -21,7 +21,7 @@ fn observer(policy: Policy, listener: &TcpListener) -> Observer {
     let covered = Covered { addr: local.ip(), prefix, port: Some(local.port()) };
     let scope = Scope { peers: vec![covered], ..Scope::default() };
     let policies = Policies { traffic: policy, tunnels: policy, checks: policy };
-    observer.rules().unwrap().set(1, scope, policies).unwrap();
+    observer.rules().unwrap().set(1, &scope, policies).unwrap();
     observer
 }
 
@@ -170,4 +170,30 @@ async fn a_shutdown_is_no_close_unless_the_rule_says_so() {
     let (key, flow, acts) = one_close(&mut observer, port).await;
     assert_eq!(verdict::close(&key, &flow).conn_state, ConnState::SF);
     assert!(!acts.has(FIN_TO_RST) && acts.refusal == Refusal::HALF_CLOSE.0, "{acts:?}");
+}
+
+#[test]
+fn a_rule_that_finds_no_room_leaves_nothing_and_takes_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let mut observer = observer(Policy::KEEP, &listener);
+    let rules = observer.rules().unwrap();
+    let all = RULES as u16 * 4;
+    let stated = |servers: std::ops::Range<u16>| Scope {
+        stated: servers.map(|at| (at, 0)).collect(),
+        ..Scope::default()
+    };
+    let mut set = |id, scope| rules.set(id, &scope, Policies::default());
+    set(2, stated(0..10)).unwrap();
+    set(3, stated(10..all + 1)).unwrap_err();
+    set(2, stated(5..all + 6)).unwrap_err();
+    // There is room for as many others as before, and 2 has its own.
+    set(3, stated(20_000..20_000 + all - 10)).unwrap();
+    let other = |servers| rules.other(1, &stated(servers));
+    assert_eq!((other(5..10), other(10..20_000), other(20_000..20_001)), (Some(2), None, Some(3)));
+    for id in [3, 2, 2] {
+        rules.remove(id).unwrap();
+    }
+    assert_eq!(rules.other(1, &stated(0..u16::MAX)), None);
 }

@@ -132,4 +132,14 @@ fn servers_checks_and_strangers_are_told_apart_at_one_address() {
             assert_eq!(end_of(path), end, "{path} after {line}: {said}");
         }
     }
+    // Under another name it would take the entries of the rule that is there.
+    command("set policy reset/s1 passive rst");
+    let said = command("set policy s1 passive fin");
+    assert!(said.contains("that for 'reset/s1'"), "{said}");
+    let said = command("del policy s1");
+    assert!(said.contains("there is no rule for 's1'"), "{said}");
+    ask(&netns, 8080, "/reset");
+    assert_eq!(end_of("/reset"), "rst");
+    assert!(command("del policy reset/s1").contains("is gone"));
+    assert!(command("set policy s1 passive fin").contains("in force"));
 }

@@ -39,7 +39,7 @@ impl Live {
                     let rules = observer.rules().expect("closes may be changed");
                     let scope = Scope { peers: vec![peers], ..Scope::default() };
                     let policies = Policies { traffic: policy, ..Policies::default() };
-                    rules.set(1, scope, policies).expect("a rule");
+                    rules.set(1, &scope, policies).expect("a rule");
                 }
                 attached.send(()).expect("somebody waits");
                 let mut events = Vec::new();

@@ -18,16 +18,20 @@ impl<S: Source> Daemon<S> {
     /// that were set by hand for other targets stay.
     ///
     /// # Errors
-    /// The first rule that could not be set; those after it are set all the same.
+    /// The first rule that could not be taken away or set; those after it are set all the same.
     pub(super) fn put_policies(&mut self, policies: Vec<ServerPolicy>) -> anyhow::Result<()> {
+        let mut first_wrong = Ok(());
         for old in std::mem::take(&mut self.configured) {
             let stays = policies.iter().any(|new| new.target == old.target);
-            if !stays {
-                // An operator may have taken it away already.
-                let _ = self.del_policy(&old.target);
+            // An operator may have taken it away already.
+            if !stays
+                && let Err(error) = self.del_policy(&old.target)
+                && !matches!(error, BookError::NoRule(_))
+            {
+                let gone = Err(error).with_context(|| format!("taking '{}' away", old.target));
+                first_wrong = first_wrong.and(gone);
             }
         }
-        let mut first_wrong = Ok(());
         for ServerPolicy { target, words } in &policies {
             let set = self.set_policy(&format!("{target} {words}"));
             let set = set.with_context(|| format!("'close' of server {target}"));

@@ -2,7 +2,7 @@
 //!
 //! An entry of a trie is replaced whole, so that no connection sees half of a change.
 
-use super::error::Error;
+use super::error::{Error, has_code};
 use super::object::{array, take};
 use super::pod::Raw;
 use aya::Ebpf;
@@ -39,9 +39,7 @@ impl Covered {
     #[must_use]
     pub fn covers(&self, peer: &Endpoint) -> bool {
         let one = Self::one(peer);
-        // What is left of both addresses behind the prefix is nothing.
-        let same = Self { prefix: self.prefix, port: self.port, ..one }.key().data().0
-            == self.key().data().0;
+        let same = Self { prefix: self.prefix, port: self.port, ..one }.place() == self.place();
         same && one.addr.is_ipv4() == self.addr.is_ipv4()
             && self.port.is_none_or(|port| port == peer.port)
     }
@@ -54,7 +52,8 @@ impl Covered {
         }
     }
 
-    fn key(self) -> Key<Raw<Peer>> {
+    /// Its entry: what is left of the address behind the prefix is nothing.
+    fn place(self) -> Place {
         let mut addr = match self.addr {
             IpAddr::V4(addr) => Endpoint::v4(addr.octets(), 0).addr,
             IpAddr::V6(addr) => addr.octets(),
@@ -64,9 +63,20 @@ impl Covered {
             let kept = bits.saturating_sub(index as u32 * 8).min(8);
             *byte &= !(0xffu16 >> kept) as u8;
         }
-        let port = self.port.unwrap_or(0).to_be_bytes();
-        Key::new(PEER_PORT_BITS + bits, Raw(Peer { port, reserved: [0; 2], addr }))
+        Place::Peers { bits, port: self.port.unwrap_or(0), addr }
     }
+}
+
+/// Where an entry of a rule stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Peers { bits: u32, port: u16, addr: [u8; 16] },
+    Stated { server: u16, class: u8 },
+}
+
+fn trie_key(bits: u32, port: u16, addr: [u8; 16]) -> Key<Raw<Peer>> {
+    let port = port.to_be_bytes();
+    Key::new(PEER_PORT_BITS + bits, Raw(Peer { port, reserved: [0; 2], addr }))
 }
 
 /// What a rule is for.
@@ -104,6 +114,12 @@ impl Scope {
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty() && self.stated.is_empty()
     }
+
+    /// The entries that it needs.
+    fn places(&self) -> impl Iterator<Item = Place> {
+        let stated = self.stated.iter().map(|&(server, class)| Place::Stated { server, class });
+        self.peers.iter().map(|peers| peers.place()).chain(stated)
+    }
 }
 
 /// There is no number left for another rule.
@@ -117,10 +133,10 @@ pub struct Rules {
     stated: HashMap<MapData, u32, Raw<Rule>>,
     set: Array<MapData, Raw<u32>>,
     counts: PerCpuArray<MapData, Raw<RuleCounts>>,
-    /// What each rule covers, by number.
-    covered: BTreeMap<u32, Scope>,
-    /// Those that wait for our own application's FIN.
-    close_wait: BTreeSet<u32>,
+    /// What each rule wants, by number.
+    held: BTreeMap<u32, Policies>,
+    /// Whose each entry is.
+    entries: BTreeMap<Place, u32>,
     /// Why no rule may have a deadline, if none may.
     no_deadlines: Option<String>,
     /// A rule with a deadline was set: it may cover connections that are half closed already.
@@ -140,8 +156,8 @@ impl Rules {
             set: array(ebpf, "RULES_SET")?,
             counts: PerCpuArray::try_from(take(ebpf, "RULE_COUNTS")?)
                 .map_err(Error::map("RULE_COUNTS"))?,
-            covered: BTreeMap::new(),
-            close_wait: BTreeSet::new(),
+            held: BTreeMap::new(),
+            entries: BTreeMap::new(),
             no_deadlines,
             new_deadline: false,
         })
@@ -152,43 +168,59 @@ impl Rules {
     /// # Errors
     /// Where all are taken.
     pub fn free_number(&self) -> Result<u32, RulesFull> {
-        (1..RULES as u32).find(|id| !self.covered.contains_key(id)).ok_or(RulesFull)
+        (1..RULES as u32).find(|id| !self.held.contains_key(id)).ok_or(RulesFull)
     }
 
-    /// Sets what rule `id` wants, for exactly this.
+    /// A rule other than `id` that has an entry for something in `scope`. An entry belongs to one
+    /// rule: another's would take its place, and be taken away with it.
+    #[must_use]
+    pub fn other(&self, id: u32, scope: &Scope) -> Option<u32> {
+        let mut owners = scope.places().filter_map(|place| self.entries.get(&place).copied());
+        owners.find(|owner| *owner != id)
+    }
+
+    /// Sets what rule `id` wants, for exactly this, of which no other rule has an entry. Where it
+    /// fails, all is as before.
     ///
     /// # Errors
     /// Where a map cannot be written.
-    pub fn set(&mut self, id: u32, scope: Scope, policies: Policies) -> Result<(), Error> {
-        let policy = policies.traffic;
+    pub fn set(&mut self, id: u32, scope: &Scope, policies: Policies) -> Result<(), Error> {
+        let old = self.places_of(id);
+        let new: BTreeSet<Place> = scope.places().collect();
         // New and changed entries first: a peer that stays covered is covered at every moment.
-        for peer in &scope.peers {
-            let rule = Rule { policy, id, prefix: peer.bits() };
-            self.trie.insert(&peer.key(), Raw(rule), 0).map_err(Error::map("RULES"))?;
+        for &place in &new {
+            if let Err(error) = self.write(id, place, &policies) {
+                self.take_back(id, &old, new.range(..place));
+                return Err(error);
+            }
         }
-        for &(server, class) in &scope.stated {
-            let policy = match class {
-                CLASS_CHECK => policies.checks,
-                CLASS_TUNNEL => policies.tunnels,
-                _ => policy,
-            };
-            let rule = Raw(Rule { policy, id, prefix: 0 });
-            let key = Statement::key(server, class);
-            self.stated.insert(key, rule, 0).map_err(Error::map("RULES_STATED"))?;
-        }
-        let old = self.covered.insert(id, scope.clone()).unwrap_or_default();
-        self.clear(&Scope {
-            peers: old.peers.into_iter().filter(|old| !scope.peers.contains(old)).collect(),
-            stated: old.stated.into_iter().filter(|old| !scope.stated.contains(old)).collect(),
-        })?;
-        let policies = policies.all();
-        if policies.iter().any(|policy| policy.close_wait_ms != 0) {
-            self.close_wait.insert(id);
-        } else {
-            self.close_wait.remove(&id);
-        }
-        self.new_deadline |= policies.iter().any(Policy::has_deadline);
+        self.held.insert(id, policies);
+        old.difference(&new).try_for_each(|place| self.clear(*place))?;
+        self.new_deadline |= policies.all().iter().any(Policy::has_deadline);
         self.write_size()
+    }
+
+    /// Undoes what was `written` of a change to rule `id`, which had `old`.
+    fn take_back<'a>(
+        &mut self,
+        id: u32,
+        old: &BTreeSet<Place>,
+        written: impl Iterator<Item = &'a Place>,
+    ) {
+        let (changed, new): (Vec<Place>, Vec<Place>) =
+            written.partition(|place| old.contains(place));
+        let policies = self.held.get(&id).copied().unwrap_or_default();
+        // What is cleared makes room for what is written.
+        let cleared = new.into_iter().try_for_each(|place| self.clear(place));
+        let restored = changed.into_iter().try_for_each(|place| self.write(id, place, &policies));
+        if let Err(error) = cleared.and(restored) {
+            tracing::warn!(%error, "a part of a rule that could not be set stays");
+        }
+    }
+
+    fn places_of(&self, id: u32) -> BTreeSet<Place> {
+        let its = self.entries.iter().filter(|(_, owner)| **owner == id);
+        its.map(|(place, _)| *place).collect()
     }
 
     /// Why no rule may have a deadline on this kernel, if none may.
@@ -205,30 +237,57 @@ impl Rules {
     /// Takes a rule away.
     ///
     /// # Errors
-    /// Where a map cannot be written.
+    /// Where a map cannot be written: the rule is there still, in part.
     pub fn remove(&mut self, id: u32) -> Result<(), Error> {
-        let old = self.covered.remove(&id).unwrap_or_default();
-        self.clear(&old)?;
-        self.close_wait.remove(&id);
+        self.places_of(id).into_iter().try_for_each(|place| self.clear(place))?;
+        self.held.remove(&id);
         self.write_size()
     }
 
-    fn clear(&mut self, old: &Scope) -> Result<(), Error> {
-        for peer in &old.peers {
-            self.trie.remove(&peer.key()).map_err(Error::map("RULES"))?;
+    fn write(&mut self, id: u32, place: Place, policies: &Policies) -> Result<(), Error> {
+        match place {
+            Place::Peers { bits, port, addr } => {
+                let rule = Rule { policy: policies.traffic, id, prefix: bits };
+                let key = trie_key(bits, port, addr);
+                self.trie.insert(&key, Raw(rule), 0).map_err(Error::map("RULES"))?;
+            }
+            Place::Stated { server, class } => {
+                let policy = match class {
+                    CLASS_CHECK => policies.checks,
+                    CLASS_TUNNEL => policies.tunnels,
+                    _ => policies.traffic,
+                };
+                let rule = Raw(Rule { policy, id, prefix: 0 });
+                let key = Statement::key(server, class);
+                self.stated.insert(key, rule, 0).map_err(Error::map("RULES_STATED"))?;
+            }
         }
-        for &(server, class) in &old.stated {
-            let key = Statement::key(server, class);
-            self.stated.remove(&key).map_err(Error::map("RULES_STATED"))?;
-        }
+        self.entries.insert(place, id);
+        Ok(())
+    }
+
+    /// Takes an entry away; one that is not there is gone.
+    fn clear(&mut self, place: Place) -> Result<(), Error> {
+        let (map, done) = match place {
+            Place::Peers { bits, port, addr } => {
+                ("RULES", self.trie.remove(&trie_key(bits, port, addr)))
+            }
+            Place::Stated { server, class } => {
+                ("RULES_STATED", self.stated.remove(&Statement::key(server, class)))
+            }
+        };
+        match done {
+            Err(error) if !has_code(&error, libc::ENOENT) => return Err(Error::map(map)(error)),
+            _ => self.entries.remove(&place),
+        };
         Ok(())
     }
 
     fn write_size(&mut self) -> Result<(), Error> {
-        let count = |scope: &Scope| (scope.peers.len() + scope.stated.len()) as u32;
-        let size = self.covered.values().map(count).sum();
+        let size = self.entries.len() as u32;
         self.set.set(0, Raw(size), 0).map_err(Error::map("RULES_SET"))?;
-        let waiting = self.close_wait.len() as u32;
+        let waits = |policies: &&Policies| policies.all().iter().any(|one| one.close_wait_ms != 0);
+        let waiting = self.held.values().filter(waits).count() as u32;
         self.set.set(1, Raw(waiting), 0).map_err(Error::map("RULES_SET"))
     }
 
@@ -256,9 +315,10 @@ mod tests {
     fn bits_behind_the_prefix_do_not_count() {
         let one = Covered { addr: "10.1.2.3".parse().unwrap(), prefix: 22, port: None };
         let other = Covered { addr: "10.1.3.200".parse().unwrap(), prefix: 22, port: None };
-        assert_eq!(one.key().data().0, other.key().data().0);
-        assert_eq!(one.key().data().0.addr[12..], [10, 1, 0, 0]);
-        assert_eq!(one.key().prefix_len(), 32 + 96 + 22);
+        assert_eq!(one.place(), other.place());
+        let Place::Peers { bits, port, addr } = one.place() else { panic!("{one:?}") };
+        assert_eq!(addr[12..], [10, 1, 0, 0]);
+        assert_eq!(trie_key(bits, port, addr).prefix_len(), 32 + 96 + 22);
         let port = Covered { port: Some(80), ..one };
         assert!(one.covers(&Endpoint::v4([10, 1, 0, 9], 1)));
         assert!(!one.covers(&Endpoint::v4([10, 1, 4, 0], 1)));
@@ -266,6 +326,6 @@ mod tests {
         assert!(!port.covers(&Endpoint::v4([10, 1, 0, 9], 81)));
         let all_v6 = Covered { addr: "::".parse().unwrap(), prefix: 0, port: None };
         assert!(!all_v6.covers(&Endpoint::v4([10, 1, 0, 9], 80)));
-        assert_ne!(one.key().data().0, port.key().data().0);
+        assert_ne!(one.place(), port.place());
     }
 }

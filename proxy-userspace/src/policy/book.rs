@@ -36,6 +36,9 @@ pub enum BookError {
     /// Target or words are wrong.
     #[error("{0}")]
     Wrong(String),
+    /// Nothing to take away.
+    #[error("there is no rule for '{0}'")]
+    NoRule(String),
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
@@ -61,7 +64,8 @@ pub fn read(text: &str) -> Result<(Target, String, Wishes), String> {
 }
 
 impl Book {
-    /// Takes a rule, or changes the one for the same target.
+    /// Takes a rule, or changes the one for the same target. A server, or an address of exactly
+    /// this length and port, has one rule at most.
     ///
     /// # Errors
     /// Where the text is wrong, the server is unknown, or the kernel refuses.
@@ -107,7 +111,14 @@ impl Book {
             Some(at) => self.entries[at].id,
             None => rules.free_number()?,
         };
-        rules.set(id, scope, policies)?;
+        if let Some(other) = rules.other(id, &scope) {
+            let other = self.name(other);
+            return Err(BookError::Wrong(format!(
+                "'{target}' has a rule already, that for '{other}': it should be changed, or taken \
+                 away first ('del policy {other}')"
+            )));
+        }
+        rules.set(id, &scope, policies)?;
         let entry = Entry { id, name: target.to_string(), target, words };
         let at = at.unwrap_or_else(|| {
             self.entries.push(entry.clone());
@@ -125,7 +136,7 @@ impl Book {
         let parsed: Target = target.parse().map_err(BookError::Wrong)?;
         let at = self.entries.iter().position(|entry| entry.target == parsed);
         let Some(at) = at else {
-            return Err(BookError::Wrong(format!("there is no rule for '{target}'")));
+            return Err(BookError::NoRule(target.to_owned()));
         };
         rules.remove(self.entries[at].id)?;
         self.entries.remove(at);
