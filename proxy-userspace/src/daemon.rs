@@ -39,6 +39,7 @@ pub use source::{Counter, Event, Source};
 pub use terminal::{Terminal, paint};
 
 use crate::admin::session::Request;
+use crate::passing::Passing;
 use crate::policy::book::Book;
 use crate::report::label::Label;
 use crate::report::record::{Change, Record, rst_reason_code};
@@ -48,7 +49,8 @@ use joined::{Admitted, Joins};
 use labels::Labels;
 use proxy::{Running, ServerPolicy};
 use proxy_common::abi::CloseRecord;
-use proxy_common::key::Endpoint;
+use proxy_common::flow::Flow;
+use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::verdict::{self, Close};
 use readers::Readers;
 use recent::Recent;
@@ -90,6 +92,7 @@ pub struct Daemon<S> {
     /// Why the recording's file lacks something, once that is known.
     incomplete: Option<io::Error>,
     tapes: Tapes,
+    passing: Passing,
     /// Whether the source tells segments at all.
     tells_segments: bool,
     /// Readers are told segments; a recording alone wants them for itself.
@@ -128,6 +131,7 @@ impl<S: Source> Daemon<S> {
             recording: None,
             incomplete: None,
             tapes: Tapes::default(),
+            passing: Passing::default(),
             tells_segments: false,
             shows_segments: true,
         }
@@ -188,9 +192,7 @@ impl<S: Source> Daemon<S> {
                 () = &mut stop => break Ended::Stopped,
                 Some(request) = self.requests.recv() => self.answer(request),
                 told = self.reloads.told() => self.put_in_place(told),
-                _ = tick.tick(), if self.has_listeners() => {
-                    self.tick()?;
-                }
+                _ = tick.tick(), if self.has_listeners() => self.tick(),
                 _ = look.tick(), if self.joins.is_waiting() => self.join(),
                 batch = self.source.next(&mut events) => {
                     batch?;
@@ -210,7 +212,7 @@ impl<S: Source> Daemon<S> {
         self.take(&mut events);
         self.joins.listen();
         self.joins.due(None).into_iter().for_each(|closed| self.close(&closed.record, closed.note));
-        self.finish(ended)?;
+        self.finish(ended);
         Ok(ended)
     }
 
@@ -276,15 +278,16 @@ impl<S: Source> Daemon<S> {
         self.readers.flush(&names, &losses);
     }
 
-    fn tick(&mut self) -> Result<(), S::Error> {
+    fn tick(&mut self) {
         let now_ns = self.clock.now();
         let unix_ns = self.clock.unix_ns(now_ns);
         if let Some(recording) = &mut self.recording {
             recording.tape.flush(unix_ns);
         }
         self.tapes.flush(unix_ns);
-        if self.readers.want_half_open(now_ns) {
-            let flows = self.source.flows()?;
+        if self.readers.want_half_open(now_ns)
+            && let Some(flows) = self.flows()
+        {
             let open = half_open::among(&flows, now_ns);
             for (close, since_ns) in &open {
                 let record = Record {
@@ -298,14 +301,21 @@ impl<S: Source> Daemon<S> {
             self.readers.forget_half_open(&open);
         }
         self.flush();
-        Ok(())
+    }
+
+    /// The connections that are open, where the table can be read.
+    fn flows(&mut self) -> Option<Vec<(FlowKey, Flow)>> {
+        self.passing.over("reading the table of connections", self.source.flows())
     }
 
     /// Shows those that are still half open to who asked for it, and sends every summary.
-    fn finish(&mut self, ended: Ended) -> Result<(), S::Error> {
-        if ended != Ended::SourceDone && self.readers.want_last_half_open() {
+    fn finish(&mut self, ended: Ended) {
+        if ended != Ended::SourceDone
+            && self.readers.want_last_half_open()
+            && let Some(flows) = self.flows()
+        {
             let now_ns = self.clock.now();
-            for (close, since_ns) in half_open::among(&self.source.flows()?, now_ns) {
+            for (close, since_ns) in half_open::among(&flows, now_ns) {
                 let record = Record {
                     unix_ns: self.clock.unix_ns(now_ns),
                     half_open_ns: Some(now_ns.saturating_sub(since_ns)),
@@ -321,7 +331,6 @@ impl<S: Source> Daemon<S> {
         let now_ns = self.clock.now();
         self.tapes.end_all(self.clock.unix_ns(now_ns));
         self.incomplete = self.recording.take().and_then(|recording| recording.finish().err());
-        Ok(())
     }
 }
 

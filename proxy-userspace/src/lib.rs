@@ -19,6 +19,7 @@ pub mod host;
 pub mod http;
 pub mod kernel;
 pub mod near;
+pub(crate) mod passing;
 pub mod policy;
 pub mod privilege;
 pub mod report;

@@ -12,9 +12,6 @@ use crate::report::tail::{Look, Tail};
 use bytemuck::Zeroable as _;
 use clock::SourceClock;
 use proxy_common::abi::CloseRecord;
-use proxy_common::flow::Flow;
-use proxy_common::key::FlowKey;
-use std::convert::Infallible;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -26,16 +23,18 @@ use tokio::task::JoinHandle;
 struct Replay {
     events: mpsc::Receiver<Vec<Event>>,
     open: Vec<(FlowKey, Flow)>,
+    /// The table cannot be read.
+    is_broken: bool,
 }
 
 impl Source for Replay {
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn clock(&self) -> SourceClock {
         SourceClock::Realtime
     }
 
-    async fn next(&mut self, out: &mut Vec<Event>) -> Result<(), Infallible> {
+    async fn next(&mut self, out: &mut Vec<Event>) -> Result<(), io::Error> {
         out.extend(self.events.recv().await.unwrap_or_default());
         Ok(())
     }
@@ -46,7 +45,7 @@ impl Source for Replay {
         }
     }
 
-    fn counters(&self) -> Result<Vec<Counter>, Infallible> {
+    fn counters(&self) -> Result<Vec<Counter>, io::Error> {
         Ok(vec![
             Counter { name: "ring_full".to_owned(), value: 2, is_loss: true },
             Counter { name: "table_full".to_owned(), value: 0, is_loss: true },
@@ -54,8 +53,8 @@ impl Source for Replay {
         ])
     }
 
-    fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, Infallible> {
-        Ok(self.open.clone())
+    fn flows(&self) -> Result<Vec<(FlowKey, Flow)>, io::Error> {
+        if self.is_broken { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok(self.open.clone()) }
     }
 
     fn attachments(&self) -> Vec<String> {
@@ -77,7 +76,11 @@ fn daemon(open: &[Script]) -> (Daemon<Replay>, mpsc::Sender<Vec<Event>>, mpsc::S
     let open = open.iter().map(|script| (script.key, script.flow)).collect();
     let mut labels = Labels::default();
     labels.add(sample::SERVER, "web", "w1");
-    (Daemon::new(Replay { events: received, open }, labels, asked), events, requests)
+    (
+        Daemon::new(Replay { events: received, open, is_broken: false }, labels, asked),
+        events,
+        requests,
+    )
 }
 
 /// A daemon that runs behind a socket of its own.
@@ -110,7 +113,7 @@ impl Running {
             let stop = async {
                 let _ = stopped.await;
             };
-            daemon.run(stop, false).await.expect("a replay never fails")
+            daemon.run(stop, false).await.expect("the events can be read")
         });
         Self { events, stop, done, sessions, path, _socket: socket, _folder: folder }
     }
@@ -321,7 +324,7 @@ async fn a_watch_ends_with_its_count_and_with_its_source() {
         let batch = [sample::clean(), sample::reset(), sample::clean()];
         events.send(batch.iter().map(close).collect()).await.expect("there is room");
         drop(events);
-        assert_eq!(daemon.run(std::future::pending(), true).await, Ok(ended));
+        assert_eq!(daemon.run(std::future::pending(), true).await.expect("a replay"), ended);
         drop(daemon);
         let mut text = Vec::new();
         while let Some(batch) = inlet.next().await {
@@ -331,4 +334,19 @@ async fn a_watch_ends_with_its_count_and_with_its_source() {
         let shown = text.lines().filter(|line| line.contains(".")).count();
         assert_eq!(shown as u64, count.unwrap_or(3), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_ends_nothing() {
+    let broken = |daemon: &mut Daemon<Replay>| daemon.source.is_broken = true;
+    let running = Running::start_with(&[sample::half_open()], broken);
+    let tail = running.tail("--half-open-after 1ms --half-open").await;
+    running.tails(1).await;
+    tokio::time::sleep(2 * TICK).await;
+    let said = running.ask("show half-open\n").await;
+    assert!(said.contains("out of memory"), "{said}");
+    running.send(&[sample::clean()]).await;
+    assert_eq!(running.finish().await, Ended::Stopped);
+    let rest = rest(tail).await;
+    assert!(rest.contains(" resp fin ") && rest.contains("1 closes shown"), "{rest}");
 }

@@ -92,7 +92,7 @@ impl Enforcer {
     /// Ends what is due; says whether anything was.
     ///
     /// # Errors
-    /// Where the program cannot be run.
+    /// Where the program cannot be run; what is due is looked at again.
     pub(super) fn strike(&mut self, ebpf: &Ebpf) -> Result<bool, Error> {
         if self.rules.take_new_deadline() {
             self.look_at_all();
@@ -104,8 +104,12 @@ impl Enforcer {
         if due.is_empty() {
             return Ok(false);
         }
-        tools.strike(ebpf, &mut self.deadlines, due)?;
-        Ok(true)
+        let done = tools.strike(ebpf, &mut self.deadlines, due.clone());
+        if done.is_err() {
+            // Those among them that were ended are found to be over.
+            due.into_iter().for_each(|entry| self.deadlines.again(now, entry));
+        }
+        done.map(|()| true)
     }
 
     /// Finds the connections that are half closed now: a new rule may cover them.

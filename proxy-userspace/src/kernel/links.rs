@@ -2,9 +2,9 @@
 //! namespace in which /sys was mounted.
 
 use super::error::Error;
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::LinkMessage;
 use netlink_sys::{
     AsyncSocket as _, AsyncSocketExt as _, Socket, SocketAddr, TokioSocket,
     protocols::NETLINK_ROUTE,
@@ -53,14 +53,15 @@ pub(super) fn list() -> io::Result<Vec<Interface>> {
     let mut found = Vec::new();
     loop {
         let (datagram, _) = socket.recv_from_full()?;
-        for message in messages(&datagram)? {
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(found),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                    found.extend(interface(&link));
-                }
+        for message in split(&datagram) {
+            let (kind, body) = message?;
+            match i32::from(kind) {
+                libc::NLMSG_DONE => return Ok(found),
+                libc::NLMSG_ERROR => return Err(refusal(body)),
                 _ => {}
+            }
+            if let Some(Change::There(interface)) = change(kind, body) {
+                found.push(interface);
             }
         }
     }
@@ -92,24 +93,74 @@ impl Watch {
             }
             Err(error) => return Err(error),
         };
-        Ok(messages(&datagram)?.iter().filter_map(change).collect())
+        Ok(changes(&datagram))
     }
+}
+
+/// What a datagram says of interfaces; of one that is cut off nobody knows all.
+fn changes(datagram: &[u8]) -> Vec<Change> {
+    let message = |message: io::Result<(u16, &[u8])>| match message {
+        Ok((kind, body)) => change(kind, body),
+        Err(_) => Some(Change::Unknown),
+    };
+    split(datagram).filter_map(message).collect()
 }
 
 /// What a message says of an interface. Of another family than none it says what became of it as a
 /// bridge's port: one that leaves its bridge is deleted there, and lives on.
-fn change(message: &NetlinkMessage<RouteNetlinkMessage>) -> Option<Change> {
-    match &message.payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-            interface(link).map(Change::There)
-        }
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))
-            if link.header.interface_family == AddressFamily::Unspec =>
-        {
-            Some(Change::Gone(link.header.index))
-        }
-        _ => None,
+///
+/// It is read by hand, and only what is needed of it: netlink-packet-route refuses a whole message
+/// for one attribute that a later kernel writes in another way.
+fn change(kind: u16, body: &[u8]) -> Option<Change> {
+    let (&[family, _, low, high, ref index @ ..], attributes) =
+        body.split_first_chunk::<8>().zip(body.get(16..)).map(|((head, _), rest)| (head, rest))?;
+    let (index, layer) = (u32::from_ne_bytes(*index), u16::from_ne_bytes([low, high]));
+    if kind == libc::RTM_DELLINK && i32::from(family) == libc::AF_UNSPEC {
+        return Some(Change::Gone(index));
     }
+    let name = attribute(attributes, libc::IFLA_IFNAME).filter(|_| kind == libc::RTM_NEWLINK)?;
+    let name = String::from_utf8_lossy(name.strip_suffix(b"\0").unwrap_or(name)).into_owned();
+    let has_ethernet_header = [libc::ARPHRD_ETHER, libc::ARPHRD_LOOPBACK].contains(&layer);
+    Some(Change::There(Interface { index, name, has_ethernet_header }))
+}
+
+/// The value of an attribute.
+fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
+    while let Some(&[a, b, c, d]) = rest.first_chunk() {
+        let length = usize::from(u16::from_ne_bytes([a, b]));
+        // One that is shorter than its own header ends the look too.
+        let value = rest.get(4..length)?;
+        if u16::from_ne_bytes([c, d]) == wanted {
+            return Some(value);
+        }
+        rest = rest.get(length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+/// The messages of a datagram: what kind each is, and what follows its header. One that is not whole
+/// is the last.
+fn split(datagram: &[u8]) -> impl Iterator<Item = io::Result<(u16, &[u8])>> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let here = std::mem::take(&mut rest);
+        if here.is_empty() {
+            return None;
+        }
+        let message = here.first_chunk().and_then(|&[a, b, c, d, e, f]: &[u8; 6]| {
+            let length = u32::from_ne_bytes([a, b, c, d]) as usize;
+            let body = here.get(16..length)?;
+            rest = here.get(length.next_multiple_of(4)..).unwrap_or_default();
+            Some((u16::from_ne_bytes([e, f]), body))
+        });
+        Some(message.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)))
+    })
+}
+
+/// Why a request was refused.
+fn refusal(body: &[u8]) -> io::Error {
+    let code = body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+    io::Error::from_raw_os_error(-code)
 }
 
 /// The messages of a datagram.
@@ -127,16 +178,6 @@ pub(super) fn messages(datagram: &[u8]) -> io::Result<Vec<NetlinkMessage<RouteNe
         rest = &rest[length..];
     }
     Ok(found)
-}
-
-fn interface(link: &LinkMessage) -> Option<Interface> {
-    let name = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    })?;
-    let has_ethernet_header =
-        matches!(link.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback);
-    Some(Interface { index: link.header.index, name, has_ethernet_header })
 }
 
 /// Whether an interface is one of those that were named, where any was.
@@ -172,16 +213,51 @@ pub(super) fn check_names(names: &[String], there: &[Interface]) -> Result<(), E
 mod tests {
     use super::*;
 
+    /// A message as the kernel writes it.
+    fn written(kind: u16, family: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut body = vec![family, 0];
+        body.extend(libc::ARPHRD_ETHER.to_ne_bytes());
+        body.extend(7u32.to_ne_bytes());
+        body.extend([0; 8]);
+        for (kind, value) in attributes {
+            body.extend((4 + value.len() as u16).to_ne_bytes());
+            body.extend(kind.to_ne_bytes());
+            body.extend(*value);
+            body.resize(body.len().next_multiple_of(4), 0);
+        }
+        let mut bytes = (16 + body.len() as u32).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend([0; 10]);
+        bytes.extend(body);
+        bytes
+    }
+
     #[test]
     fn a_port_that_leaves_its_bridge_lives_on() {
-        let said = |family| {
-            let mut link = LinkMessage::default();
-            (link.header.index, link.header.interface_family) = (7, family);
-            let message = NetlinkMessage::from(RouteNetlinkMessage::DelLink(link));
-            change(&message).map(|change| matches!(change, Change::Gone(7)))
-        };
-        assert_eq!(said(AddressFamily::Unspec), Some(true));
-        assert_eq!(said(AddressFamily::Bridge), None);
+        let gone = |family: i32| changes(&written(libc::RTM_DELLINK, family as u8, &[]));
+        assert_eq!(gone(libc::AF_UNSPEC), [Change::Gone(7)]);
+        assert_eq!(gone(libc::AF_BRIDGE), []);
+    }
+
+    #[test]
+    fn an_attribute_of_a_later_kernel_does_not_matter() {
+        let odd: [(u16, &[u8]); 3] =
+            [(libc::IFLA_MTU, &[1]), (0x3fff, b"new"), (libc::IFLA_IFNAME, b"veth0\0")];
+        let mut datagram = written(libc::RTM_NEWLINK, 0, &odd);
+        let there =
+            Change::There(Interface { index: 7, name: "veth0".into(), has_ethernet_header: true });
+        assert_eq!(changes(&datagram), std::slice::from_ref(&there));
+        // What is cut off, or says a length that cannot be, is not known.
+        datagram.extend(written(libc::RTM_DELLINK, 0, &[]));
+        assert_eq!(changes(&datagram), [there.clone(), Change::Gone(7)]);
+        datagram.truncate(datagram.len() - 1);
+        assert_eq!(changes(&datagram), [there, Change::Unknown]);
+        for length in [0u32, 3, 15, u32::MAX] {
+            let mut odd = written(libc::RTM_DELLINK, 0, &[]);
+            odd[..4].copy_from_slice(&length.to_ne_bytes());
+            assert_eq!(changes(&odd), [Change::Unknown], "{length}");
+        }
+        assert_eq!(changes(&[1, 2]), [Change::Unknown]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::stand_ins::StandIns;
 use super::stated::Statements;
 use super::table::{Count, Table};
 use super::tracepoints;
+use crate::passing::Passing;
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
 use proxy_common::abi::{CloseRecord, Counter};
@@ -59,6 +60,9 @@ pub struct Observer {
     reasons: RstReasons,
     missing: Vec<String>,
     wanted: Vec<String>,
+    passing: Passing,
+    /// Rtnetlink could not be read: until then it is left alone.
+    deaf_until: Instant,
     last_event: Instant,
     next_tidy: Instant,
     ebpf: Ebpf,
@@ -135,6 +139,8 @@ impl Observer {
             reasons: RstReasons::of(&btf),
             missing,
             wanted: options.interfaces.clone(),
+            passing: Passing::default(),
+            deaf_until: now,
             last_event: now,
             next_tidy: now + TIDY,
             ebpf,
@@ -146,25 +152,15 @@ impl Observer {
     /// Cancel safe: what was taken out of the ring and not given out waits in the observer.
     ///
     /// # Errors
-    /// Where a map or the ring cannot be read any more.
+    /// Where it cannot wait for the ring any more. Whatever else fails is said, and tried again.
     pub async fn next(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
         loop {
             self.collect(out);
-            let struck = self.strike()?;
+            let struck = self.strike();
             if struck {
                 self.last_event = Instant::now();
             }
-            if Instant::now() >= self.next_tidy {
-                self.next_tidy = Instant::now() + TIDY;
-                self.table.tidy(&self.ebpf, now_ns())?;
-                if let Some(enforcer) = &mut self.enforcer {
-                    enforcer.lost(self.table.count(Counter::LOST_DEADLINES)?);
-                }
-            }
-            self.table.go_on(&self.ebpf, now_ns())?;
-            if let Some(stand_ins) = &mut self.stand_ins {
-                stand_ins.tend(&self.ebpf, now_ns())?;
-            }
+            self.keep_house();
             if !out.is_empty() {
                 return Ok(());
             }
@@ -196,8 +192,29 @@ impl Observer {
     }
 
     /// Ends connections whose time is over; says whether there were any.
-    fn strike(&mut self) -> Result<bool, Error> {
-        self.enforcer.as_mut().map_or(Ok(false), |enforcer| enforcer.strike(&self.ebpf))
+    fn strike(&mut self) -> bool {
+        let Some(enforcer) = &mut self.enforcer else { return false };
+        let done = enforcer.strike(&self.ebpf);
+        self.passing.over("ending connections whose time is over", done).unwrap_or(false)
+    }
+
+    /// Makes room in the tables, and does what time asks for.
+    fn keep_house(&mut self) {
+        let Self { passing, table, ebpf, .. } = self;
+        if Instant::now() >= self.next_tidy {
+            self.next_tidy = Instant::now() + TIDY;
+            passing.over("making room in the table", table.tidy(ebpf, now_ns()));
+            if let Some(enforcer) = &mut self.enforcer {
+                let lost = table.count(Counter::LOST_DEADLINES);
+                if let Some(lost) = passing.over("reading what deadlines were lost", lost) {
+                    enforcer.lost(lost);
+                }
+            }
+        }
+        passing.over("making room in the table", table.go_on(ebpf, now_ns()));
+        if let Some(stand_ins) = &mut self.stand_ins {
+            passing.over("tending the stand-ins", stand_ins.tend(ebpf, now_ns()));
+        }
     }
 
     /// Waits for the ring (or, awake, a tick), new interfaces, or the time to tidy.
@@ -211,9 +228,12 @@ impl Observer {
             ready = self.ring.ready(Interest::READABLE), if tick.is_none() => {
                 ready.map_err(Error::system("waiting for the ring buffer"))?.clear_ready();
             }
-            changes = self.watch.next() => {
-                let changes = changes.map_err(Error::system("reading rtnetlink"))?;
-                self.follow(changes);
+            changes = self.watch.next(), if Instant::now() >= self.deaf_until => {
+                let changes = self.passing.over("reading rtnetlink", changes);
+                if changes.is_none() {
+                    self.deaf_until = Instant::now() + TIDY;
+                }
+                self.follow(changes.unwrap_or_else(|| vec![Change::Unknown]));
             }
         }
         Ok(())
@@ -272,7 +292,9 @@ impl Observer {
                         self.attached.keep(&there);
                         there.iter().for_each(|interface| self.attach(interface));
                     }
-                    Err(error) => tracing::warn!(%error, "the interfaces cannot be listed"),
+                    Err(error) => {
+                        self.passing.over("listing the interfaces", Err::<(), _>(error));
+                    }
                 },
             }
         }

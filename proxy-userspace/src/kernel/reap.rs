@@ -144,7 +144,8 @@ impl Reaper {
 
     /// Goes on with the look through the table, if there is one: gives up the dead.
     fn sweep_on(&mut self, tools: &mut Tools<'_>, now: u64) -> Result<(), Error> {
-        let Some(sweep) = &mut self.sweep else { return Ok(()) };
+        // One that fails is begun anew in a second.
+        let Some(mut sweep) = self.sweep.take() else { return Ok(()) };
         let began = Instant::now();
         let mut entries = Vec::with_capacity(PORTION);
         let more = sweep.walk.go_on(tools.flows, &mut entries)?;
@@ -156,9 +157,10 @@ impl Reaper {
         }
         dead.flush(tools)?;
         sweep.took += began.elapsed();
-        if !more {
-            let took = sweep.took;
-            self.swept(took, now);
+        if more {
+            self.sweep = Some(sweep);
+        } else {
+            self.swept(sweep.took, now);
         }
         Ok(())
     }
