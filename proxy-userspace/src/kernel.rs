@@ -17,6 +17,7 @@ mod enforcer;
 mod error;
 mod event;
 mod hold;
+mod interfaces;
 mod links;
 mod load;
 pub mod object;

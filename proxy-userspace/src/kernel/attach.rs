@@ -110,14 +110,17 @@ impl Attached {
         is_known
     }
 
-    /// These are all that there are: what was on others is gone.
-    pub(super) fn keep(&mut self, there: &[Interface]) {
-        self.hooked.retain(|index, _| there.iter().any(|interface| interface.index == *index));
-    }
-
     /// The interface is gone, its programs with it.
     pub(super) fn forget(&mut self, index: u32) {
         self.hooked.remove(&index);
+    }
+
+    /// Only these are there: the others are gone, as is one whose index another has by now.
+    pub(super) fn keep(&mut self, there: &[Interface]) {
+        let is_there = |index: u32, name: &str| {
+            there.iter().any(|known| known.index == index && known.name == name)
+        };
+        self.hooked.retain(|index, hooked| is_there(*index, &hooked.shown.interface));
     }
 
     /// What hangs where.
@@ -282,4 +285,27 @@ pub(super) fn loaded_xdp<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&
         program.load().map_err(Error::program(format!("loading {name}")))?;
     }
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_vanished_unseen_is_forgotten_and_so_is_one_whose_index_is_used_again() {
+        let mut attached = Attached::prepare(&Options::default()).expect("a name");
+        for (index, name) in [(1, "lo"), (7, "veth0"), (8, "veth1")] {
+            let shown =
+                Attachment { interface: name.to_owned(), ingress: How::Tcx, egress: How::Tcx };
+            attached.hooked.insert(index, Hooked { shown, _holds: Vec::new() });
+        }
+        let there = [(1, "lo"), (8, "wg0")].map(|(index, name)| Interface {
+            index,
+            name: name.to_owned(),
+            has_ethernet_header: true,
+        });
+        attached.keep(&there);
+        let left: Vec<&str> = attached.list().map(|shown| shown.interface.as_str()).collect();
+        assert_eq!(left, ["lo"]);
+    }
 }

@@ -16,6 +16,7 @@ use super::strike::{self, Striker};
 use aya::Ebpf;
 use proxy_common::abi::{DeadlineRecord, LOOPBACK};
 use proxy_common::decide::Refusal;
+use proxy_common::key::FlowKey;
 use proxy_common::socket::tcp_state::{FIN_WAIT1, FIN_WAIT2};
 use proxy_common::strike::{CHANGED, DONE, Strike};
 use std::collections::HashMap;
@@ -75,6 +76,11 @@ impl Enforcer {
         self.deadlines.told(record);
     }
 
+    /// The kernel told that a connection is over.
+    pub(super) fn over(&mut self, key: FlowKey) {
+        self.deadlines.over(key, now_ns());
+    }
+
     /// So many deadlines were not told since the start, as the ring was full: where there are more
     /// than before, every socket is looked at.
     pub(super) fn lost(&mut self, total: u64) {
@@ -107,7 +113,11 @@ impl Enforcer {
         let done = tools.strike(ebpf, &mut self.deadlines, due.clone());
         if done.is_err() {
             // Those among them that were ended are found to be over.
-            due.into_iter().for_each(|entry| self.deadlines.again(now, entry));
+            for entry in due {
+                if !self.deadlines.has(&entry) {
+                    self.deadlines.again(now, entry);
+                }
+            }
         }
         done.map(|()| true)
     }

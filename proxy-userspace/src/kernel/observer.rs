@@ -7,7 +7,8 @@ use super::enforcer::Enforcer;
 use super::error::{Error, has_code};
 use super::event::Event;
 use super::hold::Hold;
-use super::links::{self, Change, Interface, Watch, check_names, is_gone, is_wanted};
+use super::interfaces::Interfaces;
+use super::links::{self, Watch, check_names, is_gone, is_wanted};
 use super::load;
 use super::object::array;
 use super::options::Options;
@@ -47,11 +48,10 @@ const TIDY: Duration = Duration::from_secs(1);
 /// The kernel side at work. Dropped, it is off, and nothing of it is left.
 pub struct Observer {
     // Links go before the programs.
-    attached: Attached,
+    interfaces: Interfaces,
     ring: AsyncFd<Ring>,
     asleep: Array<MapData, Raw<u32>>,
     table: Table,
-    watch: Watch,
     hold: Hold,
     owners: Owners,
     enforcer: Option<Enforcer>,
@@ -59,10 +59,7 @@ pub struct Observer {
     statements: Option<Statements>,
     reasons: RstReasons,
     missing: Vec<String>,
-    wanted: Vec<String>,
     passing: Passing,
-    /// Rtnetlink could not be read: until then it is left alone.
-    deaf_until: Instant,
     last_event: Instant,
     next_tidy: Instant,
     ebpf: Ebpf,
@@ -122,11 +119,10 @@ impl Observer {
         };
         let now = Instant::now();
         Ok(Self {
-            attached,
+            interfaces: Interfaces::new(attached, watch, options.interfaces.clone()),
             ring: ring(&mut ebpf)?,
             asleep: array(&mut ebpf, "ASLEEP")?,
             table,
-            watch,
             hold: Hold::default(),
             owners,
             statements: if options.enforce { Some(Statements::take(&mut ebpf)?) } else { None },
@@ -138,9 +134,7 @@ impl Observer {
             },
             reasons: RstReasons::of(&btf),
             missing,
-            wanted: options.interfaces.clone(),
             passing: Passing::default(),
-            deaf_until: now,
             last_event: now,
             next_tidy: now + TIDY,
             ebpf,
@@ -228,13 +222,7 @@ impl Observer {
             ready = self.ring.ready(Interest::READABLE), if tick.is_none() => {
                 ready.map_err(Error::system("waiting for the ring buffer"))?.clear_ready();
             }
-            changes = self.watch.next(), if Instant::now() >= self.deaf_until => {
-                let changes = self.passing.over("reading rtnetlink", changes);
-                if changes.is_none() {
-                    self.deaf_until = Instant::now() + TIDY;
-                }
-                self.follow(changes.unwrap_or_else(|| vec![Change::Unknown]));
-            }
+            changes = self.interfaces.next() => self.interfaces.follow(&mut self.ebpf, changes),
         }
         Ok(())
     }
@@ -254,8 +242,16 @@ impl Observer {
         let (hold, owners, enforcer) = (&mut self.hold, &mut self.owners, &mut self.enforcer);
         let table = &mut self.table;
         let any = self.ring.get_mut().drain(|record| match record {
-            Record::Close(record) if pressing || hold.wants(record) => hold.close(record),
-            Record::Close(record) => give(record, table, owners, now, out),
+            Record::Close(record) => {
+                if let Some(enforcer) = enforcer {
+                    enforcer.over(record.key);
+                }
+                if pressing || hold.wants(record) {
+                    hold.close(record);
+                } else {
+                    give(record, table, owners, now, out);
+                }
+            }
             Record::Facts(record) => hold.fact(&record, now),
             Record::Listen(record) => owners.listens(record.endpoint, &record.event),
             Record::Deadline(record) => {
@@ -279,36 +275,6 @@ impl Observer {
     fn release(&mut self, now: u64, most: usize, out: &mut Vec<Event>) {
         let (owners, table) = (&mut self.owners, &mut self.table);
         self.hold.release(now, most, |record| give(record, table, owners, now, out));
-    }
-
-    /// Attaches to interfaces that came, forgets those that went.
-    fn follow(&mut self, changes: Vec<Change>) {
-        for change in changes {
-            match change {
-                Change::There(interface) => self.attach(&interface),
-                Change::Gone(index) => self.attached.forget(index),
-                Change::Unknown => match links::list() {
-                    Ok(there) => {
-                        self.attached.keep(&there);
-                        there.iter().for_each(|interface| self.attach(interface));
-                    }
-                    Err(error) => {
-                        self.passing.over("listing the interfaces", Err::<(), _>(error));
-                    }
-                },
-            }
-        }
-    }
-
-    fn attach(&mut self, interface: &Interface) {
-        if self.attached.knows(interface) || !is_wanted(&self.wanted, interface) {
-            return;
-        }
-        match self.attached.add(&mut self.ebpf, interface) {
-            Ok(()) => tracing::info!(interface = interface.name, "attached to a new interface"),
-            // An interface may be gone again before its message is read.
-            Err(error) => tracing::warn!(interface = interface.name, %error, "not observed"),
-        }
     }
 
     /// Every counter of the kernel side.
@@ -335,7 +301,7 @@ impl Observer {
 
     /// What is attached where.
     pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
-        self.attached.list()
+        self.interfaces.attached.list()
     }
 
     /// The rules, where closes may be changed.
