@@ -6,7 +6,7 @@ use crate::admin::outlet;
 use crate::capture::write::recorder;
 use crate::capture::write::rotate::{Limits, Rotating};
 use crate::kernel::MOST_PAYLOAD;
-use crate::privilege;
+use crate::privilege::{self, PrivilegeError};
 use crate::units;
 use std::io;
 use std::path::PathBuf;
@@ -98,27 +98,63 @@ impl Write {
     /// # Errors
     /// Where either cannot be done.
     pub fn start(&self) -> io::Result<Option<Recording>> {
-        let Some(mut file) = self.target.create(recorder::head())? else { return Ok(None) };
-        let (outlet, mut inlet) = outlet::pair(BACKLOG);
-        let (result, done) = mpsc::channel();
-        // The next files are created when root is long given up: this thread keeps the right.
-        let rotates = self.target.rotate.is_some();
-        thread::Builder::new().name("recording".to_owned()).spawn(move || {
-            let dropped =
-                if rotates { privilege::drop_all_but_files() } else { privilege::drop_all() };
-            let mut written = dropped.map_err(io::Error::other).and_then(|()| file.flush());
-            while written.is_ok()
-                && let Some(blocks) = inlet.blocking_next()
-            {
-                written = file.write(&blocks).and_then(|()| file.flush());
-            }
-            if let Err(error) = &written {
-                tracing::error!("nothing more is recorded: {error}");
-            }
-            let _ = result.send(written);
-        })?;
-        Ok(Some(Recording { tape: Tape::new(outlet), done }))
+        self.open()?.map(Opened::start).transpose()
     }
+
+    /// Creates the file while this process may. A thread that creates more of them later starts now,
+    /// and keeps the right; what writes one file needs no right, and starts when root is given up.
+    ///
+    /// # Errors
+    /// Where it cannot be done.
+    pub(super) fn open(&self) -> io::Result<Option<Opened>> {
+        let Some(file) = self.target.create(recorder::head())? else { return Ok(None) };
+        let opened = if file.rotates() {
+            Opened::Begun(begin(file, privilege::drop_all_but_files)?)
+        } else {
+            Opened::File(file)
+        };
+        Ok(Some(opened))
+    }
+}
+
+/// What is ready to be written.
+pub(super) enum Opened {
+    /// One file.
+    File(Rotating),
+    /// A row of files, whose thread waits.
+    Begun(Recording),
+}
+
+impl Opened {
+    /// Starts the thread that writes, if it has not begun.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub(super) fn start(self) -> io::Result<Recording> {
+        match self {
+            Self::File(file) => begin(file, privilege::drop_all),
+            Self::Begun(recording) => Ok(recording),
+        }
+    }
+}
+
+/// Starts the thread that writes; it first gives up what `give_up` says.
+fn begin(mut file: Rotating, give_up: fn() -> Result<(), PrivilegeError>) -> io::Result<Recording> {
+    let (outlet, mut inlet) = outlet::pair(BACKLOG);
+    let (result, done) = mpsc::channel();
+    thread::Builder::new().name("recording".to_owned()).spawn(move || {
+        let mut written = give_up().map_err(io::Error::other).and_then(|()| file.flush());
+        while written.is_ok()
+            && let Some(blocks) = inlet.blocking_next()
+        {
+            written = file.write(&blocks).and_then(|()| file.flush());
+        }
+        if let Err(error) = &written {
+            tracing::error!("nothing more is recorded: {error}");
+        }
+        let _ = result.send(written);
+    })?;
+    Ok(Recording { tape: Tape::new(outlet), done })
 }
 
 /// A file that is being written.

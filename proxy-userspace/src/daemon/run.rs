@@ -4,7 +4,7 @@ use super::background::Background;
 use super::manager::Manager;
 use super::observe::Observe;
 use super::proxy::{self, Origin, Planned, Prepared, Running};
-use super::recording::INCOMPLETE;
+use super::recording::{INCOMPLETE, Opened};
 use super::stated::Stated;
 use super::unprivileged::Unprivileged;
 use super::{Daemon, Reader, Source, start};
@@ -128,11 +128,12 @@ pub(super) fn serve(
         let metrics = args.metrics.map(listen_at).transpose()?;
         let segments = args.segments || args.write.is_wanted();
         let mut observer = args.observe.start(segments, args.write.payload(), true)?;
-        let recording = args.write.start().context("cannot write the recording")?;
+        let recording = args.write.open().context("cannot write the recording")?;
         if let Some(prepared) = &prepared {
             prepared.give_up_root()?;
         }
         privilege::drop_unneeded()?;
+        let recording = recording.map(Opened::start).transpose().context("cannot record")?;
         let stop = start::stop(None).context("cannot wait for signals")?;
         for missing in observer.missing() {
             say(format_args!("teardown: {missing}"));

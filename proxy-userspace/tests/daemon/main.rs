@@ -181,6 +181,42 @@ fn so_does_a_proxy_that_is_another_user_in_a_chroot() {
     keeps_three_and_tells(&host, &["-f", file.to_str().expect("ASCII")]);
 }
 
+/// A thread that is root, or a folder from before the chroot, would make both worth nothing.
+#[test]
+fn a_recording_keeps_neither_root_nor_a_folder() {
+    use std::os::unix::fs::MetadataExt as _;
+    let host = Host::new();
+    let at = |name: &str| host.folder.path().join(name);
+    std::fs::create_dir(at("empty")).expect("a folder");
+    let global = format!("global\n  user nobody\n  chroot {}\n", at("empty").display());
+    let proxy = "listen one\n  bind 127.0.0.1:80\n  server one 127.0.0.1:81\n";
+    std::fs::write(at("haproxy.cfg"), global + proxy).expect("a file");
+    let mut command = teardown();
+    command.arg("run").arg("--socket").arg(host.socket()).arg("-f").arg(at("haproxy.cfg"));
+    command.arg("--write").arg(at("closes.pcapng"));
+    let mut daemon = Process::start(&host.netns, &mut command);
+    daemon.wait_for_words("watching");
+    until("the proxy", || {
+        host.netns.run(|| TcpStream::connect("127.0.0.1:80").is_ok()).then_some(())
+    });
+    let of = format!("/proc/{}", daemon.pid());
+    let threads = std::fs::read_dir(format!("{of}/task")).expect("alive").flatten();
+    for thread in threads {
+        // One that has ended meanwhile is nobody.
+        let Ok(status) = std::fs::read_to_string(thread.path().join("status")) else { continue };
+        let uid = status.lines().find(|line| line.starts_with("Uid:")).expect("in every kernel");
+        assert!(uid.split_whitespace().skip(1).all(|id| id != "0"), "{status}");
+    }
+    for open in std::fs::read_dir(format!("{of}/fd")).expect("alive").flatten() {
+        let Ok(file) = std::fs::metadata(open.path()) else { continue };
+        let path = std::fs::read_link(open.path()).unwrap_or_default();
+        assert!(!file.is_dir() || file.nlink() == 0, "{}", path.display());
+    }
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+    assert!(std::fs::metadata(at("closes.pcapng")).expect("it is written").len() > 0);
+}
+
 fn keeps_three_and_tells(host: &Host, more: &[&str]) {
     let manager = host.folder.path().join("notify");
     let notified = UnixDatagram::bind(&manager).expect("a socket");

@@ -23,8 +23,9 @@ pub struct Limits {
 /// A file, or a row of them.
 #[derive(Debug)]
 pub struct Rotating {
-    /// Held open: the folder stays the same one after a chroot, or when it is renamed.
-    folder: OwnedFd,
+    /// Held open where files follow: the folder stays the same one after a chroot, or when it is
+    /// renamed. One file needs none, and a chroot holds only who has no folder of outside.
+    folder: Option<OwnedFd>,
     name: OsString,
     limits: Limits,
     head: Vec<u8>,
@@ -42,8 +43,9 @@ impl Rotating {
     pub fn create(path: &Path, limits: Limits, head: Vec<u8>) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder = File::open(folder.unwrap_or(Path::new(".")))?.into();
+        let folder: OwnedFd = File::open(folder.unwrap_or(Path::new(".")))?.into();
         let file = named(&folder, &name)?;
+        let folder = limits.size.is_some().then_some(folder);
         let mut this = Self { folder, name, limits, head, file, written: 0, number: 0 };
         this.begin()?;
         Ok(this)
@@ -76,6 +78,12 @@ impl Rotating {
         self.file.write_all(block)
     }
 
+    /// Whether other files follow the first.
+    #[must_use]
+    pub fn rotates(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// Hands everything to the system.
     ///
     /// # Errors
@@ -85,11 +93,12 @@ impl Rotating {
     }
 
     fn next(&mut self) -> io::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
         self.file.flush()?;
         self.number += 1;
-        self.file = fresh(&self.folder, &numbered(&self.name, self.number))?;
+        self.file = fresh(folder, &numbered(&self.name, self.number))?;
         if let Some(oldest) = self.limits.files.and_then(|files| self.number.checked_sub(files)) {
-            remove(&self.folder, &numbered(&self.name, oldest))?;
+            remove(folder, &numbered(&self.name, oldest))?;
         }
         self.begin()
     }
