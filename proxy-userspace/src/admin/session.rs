@@ -6,11 +6,14 @@
 
 use super::outlet::{self, Inlet, Outlet};
 use crate::config::model::AccessLevel;
+use std::future::Future;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::unix::AsyncFd;
 use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+    AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Interest,
 };
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -142,7 +145,9 @@ async fn serve(
                 ["user"] => level = AccessLevel::User,
                 ["tail", rest @ ..] => {
                     let words = rest.iter().map(|&word| word.to_owned()).collect();
-                    return tail((words, level), &mut lines, (&mut write, silence), daemon).await;
+                    let gone = hang_up(lines.get_ref().as_ref())?;
+                    let client = (&mut lines, gone, &mut write, silence);
+                    return tail((words, level), client, daemon).await;
                 }
                 _ => {
                     let text = ask(words, level, daemon).await;
@@ -209,12 +214,26 @@ async fn ask(words: Vec<String>, level: AccessLevel, daemon: &mpsc::Sender<Reque
     answered.await.unwrap_or_else(|_| stopping())
 }
 
+/// Done when the client is gone; one that has only ended its input is not.
+fn hang_up(stream: &UnixStream) -> io::Result<impl Future<Output = ()> + use<>> {
+    // Of this descriptor nothing is awaited that comes, so that only a hang-up wakes.
+    let stream = stream.as_fd().try_clone_to_owned()?;
+    // SAFETY: the copy owns its descriptor and keeps it for as long as it lives.
+    let stream = unsafe { AsyncFd::register_with_interest(stream, Interest::PRIORITY) }
+        .map_err(|error| error.into_parts().1)?;
+    Ok(async move { drop(stream.ready(Interest::PRIORITY).await) })
+}
+
 /// Copies closes to the client until the daemon stops or the client is gone. A line from the client
 /// asks for the summary; the end of its input alone does not, as `echo tail | socat` closes it early.
 async fn tail(
     (words, level): (Vec<String>, AccessLevel),
-    lines: &mut (impl AsyncBufRead + Unpin),
-    (write, silence): (&mut (impl AsyncWrite + Unpin), Option<Duration>),
+    (lines, gone, write, silence): (
+        &mut (impl AsyncBufRead + Unpin),
+        impl Future<Output = ()>,
+        &mut (impl AsyncWrite + Unpin),
+        Option<Duration>,
+    ),
     daemon: &mpsc::Sender<Request>,
 ) -> io::Result<()> {
     let (outlet, mut inlet): (_, Inlet) = outlet::pair(TAIL_BACKLOG);
@@ -231,8 +250,14 @@ async fn tail(
         Err(_) => return Ok(()),
     };
     let mut listening = true;
+    tokio::pin!(gone);
     loop {
         tokio::select! {
+            // Where nothing is written nothing else tells.
+            () = &mut gone => {
+                let _ = daemon.send(Request::EndTail(id)).await;
+                return Ok(());
+            }
             batch = inlet.next() => match batch {
                 Some(batch) => write.write_all(&batch).await?,
                 None => return write.shutdown().await,

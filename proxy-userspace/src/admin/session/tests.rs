@@ -173,3 +173,22 @@ async fn an_endless_line_is_refused() {
     let output = talk(&"x".repeat(16_384)).await;
     assert_eq!(output, "The line is longer than 16384 bytes.\n\n");
 }
+
+#[tokio::test]
+async fn a_tail_that_says_nothing_ends_with_its_client() {
+    let (mut ours, theirs) = UnixStream::pair().expect("a pair");
+    let (requests, received) = mpsc::channel(1);
+    tokio::spawn(echo(received));
+    let session =
+        tokio::spawn(async move { serve(theirs, AccessLevel::Admin, None, &requests).await });
+    ours.write_all(b"tail\n").await.expect("it reads");
+    let mut two = [0; 8];
+    ours.read_exact(&mut two).await.expect("two lines");
+    // The end of its input is not the end of the client.
+    ours.shutdown().await.expect("it is open");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!session.is_finished());
+    drop(ours);
+    let ended = tokio::time::timeout(Duration::from_secs(5), session).await;
+    ended.expect("nobody is left").expect("no panic").expect("it ends in order");
+}
