@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::counters::Gauge;
 use super::settings::{Bind, BindAddress, Frontend, Settings};
@@ -215,7 +215,11 @@ fn open(bind: &Bind, backlog: i32, workers: usize) -> io::Result<Vec<OwnedFd>> {
             }
             Ok(sockets)
         }
-        BindAddress::Unix(path) => Ok(vec![unix(bind, path)?]),
+        BindAddress::Unix(path) => {
+            let socket = unix(bind, path)?;
+            socket.listen(backlog)?;
+            Ok(vec![socket.into()])
+        }
         BindAddress::Abstract(name) => {
             let listener = UnixListener::bind_addr(&UnixAddress::from_abstract_name(name)?)?;
             listener.set_nonblocking(true)?;
@@ -273,19 +277,22 @@ fn defer_accept(socket: &Socket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn unix(bind: &Bind, path: &Path) -> io::Result<OwnedFd> {
+/// A socket at a path, with its mode and its owner. It does not listen yet, so that nobody connects
+/// who may not.
+fn unix(bind: &Bind, path: &Path) -> io::Result<Socket> {
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
     if let Some(mode) = bind.unix_mode {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
     if bind.unix_uid.is_some() || bind.unix_gid.is_some() {
         std::os::unix::fs::chown(path, bind.unix_uid, bind.unix_gid)?;
     }
-    listener.set_nonblocking(true)?;
-    Ok(listener.into())
+    Ok(socket)
 }
 
 /// A listening socket of the process that started this one.
@@ -321,5 +328,20 @@ mod tests {
         taken(&datagrams).unwrap_err();
         socket.listen(1).unwrap();
         taken(&socket).unwrap();
+    }
+
+    #[test]
+    fn nobody_connects_to_a_path_before_its_mode_is_set() {
+        use std::os::unix::net::UnixStream;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let mut bind = Bind::new(BindAddress::Unix(path.clone()));
+        bind.unix_mode = Some(0o640);
+        let socket = unix(&bind, &path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        let error = UnixStream::connect(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        socket.listen(1).unwrap();
+        UnixStream::connect(&path).unwrap();
     }
 }
