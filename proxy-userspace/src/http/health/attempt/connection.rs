@@ -26,6 +26,7 @@ pub(super) async fn connect<'a>(
 ) -> Result<Connection<'a>, Outcome> {
     let patience = plan.connect_timeout.map_or(plan.interval, |limit| limit.min(plan.interval));
     let upstream = Upstream { backend: &around.backend, server: &around.server };
+    let http = plan.script.kind == CheckKind::Http;
     let mut cookie = Cookie::default();
     let socket = match target(plan, around, to) {
         Target::Inet(address) => {
@@ -33,7 +34,15 @@ pub(super) async fn connect<'a>(
             match socket {
                 Ok(socket) => {
                     cookie = around.closes.opened(socket.as_fd(), upstream, Class::Check);
-                    within(patience, socket.connect(address)).await.map(Socket::Tcp)
+                    // It is closed once that is said.
+                    let held = socket.as_fd().try_clone_to_owned();
+                    let connected = within(patience, socket.connect(address)).await;
+                    if let (Err(_), Ok(held)) = (&connected, &held) {
+                        let doing = Doing { http, ..Doing::default() };
+                        let socket = (held.as_fd(), cookie);
+                        around.closes.stated(socket, Some(upstream), Class::Check, false, &doing);
+                    }
+                    connected.map(Socket::Tcp)
                 }
                 Err(error) => Err(error),
             }
@@ -45,7 +54,7 @@ pub(super) async fn connect<'a>(
             socket: Some(socket),
             cookie,
             around,
-            http: plan.script.kind == CheckKind::Http,
+            http,
             linger: to.linger,
             ended: false,
             received: Vec::new(),

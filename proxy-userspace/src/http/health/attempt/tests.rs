@@ -363,3 +363,13 @@ async fn what_an_operator_does_to_a_server_is_said_in_haproxys_words() {
         assert_eq!(say(turn, false, why), [line.as_str()], "it had none before either");
     }
 }
+
+#[tokio::test]
+async fn one_that_finds_no_server_says_that_it_closes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stage = stage(listener.local_addr().unwrap(), http());
+    drop(listener);
+    let outcome = attempt(&stage.plan, &stage.around).await;
+    assert_eq!(outcome.status, Status::L4Connection);
+    assert_eq!(*stage.heard.resets.lock().unwrap(), [false]);
+}
