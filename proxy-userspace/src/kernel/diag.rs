@@ -3,7 +3,8 @@
 use netlink_sys::{Socket, SocketAddr};
 use proxy_common::abi::LOOPBACK;
 use proxy_common::key::{Endpoint, FlowKey, Side};
-use proxy_common::socket::tcp_state::{CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2};
+use proxy_common::socket::tcp_state::{CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2, LISTEN};
+use std::collections::HashSet;
 use std::io;
 
 /// The protocol and its messages (include/uapi/linux/sock_diag.h).
@@ -72,13 +73,25 @@ impl Diag {
     /// Those of the netlink socket.
     pub(super) fn list(&mut self, states: u32) -> io::Result<Vec<Local>> {
         let mut found = Vec::new();
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            let asked = Question { family: family as u8, states, id: [0; ID] };
-            self.ask(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &asked, |message| {
-                found.extend(read(message));
-            })?;
-        }
+        self.dump(states, |message| found.extend(read(message)))?;
         Ok(found)
+    }
+
+    /// What the sockets of this network namespace listen on.
+    ///
+    /// # Errors
+    /// Those of the netlink socket.
+    pub(super) fn listening(&mut self) -> io::Result<HashSet<Endpoint>> {
+        let mut found = HashSet::new();
+        self.dump(1 << LISTEN, |message| found.extend(ends(message).map(|[own, _]| own)))?;
+        Ok(found)
+    }
+
+    fn dump(&mut self, states: u32, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        [libc::AF_INET, libc::AF_INET6].into_iter().try_for_each(|family| {
+            let asked = Question { family: family as u8, states, id: [0; ID] };
+            self.ask(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &asked, &mut each)
+        })
     }
 
     /// The socket of one connection's end at `local`, whatever its state. `bound` as in [`Local`].
@@ -246,20 +259,13 @@ fn receive(socket: &Socket, number: u32, mut each: impl FnMut(&[u8])) -> io::Res
 /// A socket out of a `struct inet_diag_msg`; `None` of one that is no connection's.
 fn read(message: &[u8]) -> Option<Local> {
     let bytes: &[u8; 72] = message.first_chunk()?;
-    let port = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     let word =
         |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    let v4 = i32::from(bytes[0]) == libc::AF_INET;
-    let end = |at: usize, port: u16| {
-        let address: [u8; 16] = bytes.get(at..at + 16)?.try_into().ok()?;
-        let [a, b, c, d, ..] = address;
-        Some(if v4 { Endpoint::v4([a, b, c, d], port) } else { Endpoint::v6(address, port) })
-    };
-    let peer_port = port(6);
-    if peer_port == 0 {
+    let [own, peer] = ends(message)?;
+    if peer.port == 0 {
         return None;
     }
-    let (key, local) = FlowKey::new(end(8, port(4))?, end(24, peer_port)?);
+    let (key, local) = FlowKey::new(own, peer);
     Some(Local {
         key,
         local,
@@ -269,6 +275,19 @@ fn read(message: &[u8]) -> Option<Local> {
         unacked: word(60),
         cookie: bytes[44..52].try_into().ok()?,
     })
+}
+
+/// A socket's own end, and its peer's.
+fn ends(message: &[u8]) -> Option<[Endpoint; 2]> {
+    let bytes: &[u8; 72] = message.first_chunk()?;
+    let end = |address: usize, port: usize| {
+        let port = u16::from_be_bytes([bytes[port], bytes[port + 1]]);
+        let address: [u8; 16] = bytes.get(address..address + 16)?.try_into().ok()?;
+        let [a, b, c, d, ..] = address;
+        let v4 = i32::from(bytes[0]) == libc::AF_INET;
+        Some(if v4 { Endpoint::v4([a, b, c, d], port) } else { Endpoint::v6(address, port) })
+    };
+    Some([end(8, 4)?, end(24, 6)?])
 }
 
 #[cfg(test)]

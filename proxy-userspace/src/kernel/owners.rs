@@ -5,6 +5,7 @@
 //! same port later. Listening sockets are found in /proc once, at the start, and after that by what
 //! sock_ops tells.
 
+use super::diag::Diag;
 use proxy_common::flow::{Flow, SYN_SEEN};
 use proxy_common::key::{Endpoint, FlowKey, Side, UNSPECIFIED};
 use proxy_common::socket::{KNOWS_CGROUP, KNOWS_OWNER, SocketEvent};
@@ -24,12 +25,16 @@ struct Owner {
 pub(super) struct Owners {
     /// Of listening sockets, by endpoint; the unspecified address stands for all.
     listening: HashMap<Endpoint, Owner>,
+    /// So many were left when those that listen no more were looked for: nobody tells of their end.
+    left: usize,
     /// Of connections that were there at the start.
     connected: HashMap<(Endpoint, Endpoint), Owner>,
 }
 
 /// The state of a listening socket in /proc/net/tcp.
 const LISTEN: &str = "0A";
+/// Listening sockets that are kept without a look whether they are there still.
+const MANY: usize = 1_024;
 
 impl Owners {
     /// Looks through /proc for the sockets of this namespace. What cannot be read is left out.
@@ -63,7 +68,21 @@ impl Owners {
             let cgroup = event.knows(KNOWS_CGROUP).then_some(event.cgroup);
             let owner = Owner { pid: event.pid, comm: event.comm, cgroup };
             self.listening.insert(endpoint, owner);
+            if self.listening.len() > MANY.max(2 * self.left) {
+                self.keep_those_that_listen(endpoint);
+            }
         }
+    }
+
+    /// Forgets those that listen no more; `new` may have been told of before it is seen.
+    fn keep_those_that_listen(&mut self, new: Endpoint) {
+        match Diag::open().and_then(|mut diag| diag.listening()) {
+            Ok(there) => {
+                self.listening.retain(|known, _| *known == new || there.contains(known));
+            }
+            Err(error) => tracing::debug!(%error, "listening sockets cannot be listed"),
+        }
+        self.left = self.listening.len();
     }
 
     /// Fills in owners that the flow lacks.
@@ -199,5 +218,24 @@ mod tests {
         flow.ends[side.index()].bits |= SYN_SEEN;
         owners.complete(&key, &mut flow);
         assert_eq!(flow.end(side).pid, 0);
+    }
+
+    #[test]
+    fn those_that_listen_no_more_are_forgotten() {
+        use bytemuck::Zeroable as _;
+        let v4 = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let v6 = std::net::TcpListener::bind("[::]:0").unwrap();
+        let kept = [
+            Endpoint::v4([127, 0, 0, 1], v4.local_addr().unwrap().port()),
+            Endpoint::v6([0; 16], v6.local_addr().unwrap().port()),
+        ];
+        let mut owners = Owners::default();
+        let event = SocketEvent { known: KNOWS_OWNER, ..SocketEvent::zeroed() };
+        let gone = |at: usize| Endpoint::v4([192, 0, 2, 1], at as u16);
+        for endpoint in kept.into_iter().chain((0..20 * MANY).map(gone)) {
+            owners.listens(endpoint, &event);
+        }
+        assert!(owners.listening.len() <= MANY, "{}", owners.listening.len());
+        assert!(kept.iter().all(|endpoint| owners.listening.contains_key(endpoint)));
     }
 }
