@@ -45,12 +45,12 @@ use crate::report::label::Label;
 use crate::report::record::{Change, Record, rst_reason_code};
 use crate::report::summary::Summary;
 use clock::WallClock;
+use half_open::HalfOpen;
 use joined::{Admitted, Joins};
 use labels::Labels;
 use proxy::{Running, ServerPolicy};
 use proxy_common::abi::CloseRecord;
-use proxy_common::flow::Flow;
-use proxy_common::key::{Endpoint, FlowKey};
+use proxy_common::key::Endpoint;
 use proxy_common::verdict::{self, Close};
 use readers::Readers;
 use recent::Recent;
@@ -93,6 +93,7 @@ pub struct Daemon<S> {
     incomplete: Option<io::Error>,
     tapes: Tapes,
     passing: Passing,
+    half_open: HalfOpen,
     /// Whether the source tells segments at all.
     tells_segments: bool,
     /// Readers are told segments; a recording alone wants them for itself.
@@ -132,6 +133,7 @@ impl<S: Source> Daemon<S> {
             incomplete: None,
             tapes: Tapes::default(),
             passing: Passing::default(),
+            half_open: HalfOpen::default(),
             tells_segments: false,
             shows_segments: true,
         }
@@ -286,10 +288,9 @@ impl<S: Source> Daemon<S> {
         }
         self.tapes.flush(unix_ns);
         if self.readers.want_half_open(now_ns)
-            && let Some(flows) = self.flows()
+            && let Some(open) = self.open_halves(now_ns)
         {
-            let open = half_open::among(&flows, now_ns);
-            for (close, since_ns) in &open {
+            for (close, since_ns) in &*open {
                 let record = Record {
                     unix_ns: self.clock.unix_ns(now_ns),
                     half_open_ns: Some(now_ns.saturating_sub(*since_ns)),
@@ -303,24 +304,25 @@ impl<S: Source> Daemon<S> {
         self.flush();
     }
 
-    /// The connections that are open, where the table can be read.
-    fn flows(&mut self) -> Option<Vec<(FlowKey, Flow)>> {
-        self.passing.over("reading the table of connections", self.source.flows())
+    /// Those that are half open, where the table can be read.
+    fn open_halves(&mut self, now_ns: u64) -> Option<Arc<[(Close, u64)]>> {
+        let found = self.half_open.look(|| self.source.flows(), now_ns);
+        self.passing.over("reading the table of connections", found)
     }
 
     /// Shows those that are still half open to who asked for it, and sends every summary.
     fn finish(&mut self, ended: Ended) {
         if ended != Ended::SourceDone
             && self.readers.want_last_half_open()
-            && let Some(flows) = self.flows()
+            && let now_ns = self.clock.now()
+            && let Some(open) = self.open_halves(now_ns)
         {
-            let now_ns = self.clock.now();
-            for (close, since_ns) in half_open::among(&flows, now_ns) {
+            for (close, since_ns) in &*open {
                 let record = Record {
                     unix_ns: self.clock.unix_ns(now_ns),
-                    half_open_ns: Some(now_ns.saturating_sub(since_ns)),
-                    said: self.joins.said(&close),
-                    ..record(&self.source, &self.labels, &self.clock, &close)
+                    half_open_ns: Some(now_ns.saturating_sub(*since_ns)),
+                    said: self.joins.said(close),
+                    ..record(&self.source, &self.labels, &self.clock, close)
                 };
                 self.readers.last_half_open(&record);
             }

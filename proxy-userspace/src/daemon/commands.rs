@@ -3,7 +3,7 @@
 use super::help::{self, HELP};
 use super::proxy::Running;
 use super::readers::Reader;
-use super::{Counter, Daemon, Source, half_open, joined_record, losses, record};
+use super::{Counter, Daemon, Source, joined_record, losses, record};
 use crate::admin::metrics::{self, KernelCounter, Snapshot};
 use crate::admin::outlet::Outlet;
 use crate::admin::proxy::Control;
@@ -237,17 +237,17 @@ impl<S: Source> Daemon<S> {
 
     fn show_half_open(&mut self, json: bool, filter: &Filter) -> String {
         let now_ns = self.clock.now();
-        let flows = match self.source.flows() {
-            Ok(flows) => flows,
+        let open = match self.half_open.look(|| self.source.flows(), now_ns) {
+            Ok(open) => open,
             Err(error) => return format!("The table of connections cannot be read: {error}\n"),
         };
         let mut list = List::new(json);
-        for (close, since_ns) in half_open::among(&flows, now_ns) {
+        for (close, since_ns) in &*open {
             let record = Record {
                 unix_ns: self.clock.unix_ns(now_ns),
-                half_open_ns: Some(now_ns.saturating_sub(since_ns)),
-                said: self.joins.said(&close),
-                ..record(&self.source, &self.labels, &self.clock, &close)
+                half_open_ns: Some(now_ns.saturating_sub(*since_ns)),
+                said: self.joins.said(close),
+                ..record(&self.source, &self.labels, &self.clock, close)
             };
             list.add(&record, filter);
         }

@@ -3,9 +3,43 @@
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use proxy_common::verdict::{self, Close, Signal};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// To read the table holds the loop up: it goes on at least this many times as long as that took.
+const REST: u32 = 10;
+
+/// What the last look at the table found.
+#[derive(Debug, Default)]
+pub(super) struct HalfOpen {
+    found: Arc<[(Close, u64)]>,
+    /// Until then it is not read anew, however often anybody asks.
+    fresh_until: Option<Instant>,
+}
+
+impl HalfOpen {
+    /// Those that are half open, each with when its FIN was seen; the oldest first. They are as they
+    /// were a moment ago where the table is large.
+    ///
+    /// # Errors
+    /// Where the table cannot be read.
+    pub(super) fn look<E>(
+        &mut self,
+        flows: impl FnOnce() -> Result<Vec<(FlowKey, Flow)>, E>,
+        now_ns: u64,
+    ) -> Result<Arc<[(Close, u64)]>, E> {
+        let begin = Instant::now();
+        if self.fresh_until.is_none_or(|until| begin >= until) {
+            self.found = among(&flows()?, now_ns).into();
+            let end = Instant::now();
+            self.fresh_until = Some(end + (end - begin) * REST);
+        }
+        Ok(Arc::clone(&self.found))
+    }
+}
 
 /// Those among `flows` that are half open, each with when its FIN was seen; the oldest first.
-pub(super) fn among(flows: &[(FlowKey, Flow)], now_ns: u64) -> Vec<(Close, u64)> {
+fn among(flows: &[(FlowKey, Flow)], now_ns: u64) -> Vec<(Close, u64)> {
     let mut open: Vec<_> =
         flows.iter().filter_map(|(key, flow)| since(key, flow, now_ns)).collect();
     open.sort_by_key(|&(_, since_ns)| since_ns);
@@ -36,5 +70,25 @@ mod tests {
         let (close, since_ns) = open[0];
         assert_eq!(close.resp.endpoint, sample::SERVER);
         assert_eq!(since_ns, sample::EPOCH + 100_000);
+    }
+
+    #[test]
+    fn whoever_asks_all_the_time_has_the_table_read_a_tenth_of_it() {
+        let script = sample::half_open();
+        let (mut half_open, mut reads) = (HalfOpen::default(), 0);
+        let slow = std::time::Duration::from_millis(20);
+        let begin = Instant::now();
+        while begin.elapsed() < 10 * slow {
+            let read = || {
+                reads += 1;
+                std::thread::sleep(slow);
+                Ok::<_, std::convert::Infallible>(vec![(script.key, script.flow)])
+            };
+            assert_eq!(half_open.look(read, sample::EPOCH).map(|found| found.len()), Ok(1));
+        }
+        assert_eq!(reads, 1);
+        std::thread::sleep(11 * slow);
+        let none = half_open.look(|| Ok::<_, std::convert::Infallible>(Vec::new()), sample::EPOCH);
+        assert_eq!(none.map(|found| found.len()), Ok(0));
     }
 }

@@ -12,6 +12,8 @@ use crate::report::tail::{Look, Tail};
 use bytemuck::Zeroable as _;
 use clock::SourceClock;
 use proxy_common::abi::CloseRecord;
+use proxy_common::flow::Flow;
+use proxy_common::key::FlowKey;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
