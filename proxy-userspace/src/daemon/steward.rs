@@ -87,20 +87,29 @@ impl Steward {
     /// that nobody listens any more.
     pub(super) fn ask(&self, wish: &Wish) -> anyhow::Result<Answers> {
         let mut channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut ask = || -> io::Result<Answers> {
+        let mut ask = || -> io::Result<(Answers, usize)> {
             let channel = &mut *channel;
             send(channel, wish)?;
             let (mut answers, count): (Answers, usize) = receive(channel)?;
             for _ in 0..count.div_ceil(AT_ONCE) {
                 answers.descriptors.extend(receive_descriptors(channel.as_fd())?);
             }
-            Ok(answers)
+            Ok((answers, count))
         };
         let answers = ask().inspect_err(|_| drop(channel.shutdown(Shutdown::Both)));
-        answers.context(
+        let (answers, count) = answers.context(
             "the process 'teardown steward', which reads the configuration as root for a reload, \
              is gone: start the daemon anew",
-        )
+        )?;
+        // The kernel leaves out those for which this process has no number left.
+        let came = answers.descriptors.len();
+        if came != count {
+            bail!(
+                "this process cannot open enough files: of {count} sockets that the configuration \
+                 wants {came} could be handed over; 'ulimit -n' should be higher"
+            );
+        }
+        Ok(answers)
     }
 }
 
@@ -249,5 +258,26 @@ mod tests {
         let steward = Steward { channel: Mutex::new(ours), process };
         let error = steward.ask(&Wish { workers: 1, kept: Vec::new() }).expect_err("nobody");
         assert!(error.to_string().contains("'teardown steward'"), "{error}");
+    }
+
+    #[test]
+    fn sockets_for_which_no_number_is_left_are_missed() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let one = ours.try_clone().expect("a descriptor");
+        // As the kernel does it: it hands over those that there is room for.
+        let sending = std::thread::spawn(move || {
+            receive::<Wish>(&mut theirs)?;
+            send(&mut theirs, &(Answers::default(), 3))?;
+            send_descriptors(theirs.as_fd(), &[one.as_fd(), one.as_fd()])?;
+            receive::<Wish>(&mut theirs)
+        });
+        let process = Command::new("true").spawn().expect("any process");
+        let steward = Steward { channel: Mutex::new(ours), process };
+        let wish = Wish { workers: 1, kept: Vec::new() };
+        let error = steward.ask(&wish).expect_err("one is missing").to_string();
+        assert!(error.contains("of 3 sockets") && error.contains("ulimit -n"), "{error}");
+        // Its answers go on to be understood.
+        send(&mut steward.channel.lock().expect("no panic"), &wish).expect("it is there");
+        sending.join().expect("no panic").expect("a second wish");
     }
 }
