@@ -236,6 +236,10 @@ fn header(args: &mut Args<'_>, full: bool) -> Option<Pattern> {
         args.wrong_here("'hdr' expects 'name' and a header's name");
         return None;
     }
+    if args.peek() == "-m" {
+        args.wrong_here("'-m' before a header's name is HAProxy's; teardown has not got it");
+        return None;
+    }
     let name = args.need("name", "a header's name")?.to_owned();
     let (mut value, mut method) = (None, TextMatch::Exact);
     if args.eat("value") {
