@@ -121,7 +121,17 @@ fn may_stand(args: &mut Args<'_>, word: &str, place: Places) -> bool {
         }
         return false;
     }
-    if directives::PROXY_OTHERS.contains(&word) {
+    // What HAProxy 2.1 dropped for words that are here.
+    let renamed = match word {
+        "clitimeout" => "timeout client",
+        "contimeout" => "timeout connect",
+        "srvtimeout" => "timeout server",
+        "redispatch" => "option redispatch",
+        _ => "",
+    };
+    if !renamed.is_empty() {
+        args.wrong(format!("'{word}' is gone from HAProxy since 2.1: it is '{renamed}' now"));
+    } else if directives::PROXY_OTHERS.contains(&word) {
         args.wrong(format!("'{word}' is HAProxy's; teardown has not got it"));
     } else if directives::GLOBAL.iter().any(|directive| first(directive.name) == word) {
         args.wrong(format!("'{word}' stands in the 'global' section, not in '{section}'"));

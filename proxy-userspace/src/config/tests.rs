@@ -151,6 +151,16 @@ fn what_is_haproxys_alone_is_said_to_be() {
 }
 
 #[test]
+fn words_that_are_gone_name_those_that_took_their_place() {
+    let (_, findings) =
+        read("defaults\n contimeout 5s\n redispatch\n reqirep a b\n", Strictness::Strict);
+    let said: Vec<String> = findings.list.iter().map(|found| found.message.clone()).collect();
+    assert!(said[0].ends_with("it is 'timeout connect' now"), "{said:?}");
+    assert!(said[1].ends_with("it is 'option redispatch' now"), "{said:?}");
+    assert_eq!(said[2], "'reqirep' is HAProxy's; teardown has not got it");
+}
+
+#[test]
 fn one_mistake_is_said_once() {
     let (_, findings) = read(
         "defaults\n mode http\n timeout client 1s\nfrontend f\n bind :1\n\
