@@ -135,6 +135,7 @@ pub(super) fn serve(
         privilege::drop_unneeded()?;
         let recording = recording.map(Opened::start).transpose().context("cannot record")?;
         let stop = start::stop(None).context("cannot wait for signals")?;
+        let hangups = hangups()?;
         for missing in observer.missing() {
             say(format_args!("teardown: {missing}"));
         }
@@ -165,7 +166,7 @@ pub(super) fn serve(
         if let Some(running) = &running {
             daemon.set_proxy(Arc::clone(running), ear);
         }
-        beside.spawn(reload_on_hangup(requests.clone(), hangups()?));
+        beside.spawn(reload_on_hangup(requests.clone(), hangups));
         drop(requests);
         let is_shown = shown.is_some();
         let traffic = shown.map(|Shown { greeting, reader, traffic }| {
