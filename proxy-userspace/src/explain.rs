@@ -8,7 +8,7 @@ pub mod output;
 use crate::capture::detect::Kind;
 use crate::capture::input::{Input, Progress};
 use crate::capture::table::{Patience, Table};
-use crate::capture::{self, Account, Clock, Options};
+use crate::capture::{self, Account, Options};
 use crate::cli::Usage;
 use crate::daemon::labels::Labels;
 use crate::daemon::start;
@@ -100,12 +100,6 @@ impl Reading {
     #[must_use]
     pub fn is_damaged(&self) -> bool {
         self.accounts.iter().any(|(_, account)| account.damage.is_some())
-    }
-
-    /// Whether the times are dates.
-    #[must_use]
-    pub fn has_dates(&self) -> bool {
-        self.accounts.iter().all(|(_, account)| account.clock == Clock::Date)
     }
 }
 

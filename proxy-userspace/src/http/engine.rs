@@ -1,5 +1,9 @@
 //! The engine: workers on their threads, and what may be asked of them from outside.
 
+mod sessions;
+
+pub use sessions::SessionInfo;
+
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -53,27 +57,6 @@ pub enum ReloadError {
     /// It would listen again.
     #[error("teardown is stopping: nothing is read anew")]
     Stopping,
-}
-
-/// A connection as `show sess` shows it.
-#[derive(Clone, Debug)]
-pub struct SessionInfo {
-    /// Its number.
-    pub serial: u64,
-    /// The worker that serves it.
-    pub worker: usize,
-    /// The client; none on a Unix socket.
-    pub client: Option<SocketAddr>,
-    /// The frontend's name.
-    pub frontend: String,
-    /// Backend and server, while a request is there.
-    pub server: Option<(String, String)>,
-    /// Since when.
-    pub age: Duration,
-    /// Until its deadline.
-    pub expires: Option<Duration>,
-    /// Idle between two requests.
-    pub idle: bool,
 }
 
 enum Command {
@@ -337,7 +320,7 @@ async fn drain(worker: &Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>)
 
 fn serve(worker: &Rc<Worker>, command: Command) {
     match command {
-        Command::Sessions(reply) => drop(reply.send(sessions(worker))),
+        Command::Sessions(reply) => drop(reply.send(sessions::of(worker))),
         Command::Kill(serial) => {
             worker.part_parked(worker.lot.take(serial).into_iter().collect());
             worker.sessions.for_each(|session| {
@@ -375,39 +358,4 @@ async fn shut(doors: Vec<DoorTask>) {
         // Its registration is gone when the task is.
         let _ = door.await;
     }
-}
-
-fn sessions(worker: &Worker) -> Vec<SessionInfo> {
-    let now = Instant::now();
-    let mut all = Vec::new();
-    worker.sessions.for_each(|session| {
-        let server = session.server.borrow();
-        all.push(SessionInfo {
-            serial: session.serial,
-            worker: worker.index,
-            client: session.client,
-            frontend: session.frontend.settings.name.clone(),
-            server: server.as_ref().map(|(backend, server, _)| names(backend, server)),
-            age: now.duration_since(session.accepted),
-            expires: session.deadline().map(|deadline| deadline.saturating_duration_since(now)),
-            idle: server.is_none(),
-        });
-    });
-    worker.lot.for_each(|parked| {
-        all.push(SessionInfo {
-            serial: parked.serial,
-            worker: worker.index,
-            client: parked.addresses[0],
-            frontend: parked.presence.frontend.settings.name.clone(),
-            server: None,
-            age: now.duration_since(parked.since),
-            expires: None,
-            idle: true,
-        });
-    });
-    all
-}
-
-fn names(backend: &live::Backend, server: &live::Server) -> (String, String) {
-    (backend.settings.name.clone(), server.settings.name.clone())
 }

@@ -34,8 +34,8 @@ pub struct Proxies {
     pub frontends: Vec<Arc<Frontend>>,
     /// Where requests go.
     pub backends: Vec<Arc<Backend>>,
-    /// Counter shards: the workers, and one more for whoever is none.
-    pub shards: usize,
+    /// Threads that serve, each with counters of its own.
+    pub workers: usize,
     /// Client connections at most, 0 is no limit (`set maxconn global`).
     pub maxconn: AtomicU32,
     /// Client connections of the process. Shared by the configurations before and after a reload.
@@ -47,23 +47,17 @@ pub struct Proxies {
 impl Proxies {
     /// Builds the running state of `settings` for `workers` threads.
     pub fn new(settings: Settings, workers: usize, connections: Arc<Gauge>) -> Self {
-        let shards = workers + 1;
         let frontends = settings.frontends.into_iter().enumerate();
         let backends = settings.backends.into_iter().enumerate();
         Self {
             maxconn: AtomicU32::new(settings.global.maxconn.unwrap_or(0)),
             global: settings.global,
-            frontends: frontends.map(|(i, f)| Arc::new(Frontend::new(i, f, shards))).collect(),
-            backends: backends.map(|(i, b)| Arc::new(Backend::new(i, b, shards))).collect(),
-            shards,
+            frontends: frontends.map(|(i, f)| Arc::new(Frontend::new(i, f, workers))).collect(),
+            backends: backends.map(|(i, b)| Arc::new(Backend::new(i, b, workers))).collect(),
+            workers,
             connections,
             since: Instant::now(),
         }
-    }
-
-    /// The shard for threads that are no workers; they must take turns.
-    pub fn spare_shard(&self) -> usize {
-        self.shards - 1
     }
 
     /// The backend of that name.

@@ -7,7 +7,7 @@ pub mod svg;
 pub mod text;
 pub mod words;
 
-use proxy_common::flow::{Flow, SYN_SEEN};
+use proxy_common::flow::Flow;
 use proxy_common::key::Side;
 use proxy_common::segment::{ACK, FIN, PSH, RST, SYN, Segment};
 
@@ -176,10 +176,4 @@ impl Relative {
         }
         words
     }
-}
-
-/// Whether the handshake of both ends was seen.
-#[must_use]
-pub fn has_handshake(flow: &Flow) -> bool {
-    flow.ends.iter().all(|end| end.has(SYN_SEEN))
 }

@@ -67,7 +67,7 @@ fn value(control: &Control, scene: &Scene, name: &str) -> Value {
         }
         "description" => return text(scene.numbers.description.clone().unwrap_or_default()),
         "Nbproc" | "Process_num" => 1,
-        "Nbthread" => u64::try_from(proxies.shards - 1).unwrap_or_default(),
+        "Nbthread" => u64::try_from(proxies.workers).unwrap_or_default(),
         "Pid" => std::process::id().into(),
         "Uptime_sec" => uptime,
         "Ulimit-n" | "Maxsock" => {

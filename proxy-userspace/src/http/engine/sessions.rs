@@ -1,0 +1,68 @@
+//! What may be known of the connections that are open.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use crate::http::{
+    live::{Backend, Server},
+    worker::Worker,
+};
+
+/// A connection as `show sess` shows it.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// Its number.
+    pub serial: u64,
+    /// The worker that serves it.
+    pub worker: usize,
+    /// The client; none on a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// The frontend's name.
+    pub frontend: String,
+    /// Backend and server, while a request is there.
+    pub server: Option<(String, String)>,
+    /// Since when.
+    pub age: Duration,
+    /// Until its deadline.
+    pub expires: Option<Duration>,
+    /// Idle between two requests.
+    pub idle: bool,
+}
+
+/// All connections of a worker.
+pub(super) fn of(worker: &Worker) -> Vec<SessionInfo> {
+    let now = Instant::now();
+    let mut all = Vec::new();
+    worker.sessions.for_each(|session| {
+        let server = session.server.borrow();
+        all.push(SessionInfo {
+            serial: session.serial,
+            worker: worker.index,
+            client: session.client,
+            frontend: session.frontend.settings.name.clone(),
+            server: server.as_ref().map(|(backend, server, _)| names(backend, server)),
+            age: now.duration_since(session.accepted),
+            expires: session.deadline().map(|deadline| deadline.saturating_duration_since(now)),
+            idle: server.is_none(),
+        });
+    });
+    worker.lot.for_each(|parked| {
+        all.push(SessionInfo {
+            serial: parked.serial,
+            worker: worker.index,
+            client: parked.addresses[0],
+            frontend: parked.presence.frontend.settings.name.clone(),
+            server: None,
+            age: now.duration_since(parked.since),
+            expires: None,
+            idle: true,
+        });
+    });
+    all
+}
+
+fn names(backend: &Backend, server: &Server) -> (String, String) {
+    (backend.settings.name.clone(), server.settings.name.clone())
+}
