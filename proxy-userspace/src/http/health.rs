@@ -151,7 +151,7 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
     }
     let told = if plan.log_each { String::new() } else { format!(", {why}") };
     let up = health >= plan.rise;
-    let stood = (around.server.in_service(), around.server.usable());
+    let stood = (around.server.is_running(), around.server.usable());
     if up != around.server.is_up() {
         set_up(around, plan, up, &told);
     }
@@ -161,7 +161,7 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
         let turn = if stopping { Turn::Stopping } else { Turn::Up };
         tell(&*around.events, (&around.backend, &around.server), turn, served, &told);
     }
-    if (around.server.in_service(), around.server.usable()) != stood {
+    if (around.server.is_running(), around.server.usable()) != stood {
         around.backend.changed(&around.server, stood.0);
         (around.shut)();
     }

@@ -165,11 +165,11 @@ impl Backend {
         self.servers.iter().find(|server| server.settings.name == name)
     }
 
-    /// To be called when a server's state, weight or limit has changed; `was_in_service` is what it
+    /// To be called when a server's state, weight or limit has changed; `was_running` is what it
     /// was before. Who waits may be served now, and the backups' sessions may have to end.
-    pub fn changed(&self, server: &Server, was_in_service: bool) {
+    pub fn changed(&self, server: &Server, was_running: bool) {
         let settings = &server.settings;
-        let came_up = !was_in_service && server.in_service() && server.weight() > 0;
+        let came_up = !was_running && server.is_running() && server.weight() > 0;
         if came_up && settings.up_shuts_backups && !settings.backup {
             let backups = self.servers.iter().filter(|server| server.settings.backup);
             backups.for_each(|backup| backup.shutdown_sessions(Cause::Up));
@@ -342,18 +342,14 @@ impl Server {
         self.weight.store(weight, Relaxed);
     }
 
-    /// Whether it is up and not in maintenance, whatever its share of the load.
-    pub fn in_service(&self) -> bool {
-        self.is_up() && self.admin() != Admin::Maintenance
-    }
-
     /// Whether it takes new requests.
     pub fn usable(&self) -> bool {
         let healthy = self.health.load(Relaxed) == Health::Up as u8;
         healthy && self.admin() == Admin::Ready && self.weight() > 0
     }
 
-    /// Whether it counts as running: it is up, and nobody has put it into maintenance.
+    /// Whether it counts as running, whatever its share of the load: it is up, and nobody has put it
+    /// into maintenance.
     pub fn is_running(&self) -> bool {
         self.is_up() && self.admin() != Admin::Maintenance
     }

@@ -56,7 +56,11 @@ pub(super) async fn decided(
             page(client, prepared, account, *status, Rest::Unread).await
         }
         Decision::Deny(status) => {
-            client.worker.count(counters, Count::DeniedRequests, 1);
+            // A request that its backend denies is one that its frontend denies, too.
+            client.worker.count(&client.frontend().counters, Count::DeniedRequests, 1);
+            if prepared.by_backend {
+                client.worker.count(counters, Count::DeniedRequests, 1);
+            }
             let fail = Fail::new(*status, Cause::Proxy, Phase::Request);
             fail_with(client, prepared, account, fail, Rest::Unread).await
         }

@@ -255,9 +255,9 @@ mod tests {
         backend.servers = vec![server, backup.clone(), backup];
         let settings = settings::Settings { backends: vec![backend], ..Default::default() };
         let backend = &crate::http::live::Proxies::new(settings, 1, Arc::default()).backends[0];
-        let ended = |which: usize, was_in_service| {
+        let ended = |which: usize, was_running| {
             let before = backend.servers[1].shutdowns();
-            backend.changed(&backend.servers[which], was_in_service);
+            backend.changed(&backend.servers[which], was_running);
             backend.servers[1].shutdowns() > before
         };
         assert!(ended(0, false) && !ended(0, true) && !ended(2, false));

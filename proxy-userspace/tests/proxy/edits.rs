@@ -5,7 +5,11 @@ use std::sync::Arc;
 use teardown::{
     assemble::assemble,
     config::{Strictness, parse, source::Source},
-    http::{hooks::Rules, settings::Settings},
+    http::{
+        counters::{Count, Counters},
+        hooks::Rules,
+        settings::Settings,
+    },
 };
 
 use crate::support::{Client, Origin, Proxy, settings};
@@ -147,4 +151,20 @@ fn a_response_can_say_by_whom_it_comes() {
     let (_proxy, mut client) = proxy(" http-response set-header X-By %f:%b/%s\n", &origin);
     client.send(GET);
     assert!(client.response().contains("X-By: front:back/s0\r\n"));
+}
+
+#[test]
+fn what_a_backend_denies_its_frontend_denies_too() {
+    let origin = Origin::echo();
+    let mut settings = settings(&[origin.address]);
+    settings.backends[0].rules = rules(" http-request deny if { path /no }\n");
+    let proxy = Proxy::start(settings);
+    for (path, status) in [("/", "200"), ("/no", "403")] {
+        let response = proxy.exchange(format!("GET {path} HTTP/1.0\r\n\r\n"));
+        assert_eq!(&response[9..12], status, "{response}");
+    }
+    let proxies = proxy.engine.proxies();
+    let denied = |counters: &Counters| counters.total(Count::DeniedRequests);
+    assert_eq!(denied(&proxies.frontends[0].counters), 1);
+    assert_eq!(denied(&proxies.backends[0].counters), 1);
 }

@@ -16,9 +16,9 @@ pub(super) fn server(scene: &Scene, name: Option<&&str>, words: &[&str]) -> Stri
         Ok(found) => found,
         Err(why) => return why,
     };
-    let was_in_service = server.in_service();
+    let was_running = server.is_running();
     let answer = change(scene, backend, server, words);
-    backend.changed(server, was_in_service);
+    backend.changed(server, was_running);
     answer
 }
 
@@ -228,7 +228,7 @@ pub(super) fn maxconn_server(scene: &Scene, words: &[&str]) -> String {
     match words.get(1).map(|value| value.parse()) {
         Some(Ok(most)) => {
             server.maxconn.store(most, Relaxed);
-            backend.changed(server, server.in_service());
+            backend.changed(server, server.is_running());
             String::new()
         }
         _ => "Require <maxconn>.\n".to_owned(),
