@@ -45,7 +45,7 @@ use crate::report::label::Label;
 use crate::report::record::{Change, Record, rst_reason_code};
 use crate::report::summary::Summary;
 use clock::WallClock;
-use half_open::HalfOpen;
+use half_open::{Found, HalfOpen};
 use joined::{Admitted, Joins};
 use labels::Labels;
 use proxy::{Running, ServerPolicy};
@@ -287,7 +287,9 @@ impl<S: Source> Daemon<S> {
             recording.tape.flush(unix_ns);
         }
         self.tapes.flush(unix_ns);
+        // Never from an earlier look: what has closed since was told already.
         if self.readers.want_half_open(now_ns)
+            && !self.half_open.rests()
             && let Some(open) = self.open_halves(now_ns)
         {
             for (close, since_ns) in &*open {
@@ -305,8 +307,8 @@ impl<S: Source> Daemon<S> {
     }
 
     /// Those that are half open, where the table can be read.
-    fn open_halves(&mut self, now_ns: u64) -> Option<Arc<[(Close, u64)]>> {
-        let found = self.half_open.look(|| self.source.flows(), now_ns);
+    fn open_halves(&mut self, now_ns: u64) -> Option<Found> {
+        let found = self.half_open.read(|| self.source.flows(), now_ns);
         self.passing.over("reading the table of connections", found)
     }
 

@@ -9,17 +9,41 @@ use std::time::Instant;
 /// To read the table holds the loop up: it goes on at least this many times as long as that took.
 const REST: u32 = 10;
 
+/// Those that are half open, each with when its FIN was seen; the oldest first.
+pub(super) type Found = Arc<[(Close, u64)]>;
+
 /// What the last look at the table found.
 #[derive(Debug, Default)]
 pub(super) struct HalfOpen {
-    found: Arc<[(Close, u64)]>,
+    found: Found,
     /// Until then it is not read anew, however often anybody asks.
-    fresh_until: Option<Instant>,
+    rests_until: Option<Instant>,
 }
 
 impl HalfOpen {
-    /// Those that are half open, each with when its FIN was seen; the oldest first. They are as they
-    /// were a moment ago where the table is large.
+    /// What is found now.
+    ///
+    /// # Errors
+    /// Where the table cannot be read.
+    pub(super) fn read<E>(
+        &mut self,
+        flows: impl FnOnce() -> Result<Vec<(FlowKey, Flow)>, E>,
+        now_ns: u64,
+    ) -> Result<Found, E> {
+        let begin = Instant::now();
+        self.found = among(&flows()?, now_ns).into();
+        let end = Instant::now();
+        self.rests_until = Some(end + (end - begin) * REST);
+        Ok(Arc::clone(&self.found))
+    }
+
+    /// Whether the table was read so lately that it had better not be read yet.
+    pub(super) fn rests(&self) -> bool {
+        self.rests_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// What is found now, or was a moment ago where the table is large: for those who ask as often as
+    /// they like.
     ///
     /// # Errors
     /// Where the table cannot be read.
@@ -27,18 +51,11 @@ impl HalfOpen {
         &mut self,
         flows: impl FnOnce() -> Result<Vec<(FlowKey, Flow)>, E>,
         now_ns: u64,
-    ) -> Result<Arc<[(Close, u64)]>, E> {
-        let begin = Instant::now();
-        if self.fresh_until.is_none_or(|until| begin >= until) {
-            self.found = among(&flows()?, now_ns).into();
-            let end = Instant::now();
-            self.fresh_until = Some(end + (end - begin) * REST);
-        }
-        Ok(Arc::clone(&self.found))
+    ) -> Result<Found, E> {
+        if self.rests() { Ok(Arc::clone(&self.found)) } else { self.read(flows, now_ns) }
     }
 }
 
-/// Those among `flows` that are half open, each with when its FIN was seen; the oldest first.
 fn among(flows: &[(FlowKey, Flow)], now_ns: u64) -> Vec<(Close, u64)> {
     let mut open: Vec<_> =
         flows.iter().filter_map(|(key, flow)| since(key, flow, now_ns)).collect();
