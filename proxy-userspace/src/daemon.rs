@@ -293,12 +293,8 @@ impl<S: Source> Daemon<S> {
             && let Some(open) = self.open_halves(now_ns)
         {
             for (close, since_ns) in &*open {
-                let record = Record {
-                    unix_ns: self.clock.unix_ns(now_ns),
-                    half_open_ns: Some(now_ns.saturating_sub(*since_ns)),
-                    said: self.joins.said(close),
-                    ..record(&self.source, &self.labels, &self.clock, close)
-                };
+                let record = record(&self.source, &self.labels, &self.clock, close);
+                let record = half_open::still(record, &self.clock, &self.joins, now_ns, *since_ns);
                 self.readers.half_open(&record, *since_ns);
             }
             self.readers.forget_half_open(&open);
@@ -320,12 +316,8 @@ impl<S: Source> Daemon<S> {
             && let Some(open) = self.open_halves(now_ns)
         {
             for (close, since_ns) in &*open {
-                let record = Record {
-                    unix_ns: self.clock.unix_ns(now_ns),
-                    half_open_ns: Some(now_ns.saturating_sub(*since_ns)),
-                    said: self.joins.said(close),
-                    ..record(&self.source, &self.labels, &self.clock, close)
-                };
+                let record = record(&self.source, &self.labels, &self.clock, close);
+                let record = half_open::still(record, &self.clock, &self.joins, now_ns, *since_ns);
                 self.readers.last_half_open(&record);
             }
         }

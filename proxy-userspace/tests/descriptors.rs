@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -55,6 +55,32 @@ fn status(stream: &mut TcpStream) -> Option<String> {
 
 /// The limit is the process's: one test at a time.
 static LIMIT: Mutex<()> = Mutex::new(());
+
+/// A running proxy before a server, for one test alone.
+struct Stage {
+    engine: Engine,
+    address: SocketAddr,
+    /// Connections to the server that are open.
+    open: Arc<AtomicUsize>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    fn new(threads: usize) -> Self {
+        let alone = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
+        let (origin, open) = origin();
+        let engine = engine(origin, threads);
+        let address = engine.addresses()[0].1;
+        Self { engine, address, open, _alone: alone }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.engine.hard_stop();
+        self.engine.join();
+    }
+}
 
 /// A server of keep-alive connections, and how many are open.
 fn origin() -> (SocketAddr, Arc<AtomicUsize>) {
@@ -122,10 +148,8 @@ fn limit(current: Option<u64>) -> Option<u64> {
 
 #[test]
 fn a_process_without_descriptors_serves_again_when_it_has_some() {
-    let _alone = LIMIT.lock();
-    let (origin, _) = origin();
-    let engine = engine(origin, 2);
-    let address = engine.addresses()[0].1;
+    let stage = Stage::new(2);
+    let address = stage.address;
     let before = limit(Some(300));
     // One is certainly accepted before there is nothing left to accept with.
     let mut first = connect(address).expect("there are descriptors yet");
@@ -143,17 +167,13 @@ fn a_process_without_descriptors_serves_again_when_it_has_some() {
         connect(address).ok().and_then(|mut stream| status(&mut stream)).as_deref() == Some("200")
     });
     limit(before);
-    engine.hard_stop();
-    engine.join();
 }
 
 #[test]
 fn idle_connections_to_servers_make_room_for_new_ones() {
     const IDLE: usize = 20;
-    let _alone = LIMIT.lock();
-    let (origin, open) = origin();
-    let engine = engine(origin, 1);
-    let address = engine.addresses()[0].1;
+    let stage = Stage::new(1);
+    let (engine, address) = (&stage.engine, stage.address);
     let mut clients: Vec<TcpStream> =
         (0..IDLE).map(|_| connect(address).expect("connects")).collect();
     // All at once, so that as many connections to the server were needed.
@@ -175,23 +195,17 @@ fn idle_connections_to_servers_make_room_for_new_ones() {
     assert_eq!(status(&mut fresh).as_deref(), Some("200"));
     limit(before);
     drop(others);
-    until("the others are closed", || open.load(Relaxed) == 1);
-    engine.hard_stop();
-    engine.join();
+    until("the others are closed", || stage.open.load(Relaxed) == 1);
 }
 
 #[test]
 fn no_more_connections_are_kept_than_were_needed() {
-    let _alone = LIMIT.lock();
-    let (origin, _) = origin();
-    let engine = engine(origin, 2);
-    let address = engine.addresses()[0].1;
+    let stage = Stage::new(2);
+    let (engine, address) = (&stage.engine, stage.address);
     for _ in 0..100 {
         let mut client = connect(address).expect("connects");
         assert_eq!(status(&mut client).as_deref(), Some("200"));
     }
     let idle = engine.proxies().backends[0].servers[0].idle.now();
     assert!((1..=2).contains(&idle), "one for each worker: {idle}");
-    engine.hard_stop();
-    engine.join();
 }

@@ -8,8 +8,8 @@ use crate::http::settings::Mode;
 
 /// Warns of it, as HAProxy does.
 pub(super) fn check(global: &Global, proxy: &Proxy, findings: &mut Findings) {
+    let whose = format!("{} '{}'", proxy.kind.as_str(), proxy.name);
     let mut warn = |message: &str| {
-        let whose = format!("{} '{}'", proxy.kind.as_str(), proxy.name);
         findings.warn(proxy.at.clone(), format!("{whose} {message}"));
     };
     let said = &proxy.settings;
@@ -29,11 +29,8 @@ pub(super) fn check(global: &Global, proxy: &Proxy, findings: &mut Findings) {
     ];
     for (lines, option, kind, first) in checks {
         if let Some(at) = first.as_ref().filter(|_| said.check.kind != kind) {
-            let message = format!(
-                "{} '{}' has no 'option {option}': its '{lines}' lines are not used",
-                proxy.kind.as_str(),
-                proxy.name
-            );
+            let message =
+                format!("{whose} has no 'option {option}': its '{lines}' lines are not used");
             findings.warn(at.clone(), message);
         }
     }

@@ -1,5 +1,8 @@
 //! Connections that one end has closed and the other not yet.
 
+use super::clock::WallClock;
+use super::joined::Joins;
+use crate::report::record::Record;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use proxy_common::verdict::{self, Close, Signal};
@@ -61,6 +64,22 @@ fn among(flows: &[(FlowKey, Flow)], now_ns: u64) -> Vec<(Close, u64)> {
         flows.iter().filter_map(|(key, flow)| since(key, flow, now_ns)).collect();
     open.sort_by_key(|&(_, since_ns)| since_ns);
     open
+}
+
+/// What is shown of a connection that is half open since `since_ns`, as it is now.
+pub(super) fn still<'a>(
+    record: Record<'a>,
+    clock: &WallClock,
+    joins: &'a Joins,
+    now_ns: u64,
+    since_ns: u64,
+) -> Record<'a> {
+    Record {
+        unix_ns: clock.unix_ns(now_ns),
+        half_open_ns: Some(now_ns.saturating_sub(since_ns)),
+        said: joins.said(record.close),
+        ..record
+    }
 }
 
 fn since(key: &FlowKey, flow: &Flow, now_ns: u64) -> Option<(Close, u64)> {

@@ -72,3 +72,20 @@ pub(super) fn beginning(list: &str, word: &str) -> Option<String> {
     }
     (!near.is_empty()).then_some(near)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{HELP, is_first};
+
+    #[test]
+    fn the_docs_name_every_command() {
+        let page = include_str!("../../../docs/tail.md");
+        for line in HELP.lines().filter(|line| is_first(line)) {
+            let words = line.trim_start().split([' ', '[']).take(2);
+            let lower = |word: &&str| word.starts_with(|letter: char| letter.is_ascii_lowercase());
+            let name = words.take_while(lower).collect::<Vec<_>>().join(" ");
+            let row = |row: &&str| row.starts_with("| `") && row.contains(&format!("`{name}"));
+            assert!(page.lines().any(|line| row(&line)), "{name}");
+        }
+    }
+}

@@ -56,9 +56,11 @@ pub(crate) async fn run(
         if enabled() && !rustix::net::sockopt::socket_acceptconn(&door.ear.socket)? {
             return Err(error);
         }
-        tokio::time::sleep(PAUSE).await;
-        while !enabled() {
+        loop {
             tokio::time::sleep(PAUSE).await;
+            if enabled() {
+                break;
+            }
         }
     }
 }
@@ -73,8 +75,7 @@ async fn listen(
     // One for each time that it listens: to a registration, what has ended once has for ever.
     // SAFETY: the door holds the socket open for longer than this registration lives.
     let watched = unsafe { AsyncFd::register_with_interest(raw, Interest::READABLE) }?;
-    let local = socket2::SockRef::from(&door.ear.socket).local_addr().ok();
-    let local = local.and_then(|local| local.as_socket());
+    let local = sock::local(&door.ear.socket);
     // Of `bind :80` only the connection knows which address its client took.
     let any = local.is_some_and(|local| local.ip().is_unspecified());
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;

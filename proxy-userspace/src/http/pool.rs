@@ -33,7 +33,7 @@ pub(crate) struct Idle {
 
 impl Idle {
     /// Whether it can be given a request, as far as is known without a system call.
-    fn is_fit(&self) -> bool {
+    pub(crate) fn is_fit(&self) -> bool {
         !self.sock.stirred() && self.moves == self.server.moves()
     }
 }

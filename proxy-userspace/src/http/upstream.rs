@@ -54,6 +54,11 @@ impl Fail {
         Self { status, termination: Termination::new(cause, phase) }
     }
 
+    /// The client gave up: nobody waits for an answer.
+    const fn given_up(lost: &Lost, phase: Phase) -> Self {
+        Self { status: 0, termination: lost.termination(phase) }
+    }
+
     /// The session was stopped while it waited; `late` is said if it was for too long.
     pub(crate) fn stopped(stop: Stop, phase: Phase, late: Self) -> Self {
         match stop {
@@ -147,7 +152,7 @@ pub(crate) async fn reach(
                 return Err(Fail::stopped(stop, Phase::Connect, cause));
             }
             Err(lost @ (Lost::Gone | Lost::Reset)) => {
-                return Err(Fail { status: 0, termination: lost.termination(Phase::Connect) });
+                return Err(Fail::given_up(&lost, Phase::Connect));
             }
             Err(Lost::Resources) => return Err(Fail::new(503, Cause::Resource, Phase::Connect)),
             Err(Lost::Refused) => false,
@@ -235,7 +240,7 @@ async fn rest(client: &Client, errand: &Errand<'_>, time: Duration) -> Result<()
         Err(stop) => Poll::Ready(Ok(stop)),
     });
     match stop.await {
-        Err(lost) => Err(Fail { status: 0, termination: lost.termination(Phase::Connect) }),
+        Err(lost) => Err(Fail::given_up(&lost, Phase::Connect)),
         Ok(Stop::Timeout) => {
             client.session.resume();
             Ok(())

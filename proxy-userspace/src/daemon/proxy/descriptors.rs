@@ -23,10 +23,10 @@ pub(super) fn connections(global: &Global) -> Option<u32> {
 pub(super) fn raise(global: &Global) -> anyhow::Result<()> {
     let now = getrlimit(Resource::Nofile);
     if let Some(wanted) = global.ulimit_n {
-        return match lift(now, wanted) {
-            Ok(()) => Ok(()),
-            Err(_) => bail!("cannot raise the limit of descriptors to {wanted} ('ulimit-n')"),
-        };
+        if lift(now, wanted).is_err() {
+            bail!("cannot raise the limit of descriptors to {wanted} ('ulimit-n')");
+        }
+        return Ok(());
     }
     let Some(most) = global.maxconn else { return Ok(()) };
     let needed = u64::from(most) * EACH + OTHERS;

@@ -83,7 +83,7 @@ pub(super) async fn assign(
             let late = Fail::new(503, Cause::ServerTimeout, Phase::Queue);
             Err(Fail::stopped(stop, Phase::Queue, late))
         }
-        Err(lost) => Err(Fail { status: 0, termination: lost.termination(Phase::Queue) }),
+        Err(lost) => Err(Fail::given_up(&lost, Phase::Queue)),
     }
 }
 

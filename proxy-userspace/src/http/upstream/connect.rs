@@ -25,13 +25,8 @@ pub(super) fn pooled(
 ) -> Option<(Idle, usize)> {
     let mut dead = Vec::new();
     let first = client.requests <= 1;
-    let is_fit =
-        |own: &Idle| own.server.is(server) && !own.sock.stirred() && own.moves == server.moves();
-    let (own, other): (Option<Idle>, _) = match client.own.take() {
-        Some(own) if is_fit(&own) => (Some(own), None),
-        other => (None, other),
-    };
-    dead.extend(other);
+    let own = client.own.take_if(|own| own.server.is(server) && own.is_fit());
+    dead.extend(client.own.take());
     let found = own.or_else(|| {
         let (takes, proven) = match errand.backend.settings.reuse {
             Reuse::Never => (false, false),

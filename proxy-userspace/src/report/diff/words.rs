@@ -224,9 +224,7 @@ fn first_closer(old: &Tally, new: &Tally) -> Option<Said> {
 /// TIME_WAIT went to another side.
 fn time_wait(old: &Tally, new: &Tally) -> Option<Said> {
     const WHO: [&str; 3] = ["the client", "the server", "nobody"];
-    let share = |tally: &Tally, place: usize| {
-        tally.time_wait()[place] as f64 / tally.connections.max(1) as f64
-    };
+    let share = |tally: &Tally, place: usize| tally.share_of(tally.time_wait()[place]);
     let change = |place: usize| share(new, place) - share(old, place);
     let place = (0..3).max_by(|&a, &b| change(a).total_cmp(&change(b)))?;
     if change(place) < NOTABLE {
@@ -250,7 +248,7 @@ fn half_closed(group: &Group) -> Option<Said> {
         let text = format!("half closed for {} now, for {} before (median)", time(is), time(was));
         (text, is > was)
     } else {
-        let [was, is] = [old, new].map(|tally| tally.long as f64 / tally.connections.max(1) as f64);
+        let [was, is] = [old, new].map(|tally| tally.share_of(tally.long));
         if was == is {
             return None;
         }
