@@ -24,7 +24,7 @@ use crate::stand_in::StandIn;
 use bytemuck::{Pod, Zeroable};
 
 /// Changes with every change of a type in here, of [`Flow`] or of [`Segment`].
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// `Record::kind`: another CPU told it first.
 pub const RECORD_NOTHING: u32 = 0;
@@ -161,6 +161,11 @@ pub const SWITCH_OUTLIVES: u32 = 8;
 /// The index of `lo` in every network namespace.
 pub const LOOPBACK: u32 = 1;
 
+/// `Slot::reported`: the daemon was told of the connection's end.
+pub const REPORTED: u32 = 1;
+/// `Slot::reported`: the same, and the entry is about to be freed: no connection may begin in it.
+pub const LEAVING: u32 = 2;
+
 /// An entry of the flow table, as the daemon reads it. The kernel side has a type of its own, whose
 /// lock the kernel knows by the name of its type; size and order are the same.
 #[repr(C)]
@@ -168,7 +173,7 @@ pub const LOOPBACK: u32 = 1;
 pub struct Slot {
     /// The kernel shows it as 0.
     pub lock: u32,
-    /// 1 once the daemon was told of the connection's end.
+    /// 0 while the connection lasts, then [`REPORTED`], then [`LEAVING`].
     pub reported: u32,
     /// The connection.
     pub flow: Flow,

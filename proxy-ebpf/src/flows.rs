@@ -13,8 +13,8 @@ use aya_ebpf::helpers::generated::{
 };
 use bytemuck::Zeroable as _;
 use proxy_common::abi::{
-    CloseRecord, Counter, RECORD_CLOSE, RECORD_NOTHING, RECORD_SEGMENT, SWITCH_ENFORCE,
-    SWITCH_FULL_HISTORY, SWITCH_SEGMENTS, SegmentRecord, Statement,
+    CloseRecord, Counter, LEAVING, RECORD_CLOSE, RECORD_NOTHING, RECORD_SEGMENT, REPORTED,
+    SWITCH_ENFORCE, SWITCH_FULL_HISTORY, SWITCH_SEGMENTS, SegmentRecord, Statement,
 };
 use proxy_common::acts::{ALL_ACKED, Acts, CLOSE_BY_FIN, STOOD_IN, TOLD_LOCAL};
 use proxy_common::flow::{self, Flow, Input, Mode, Outcome};
@@ -171,8 +171,10 @@ fn advance(key: &FlowKey, slot: *mut Slot, input: Input<'_>, mode: Mode, now: u6
         let anew = flow::begins_anew(flow, input);
         let mut before = Acts::zeroed();
         let owed = anew && *reported == 0;
+        // The reaper frees it by its key, whatever would stand in it by then.
+        let lost = anew && *reported == LEAVING;
         let mut outcome = Outcome(0);
-        if !owed {
+        if !owed && !lost {
             if anew {
                 *reported = 0;
                 // All zeros is a flow not begun.
@@ -184,6 +186,9 @@ fn advance(key: &FlowKey, slot: *mut Slot, input: Input<'_>, mode: Mode, now: u6
         }
         guard.unlock();
         no_longer_pending(&before);
+        if lost {
+            count(Counter::LOST_LEAVING);
+        }
         if outcome.has(Outcome::LATE) {
             count(Counter::LATE);
         }
@@ -247,8 +252,10 @@ pub fn tell_close(key: &FlowKey, slot: *mut Slot) {
     let guard = Guard::lock(slot);
     let (flow, reported) = guard.parts();
     let first = *reported == 0;
-    // Without room it counts as reported too: else every later segment would count it as lost.
-    *reported = 1;
+    if first {
+        // Without room it counts as reported too: else every later segment would count it as lost.
+        *reported = REPORTED;
+    }
     if !record.is_null() {
         // SAFETY: reserved above with the size of the record.
         unsafe {

@@ -20,7 +20,7 @@ use proxy_common::wire::Packet;
 pub struct Slot {
     /// Known to the kernel by the name of its type.
     pub lock: bpf_spin_lock,
-    /// 1 once the daemon was told of the connection's end.
+    /// As in [`proxy_common::abi::Slot`].
     pub reported: u32,
     /// The connection.
     pub flow: Flow,

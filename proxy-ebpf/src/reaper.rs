@@ -6,7 +6,7 @@ use crate::enforce::no_longer_pending;
 use crate::flows::{Guard, tell_close};
 use crate::maps::{FLOWS, REAP, Slot};
 use proxy_common::abi::{
-    Counter, REAP_BATCH, REAP_EVICT, REAP_EXPIRE, REAP_NOTHING, REAP_RECLAIM, ReapEntry,
+    Counter, LEAVING, REAP_BATCH, REAP_EVICT, REAP_EXPIRE, REAP_NOTHING, REAP_RECLAIM, ReapEntry,
 };
 use proxy_common::flow::{EVICTED, EXPIRED};
 
@@ -45,11 +45,14 @@ pub extern "C" fn td_reap_entry(index: u32) -> u32 {
         return END;
     }
     let Some(slot) = FLOWS.get_ptr_mut(&entry.key) else { return STAYS };
-    if !may_go(slot, entry) {
-        return STAYS;
-    }
     if entry.verb != REAP_RECLAIM {
+        if !give_up(slot, entry) {
+            return STAYS;
+        }
         tell_close(&entry.key, slot);
+    }
+    if !leaves(slot, entry) {
+        return STAYS;
     }
     // SAFETY: a pointer to a value of the map; a copy of what stands there.
     let acts = unsafe { (*slot).acts };
@@ -65,15 +68,28 @@ pub extern "C" fn td_reap_entry(index: u32) -> u32 {
     FREED
 }
 
-/// Whether the flow is still the one that the daemon meant, and in the state that it meant.
+/// Marks the flow as given up, if it is still the one that the daemon meant; says whether it is.
 #[inline(always)]
-fn may_go(slot: *mut Slot, entry: &ReapEntry) -> bool {
+fn give_up(slot: *mut Slot, entry: &ReapEntry) -> bool {
     let guard = Guard::lock(slot);
     let (flow, reported) = guard.parts();
-    let reported = *reported != 0;
-    let may = flow.started_ns == entry.started_ns && (entry.verb != REAP_RECLAIM || reported);
-    if may && !reported {
+    let meant = flow.started_ns == entry.started_ns;
+    if meant && *reported == 0 {
         flow.marks |= if entry.verb == REAP_EXPIRE { EXPIRED } else { EVICTED };
+    }
+    guard.unlock();
+    meant
+}
+
+/// Whether the entry may be freed: its flow is the one that the daemon meant, and was reported. From
+/// then on no other begins in it: freed by its key, that one would be lost without a word.
+#[inline(always)]
+fn leaves(slot: *mut Slot, entry: &ReapEntry) -> bool {
+    let guard = Guard::lock(slot);
+    let (flow, reported) = guard.parts();
+    let may = flow.started_ns == entry.started_ns && *reported != 0;
+    if may {
+        *reported = LEAVING;
     }
     guard.unlock();
     may

@@ -161,6 +161,25 @@ fn a_reported_connection_keeps_its_entry_for_what_comes_late() {
 }
 
 #[test]
+fn a_connection_that_begins_in_an_entry_that_is_being_freed_is_counted_as_lost() {
+    let mut small = Small::new(64, 1 << 16);
+    small.reset(1);
+    assert_eq!(small.closes().len(), 1);
+    small.0.leave().expect("the table");
+    // What comes late begins nothing, as before.
+    small.say(1, true, 101, 901, FIN | ACK);
+    assert_eq!((small.count(Counter::LATE), small.count(Counter::LOST_LEAVING)), (1, 0));
+    small.say(1, true, 7_000_100, 0, SYN);
+    assert_eq!(small.count(Counter::LOST_LEAVING), 1);
+    // It is freed all the same, and from then on the tuple is as good as any.
+    small.tidy_in(11);
+    assert_eq!((small.entries(), small.count(Counter::RECLAIMED)), (0, 1));
+    small.reset(1);
+    assert_eq!(ports(&small.closes()), [1]);
+    assert_eq!(small.count(Counter::LOST_LEAVING), 1);
+}
+
+#[test]
 fn half_full_the_wait_for_what_comes_late_is_short() {
     let mut small = Small::new(64, 1 << 16);
     for port in 1..=40 {

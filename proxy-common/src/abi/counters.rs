@@ -37,6 +37,7 @@ counters! {
     16 STAND_IN_RESETS "connections that a stand-in reset: the peer did not close, sent too much, or by command";
     17 STAND_INS_GIVEN_UP "stand-ins removed as a segment was not understood or could not be answered";
     18 LOST_DEADLINES "deadlines not told because the ring buffer was full: a look at all sockets finds them";
+    19 LOST_LEAVING "segments or sockets that began a connection in an entry of the flow table that was being freed";
 }
 
 /// How many counters there are.

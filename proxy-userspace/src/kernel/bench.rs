@@ -147,6 +147,15 @@ impl Bench {
         Ok(())
     }
 
+    /// Brings every entry of the flow table to where the reaper has looked at it for the last time
+    /// and has not freed it yet.
+    ///
+    /// # Errors
+    /// Where the table cannot be read or written.
+    pub fn leave(&mut self) -> Result<(), Error> {
+        self.table.leave()
+    }
+
     /// Every entry of the flow table, in no order.
     ///
     /// # Errors

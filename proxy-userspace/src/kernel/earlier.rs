@@ -3,20 +3,15 @@
 //! Without them, an other end that closes later would be taken for the first, and the connection for
 //! one that is half closed from then on.
 
-use super::bpf;
+use super::bpf::{self, Put};
 use super::diag::{Diag, HALF_CLOSED, Local};
 use super::observer::now_ns;
 use aya::maps::MapData;
 use bytemuck::Zeroable as _;
 use proxy_common::abi::Slot;
 use proxy_common::flow::{self, Flow, Mode};
-use proxy_common::key::FlowKey;
 use proxy_common::socket::tcp_state::CLOSE_WAIT;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
-
-const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
-const BPF_NOEXIST: u64 = 1;
 
 /// Takes them into the table, while there is room; gives how many. One whose packets were quicker has
 /// its entry already.
@@ -27,7 +22,7 @@ pub(super) fn take_in(flows: &MapData, mode: Mode) -> io::Result<u64> {
     let mut taken = 0;
     for one in Diag::open()?.list(HALF_CLOSED)? {
         let slot = Slot { flow: flow_of(&one, mode, now_ns()), ..Slot::zeroed() };
-        match insert(flows, &one.key, &slot) {
+        match bpf::put(flows, &one.key, &slot, Put::New) {
             Ok(()) => taken += 1,
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
             Err(error) if error.raw_os_error() == Some(libc::E2BIG) => break,
@@ -43,26 +38,4 @@ fn flow_of(one: &Local, mode: Mode, now_ns: u64) -> Flow {
     let mut flow = Flow::new();
     flow::begin_half_closed(&mut flow, &one.key, closed_by, mode, now_ns);
     flow
-}
-
-/// The part of `union bpf_attr` that the call uses.
-#[repr(C)]
-struct Attributes {
-    map_fd: u32,
-    reserved: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
-
-fn insert(flows: &MapData, key: &FlowKey, slot: &Slot) -> io::Result<()> {
-    let mut attributes = Attributes {
-        map_fd: flows.fd().as_fd().as_raw_fd() as u32,
-        reserved: 0,
-        key: (&raw const *key) as u64,
-        value: (&raw const *slot) as u64,
-        flags: BPF_NOEXIST,
-    };
-    // SAFETY: the kernel reads a key and a value of the map's sizes, which these types have.
-    unsafe { bpf::call(BPF_MAP_UPDATE_ELEM, &mut attributes) }
 }

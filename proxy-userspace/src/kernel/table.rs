@@ -2,6 +2,7 @@
 
 use super::attach;
 use super::batch;
+use super::bpf::{self, Put};
 use super::earlier;
 use super::error::Error;
 use super::object::{array, take};
@@ -10,7 +11,7 @@ use super::pod::Raw;
 use super::reap::{Reaper, Tools};
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, PerCpuArray};
-use proxy_common::abi::{Counter, Reap, Slot};
+use proxy_common::abi::{Counter, LEAVING, Reap, Slot};
 use proxy_common::flow::{Flow, Mode};
 use proxy_common::key::FlowKey;
 use std::io;
@@ -140,6 +141,19 @@ impl Table {
                 Ok(Count { counter, name, meaning, value: self.count(counter)? })
             })
             .collect()
+    }
+
+    /// Marks every entry as one that is about to be freed.
+    ///
+    /// # Errors
+    /// Where the table cannot be read or written.
+    pub(super) fn leave(&self) -> Result<(), Error> {
+        for (key, slot) in self.slots()? {
+            let slot = Slot { reported: LEAVING, ..slot };
+            let put = bpf::put(&self.flows, &key, &slot, Put::Again);
+            put.map_err(Error::system("writing the flow table"))?;
+        }
+        Ok(())
     }
 
     /// Every entry, those of reported connections included.
