@@ -10,6 +10,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 use support::linux::tells_why_it_resets;
+use support::sockets;
+use support::until::until;
 use teardown::kernel::{Event, Observer, Options};
 
 fn observer() -> Observer {
@@ -100,6 +102,33 @@ async fn every_packet_gives_zeeks_own_history() {
     assert_eq!((close.orig.bytes, close.resp.bytes), (Some(15), Some(23)));
     let segments = close.orig.segments.unwrap_or(0) + close.resp.segments.unwrap_or(0);
     assert!((9..12).contains(&segments), "{close:?}");
+}
+
+#[tokio::test]
+async fn the_round_trip_time_is_the_sockets_own() {
+    let mut observer = observer();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (mut client, mut server) = pair(&listener);
+    for _ in 0..20 {
+        client.write_all(b"ping").unwrap();
+        server.read_exact(&mut [0; 4]).unwrap();
+        server.write_all(b"pong").unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+    }
+    // The last acknowledgment has come once nothing is unacknowledged; then nothing moves any more.
+    let measured = until("the last acknowledgment", || {
+        let info = sockets::tcp_info(&client);
+        (info.tcpi_unacked == 0).then_some(info)
+    });
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    let found = closes(&mut observer, port, 1).await;
+    let close = verdict::close(&found[0].0, &found[0].1);
+    assert_eq!(close.orig.srtt_us, Some(measured.tcpi_rtt), "{close:?}");
+    assert_eq!(close.orig.retransmissions, Some(measured.tcpi_total_retrans));
+    assert!(measured.tcpi_rtt > 0);
+    drop(server);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use super::clock::Stamp;
 use super::put;
 use super::record::Record;
 use proxy_common::acts::Cause;
+use proxy_common::verdict::EndReport;
 
 /// Appends the object, without a line's end.
 pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp) {
@@ -59,7 +60,17 @@ pub fn close(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp) {
         number(out, "status", said.status.map(u64::from));
         number(out, "requests", Some(said.requests.into()));
     }
+    path(out, ["orig_srtt_us", "orig_retransmissions"], &close.orig);
+    path(out, ["resp_srtt_us", "resp_retransmissions"], &close.resp);
     out.push(b'}');
+}
+
+/// What a local socket measured of the way to its peer.
+fn path(out: &mut Vec<u8>, [srtt, retransmissions]: [&str; 2], end: &EndReport) {
+    if let Some(srtt_us) = end.srtt_us {
+        number(out, srtt, Some(srtt_us.into()));
+        number(out, retransmissions, end.retransmissions.map(u64::from));
+    }
 }
 
 fn key(out: &mut Vec<u8>, name: &str) {
@@ -129,7 +140,7 @@ mod tests {
     fn version_1() {
         let label = Label { proxy: Some("www"), backend: Some("web"), server: Some("w1") };
         insta::assert_snapshot!(json(&sample::clean(), label, None), @r#"{"v":1,"ts":"2026-01-31T23:59:59.227988Z","orig":"10.0.0.1:40000","resp":"10.0.0.5:80","conn_state":"SF","history":"ShADfF","first_closer":"resp","first_signal":"fin","answer":"fin","half_closed_us":332,"duration_us":104532,"orig_bytes":78,"resp_bytes":167,"unread_bytes":null,"unacked_bytes":null,"rst_reason":null,"process":null,"pid":null,"proxy":"www","backend":"web","server":"w1"}"#);
-        insta::assert_snapshot!(json(&sample::reset(), Label::default(), None), @r#"{"v":1,"ts":"2026-02-01T00:00:01.123706Z","orig":"[::1]:50000","resp":"[::1]:8080","conn_state":"RSTO","history":"ShADdR","first_closer":"orig","first_signal":"rst_ack","answer":null,"half_closed_us":null,"duration_us":2000250,"orig_bytes":10,"resp_bytes":4096,"unread_bytes":4096,"unacked_bytes":0,"rst_reason":"TCP_ABORT_ON_CLOSE","process":"a\\x22b\\x20c\\xff","pid":4242,"proxy":null,"backend":null,"server":null,"class":"traffic","termination":"CD--","phase":"data","method":"GET","status":200,"requests":3}"#);
+        insta::assert_snapshot!(json(&sample::reset(), Label::default(), None), @r#"{"v":1,"ts":"2026-02-01T00:00:01.123706Z","orig":"[::1]:50000","resp":"[::1]:8080","conn_state":"RSTO","history":"ShADdR","first_closer":"orig","first_signal":"rst_ack","answer":null,"half_closed_us":null,"duration_us":2000250,"orig_bytes":10,"resp_bytes":4096,"unread_bytes":4096,"unacked_bytes":0,"rst_reason":"TCP_ABORT_ON_CLOSE","process":"a\\x22b\\x20c\\xff","pid":4242,"proxy":null,"backend":null,"server":null,"class":"traffic","termination":"CD--","phase":"data","method":"GET","status":200,"requests":3,"orig_srtt_us":1204,"orig_retransmissions":2}"#);
         insta::assert_snapshot!(
             json(&sample::half_open(), Label::default(), Some(1_500_000_000)), @r#"{"v":1,"ts":"2026-01-31T23:59:59.123656Z","orig":"10.0.0.1:40000","resp":"10.0.0.5:80","conn_state":"S2","history":"ShAFa","first_closer":"orig","first_signal":"fin","answer":null,"half_closed_us":1500000,"duration_us":200,"orig_bytes":10,"resp_bytes":0,"unread_bytes":null,"unacked_bytes":null,"rst_reason":null,"process":null,"pid":null,"proxy":null,"backend":null,"server":null,"half_open":true}"#);
     }

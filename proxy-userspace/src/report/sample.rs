@@ -6,7 +6,8 @@ use proxy_common::flow::{Flow, Input, Mode, step};
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::{ACK, FIN, NO_WINDOW_SCALE, RST, SYN, Segment};
 use proxy_common::socket::{
-    KNOWS_OWNER, KNOWS_RST_REASON, KNOWS_STATE, KNOWS_UNACKED, KNOWS_UNREAD, SocketEvent,
+    KNOWS_OWNER, KNOWS_PATH, KNOWS_RST_REASON, KNOWS_STATE, KNOWS_UNACKED, KNOWS_UNREAD,
+    SocketEvent,
 };
 
 /// 2026-01-31T23:59:59.123456Z in nanoseconds.
@@ -83,8 +84,9 @@ impl Script {
 
     /// The socket at `end` is gone, and has thrown away what it had not read.
     pub(crate) fn gone(&mut self, end: End, unread: u32) -> &mut Self {
-        let known = KNOWS_UNREAD | KNOWS_UNACKED | KNOWS_RST_REASON;
-        self.tell(end, SocketEvent { unread, rst_reason: 3, ..Self::event(known, 1, 7) })
+        let known = KNOWS_UNREAD | KNOWS_UNACKED | KNOWS_RST_REASON | KNOWS_PATH;
+        let path = SocketEvent { srtt_us: 1_204, retransmissions: 2, ..Self::event(known, 1, 7) };
+        self.tell(end, SocketEvent { unread, rst_reason: 3, ..path })
     }
 
     fn event(known: u16, old_state: u8, new_state: u8) -> SocketEvent {

@@ -46,6 +46,25 @@ pub(crate) fn index_of(interface: &str) -> u32 {
     name_to_index(&any, interface).expect("an interface")
 }
 
+/// What the kernel knows of a connection (TCP_INFO).
+pub(crate) fn tcp_info(socket: &TcpStream) -> libc::tcp_info {
+    // SAFETY: integers alone; all zeros is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes of `info`.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(failed, 0, "{}", io::Error::last_os_error());
+    info
+}
+
 /// Signs every segment to and from the peer (RFC 2385).
 pub(crate) fn sign(socket: &Socket, peer: IpAddr) {
     const TCP_MD5SIG: libc::c_int = 14;
