@@ -18,8 +18,8 @@ use super::{
     refusal::Refusal,
     rewrite::{self, Say},
     settings::Connection,
+    splice::FIRST_READ,
     upstream::{Fail, Upstream},
-    worker::FIRST_READ,
 };
 
 /// Heads of interim responses (1xx) before the final one.

@@ -7,7 +7,7 @@ use std::{cell::Cell, ops::Deref, rc::Rc, sync::Arc};
 
 use super::{
     live::{Backend, Proxies, Server},
-    worker::{FIRST_READ, LARGE},
+    splice::{FIRST_READ, LARGE},
 };
 
 /// A worker's own hold on a server: clones are counted here alone.

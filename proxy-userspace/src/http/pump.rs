@@ -13,8 +13,8 @@ use super::{
     framing::Framing,
     refusal::Refusal,
     sock::Sock,
-    splice::Pipe,
-    worker::{LARGE, Worker},
+    splice::{LARGE, Pipe},
+    worker::Worker,
 };
 
 /// What is left of a body.

@@ -11,6 +11,14 @@ use rustix::{
     pipe::{PipeFlags, SpliceFlags},
 };
 
+/// A server's head is read with so much of its body at most: more would be copied in vain where
+/// the rest goes through a pipe.
+pub(crate) const FIRST_READ: usize = 4 * 1024;
+
+/// Above this what is left of a body goes through a pipe; below it is copied. So much costs the same
+/// either way (docs/performance.md).
+pub(crate) const LARGE: u64 = 24 * 1024;
+
 /// Large pipes move more per call; the kernel grants an unprivileged user only so many pages.
 const SIZES: [usize; 2] = [1024 * 1024, 256 * 1024];
 

@@ -30,14 +30,6 @@ use super::{
 /// The receive buffer's size.
 const SCRATCH: usize = 128 * 1024;
 
-/// A server's head is read with so much of its body at most: more would be copied in vain where
-/// the rest goes through a pipe.
-pub(crate) const FIRST_READ: usize = 4 * 1024;
-
-/// Above this what is left of a body goes through a pipe; below it is copied. So much costs the same
-/// either way (docs/performance.md).
-pub(crate) const LARGE: u64 = 24 * 1024;
-
 /// Buffers that are kept for the next who needs one.
 const SPARE: usize = 64;
 
