@@ -19,12 +19,9 @@ use super::{
     held::HeldProxies,
     listener::Ear,
     live::{Frontend, Proxies},
-    park::Parked,
     presence::Presence,
-    settings::Mode,
+    reception::Reception,
     sock::{self, Sock},
-    tcp,
-    worker::Worker,
 };
 
 /// Connections accepted before others get their turn.
@@ -45,12 +42,12 @@ pub(crate) struct Door {
 /// # Errors
 /// What says that nothing more can be accepted on this socket: it does not listen any more.
 pub(crate) async fn run(
-    worker: Rc<Worker>,
+    reception: Rc<Reception>,
     proxies: Rc<HeldProxies>,
     door: Door,
 ) -> io::Result<()> {
     loop {
-        let Err(error) = listen(&worker, &proxies, &door).await;
+        let Err(error) = listen(&reception, &proxies, &door).await;
         let enabled = || door.frontend.enabled.load(Relaxed);
         // Paused, or paused for a moment: `Engine::resume` has it listen before it says so.
         if enabled() && !rustix::net::sockopt::socket_acceptconn(&door.ear.socket)? {
@@ -67,7 +64,7 @@ pub(crate) async fn run(
 
 /// Accepts until the socket does not listen any more.
 async fn listen(
-    worker: &Rc<Worker>,
+    reception: &Rc<Reception>,
     proxies: &Rc<HeldProxies>,
     door: &Door,
 ) -> Result<Infallible, io::Error> {
@@ -93,7 +90,7 @@ async fn listen(
                 Ok((fd, peer)) => {
                     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
                     let local = if any { sock::local(&fd) } else { local };
-                    welcome(worker, proxies, door, fd, [peer, local]);
+                    welcome(reception, proxies, door, fd, [peer, local]);
                 }
                 // It listened no more in between: this registration is ready for ever.
                 Err(Errno::AGAIN) if guard.ready().is_read_closed() => {
@@ -105,7 +102,7 @@ async fn listen(
                 }
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     // Nothing to be had: let others finish. The rest waits in the backlog.
-                    if !worker.close_all_idle() {
+                    if !reception.worker.close_all_idle() {
                         tokio::time::sleep(PAUSE * 10).await;
                     }
                     break;
@@ -149,12 +146,13 @@ fn has_room(proxies: &Proxies, door: &Door) -> bool {
 }
 
 fn welcome(
-    worker: &Rc<Worker>,
+    reception: &Rc<Reception>,
     proxies: &Rc<HeldProxies>,
     door: &Door,
     fd: OwnedFd,
     addresses: [Option<SocketAddr>; 2],
 ) {
+    let worker = &reception.worker;
     let frontend = &door.frontend;
     worker.count(&frontend.counters, Count::Sessions, 1);
     worker.count(&frontend.counters, Count::Connections, 1);
@@ -166,34 +164,13 @@ fn welcome(
     let known = (Instant::now(), 0);
     let (own, proxies) = (Rc::clone(worker), Rc::clone(proxies));
     let client = Client::new(own, proxies, serial, sock, presence, addresses, known);
-    match frontend.settings.mode {
-        Mode::Http => worker.http_crew.serve(client, http),
-        Mode::Tcp => worker.tcp_crew.serve(client, tcp::serve),
-    }
-}
-
-/// Goes on with a connection that was parked.
-pub(crate) fn resume(worker: &Rc<Worker>, parked: Parked) {
-    let Parked { serial, fd, proxies, presence, addresses, requests, since, last, .. } = parked;
-    let sock = Sock::from(fd);
-    let known = (since, requests);
-    let mut client =
-        Client::new(Rc::clone(worker), proxies, serial, sock, presence, addresses, known);
-    client.last = last;
-    worker.http_crew.serve(client, http);
-}
-
-async fn http(client: Client) {
-    let worker = Rc::clone(&client.worker);
-    if let Some(client) = client.serve().await {
-        worker.lot.park(client);
-    }
+    reception.serve(client);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{listener::Listeners, park::Lot, settings};
+    use crate::http::{listener::Listeners, park::Lot, settings, worker::Worker};
 
     /// The accepting on a port of its own, and the listeners.
     fn accepting() -> (impl Future<Output = io::Result<()>>, Listeners, Arc<Frontend>) {
@@ -208,9 +185,9 @@ mod tests {
         let ear = listeners.of(0).remove(0);
         let proxies = Arc::new(Proxies::new(settings, 1, Arc::default()));
         let frontend = Arc::clone(proxies.frontend("front").unwrap());
-        let worker = Worker::alone(&proxies, Lot::new().unwrap());
+        let reception = Reception::new(Worker::alone(&proxies), Lot::new().unwrap());
         let door = Door { ear, frontend: Arc::clone(&frontend) };
-        (run(worker, HeldProxies::new(proxies), door), listeners, frontend)
+        (run(reception, HeldProxies::new(proxies), door), listeners, frontend)
     }
 
     #[tokio::test]

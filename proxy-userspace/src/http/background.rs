@@ -1,11 +1,22 @@
 //! What goes on in a worker beside its connections.
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    io,
+    os::fd::{AsRawFd, RawFd},
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use super::{park, worker::Worker};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{
+    reception::Reception,
+    worker::{CROWD, Worker, trim},
+};
 
 /// Does all of it, for ever: what fails ends alone.
-pub(crate) async fn run(worker: Rc<Worker>) {
+pub(crate) async fn run(reception: Rc<Reception>) {
+    let worker = &reception.worker;
     let sample = async {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -16,11 +27,71 @@ pub(crate) async fn run(worker: Rc<Worker>) {
         }
     };
     let attend = async {
-        let result = park::attend(Rc::clone(&worker)).await;
+        let result = attend(&reception).await;
         tracing::error!(worker = worker.index, ?result, "parked connections are lost");
     };
-    let (watch, watch_pool) = (worker.sessions.watch(), worker.watch_pool());
-    tokio::join!(watch, watch_pool, worker.tidy(), attend, sample);
+    tokio::join!(worker.sessions.watch(), watch_pool(worker), tidy(&reception), attend, sample);
+}
+
+/// Brings parked connections back to life when they stir, and closes them when they are late; for
+/// ever.
+async fn attend(reception: &Rc<Reception>) -> io::Result<()> {
+    let raw: RawFd = reception.lot.as_raw_fd();
+    // SAFETY: the reception, and with it the descriptor, outlives this function's registration.
+    let watched = unsafe { AsyncFd::register_with_interest(raw, Interest::READABLE) }?;
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            ready = watched.readable() => {
+                let mut guard = ready?;
+                let stirred = reception.lot.stirred();
+                // A full batch may have left some.
+                if stirred.is_empty() {
+                    guard.clear_ready();
+                }
+                for parked in stirred {
+                    reception.resume(parked);
+                }
+            }
+            now = tick.tick() => {
+                reception.part(reception.lot.expire(now.into()));
+                reception.lot.give_back();
+            }
+        }
+    }
+}
+
+/// Closes pooled connections whose servers closed or stirred, for ever.
+async fn watch_pool(worker: &Worker) {
+    loop {
+        for idle in worker.pool.stirred().await {
+            worker.close_idle(idle, None);
+        }
+    }
+}
+
+/// What is due every second, for ever: closes pooled connections that were not used for long, and
+/// ends tasks that have nothing to do.
+async fn tidy(reception: &Reception) {
+    let worker = &reception.worker;
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tick.tick().await;
+        worker.look_at_clocks();
+        reception.dismiss();
+        let now = Instant::now();
+        let gone = worker
+            .pool
+            .purge(|idle| now.duration_since(idle.since) < idle.server.settings.pool_purge_delay);
+        let crowd = gone.len() >= CROWD;
+        for idle in gone {
+            worker.close_idle(idle, None);
+        }
+        if crowd {
+            trim();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -35,14 +106,13 @@ mod tests {
     use std::future::poll_fn;
     use std::sync::Arc;
     use std::task::Poll;
-    use std::time::Instant;
 
     #[tokio::test]
     async fn deadlines_hold_where_nothing_can_be_parked_any_more() {
         let settings = Settings { frontends: vec![Frontend::default()], ..Default::default() };
         let proxies = Arc::new(Proxies::new(settings, 1, Arc::default()));
         let frontend = Arc::clone(&proxies.frontends[0]);
-        let worker = Worker::alone(&proxies, Lot::broken());
+        let worker = Worker::alone(&proxies);
         let now = Instant::now();
         let session = Rc::new(Session::new(1, None, frontend, now));
         worker.sessions.insert(Rc::clone(&session));
@@ -54,7 +124,7 @@ mod tests {
         let stopped = tokio::time::timeout(Duration::from_secs(10), stopped);
         let stop = tokio::select! {
             stop = stopped => stop,
-            () = run(Rc::clone(&worker)) => panic!("the rest goes on"),
+            () = run(Reception::new(worker, Lot::broken())) => panic!("the rest goes on"),
         };
         assert_eq!(stop, Ok(Stop::Timeout));
     }

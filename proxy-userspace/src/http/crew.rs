@@ -12,24 +12,28 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::client::Client;
-
 /// Tasks that wait, at most.
 const WAITING: usize = 32;
 
-/// A worker's tasks of one kind.
-#[derive(Debug, Default)]
-pub(crate) struct Crew {
+/// A worker's tasks of one kind, each of which serves a `T` at a time.
+#[derive(Debug)]
+pub(crate) struct Crew<T> {
     /// The last to be done is the first to go on: its memory is still near.
-    waiting: RefCell<Vec<oneshot::Sender<Client>>>,
+    waiting: RefCell<Vec<oneshot::Sender<T>>>,
     /// The fewest that waited since [`Crew::dismiss`].
     fewest: Cell<usize>,
 }
 
-impl Crew {
+impl<T> Default for Crew<T> {
+    fn default() -> Self {
+        Self { waiting: RefCell::default(), fewest: Cell::default() }
+    }
+}
+
+impl<T: 'static> Crew<T> {
     /// Has a connection served by a task that waits, or by a new one. `by` is the same for all of
     /// a crew.
-    pub(crate) fn serve<F>(self: &Rc<Self>, mut client: Client, by: fn(Client) -> F)
+    pub(crate) fn serve<F>(self: &Rc<Self>, mut client: T, by: fn(T) -> F)
     where
         F: Future<Output = ()> + 'static,
     {
@@ -50,7 +54,7 @@ impl Crew {
     }
 
     /// Takes out a task that waits.
-    fn call(&self) -> Option<oneshot::Sender<Client>> {
+    fn call(&self) -> Option<oneshot::Sender<T>> {
         let mut waiting = self.waiting.borrow_mut();
         let task = waiting.pop();
         self.fewest.set(self.fewest.get().min(waiting.len()));
@@ -58,7 +62,7 @@ impl Crew {
     }
 
     /// Waits for another connection; none if enough tasks wait, or it was in vain.
-    async fn next(&self) -> Option<Client> {
+    async fn next(&self) -> Option<T> {
         let (task, next) = oneshot::channel();
         {
             let mut waiting = self.waiting.borrow_mut();
@@ -72,7 +76,7 @@ impl Crew {
 }
 
 /// A task: serves a connection, and waits for another.
-async fn work<F: Future<Output = ()>>(crew: Rc<Crew>, client: Client, by: fn(Client) -> F) {
+async fn work<T: 'static, F: Future<Output = ()>>(crew: Rc<Crew<T>>, client: T, by: fn(T) -> F) {
     let mut next = Some(client);
     while let Some(client) = next {
         by(client).await;

@@ -29,6 +29,7 @@ use super::{
     listener::{BindError, Ear, Listeners},
     live::{self, Proxies},
     park,
+    reception::Reception,
     session::Stop,
     settings::{BindAddress, Settings},
     worker::{Outside, Worker},
@@ -263,14 +264,19 @@ fn run(
     // Whoever waits for it has seen the thread start.
     let _ = ready.send(Ok(()));
     runtime.block_on(async {
-        let worker = Worker::new(index, proxies, outside, lot);
-        tokio::task::spawn_local(background::run(Rc::clone(&worker)));
-        work(worker, doors, inbox).await;
+        let reception = Reception::new(Worker::new(index, proxies, outside), lot);
+        tokio::task::spawn_local(background::run(Rc::clone(&reception)));
+        work(reception, doors, inbox).await;
     });
 }
 
-async fn work(worker: Rc<Worker>, doors: Vec<Ear>, mut inbox: mpsc::UnboundedReceiver<Command>) {
-    let mut open = open_doors(&worker, doors);
+async fn work(
+    reception: Rc<Reception>,
+    doors: Vec<Ear>,
+    mut inbox: mpsc::UnboundedReceiver<Command>,
+) {
+    let worker = &reception.worker;
+    let mut open = open_doors(&reception, doors);
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Doors(proxies, doors) => {
@@ -279,23 +285,24 @@ async fn work(worker: Rc<Worker>, doors: Vec<Ear>, mut inbox: mpsc::UnboundedRec
                 for idle in worker.pool.reset(&proxies) {
                     worker.close_idle(idle, None);
                 }
-                open = open_doors(&worker, doors);
+                open = open_doors(&reception, doors);
             }
             Command::Stop => {
                 break;
             }
             Command::HardStop => {}
-            other => serve(&worker, other),
+            other => serve(&reception, other),
         }
     }
     shut(open).await;
-    drain(&worker, inbox).await;
+    drain(&reception, inbox).await;
 }
 
 /// Lets what is under way end.
-async fn drain(worker: &Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
+async fn drain(reception: &Reception, mut inbox: mpsc::UnboundedReceiver<Command>) {
+    let worker = &reception.worker;
     worker.stopping.set(true);
-    worker.part_parked(worker.lot.clear());
+    reception.part(reception.lot.clear());
     worker.close_all_idle();
     let limit = worker.proxies.borrow().global.hard_stop_after;
     let end = limit.map(|limit| Instant::now() + limit);
@@ -306,10 +313,10 @@ async fn drain(worker: &Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>)
                 Some(Command::HardStop) | None => {
                     worker.sessions.for_each(|session| session.stop(Stop::Forced));
                 }
-                Some(other) => serve(worker, other),
+                Some(other) => serve(reception, other),
             },
             _ = tick.tick() => {
-                worker.part_parked(worker.lot.clear());
+                reception.part(reception.lot.clear());
                 if end.is_some_and(|end| Instant::now() >= end) {
                     worker.sessions.for_each(|session| session.stop(Stop::Forced));
                 }
@@ -318,11 +325,12 @@ async fn drain(worker: &Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>)
     }
 }
 
-fn serve(worker: &Rc<Worker>, command: Command) {
+fn serve(reception: &Reception, command: Command) {
+    let worker = &reception.worker;
     match command {
-        Command::Sessions(reply) => drop(reply.send(sessions::of(worker))),
+        Command::Sessions(reply) => drop(reply.send(sessions::of(reception))),
         Command::Kill(serial) => {
-            worker.part_parked(worker.lot.take(serial).into_iter().collect());
+            reception.part(reception.lot.take(serial).into_iter().collect());
             worker.sessions.for_each(|session| {
                 if session.serial == serial {
                     session.stop(Stop::Shut(Cause::Killed));
@@ -335,15 +343,15 @@ fn serve(worker: &Rc<Worker>, command: Command) {
 }
 
 /// Accepts on these sockets.
-fn open_doors(worker: &Rc<Worker>, doors: Vec<Ear>) -> Vec<DoorTask> {
-    let proxies = Rc::clone(&worker.proxies.borrow());
+fn open_doors(reception: &Rc<Reception>, doors: Vec<Ear>) -> Vec<DoorTask> {
+    let proxies = Rc::clone(&reception.worker.proxies.borrow());
     let open = |ear: Ear| {
         let frontend = Arc::clone(proxies.frontend(&ear.frontend)?);
         let name = ear.frontend.clone();
         let door = Door { ear, frontend };
-        let (worker, proxies) = (Rc::clone(worker), Rc::clone(&proxies));
+        let (reception, proxies) = (Rc::clone(reception), Rc::clone(&proxies));
         Some(tokio::task::spawn_local(async move {
-            if let Err(error) = accept::run(worker, proxies, door).await {
+            if let Err(error) = accept::run(reception, proxies, door).await {
                 tracing::error!(frontend = name, %error, "no longer accepting");
             }
         }))

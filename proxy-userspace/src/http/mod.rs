@@ -37,6 +37,7 @@ mod prepare;
 mod presence;
 mod pump;
 pub mod queue;
+mod reception;
 pub mod refusal;
 pub mod regex;
 pub(crate) mod reply;

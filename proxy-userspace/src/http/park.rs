@@ -7,14 +7,13 @@ use std::{
     io,
     mem::MaybeUninit,
     net::SocketAddr,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     rc::Rc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustix::event::epoll;
 use slab::Slab;
-use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     client::Client,
@@ -44,6 +43,13 @@ pub(crate) struct Parked {
     /// What its last request was doing when it ended.
     pub(crate) last: Doing,
     deadline: Option<Instant>,
+}
+
+impl Parked {
+    /// Closes it.
+    pub(crate) fn part(self, worker: &Worker) {
+        worker.part(self.fd.as_fd(), &self.presence.frontend, false, &self.last);
+    }
 }
 
 /// A worker's parked connections.
@@ -108,7 +114,7 @@ impl Lot {
     }
 
     /// Takes out what was idle for too long.
-    fn expire(&self, now: Instant) -> Vec<Parked> {
+    pub(crate) fn expire(&self, now: Instant) -> Vec<Parked> {
         let mut cars = self.cars.borrow_mut();
         let late = |parked: &Parked| parked.deadline.is_some_and(|then| now >= then);
         let late: Vec<usize> =
@@ -118,7 +124,7 @@ impl Lot {
 
     /// After a crowd was parked, gives the memory of its tasks back; and that of its last, who are
     /// less than a crowd, a little later. What starting took is given back once, too.
-    fn give_back(&self) {
+    pub(crate) fn give_back(&self) {
         let crowd = self.lately.get() >= CROWD;
         let before = self.rest_in.get();
         self.rest_in.set(if crowd { REST } else { before.saturating_sub(1) });
@@ -129,7 +135,7 @@ impl Lot {
     }
 
     /// Takes out what stirred.
-    fn stirred(&self) -> Vec<Parked> {
+    pub(crate) fn stirred(&self) -> Vec<Parked> {
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); 64];
         let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         let Ok((ready, _)) = epoll::wait(&self.epoll, &mut events, Some(&none)) else {
@@ -152,31 +158,10 @@ impl Lot {
     }
 }
 
-/// Brings connections back to life when they stir, and closes them when they are late; for ever.
-pub(crate) async fn attend(worker: Rc<Worker>) -> io::Result<()> {
-    let raw: RawFd = worker.lot.epoll.as_raw_fd();
-    // SAFETY: the worker, and with it the descriptor, outlives this function's registration.
-    let watched = unsafe { AsyncFd::register_with_interest(raw, Interest::READABLE) }?;
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            ready = watched.readable() => {
-                let mut guard = ready?;
-                let stirred = worker.lot.stirred();
-                // A full batch may have left some.
-                if stirred.is_empty() {
-                    guard.clear_ready();
-                }
-                for parked in stirred {
-                    super::accept::resume(&worker, parked);
-                }
-            }
-            now = tick.tick() => {
-                worker.part_parked(worker.lot.expire(now.into()));
-                worker.lot.give_back();
-            }
-        }
+/// The descriptor that is ready when a connection stirs.
+impl AsRawFd for Lot {
+    fn as_raw_fd(&self) -> RawFd {
+        self.epoll.as_raw_fd()
     }
 }
 

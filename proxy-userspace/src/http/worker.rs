@@ -9,17 +9,15 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use super::{
     closes::{Class, Closes, Cookie, Doing, Upstream},
     counters::{Count, Counters},
-    crew::Crew,
     held::HeldProxies,
     hooks::Log,
     live::{Frontend, Proxies},
-    park::{Lot, Parked},
     pool::{Idle, Pool},
     session::Sessions,
     settings::Mode,
@@ -73,11 +71,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Box<[u8]>>,
     spare: RefCell<Vec<Vec<u8>>>,
     pub(crate) sessions: Sessions,
-    pub(crate) http_crew: Rc<Crew>,
-    pub(crate) tcp_crew: Rc<Crew>,
     pub(crate) pool: Pool,
     pub(crate) pipes: Pipes,
-    pub(crate) lot: Lot,
     /// The same moment by both clocks; not older than a second.
     clocks: Cell<(Instant, SystemTime)>,
     /// A soft stop has begun: keep-alive ends.
@@ -93,21 +88,16 @@ impl fmt::Debug for Worker {
 #[cfg(test)]
 impl Worker {
     /// The only one, which logs nothing and tells nobody of closes.
-    pub(crate) fn alone(proxies: &Arc<Proxies>, lot: Lot) -> Rc<Self> {
+    pub(crate) fn alone(proxies: &Arc<Proxies>) -> Rc<Self> {
         struct Nobody;
         impl Closes for Nobody {}
         let log = Arc::new(super::syslog::Logger::new(Default::default()));
-        Self::new(0, Arc::clone(proxies), Arc::new(Outside::new(log, Arc::new(Nobody))), lot)
+        Self::new(0, Arc::clone(proxies), Arc::new(Outside::new(log, Arc::new(Nobody))))
     }
 }
 
 impl Worker {
-    pub(crate) fn new(
-        index: usize,
-        proxies: Arc<Proxies>,
-        outside: Arc<Outside>,
-        lot: Lot,
-    ) -> Rc<Self> {
+    pub(crate) fn new(index: usize, proxies: Arc<Proxies>, outside: Arc<Outside>) -> Rc<Self> {
         let pool = Pool::default();
         pool.reset(&proxies);
         Rc::new(Self {
@@ -117,14 +107,16 @@ impl Worker {
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             spare: RefCell::default(),
             sessions: Sessions::default(),
-            http_crew: Rc::default(),
-            tcp_crew: Rc::default(),
             pool,
             pipes: Pipes::default(),
-            lot,
             clocks: Cell::new((Instant::now(), SystemTime::now())),
             stopping: Cell::new(false),
         })
+    }
+
+    /// Looks at both clocks.
+    pub(crate) fn look_at_clocks(&self) {
+        self.clocks.set((Instant::now(), SystemTime::now()));
     }
 
     /// What the wall's clock showed at `moment`, without looking at it.
@@ -191,44 +183,5 @@ impl Worker {
             Mode::Http => Class::Active,
         };
         self.outside.closes.stated((socket, Cookie::default()), None, class, reset, doing);
-    }
-
-    /// Closes parked connections.
-    pub(crate) fn part_parked(&self, parked: Vec<Parked>) {
-        for parked in &parked {
-            self.part(parked.fd.as_fd(), &parked.presence.frontend, false, &parked.last);
-        }
-    }
-
-    /// Closes pooled connections whose servers closed or stirred, for ever.
-    pub(crate) async fn watch_pool(&self) {
-        loop {
-            for idle in self.pool.stirred().await {
-                self.close_idle(idle, None);
-            }
-        }
-    }
-
-    /// What is due every second, for ever: closes pooled connections that were not used for long, and
-    /// ends tasks that have nothing to do.
-    pub(crate) async fn tidy(&self) {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tick.tick().await;
-            self.clocks.set((Instant::now(), SystemTime::now()));
-            self.http_crew.dismiss();
-            self.tcp_crew.dismiss();
-            let now = Instant::now();
-            let gone = self.pool.purge(|idle| {
-                now.duration_since(idle.since) < idle.server.settings.pool_purge_delay
-            });
-            let crowd = gone.len() >= CROWD;
-            for idle in gone {
-                self.close_idle(idle, None);
-            }
-            if crowd {
-                trim();
-            }
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::http::{
     live::{Backend, Server},
-    worker::Worker,
+    reception::Reception,
 };
 
 /// A connection as `show sess` shows it.
@@ -32,7 +32,8 @@ pub struct SessionInfo {
 }
 
 /// All connections of a worker.
-pub(super) fn of(worker: &Worker) -> Vec<SessionInfo> {
+pub(super) fn of(reception: &Reception) -> Vec<SessionInfo> {
+    let worker = &reception.worker;
     let now = Instant::now();
     let mut all = Vec::new();
     worker.sessions.for_each(|session| {
@@ -48,7 +49,7 @@ pub(super) fn of(worker: &Worker) -> Vec<SessionInfo> {
             idle: server.is_none(),
         });
     });
-    worker.lot.for_each(|parked| {
+    reception.lot.for_each(|parked| {
         all.push(SessionInfo {
             serial: parked.serial,
             worker: worker.index,

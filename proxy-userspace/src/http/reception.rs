@@ -1,0 +1,74 @@
+//! Who receives a worker's clients: the tasks that serve them, and the lot where they park between
+//! two requests.
+
+use std::rc::Rc;
+
+use super::{
+    client::Client,
+    crew::Crew,
+    park::{Lot, Parked},
+    settings::Mode,
+    sock::Sock,
+    tcp,
+    worker::Worker,
+};
+
+/// A client, and who received it.
+type Received = (Rc<Reception>, Client);
+
+/// A worker's reception.
+#[derive(Debug)]
+pub(crate) struct Reception {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) lot: Lot,
+    http: Rc<Crew<Received>>,
+    tcp: Rc<Crew<Received>>,
+}
+
+impl Reception {
+    pub(crate) fn new(worker: Rc<Worker>, lot: Lot) -> Rc<Self> {
+        Rc::new(Self { worker, lot, http: Rc::default(), tcp: Rc::default() })
+    }
+
+    /// Has a connection served.
+    pub(crate) fn serve(self: &Rc<Self>, client: Client) {
+        let mode = client.frontend().settings.mode;
+        let received = (Rc::clone(self), client);
+        match mode {
+            Mode::Http => self.http.serve(received, http),
+            Mode::Tcp => self.tcp.serve(received, tcp),
+        }
+    }
+
+    /// Goes on with a connection that was parked.
+    pub(crate) fn resume(self: &Rc<Self>, parked: Parked) {
+        let Parked { serial, fd, proxies, presence, addresses, requests, since, last, .. } = parked;
+        let sock = Sock::from(fd);
+        let known = (since, requests);
+        let worker = Rc::clone(&self.worker);
+        let mut client = Client::new(worker, proxies, serial, sock, presence, addresses, known);
+        client.last = last;
+        self.serve(client);
+    }
+
+    /// Closes parked connections.
+    pub(crate) fn part(&self, parked: Vec<Parked>) {
+        parked.into_iter().for_each(|parked| parked.part(&self.worker));
+    }
+
+    /// Ends tasks that have had nothing to do since the last time.
+    pub(crate) fn dismiss(&self) {
+        self.http.dismiss();
+        self.tcp.dismiss();
+    }
+}
+
+async fn http((reception, client): Received) {
+    if let Some(client) = client.serve().await {
+        reception.lot.park(client);
+    }
+}
+
+async fn tcp((_, client): Received) {
+    tcp::serve(client).await;
+}
