@@ -44,6 +44,7 @@ pub(crate) mod reply;
 mod rewrite;
 pub mod rules;
 pub mod sample;
+mod serve;
 mod session;
 pub mod settings;
 mod sock;
