@@ -3,8 +3,10 @@
 //! Workers, balancing, health checks, statistics and the runtime socket all see these. They are
 //! built anew by a reload; sessions of the old ones keep them alive.
 
+mod queue;
 mod refused;
 
+pub use queue::Queue;
 pub use refused::{Invalid, LastErrors};
 
 use std::{
@@ -21,7 +23,6 @@ use std::{
 use super::{
     counters::{Count, Counters, Gauge, Rate},
     event::Cause,
-    queue::{self, Queue},
     settings::{self, ServerAddress, Settings},
 };
 
@@ -174,7 +175,7 @@ impl Backend {
             let backups = self.servers.iter().filter(|server| server.settings.backup);
             backups.for_each(|backup| backup.shutdown_sessions(Cause::Up));
         }
-        queue::hand_out_all(self);
+        self.hand_out_all();
     }
 
     /// Whether it has a server for requests.

@@ -21,9 +21,9 @@ use super::{
     live::{Backend, Server},
     pool::Idle,
     pump::{Body, Pump},
-    queue::Slot,
     session::Stop,
     settings::Redispatch,
+    slot::Slot,
     sock,
 };
 use assign::assign;

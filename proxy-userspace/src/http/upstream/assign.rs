@@ -7,7 +7,7 @@ use crate::http::client::Client;
 use crate::http::counters::Count;
 use crate::http::event::{Cause, Phase};
 use crate::http::live::Server;
-use crate::http::queue::{Slot, Ticket};
+use crate::http::slot::{Slot, Ticket};
 use std::future::poll_fn;
 use std::task::Poll;
 

@@ -1,71 +1,10 @@
-//! Requests that wait for a server's free slot (`maxconn`, `maxqueue`, `timeout queue`).
-//!
-//! A slot is a share of a server's `maxconn`. Who releases one, who has just queued and who changes a
-//! server all hand out what is free, so that no wake-up is lost between them.
+//! The right to use a server, and waiting for it (`maxconn`, `maxqueue`, `timeout queue`).
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError, atomic::Ordering::Relaxed},
-};
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::sync::oneshot;
 
-use super::{
-    counters::Gauge,
-    held::{HeldBackend, HeldServer},
-    live::Backend,
-};
-
-/// Requests in their order; empty costs one load.
-#[derive(Debug, Default)]
-pub struct Queue {
-    waiting: Gauge,
-    list: Mutex<VecDeque<oneshot::Sender<usize>>>,
-}
-
-impl Queue {
-    /// Requests that wait (`qcur`).
-    pub fn len(&self) -> u32 {
-        self.waiting.now()
-    }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The most that ever waited (`qmax`).
-    pub fn max(&self) -> u32 {
-        self.waiting.max()
-    }
-
-    /// Forgets the most.
-    pub fn clear_max(&self) {
-        self.waiting.clear();
-    }
-
-    fn push(&self, ticket: oneshot::Sender<usize>) {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.push_back(ticket);
-        // Under the lock: nobody takes out what is not counted yet.
-        self.waiting.rise();
-    }
-
-    fn pop(&self) -> Option<oneshot::Sender<usize>> {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        let ticket = list.pop_front()?;
-        self.waiting.fall();
-        Some(ticket)
-    }
-
-    /// Drops the tickets whose requests have given up.
-    fn sweep(&self) {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = list.len();
-        list.retain(|ticket| !ticket.is_closed());
-        (list.len()..before).for_each(|_| self.waiting.fall());
-    }
-}
+use super::held::{HeldBackend, HeldServer};
 
 /// The right to use a server; given back when dropped.
 #[derive(Debug)]
@@ -96,7 +35,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.server().sessions.fall();
-        hand_out(&self.backend, self.index);
+        self.backend.hand_out(self.index);
     }
 }
 
@@ -118,8 +57,8 @@ impl Ticket {
         let place = queue.len() + 1;
         queue.push(ticket);
         match server {
-            Some(index) => hand_out(backend, index),
-            None => hand_out_all(backend),
+            Some(index) => backend.hand_out(index),
+            None => backend.hand_out_all(),
         }
         Self { backend: backend.clone(), server, granted, place }
     }
@@ -142,45 +81,12 @@ impl Drop for Ticket {
     }
 }
 
-/// Gives all free slots to those who wait. Who makes room, by a state, a weight or a limit, calls it.
-pub(super) fn hand_out_all(backend: &Backend) {
-    (0..backend.servers.len()).for_each(|index| hand_out(backend, index));
-}
-
-/// Gives the server's free slots to those who wait: first for it, then for any server.
-fn hand_out(backend: &Backend, index: usize) {
-    let server = &backend.servers[index];
-    loop {
-        let queue = if !server.queue.is_empty() {
-            &server.queue
-        } else if !backend.queue.is_empty() && server.usable() {
-            if server.settings.backup && !backend.on_backups() {
-                return;
-            }
-            &backend.queue
-        } else {
-            return;
-        };
-        if !server.sessions.rise_below(server.maxconn.load(Relaxed)) {
-            return;
-        }
-        let Some(ticket) = queue.pop() else {
-            server.sessions.fall();
-            continue;
-        };
-        if ticket.send(index).is_err() {
-            // Its request has given up; the next one may have it.
-            server.sessions.fall();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::{
         hooks::{Balance, Edit, Request},
-        live::Admin,
+        live::{Admin, Backend},
         settings,
     };
     use std::{net::SocketAddr, sync::Arc};
@@ -263,25 +169,6 @@ mod tests {
         assert!(ended(0, false) && !ended(0, true) && !ended(2, false));
         backend.servers[0].set_weight(0);
         assert!(!ended(0, false));
-    }
-
-    /// Threads that queue and take out at the same time never see fewer than none waiting.
-    #[test]
-    fn those_who_wait_are_counted_before_they_can_be_taken_out() {
-        let queue = Queue::default();
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    for _ in 0..50_000 {
-                        queue.push(oneshot::channel().0);
-                    }
-                });
-                scope.spawn(|| (0..50_000).for_each(|_| drop(queue.pop())));
-            }
-        });
-        while queue.pop().is_some() {}
-        assert_eq!(queue.len(), 0);
-        assert!(queue.max() <= 100_000, "{}", queue.max());
     }
 
     #[tokio::test]

@@ -1,0 +1,125 @@
+//! Requests that wait for a server's free slot.
+//!
+//! A slot is a share of a server's `maxconn`. Who releases one, who has just queued and who changes a
+//! server all hand out what is free, so that no wake-up is lost between them.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError, atomic::Ordering::Relaxed},
+};
+
+use tokio::sync::oneshot;
+
+use super::Backend;
+use crate::http::counters::Gauge;
+
+/// Requests in their order; empty costs one load.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: Gauge,
+    list: Mutex<VecDeque<oneshot::Sender<usize>>>,
+}
+
+impl Queue {
+    /// Requests that wait (`qcur`).
+    pub fn len(&self) -> u32 {
+        self.waiting.now()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The most that ever waited (`qmax`).
+    pub fn max(&self) -> u32 {
+        self.waiting.max()
+    }
+
+    /// Forgets the most.
+    pub fn clear_max(&self) {
+        self.waiting.clear();
+    }
+
+    /// Adds the last one.
+    pub(crate) fn push(&self, ticket: oneshot::Sender<usize>) {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.push_back(ticket);
+        // Under the lock: nobody takes out what is not counted yet.
+        self.waiting.rise();
+    }
+
+    fn pop(&self) -> Option<oneshot::Sender<usize>> {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = list.pop_front()?;
+        self.waiting.fall();
+        Some(ticket)
+    }
+
+    /// Drops the tickets whose requests have given up.
+    pub(crate) fn sweep(&self) {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = list.len();
+        list.retain(|ticket| !ticket.is_closed());
+        (list.len()..before).for_each(|_| self.waiting.fall());
+    }
+}
+
+impl Backend {
+    /// Gives all free slots to those who wait. Who makes room, by a state, a weight or a limit, calls it.
+    pub(crate) fn hand_out_all(&self) {
+        (0..self.servers.len()).for_each(|index| self.hand_out(index));
+    }
+
+    /// Gives the server's free slots to those who wait: first for it, then for any server.
+    pub(crate) fn hand_out(&self, index: usize) {
+        let server = &self.servers[index];
+        loop {
+            let queue = if !server.queue.is_empty() {
+                &server.queue
+            } else if !self.queue.is_empty() && server.usable() {
+                if server.settings.backup && !self.on_backups() {
+                    return;
+                }
+                &self.queue
+            } else {
+                return;
+            };
+            if !server.sessions.rise_below(server.maxconn.load(Relaxed)) {
+                return;
+            }
+            let Some(ticket) = queue.pop() else {
+                server.sessions.fall();
+                continue;
+            };
+            if ticket.send(index).is_err() {
+                // Its request has given up; the next one may have it.
+                server.sessions.fall();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Threads that queue and take out at the same time never see fewer than none waiting.
+    #[test]
+    fn those_who_wait_are_counted_before_they_can_be_taken_out() {
+        let queue = Queue::default();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..50_000 {
+                        queue.push(oneshot::channel().0);
+                    }
+                });
+                scope.spawn(|| (0..50_000).for_each(|_| drop(queue.pop())));
+            }
+        });
+        while queue.pop().is_some() {}
+        assert_eq!(queue.len(), 0);
+        assert!(queue.max() <= 100_000, "{}", queue.max());
+    }
+}
