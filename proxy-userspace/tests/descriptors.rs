@@ -16,8 +16,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use teardown::http::{
     closes::Closes,
     engine::Engine,
-    event::Session,
-    hooks::{Balance, Edit, Log, Request},
+    event::{Log, Session},
+    hooks::{Balance, Edit, Request},
     live,
     settings::{Backend, Bind, BindAddress, Frontend, Mode, Server, Settings},
 };

@@ -6,7 +6,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::{event::Termination, live};
+use super::{live, termination::Termination};
 
 /// What kind of close the engine is about to make (RFC 9293, 3.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

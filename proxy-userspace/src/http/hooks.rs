@@ -1,11 +1,11 @@
-//! What the engine asks of others: which rules hold, which backend, which server, where events go.
+//! What the engine asks of others: which rules hold, which backend, which server.
 //!
 //! All of it is called on the request's path by several workers at once: implementations must
 //! not block, and should not allocate when there is nothing to change.
 
 use std::{fmt::Debug, net::SocketAddr, sync::Arc};
 
-use super::{event::Session, live};
+use super::live;
 
 /// A request's head as rules see it. Borrowed from the receive buffer.
 #[derive(Clone, Copy, Debug)]
@@ -163,7 +163,8 @@ pub trait Route: Send + Sync + Debug {
     ) -> Option<Option<usize>>;
 }
 
-/// `balance` of a backend.
+/// `balance` of a backend. The backend's settings hold it, and it chooses among the servers that run
+/// by them: each has to know the other.
 pub trait Balance: Send + Sync + Debug {
     /// What a request is placed by, for the algorithms that hash; 0 for others and where the
     /// request lacks it. `edits` are what the rules before have made of the request's fields. In
@@ -180,14 +181,4 @@ pub trait Balance: Send + Sync + Debug {
     fn is_free(&self) -> bool {
         false
     }
-}
-
-/// Where finished sessions go.
-pub trait Log: Send + Sync {
-    /// Whether sessions are to be told at all: what is in them need not be gathered if not.
-    fn wanted(&self) -> bool {
-        true
-    }
-    /// A request or a connection is over.
-    fn session(&self, session: &Session<'_>);
 }

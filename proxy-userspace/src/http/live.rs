@@ -22,8 +22,8 @@ use std::{
 
 use super::{
     counters::{Count, Counters, Gauge, Rate},
-    event::Cause,
     settings::{self, ServerAddress, Settings},
+    termination::Cause,
 };
 
 /// All proxies of one configuration.

@@ -1,8 +1,8 @@
 //! An HTTP/1 reverse proxy that behaves like HAProxy and owns its closes.
 //!
-//! [`settings`] come in, [`engine::Engine`] runs them on one single-threaded runtime per core, and
-//! what happens goes out through the traits of [`hooks`] and [`closes`] and the counters of
-//! [`live`].
+//! [`settings`] come in, with the traits of [`hooks`] that decide; [`engine::Engine`] runs them on one
+//! single-threaded runtime per core, and what happens goes out through the traits of [`event`] and
+//! [`closes`] and the counters of [`live`].
 
 mod accept;
 mod account;
@@ -51,6 +51,7 @@ mod sock;
 mod splice;
 pub mod syslog;
 mod tcp;
+pub mod termination;
 mod tunnel;
 mod upstream;
 mod worker;

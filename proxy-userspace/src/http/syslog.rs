@@ -2,9 +2,8 @@
 
 mod writers;
 
-use super::event::Session;
+use super::event::{Log, Session};
 use super::health;
-use super::hooks;
 use super::live::Backend;
 use super::logline::{self, LogFormat, Surroundings, date};
 use crate::host;
@@ -281,7 +280,7 @@ fn iso(out: &mut Vec<u8>, at: SystemTime, zone: &TimeZone) {
     date(out, at, zone, "%:z", false);
 }
 
-impl hooks::Log for Logger {
+impl Log for Logger {
     fn wanted(&self) -> bool {
         self.any.load(Relaxed)
     }

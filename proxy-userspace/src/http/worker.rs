@@ -15,8 +15,8 @@ use std::{
 use super::{
     closes::{Class, Closes, Cookie, Doing, Upstream},
     counters::{Count, Counters},
+    event::Log,
     held::HeldProxies,
-    hooks::Log,
     live::{Frontend, Proxies},
     pool::{Idle, Pool},
     session::Sessions,

@@ -14,7 +14,11 @@ use std::{
 use teardown::{
     assemble::assemble,
     config::{self, Strictness},
-    http::{closes::Closes, engine::Engine, event::Session, hooks::Log},
+    http::{
+        closes::Closes,
+        engine::Engine,
+        event::{Log, Session},
+    },
 };
 
 use crate::{requests::Case, support::ports::Reserved};

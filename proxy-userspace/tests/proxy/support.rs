@@ -22,8 +22,8 @@ use std::{
 use teardown::http::{
     closes::{Class, Closes, Cookie, Doing, Upstream},
     engine::Engine,
-    event::Session,
-    hooks::{Balance, Edit, Log, Request},
+    event::{Log, Session},
+    hooks::{Balance, Edit, Request},
     live,
     settings::{
         Backend, Bind, BindAddress, ClientTimeouts, Frontend, Mode, Server, ServerTimeouts,
