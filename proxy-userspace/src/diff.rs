@@ -6,7 +6,7 @@ mod groups;
 use crate::capture::Options;
 use crate::capture::detect::Kind;
 use crate::capture::table::Patience;
-use crate::cli::{USAGE, Usage, is_reader_gone, say};
+use crate::console::{USAGE, Usage, is_reader_gone, say};
 use crate::daemon::labels::Labels;
 use crate::daemon::start;
 use crate::explain::names::Placeholders;

@@ -2,7 +2,7 @@
 
 mod checks;
 
-use crate::cli::no_color;
+use crate::console::no_color;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -32,7 +32,7 @@ pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
     let colour = io::stdout().is_terminal() && !no_color();
     print(&findings, colour, &mut io::stdout().lock())?;
     let fatal = findings.iter().any(|(_, finding)| matches!(finding, Finding::Fatal { .. }));
-    Ok(if fatal { ExitCode::from(crate::cli::FAILED) } else { ExitCode::SUCCESS })
+    Ok(if fatal { ExitCode::from(crate::console::FAILED) } else { ExitCode::SUCCESS })
 }
 
 fn print(findings: &[(&str, Finding)], colour: bool, out: &mut impl Write) -> io::Result<()> {

@@ -9,7 +9,7 @@ use crate::capture::detect::Kind;
 use crate::capture::input::{Input, Progress};
 use crate::capture::table::{Patience, Table};
 use crate::capture::{self, Account, Options};
-use crate::cli::Usage;
+use crate::console::Usage;
 use crate::daemon::labels::Labels;
 use crate::daemon::start;
 use crate::report::filter::Filter;
@@ -149,7 +149,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Err(Usage(not_shown(number, &reading, &args.filter)).into());
     }
     let damaged = reading.is_damaged();
-    Ok(if damaged { ExitCode::from(crate::cli::FAILED) } else { ExitCode::SUCCESS })
+    Ok(if damaged { ExitCode::from(crate::console::FAILED) } else { ExitCode::SUCCESS })
 }
 
 /// Reads all `files` as one capture.

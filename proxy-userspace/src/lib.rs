@@ -3,7 +3,7 @@
 //! Arrows point one way. `http` and `report` know nothing of bpf, `kernel` knows nothing of HTTP, and
 //! the daemon is the only room that sees all.
 
-// These panic where nobody reads, or the disk is full: `cli::say` and `cli::answer` do not.
+// These panic where nobody reads, or the disk is full: `console::say` and `console::answer` do not.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod admin;
@@ -11,6 +11,7 @@ pub mod assemble;
 pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod daemon;
 pub mod diff;
 pub mod doctor;

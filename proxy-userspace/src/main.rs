@@ -2,10 +2,10 @@
 
 use clap::Parser;
 use std::process::ExitCode;
-use teardown::cli::{self, Cli};
+use teardown::{cli::Cli, console};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    cli::start_log();
-    cli.run().unwrap_or_else(|error| cli::fail(&error))
+    console::start_log();
+    cli.run().unwrap_or_else(|error| console::fail(&error))
 }

@@ -2,7 +2,7 @@
 
 use super::ask::ask;
 use super::socket::DEFAULT_PATH;
-use crate::cli::{self, FAILED};
+use crate::console::{self, FAILED};
 use crate::policy::close::CloseWords;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,10 +25,10 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let answer = ask(&args.socket, &format!("close{}", args.words))?;
     if is_done(&answer) {
-        cli::answer(answer)?;
+        console::answer(answer)?;
         return Ok(ExitCode::SUCCESS);
     }
-    cli::say(answer);
+    console::say(answer);
     Ok(ExitCode::from(FAILED))
 }
 

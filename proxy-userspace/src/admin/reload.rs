@@ -2,7 +2,7 @@
 
 use super::ask::ask;
 use super::socket::DEFAULT_PATH;
-use crate::cli;
+use crate::console;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,6 +25,6 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let answer = ask(&args.socket, "reload")?;
     anyhow::ensure!(answer.starts_with(IN_PLACE), "{answer}");
-    cli::answer(answer)?;
+    console::answer(answer)?;
     Ok(ExitCode::SUCCESS)
 }

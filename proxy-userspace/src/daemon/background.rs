@@ -75,5 +75,5 @@ fn outcome(child: Pid, served: &OwnedFd) -> i32 {
         }
     }
     let status = waitpid(Some(child), WaitOptions::empty()).ok().flatten();
-    status.and_then(|(_, status)| status.exit_status()).unwrap_or(i32::from(crate::cli::FAILED))
+    status.and_then(|(_, status)| status.exit_status()).unwrap_or(i32::from(crate::console::FAILED))
 }

@@ -11,10 +11,10 @@ pub use running::Running;
 use super::stated::ServerNumbers;
 use crate::admin::proxy::Control;
 use crate::assemble::{self, Assembled};
-use crate::cli;
 use crate::config::model::{Config, Proxy as Section};
 use crate::config::source::Source;
 use crate::config::{self, Findings, Strictness, labels};
+use crate::console;
 use crate::host;
 use crate::http::engine::ReloadError;
 use crate::http::listener::Listeners;
@@ -42,9 +42,9 @@ pub fn check(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     match read(&origin, &Arc::default(), &ServerNumbers::default(), Voice::Aloud) {
         Ok(read) => {
             if read.warnings > 0 {
-                cli::say("Warnings were found.");
+                console::say("Warnings were found.");
             }
-            cli::answer("Configuration file is valid")?;
+            console::answer("Configuration file is valid")?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => Err(error),
@@ -94,7 +94,7 @@ impl Origin {
         match self {
             Self::Files(files) if files.is_empty() => {
                 let text = "no configuration is given: say -f FILE".to_owned();
-                Err(cli::Usage(text).into())
+                Err(console::Usage(text).into())
             }
             Self::Files(files) => Ok(config::load(files, Strictness::Strict)?),
             Self::BuiltIn(text) => {
@@ -191,7 +191,7 @@ fn read(
 fn say(findings: &Findings, voice: Voice) -> Result<usize, Refused> {
     let count = |level| findings.list.iter().filter(|finding| finding.level == level).count();
     if voice == Voice::Aloud {
-        findings.list.iter().for_each(cli::say);
+        findings.list.iter().for_each(console::say);
     }
     match count(config::Level::Alert) {
         0 => Ok(count(config::Level::Warning)),

@@ -1,8 +1,8 @@
 //! What every way of running the daemon begins and ends with.
 
 use super::labels::Labels;
-use crate::cli::say;
 use crate::config::{self, Finding, Level, Strictness};
+use crate::console::say;
 use crate::report::filter::Filter;
 use anyhow::{Context, bail};
 use std::future::Future;

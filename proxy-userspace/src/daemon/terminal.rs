@@ -2,7 +2,7 @@
 //! holds up neither the loop nor Ctrl-C.
 
 use crate::admin::outlet::{self, Outlet};
-use crate::cli::no_color;
+use crate::console::no_color;
 use crate::report::columns::Paint;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc;

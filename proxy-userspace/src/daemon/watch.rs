@@ -3,7 +3,7 @@
 use super::observe::Observe;
 use super::recording::INCOMPLETE;
 use super::{Daemon, Reader, Source, Terminal, paint, start};
-use crate::cli::{Usage, say};
+use crate::console::{Usage, say};
 use crate::kernel::Observer;
 use crate::policy::book;
 use crate::privilege;

@@ -264,7 +264,7 @@ impl Columns {
                 "--svg draws one connection, of {}: choose with --connection N",
                 self.count
             );
-            return Err(crate::cli::Usage(what).into());
+            return Err(crate::console::Usage(what).into());
         }
         let Some(picture) = self.picture.take() else { return Ok(()) };
         std::fs::write(path, picture)

@@ -37,7 +37,7 @@ impl ValueEnum for How {
 struct Chosen {
     /// Both ends of one connection, as the tail shows them: 10.0.0.1:40000 10.0.0.5:80. Where both
     /// are on this host, the first is closed
-    #[arg(num_args = 2, value_names = ["END", "END"], value_parser = crate::cli::endpoint)]
+    #[arg(num_args = 2, value_names = ["END", "END"], value_parser = crate::console::endpoint)]
     ends: Vec<SocketAddr>,
     /// Every connection to this server of the configuration: SERVER or BACKEND/SERVER
     #[arg(long, value_name = "NAME", value_parser = server)]

@@ -1,7 +1,7 @@
 //! Descriptors and connections: each limits the other.
 
-use crate::cli::say;
 use crate::config::model::Global;
+use crate::console::say;
 use anyhow::bail;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
