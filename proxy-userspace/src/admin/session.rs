@@ -1,11 +1,11 @@
 //! One client of the runtime socket: lines in, answers out.
 //!
-//! As with HAProxy, a session ends after its first line unless `prompt` was said; several commands
-//! stand in a line with `;` between them, `\` takes the meaning from the character after it, and an
-//! empty line follows each answer.
+//! As with HAProxy, a session ends after its first line unless `prompt` was said; several
+//! [commands] may stand in a line, and an empty line follows each answer.
 
 use super::outlet::{self, Inlet, Outlet};
 use crate::config::model::AccessLevel;
+use crate::line::commands;
 use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
@@ -271,40 +271,6 @@ async fn tail(
             }
         }
     }
-}
-
-/// The commands of a line, each as its words.
-fn commands(line: &str) -> Vec<Vec<String>> {
-    let mut commands = vec![Vec::new()];
-    let mut word: Option<String> = None;
-    let mut letters = line.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            ';' | ' ' | '\t' | '\r' | '\n' => {
-                if let Some(words) = commands.last_mut() {
-                    words.extend(word.take());
-                }
-                if letter == ';' {
-                    commands.push(Vec::new());
-                }
-            }
-            '\\' => word.get_or_insert_default().extend(letters.next()),
-            _ => word.get_or_insert_default().push(letter),
-        }
-    }
-    if let Some(words) = commands.last_mut() {
-        words.extend(word);
-    }
-    commands
-}
-
-/// `word` as `commands` reads it back.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    let special = |letter: char| letter.is_whitespace() || matches!(letter, ';' | '\\');
-    word.chars()
-        .flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter]))
-        .collect()
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ impl fmt::Display for CloseWords {
             write!(out, " {end}")?;
         }
         if let Some(server) = &self.chosen.server {
-            write!(out, " --server={}", crate::admin::session::quoted(&server.to_string()))?;
+            write!(out, " --server={}", crate::line::quoted(&server.to_string()))?;
         }
         if let Some(peer) = &self.chosen.peer {
             write!(out, " --peer={peer}")?;

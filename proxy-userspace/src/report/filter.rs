@@ -84,7 +84,7 @@ impl fmt::Display for Filter {
             all: &[T],
         ) -> fmt::Result {
             all.iter().try_for_each(|value| {
-                write!(f, " {option}={}", crate::admin::session::quoted(&value.to_string()))
+                write!(f, " {option}={}", crate::line::quoted(&value.to_string()))
             })
         }
         each(f, "--port", &self.ports)?;

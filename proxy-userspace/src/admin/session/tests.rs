@@ -2,22 +2,6 @@
 
 use super::*;
 
-#[test]
-fn a_line_is_split_as_haproxy_splits_it() {
-    let split = |line| commands(line);
-    assert_eq!(split("show info;show  closes\n"), [vec!["show", "info"], vec!["show", "closes"]]);
-    assert_eq!(split(r"tail --process Web\ Content"), [vec!["tail", "--process", "Web Content"]]);
-    assert_eq!(split(r"a\;b\\"), [vec![r"a;b\"]]);
-    assert_eq!(split(" ;; \r\n"), [vec![], vec![], Vec::<String>::new()]);
-}
-
-#[test]
-fn quoting_survives_the_split() {
-    for word in ["plain", "two words", r"back\slash;semicolon", "tab\tdone"] {
-        assert_eq!(commands(&quoted(word)), [vec![word]]);
-    }
-}
-
 /// Answers each command with its words, and each tail with two lines and a summary.
 async fn echo(mut requests: mpsc::Receiver<Request>) {
     let mut tails = Vec::new();
