@@ -14,3 +14,4 @@ pub mod proxy;
 pub mod reload;
 pub mod session;
 pub mod socket;
+pub mod terminal;

@@ -27,16 +27,14 @@ pub(crate) mod start;
 pub mod stated;
 pub mod steward;
 mod tape;
-mod terminal;
 #[cfg(test)]
 mod tests;
 mod unprivileged;
 pub mod watch;
 
 pub use readers::Reader;
-pub use recording::{Recording, Target, Write};
+pub use recording::{Recording, Write};
 pub use source::{Counter, Event, Source};
-pub use terminal::{Terminal, paint};
 
 use crate::admin::session::Request;
 use crate::passing::Passing;

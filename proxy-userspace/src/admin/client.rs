@@ -7,7 +7,9 @@ use super::ask::{gone, unreachable_daemon};
 use super::copy::Copy;
 use super::outlet::{Outlet, Sent};
 use super::socket::DEFAULT_PATH;
-use crate::daemon::{Target, Terminal, paint};
+use super::terminal::Terminal;
+use crate::capture::write::target::Target;
+use crate::report::columns::Paint;
 use crate::report::tail::{Look, time};
 use anyhow::{Context, bail};
 use std::io::{self, Write};
@@ -51,8 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut stream = UnixStream::connect(&args.socket)
             .await
             .map_err(|error| unreachable_daemon(&args.socket, &error))?;
-        let paint = paint();
-        let colour = if paint.colour { " --colour" } else { "" };
+        let colour = if Paint::of_stdout().colour { " --colour" } else { "" };
         let asked = stream.write_all(format!("tail{}{colour}\n", args.look).as_bytes()).await;
         asked.map_err(|error| gone(&args.socket, &error))?;
         let recording = Copy::start(&args.socket, &args.target)?;

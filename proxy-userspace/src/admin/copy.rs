@@ -3,7 +3,7 @@
 use super::ask::gone;
 use crate::capture::write::blocks::{SECTION_HEADER, stated_len};
 use crate::capture::write::rotate::Rotating;
-use crate::daemon::Target;
+use crate::capture::write::target::Target;
 use anyhow::{Context, anyhow, bail};
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -6,3 +6,4 @@ pub mod recorder;
 pub mod rotate;
 pub mod said;
 pub mod stored;
+pub mod target;

@@ -2,10 +2,12 @@
 //! the project began with, two servers before which it closes differently, some traffic, the tail,
 //! and what to type to change the closes while one watches.
 
+use super::Reader;
 use super::proxy::{Origin, Planned};
 use super::run::{self, Shown};
-use super::{Reader, Terminal, paint};
 use crate::admin::socket::DEFAULT_PATH;
+use crate::admin::terminal::Terminal;
+use crate::report::columns::Paint;
 use crate::report::tail::{Look, Tail};
 use crate::traffic::pair::Pair;
 use anyhow::Context;
@@ -79,7 +81,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     );
     let (terminal, outlet) =
         Terminal::start(BACKLOG).context("cannot start a thread for stdout")?;
-    let reader = Reader::new(Tail::new(look, paint()), outlet, false);
+    let reader = Reader::new(Tail::new(look, Paint::of_stdout()), outlet, false);
     let shown = Shown { greeting, reader, traffic: Box::pin(pair.play(front)) };
     let done = run::serve(&run, Some(planned), Some(shown))?;
     terminal.finish().context("stdout")?;

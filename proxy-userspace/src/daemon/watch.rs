@@ -2,11 +2,13 @@
 
 use super::observe::Observe;
 use super::recording::INCOMPLETE;
-use super::{Daemon, Reader, Source, Terminal, paint, start};
+use super::{Daemon, Reader, Source, start};
+use crate::admin::terminal::Terminal;
 use crate::console::{Usage, say};
 use crate::kernel::Observer;
 use crate::policy::book;
 use crate::privilege;
+use crate::report::columns::Paint;
 use crate::report::tail::{Look, Tail, time};
 use crate::traffic::Traffic;
 use anyhow::Context;
@@ -98,7 +100,7 @@ async fn watch(
     let attached = Source::attachments(&observer).join(", ");
     let (terminal, outlet) =
         Terminal::start(BACKLOG).context("cannot start a thread for stdout")?;
-    let tail = Tail::new(args.look.clone(), paint());
+    let tail = Tail::new(args.look.clone(), Paint::of_stdout());
     // Nobody asks a watch anything: the channel is closed from the start.
     let (_, requests) = mpsc::channel(1);
     let mut daemon = Daemon::new(observer, labels, requests);

@@ -6,7 +6,6 @@ use super::output::notes;
 use super::{Args, How, Reading};
 use crate::capture::detect::Kind;
 use crate::daemon::labels::Labels;
-use crate::daemon::paint;
 use crate::report::clock::Stamp;
 use crate::report::columns::{self, HEADER, Paint};
 use crate::report::ladder::{svg, text};
@@ -56,7 +55,7 @@ impl Columns {
             single: args.connection.is_some(),
             all: args.all,
             svg: args.svg.clone(),
-            paint: paint(),
+            paint: Paint::of_stdout(),
             strokes: text::Strokes::of_terminal(io::stdout().is_terminal()),
             stamp: Stamp::local(),
             kept: Vec::new(),

@@ -3,8 +3,10 @@
 use super::clock::Stamp;
 use super::put;
 use super::record::{Record, Said};
+use crate::console::no_color;
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::Owner;
+use std::io::{self, IsTerminal};
 
 /// Above the columns.
 pub const HEADER: &str = "\
@@ -18,6 +20,14 @@ const ENDPOINT: usize = 21;
 pub struct Paint {
     /// With colour.
     pub colour: bool,
+}
+
+impl Paint {
+    /// Those on stdout: with colour on a terminal, unless that is forbidden.
+    #[must_use]
+    pub fn of_stdout() -> Self {
+        Self { colour: !no_color() && io::stdout().is_terminal() }
+    }
 }
 
 #[derive(Clone, Copy)]

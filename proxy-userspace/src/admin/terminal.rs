@@ -1,10 +1,8 @@
 //! stdout as a reader: written by a thread of its own, so that a stopped terminal or a slow pipe
 //! holds up neither the loop nor Ctrl-C.
 
-use crate::admin::outlet::{self, Outlet};
-use crate::console::no_color;
-use crate::report::columns::Paint;
-use std::io::{self, IsTerminal, Write};
+use super::outlet::{self, Outlet};
+use std::io::{self, Write};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -50,10 +48,4 @@ impl Terminal {
             Err(io::Error::new(io::ErrorKind::TimedOut, "stdout is not read; the end is cut off"))
         })
     }
-}
-
-/// How lines on stdout are painted: with colour on a terminal, unless that is forbidden.
-#[must_use]
-pub fn paint() -> Paint {
-    Paint { colour: !no_color() && io::stdout().is_terminal() }
 }
