@@ -3,6 +3,7 @@
 //! One thread, one loop, one owner of everything. Readers have queues of their own and sessions of
 //! the runtime socket send requests, so nothing in here waits for anybody or locks anything.
 
+mod attached;
 mod background;
 pub mod clock;
 mod close;
@@ -92,6 +93,8 @@ pub struct Daemon<S> {
     tapes: Tapes,
     passing: Passing,
     half_open: HalfOpen,
+    /// It was said that more will be attached to.
+    awaits_more: bool,
     /// Whether the source tells segments at all.
     tells_segments: bool,
     /// Readers are told segments; a recording alone wants them for itself.
@@ -114,6 +117,7 @@ impl<S: Source> Daemon<S> {
     pub fn new(source: S, labels: Labels, requests: mpsc::Receiver<Request>) -> Self {
         let clock = WallClock::new(source.clock());
         Self {
+            awaits_more: source.waiting() > 0,
             source,
             labels,
             clock,
@@ -228,6 +232,7 @@ impl<S: Source> Daemon<S> {
                         self.close(record, note);
                     }
                 }
+                Event::Attached => self.all_attached(),
                 Event::Segment { key, segment, data, at_ns } => {
                     let unix_ns = self.clock.unix_ns(*at_ns);
                     if self.shows_segments {

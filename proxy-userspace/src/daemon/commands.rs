@@ -304,6 +304,7 @@ impl<S: Source> Daemon<S> {
 
 fn plain(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
+        line("Not_attached_yet", &self.source.waiting());
 }
 
 /// Whether a command is the proxy's.

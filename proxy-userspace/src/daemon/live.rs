@@ -43,6 +43,10 @@ impl Source for Observer {
         Self::attachments(self).map(shown).collect()
     }
 
+    fn waiting(&self) -> usize {
+        Self::waiting(self)
+    }
+
     fn rules(&mut self) -> Option<&mut kernel::Rules> {
         Self::rules(self)
     }

@@ -7,7 +7,7 @@ use super::proxy::{self, Origin, Planned, Prepared, Running};
 use super::recording::{INCOMPLETE, Opened};
 use super::stated::Stated;
 use super::unprivileged::Unprivileged;
-use super::{Daemon, Reader, Source, start};
+use super::{Daemon, Reader, attached, start};
 use crate::admin::session::{Request, Terms};
 use crate::admin::socket::{DEFAULT_PATH, RuntimeSocket};
 use crate::admin::{self, session};
@@ -139,7 +139,7 @@ pub(super) fn serve(
         for missing in observer.missing() {
             say(format_args!("teardown: {missing}"));
         }
-        let attached = Source::attachments(&observer).join(", ");
+        let attached = attached::shown(&observer);
         let socket = args.socket.display();
         say(format_args!("teardown: watching {attached}; runtime socket {socket}"));
         let policies = prepared.as_ref().map(Prepared::policies).unwrap_or_default();

@@ -50,6 +50,11 @@ pub trait Source {
     /// What it is attached to, one line each, for people.
     fn attachments(&self) -> Vec<String>;
 
+    /// How many more it will be attached to before it tells [`Event::Attached`].
+    fn waiting(&self) -> usize {
+        0
+    }
+
     /// The rules by which closes are changed, where they may be.
     fn rules(&mut self) -> Option<&mut Rules> {
         None

@@ -2,7 +2,7 @@
 
 use super::observe::Observe;
 use super::recording::INCOMPLETE;
-use super::{Daemon, Reader, Source, start};
+use super::{Daemon, Reader, attached, start};
 use crate::admin::terminal::Terminal;
 use crate::console::{Usage, say};
 use crate::kernel::Observer;
@@ -97,7 +97,7 @@ async fn watch(
     for missing in observer.missing() {
         say(format_args!("teardown: {missing}"));
     }
-    let attached = Source::attachments(&observer).join(", ");
+    let attached = attached::shown(&observer);
     let (terminal, outlet) =
         Terminal::start(BACKLOG).context("cannot start a thread for stdout")?;
     let tail = Tail::new(args.look.clone(), Paint::of_stdout());

@@ -24,4 +24,6 @@ pub enum Event {
         /// When, CLOCK_MONOTONIC.
         at_ns: u64,
     },
+    /// Every interface that waited for its programs has them.
+    Attached,
 }

@@ -185,15 +185,6 @@ pub(super) fn is_wanted(names: &[String], interface: &Interface) -> bool {
     names.is_empty() || names.contains(&interface.name)
 }
 
-/// Whether there is no such interface any more.
-///
-/// # Errors
-/// Where the interfaces cannot be listed.
-pub(super) fn is_gone(interface: &Interface) -> Result<bool, Error> {
-    let there = list().map_err(Error::system("listing the interfaces"))?;
-    Ok(there.iter().all(|known| known.index != interface.index))
-}
-
 /// Looks whether there is an interface of each name.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use super::error::{Error, has_code};
 use super::event::Event;
 use super::hold::Hold;
 use super::interfaces::Interfaces;
-use super::links::{self, Watch, check_names, is_gone, is_wanted};
+use super::links::Watch;
 use super::load;
 use super::object::array;
 use super::options::Options;
@@ -67,15 +67,15 @@ pub struct Observer {
 
 impl Observer {
     /// Loads the programs and attaches them: all interfaces of this network namespace, or those
-    /// of the options; the cgroup root; the tracepoints that the kernel has. Needs a tokio
-    /// runtime.
+    /// of the options; the cgroup root; the tracepoints that the kernel has. Of a crowd of interfaces
+    /// some [wait](Self::waiting). Needs a tokio runtime.
     ///
     /// # Errors
     /// Where something cannot be done without which closes could not be observed.
     pub fn start(options: &Options) -> Result<Self, Error> {
         let btf = Btf::of_kernel()?;
         let mut ebpf = load::load(options, &btf)?;
-        let mut attached = Attached::prepare(options)?;
+        let attached = Attached::prepare(options)?;
         let mut table = Table::take(&mut ebpf, options)?;
         let watch = Watch::start().map_err(Error::system("listening to rtnetlink"))?;
         let owners = Owners::of_host();
@@ -91,21 +91,8 @@ impl Observer {
                  where it listened before the start"
             )),
         }
-        let there = links::list().map_err(Error::system("listing the interfaces"))?;
-        check_names(&options.interfaces, &there)?;
-        attached.clear(&there);
-        for interface in &there {
-            if !is_wanted(&options.interfaces, interface) {
-                continue;
-            }
-            match attached.add(&mut ebpf, interface) {
-                // One that nobody named, and that went while the programs were loaded.
-                Err(_) if options.interfaces.is_empty() && is_gone(interface)? => {
-                    tracing::info!(interface = interface.name, "gone before it was observed");
-                }
-                done => done?,
-            }
-        }
+        let mut interfaces = Interfaces::new(attached, watch, options.interfaces.clone());
+        interfaces.begin(&mut ebpf)?;
         // Of one interface alone nobody knows which sockets it has.
         if options.interfaces.is_empty() {
             let mode = if options.full_history { Mode::FULL } else { Mode::SPARSE };
@@ -119,7 +106,7 @@ impl Observer {
         };
         let now = Instant::now();
         Ok(Self {
-            interfaces: Interfaces::new(attached, watch, options.interfaces.clone()),
+            interfaces,
             ring: ring(&mut ebpf)?,
             asleep: array(&mut ebpf, "ASLEEP")?,
             table,
@@ -149,6 +136,11 @@ impl Observer {
     /// Where it cannot wait for the ring any more. Whatever else fails is said, and tried again.
     pub async fn next(&mut self, out: &mut Vec<Event>) -> Result<(), Error> {
         loop {
+            // One at a time, and nobody waits for more than that one.
+            let complete = self.interfaces.go_on(&mut self.ebpf);
+            if complete {
+                out.push(Event::Attached);
+            }
             self.collect(out);
             let struck = self.strike();
             if struck {
@@ -160,6 +152,11 @@ impl Observer {
             }
             if struck {
                 // More may be due; others on this thread want their turn too.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if self.interfaces.waiting() > 0 {
+                self.wait(Some(Duration::ZERO)).await?;
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -222,7 +219,7 @@ impl Observer {
             ready = self.ring.ready(Interest::READABLE), if tick.is_none() => {
                 ready.map_err(Error::system("waiting for the ring buffer"))?.clear_ready();
             }
-            changes = self.interfaces.next() => self.interfaces.follow(&mut self.ebpf, changes),
+            changes = self.interfaces.next() => self.interfaces.follow(changes),
         }
         Ok(())
     }
@@ -302,6 +299,12 @@ impl Observer {
     /// What is attached where.
     pub fn attachments(&self) -> impl Iterator<Item = &Attachment> {
         self.interfaces.attached.list()
+    }
+
+    /// How many interfaces have no programs yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.interfaces.waiting()
     }
 
     /// The rules, where closes may be changed.

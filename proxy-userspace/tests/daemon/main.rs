@@ -256,6 +256,25 @@ fn interfaces_that_appear_later_are_observed_without_the_given_up_capabilities()
 }
 
 #[test]
+fn closes_are_told_while_a_crowd_of_interfaces_waits_for_its_programs() {
+    let host = Host::new();
+    let pair = |at: usize| format!("link add td-v{at} type veth peer name td-w{at}\n");
+    host.netns.ip(&(0..80).map(pair).collect::<String>());
+    let listener = host.listener();
+    let mut daemon = host.run(&[]);
+    let attached = || host.ask("show info").matches("\nAttached: ").count();
+    host.connect(&listener, 1);
+    let words = format!("{} ", listener.local_addr().expect("bound"));
+    until("the close", || host.ask("show closes").contains(&words).then_some(()));
+    let (at_the_close, all) = (attached(), 161);
+    assert!((32..all).contains(&at_the_close), "{at_the_close}");
+    daemon.wait_for_words("watching all 161 interfaces");
+    assert_eq!(attached(), all);
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+}
+
+#[test]
 fn metrics_are_served_over_http() {
     let host = Host::new();
     let port = host.listener().local_addr().expect("bound").port();
