@@ -23,6 +23,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// Bytes between the socket and stdout.
 const BACKLOG: usize = 256 << 10;
+/// How a warning begins.
+const WARNING: &[u8] = b"[WARNING] ";
+const WARNING_JSON: &[u8] = b"{\"v\":1,\"warning\":";
 /// How long stdout is left alone when it takes no more.
 const PAUSE: Duration = Duration::from_millis(2);
 /// How long the end waits for the summary.
@@ -122,7 +125,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// Takes a chunk; in JSON, what is no close goes to stderr.
+    /// Takes a chunk; warnings and, in JSON, all that is no close go to stderr.
     fn take(&mut self, chunk: &[u8]) -> io::Result<()> {
         for piece in chunk.split_inclusive(|&byte| byte == b'\n') {
             self.partial.extend_from_slice(piece);
@@ -130,13 +133,15 @@ impl Lines {
                 break;
             }
             let line = &self.partial;
+            let is_warning = line.starts_with(if self.json { WARNING_JSON } else { WARNING });
             let is_summary = if self.json {
                 line.starts_with(b"{\"v\":1,\"summary\"")
             } else {
                 memchr::memmem::find(line, b" events lost").is_some()
             };
-            self.saw_summary |= is_summary;
-            if self.json && (is_summary || line.starts_with(b"{\"v\":1,\"missed\"")) {
+            self.saw_summary |= is_summary && !is_warning;
+            let is_note = self.json && (is_summary || line.starts_with(b"{\"v\":1,\"missed\""));
+            if is_warning || is_note {
                 io::stderr().write_all(line)?;
             } else {
                 self.ready.extend_from_slice(line);
@@ -160,5 +165,17 @@ mod tests {
         lines.take(b"\"summary\":{}}\n").expect("stderr");
         assert_eq!(lines.ready, b"{\"v\":1,\"ts\":1}\n");
         assert!(lines.saw_summary && lines.partial.is_empty());
+    }
+
+    #[test]
+    fn a_warning_is_no_line_of_the_tail() {
+        for (json, warning) in [
+            (true, "{\"v\":1,\"warning\":\"--backend ' events lost'\"}\n"),
+            (false, "[WARNING] --backend ' events lost'\n"),
+        ] {
+            let mut lines = Lines { json, ..Lines::default() };
+            lines.take(warning.as_bytes()).expect("stderr");
+            assert!(lines.ready.is_empty() && !lines.saw_summary, "{warning}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::help::{self, HELP};
 use super::proxy::Running;
 use super::readers::Reader;
-use super::{Counter, Daemon, Source, half_open, joined_record, losses, record};
+use super::{Counter, Daemon, Source, half_open, joined_record, losses, record, start};
 use crate::admin::metrics::{self, KernelCounter, Snapshot};
 use crate::admin::outlet::Outlet;
 use crate::admin::proxy::Control;
@@ -145,7 +145,10 @@ impl<S: Source> Daemon<S> {
             }
             return Ok(self.tapes.add(outlet));
         }
-        let tail = Tail::new(words.look, Paint { colour: words.colour });
+        let mut tail = Tail::new(words.look, Paint { colour: words.colour });
+        for warning in start::unknown(&self.labels, &tail.look().filter).collect::<Vec<_>>() {
+            tail.warn(&warning);
+        }
         Ok(self.readers.add(Reader::new(tail, outlet, false)))
     }
 
@@ -232,7 +235,7 @@ impl<S: Source> Daemon<S> {
             };
             list.add(&record, filter);
         }
-        list.finish()
+        list.finish(self.unknown(filter))
     }
 
     fn show_half_open(&mut self, json: bool, filter: &Filter) -> String {
@@ -247,7 +250,13 @@ impl<S: Source> Daemon<S> {
             let record = half_open::still(record, &self.clock, &self.joins, now_ns, *since_ns);
             list.add(&record, filter);
         }
-        list.finish()
+        list.finish(self.unknown(filter))
+    }
+
+    /// What is to be said of a filter's names.
+    fn unknown(&self, filter: &Filter) -> String {
+        let warnings = start::unknown(&self.labels, filter);
+        warnings.map(|warning| format!("[WARNING] {warning}\n")).collect()
     }
 
     fn metrics(&self) -> String {
@@ -295,6 +304,7 @@ impl<S: Source> Daemon<S> {
         if let Some(lost) = self.joins.lost() {
             line("Lost_notes", &lost);
         }
+        line("Not_attached_yet", &self.source.waiting());
         for attached in self.source.attachments() {
             line("Attached", &attached);
         }
@@ -304,7 +314,6 @@ impl<S: Source> Daemon<S> {
 
 fn plain(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
-        line("Not_attached_yet", &self.source.waiting());
 }
 
 /// Whether a command is the proxy's.
@@ -343,7 +352,9 @@ impl List {
         }
     }
 
-    fn finish(self) -> String {
-        String::from_utf8_lossy(&self.out).into_owned()
+    /// The list, for people with `warnings` before it.
+    fn finish(self, warnings: String) -> String {
+        let warnings = if self.json { String::new() } else { warnings };
+        warnings + &String::from_utf8_lossy(&self.out)
     }
 }

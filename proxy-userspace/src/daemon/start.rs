@@ -61,12 +61,18 @@ pub(crate) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
 
 /// Says which names of a filter belong to nothing, so that nothing will be shown for them.
 pub(crate) fn warn_of_unknown(labels: &Labels, filter: &Filter) {
-    for name in filter.backends.iter().filter(|name| !labels.knows(name)) {
-        say(format_args!(
-            "[WARNING] --backend '{name}': the configuration (-f) has no proxy, backend or server of \
-             this name"
-        ));
+    for warning in unknown(labels, filter) {
+        say(format_args!("[WARNING] {warning}"));
     }
+}
+
+/// A warning for each name of a filter that belongs to nothing.
+pub(super) fn unknown(labels: &Labels, filter: &Filter) -> impl Iterator<Item = String> {
+    filter.backends.iter().filter(|name| !labels.knows(name)).map(|name| {
+        format!(
+            "--backend '{name}': the configuration (-f) has no proxy, backend or server of this name"
+        )
+    })
 }
 
 /// Done when SIGINT, SIGTERM or SIGUSR1 (HAProxy's soft stop) comes, or `after` has passed.

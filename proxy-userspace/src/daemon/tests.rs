@@ -229,6 +229,31 @@ async fn a_close_that_waits_for_its_note_meets_it_while_others_keep_coming() {
 }
 
 #[tokio::test]
+async fn a_filters_name_that_belongs_to_nothing_is_said() {
+    let running = Running::start(&[]);
+    let words = "--backend wbe --backend web/w1";
+    let mut tail = running.tail(words).await;
+    assert!(line(&mut tail).await.starts_with("Time "));
+    assert!(line(&mut tail).await.starts_with("[WARNING] --backend 'wbe': "));
+    let mut json = running.tail(&format!("--json {words}")).await;
+    running.tails(2).await;
+    running.send(&[sample::clean()]).await;
+    assert!(line(&mut tail).await.contains(" web/w1 "));
+    let warning: serde_json::Value = serde_json::from_str(&line(&mut json).await).expect("JSON");
+    let text = warning["warning"].as_str().expect("a warning");
+    assert!(text.starts_with("--backend 'wbe': "), "{text}");
+    assert!(line(&mut json).await.contains("\"conn_state\":\"SF\""));
+    let closes = running.ask(&format!("show closes {words}\n")).await;
+    assert!(closes.starts_with("[WARNING] --backend 'wbe': "), "{closes}");
+    assert_eq!(closes.matches("[WARNING]").count(), 1, "{closes}");
+    let half_open = running.ask("show half-open --backend wbe\n").await;
+    assert!(half_open.starts_with("[WARNING] --backend 'wbe': "), "{half_open}");
+    let json = running.ask("show half-open --json --backend wbe\n").await;
+    assert_eq!(json, "\n");
+    running.finish().await;
+}
+
+#[tokio::test]
 async fn commands_answer_as_haproxys_do() {
     let running = Running::start(&[sample::half_open()]);
     running.send(&[sample::clean(), sample::clean(), sample::reset()]).await;

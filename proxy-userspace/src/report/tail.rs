@@ -123,6 +123,17 @@ impl Tail {
         &self.look
     }
 
+    /// Says beforehand what will be missed.
+    pub fn warn(&mut self, text: &str) {
+        if self.look.json {
+            self.out.extend_from_slice(b"{\"v\":1,\"warning\":");
+            put::json_string(&mut self.out, text);
+            self.out.extend_from_slice(b"}\n");
+        } else {
+            self.out.extend_from_slice(format!("[WARNING] {text}\n").as_bytes());
+        }
+    }
+
     /// Counts and writes a close, if it passes the filter.
     pub fn close(&mut self, record: &Record<'_>) {
         if self.is_done() || !self.look.filter.passes(record) {
