@@ -21,10 +21,13 @@ use proxy_common::key::{Endpoint, FlowKey, Side};
 use proxy_common::socket::tcp_state::{CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2};
 use proxy_common::stand_in::StandIn;
 use proxy_common::strike::{DONE, SIGNED_ORPHAN, Strike};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// What is said where the tools are missing.
 const CANNOT: &str = "this kernel cannot close connections from outside";
+
+/// So many ports are asked for one after the other; for more, all sockets are listed once.
+const FEW: usize = 4;
 
 /// Which connections are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,29 +214,55 @@ fn meaning(refusal: Refusal) -> &'static str {
 fn meant(table: &Table, stand_ins: &StandIns, which: &Which) -> Result<Vec<End>, Error> {
     let states = [ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT];
     let bits = states.iter().fold(0, |bits, state| bits | 1 << state);
-    let sockets = Diag::open()
-        .and_then(|mut diag| diag.list(bits))
-        .map_err(Error::system("listing the sockets"))?;
-    let standing = stand_ins.list()?.into_iter().map(|(key, one)| End::StandIn(key, one));
-    let standing = standing.filter(|one| states.contains(&one.state()));
-    let mut found: Vec<End> = sockets.into_iter().map(End::Socket).chain(standing).collect();
-    match which {
-        Which::One(key, first) => {
-            found.retain(|one| one.key() == key);
-            if found.iter().any(|one| one.key().end(one.local()) == first) {
-                found.retain(|one| one.key().end(one.local()) == first);
-            }
-        }
+    let stated = match which {
+        Which::One(..) => HashSet::new(),
+        Which::Scope(scope) => stated(table, scope)?,
+    };
+    let is_meant = |key: &FlowKey, local: Side| match which {
+        Which::One(one, _) => key == one,
         Which::Scope(scope) => {
-            let stated = stated(table, scope)?;
-            found.retain(|one| {
-                let peer = one.key().end(one.local().other());
-                scope.peers.iter().any(|covered| covered.covers(peer))
-                    || stated.contains(&(*one.key(), one.local().0))
-            });
+            let peer = key.end(local.other());
+            scope.peers.iter().any(|covered| covered.covers(peer))
+                || stated.contains(&(*key, local.0))
         }
+    };
+    let mut sockets = Vec::new();
+    let mut list = || {
+        let mut diag = Diag::open()?;
+        ports(which).into_iter().try_for_each(|ports| {
+            let some = diag.list_those(bits, ports, |one| is_meant(&one.key, one.local))?;
+            sockets.extend(some);
+            Ok(())
+        })
+    };
+    list().map_err(Error::system("listing the sockets"))?;
+    let standing = stand_ins.list()?.into_iter().map(|(key, one)| End::StandIn(key, one));
+    let standing =
+        standing.filter(|one| states.contains(&one.state()) && is_meant(one.key(), one.local()));
+    let mut found: Vec<End> = sockets.into_iter().map(End::Socket).chain(standing).collect();
+    if let Which::One(_, first) = which
+        && found.iter().any(|one| one.key().end(one.local()) == first)
+    {
+        found.retain(|one| one.key().end(one.local()) == first);
     }
     Ok(found)
+}
+
+/// A socket's own port and its peer's, 0 for any: all pairs that those that are meant can have.
+fn ports(which: &Which) -> BTreeSet<[u16; 2]> {
+    match which {
+        Which::One(key, _) => {
+            let [low, high] = key.ends.map(|end| end.port);
+            [[low, high], [high, low]].into()
+        }
+        Which::Scope(scope) => {
+            let ports: BTreeSet<_> =
+                scope.peers.iter().map(|covered| [0, covered.port.unwrap_or(0)]).collect();
+            let is_any = ports.contains(&[0, 0]) || !scope.stated.is_empty();
+            // Each pair is a look at all sockets in the kernel.
+            if is_any || ports.len() > FEW { [[0, 0]].into() } else { ports }
+        }
+    }
 }
 
 /// The connections that this host's own proxy stated for a scope: key and local side.
@@ -247,4 +276,26 @@ fn stated(table: &Table, scope: &Scope) -> Result<HashSet<(FlowKey, u8)>, Error>
         .filter(|(_, slot)| slot.reported == 0 && is_meant(slot.acts.server, slot.acts.class))
         .map(|(key, slot)| (key, slot.flow.orig.0))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Covered;
+
+    #[test]
+    fn a_port_that_is_known_is_asked_for() {
+        let [first, second] = [40_000, 80].map(|port| Endpoint::v4([10, 0, 0, 1], port));
+        let one = Which::One(FlowKey::new(first, second).0, first);
+        assert_eq!(ports(&one), [[80, 40_000], [40_000, 80]].into());
+        let peer = |port: u16| Covered::one(&Endpoint::v4([10, 0, 0, 5], port));
+        let scope = |peers: Vec<Covered>| Which::Scope(Scope { peers, ..Scope::default() });
+        assert_eq!(ports(&scope(vec![peer(80), peer(81), peer(80)])), [[0, 80], [0, 81]].into());
+        let any = Covered { port: None, ..peer(80) };
+        assert_eq!(ports(&scope(vec![peer(80), any])), [[0, 0]].into());
+        let many = (1..=5).map(peer).collect();
+        assert_eq!(ports(&scope(many)), [[0, 0]].into());
+        let stated = Scope { peers: vec![peer(80)], stated: [(1, 0)].into_iter().collect() };
+        assert_eq!(ports(&Which::Scope(stated)), [[0, 0]].into());
+    }
 }

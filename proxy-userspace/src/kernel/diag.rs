@@ -72,8 +72,22 @@ impl Diag {
     /// # Errors
     /// Those of the netlink socket.
     pub(super) fn list(&mut self, states: u32) -> io::Result<Vec<Local>> {
+        self.list_those(states, [0, 0], |_| true)
+    }
+
+    /// Those of them that are `wanted`, with these ports: its own and its peer's, 0 for any. The
+    /// others may be a million: they take no room, and by its port the kernel passes one over.
+    ///
+    /// # Errors
+    /// Those of the netlink socket.
+    pub(super) fn list_those(
+        &mut self,
+        states: u32,
+        ports: [u16; 2],
+        wanted: impl Fn(&Local) -> bool,
+    ) -> io::Result<Vec<Local>> {
         let mut found = Vec::new();
-        self.dump(states, |message| found.extend(read(message)))?;
+        self.dump(states, ports, |message| found.extend(read(message).filter(&wanted)))?;
         Ok(found)
     }
 
@@ -83,13 +97,20 @@ impl Diag {
     /// Those of the netlink socket.
     pub(super) fn listening(&mut self) -> io::Result<HashSet<Endpoint>> {
         let mut found = HashSet::new();
-        self.dump(1 << LISTEN, |message| found.extend(ends(message).map(|[own, _]| own)))?;
+        self.dump(1 << LISTEN, [0, 0], |message| found.extend(ends(message).map(|[own, _]| own)))?;
         Ok(found)
     }
 
-    fn dump(&mut self, states: u32, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    fn dump(
+        &mut self,
+        states: u32,
+        ports: [u16; 2],
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        let mut id = [0; ID];
+        id[..4].copy_from_slice(ports.map(u16::to_be_bytes).as_flattened());
         [libc::AF_INET, libc::AF_INET6].into_iter().try_for_each(|family| {
-            let asked = Question { family: family as u8, states, id: [0; ID] };
+            let asked = Question { family: family as u8, states, id };
             self.ask(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &asked, &mut each)
         })
     }
@@ -318,6 +339,19 @@ mod tests {
             assert_eq!((found.state, found.local), (ESTABLISHED, local));
             let all = diag.list(1 << ESTABLISHED).expect("a list");
             assert!(all.iter().any(|one| one.key == key && one.local == local), "{all:?}");
+            let [own, peer] = [key.end(local).port, key.end(local.other()).port];
+            for (ports, count) in
+                [([own, 0], 1), ([0, peer], 1), ([own, peer], 1), ([peer, own], 0), ([0, own], 0)]
+            {
+                let ours = diag.list_those(1 << ESTABLISHED, ports, |one| {
+                    (one.key, one.local) == (key, local)
+                });
+                assert_eq!(ours.expect("a list").len(), count, "{ports:?}");
+            }
+            // What is not wanted is left out in the kernel already.
+            let mut told = 0;
+            diag.dump(1 << ESTABLISHED, [own, peer], |_| told += 1).expect("a list");
+            assert_eq!(told, 1);
             diag.destroy(&found).expect("it is there");
             let error = accepted.peek(&mut [0]).expect_err("the RST came");
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
