@@ -2,6 +2,7 @@
 
 use crate::kernel::{self, Ingress, Observer, RING_BYTES, TABLE_ENTRIES, TcHook};
 use crate::units;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What is observed, and how closely.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,6 +49,9 @@ impl Observe {
         payload: u32,
         enforce: bool,
     ) -> Result<Observer, kernel::Error> {
+        // For the programs' links. The usual limit is low for the sake of select(2), which is not used.
+        let limit = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
         Observer::start(&kernel::Options {
             interfaces: self.interfaces.clone(),
             ingress: if self.ingress == "xdp" { Ingress::Xdp } else { Ingress::Tc },
@@ -59,7 +63,7 @@ impl Observe {
             ring_bytes: self.ring,
             enforce,
         })
-        .map_err(kernel::Error::for_want_of_privilege)
+        .map_err(kernel::Error::explained)
     }
 }
 

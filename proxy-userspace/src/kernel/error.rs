@@ -62,6 +62,9 @@ pub enum Error {
         /// All that there are.
         known: String,
     },
+    /// This process may have no more descriptors.
+    #[error("{0}; each interface takes two or three descriptors: 'ulimit -n' should be higher")]
+    Descriptors(String),
     /// A system call failed.
     #[error("{action}: {source}")]
     System {
@@ -87,11 +90,12 @@ impl Error {
         move |source| Self::Program { action, source: Box::new(source) }
     }
 
-    /// The same, or whether a privilege is missing: without CAP_PERFMON the verifier refuses programs
-    /// for reasons that say nothing of it.
+    /// The same, or what is behind it: descriptors have run out, or a privilege is missing. Without
+    /// CAP_PERFMON the verifier refuses programs for reasons that say nothing of it.
     #[must_use]
-    pub fn for_want_of_privilege(self) -> Self {
+    pub fn explained(self) -> Self {
         match self {
+            other if has_code(&other, libc::EMFILE) => Self::Descriptors(other.to_string()),
             Self::NotPermitted if privilege::suffices() => Self::Forbidden,
             Self::Load(_) | Self::Program { .. } | Self::Map { .. } if !privilege::suffices() => {
                 Self::NotPermitted

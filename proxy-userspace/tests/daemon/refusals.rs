@@ -4,6 +4,7 @@ use crate::host::Host;
 use crate::json;
 use crate::support::process::{Lines, Process};
 use crate::support::watch::{teardown, teardown_as_nobody};
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use serde_json::Value;
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -212,4 +213,32 @@ fn the_doctor_finds_this_host_fit() {
     let nested = output(Command::new("unshare").args(["-U", "-r"]).args(DOCTOR));
     let text = String::from_utf8_lossy(&nested.stdout).into_owned();
     assert!(text.contains("FAIL  CAP_BPF             held in a user namespace alone"), "{text}");
+}
+
+/// The limits of open descriptors that a command starts with: its own, and what it may raise that to.
+fn with_descriptors(command: &mut Command, soft: u64, hard: u64) -> &mut Command {
+    let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
+    // SAFETY: between fork and exec it calls prlimit(2), and allocates nothing.
+    unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit.clone())?)) }
+}
+
+#[test]
+fn it_takes_the_descriptors_that_it_may_have_and_says_where_they_are_too_few() {
+    let host = Host::new();
+    let mut command = teardown();
+    command.args(["run", "--socket"]).arg(host.socket());
+    let mut daemon = Process::start(&host.netns, with_descriptors(&mut command, 24, 1_024));
+    daemon.wait_for_words("watching");
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+    for limit in [24, 36] {
+        for more in [&[][..], &["--interface", "lo"]] {
+            let mut command = teardown();
+            with_descriptors(command.arg("watch").args(more), limit, limit);
+            let mut watch = Process::start(&host.netns, command.stdout(Stdio::null()));
+            assert_eq!(watch.wait().code(), Some(1));
+            let said = watch.errors.to_the_end().join("\n");
+            assert!(said.contains("'ulimit -n' should be higher"), "{limit}: {said}");
+        }
+    }
 }
