@@ -1,6 +1,7 @@
 //! The times of a text: which of tcpdump's `-t` options printed them, and what they come to.
 
 use super::super::Clock;
+use super::super::table::DISORDER;
 use super::{lines, packet};
 
 /// A time as printed.
@@ -189,7 +190,7 @@ enum Reading {
 impl Times {
     /// Tells the option by the times of the text's first lines, most of which are of one kind.
     /// `-ttt` and `-ttttt` both begin at zero: times since the line before go down about as often
-    /// as up.
+    /// as up, or far, behind a pause. Those since the first go back to zero, where another text follows.
     pub(super) fn guess(head: &[u8]) -> Self {
         let stamps = head.split(|&byte| byte == b'\n').map(lines::unquoted);
         let (mut hours, mut epochs) = (Vec::new(), Vec::new());
@@ -207,11 +208,13 @@ impl Times {
             epochs.remove(0);
         }
         let first = if is_epoch { &epochs } else { &hours }.first();
-        let falls = hours.windows(2).filter(|pair| pair[1] < pair[0]).count();
+        let falls = hours.windows(2).filter(|pair| pair[1] < pair[0] && pair[1] != 0);
+        let far = falls.clone().any(|pair| pair[0] - pair[1] > DISORDER);
+        let falls = falls.count();
         let reading = match first {
             None => Reading::Open,
             Some(_) if is_epoch => Reading::Epoch,
-            Some(0) if falls * 8 > hours.len() - 1 => Reading::Deltas,
+            Some(0) if far || falls * 8 > hours.len() - 1 => Reading::Deltas,
             Some(0) if hours.len() > 1 => Reading::SinceFirst,
             Some(_) => Reading::TimeOfDay,
         };
@@ -351,6 +354,23 @@ mod tests {
         let mut times = Times::guess(elapsed.as_bytes());
         let all: Vec<u64> = elapsed.lines().map(|line| times.time_ns(stamp(line))).collect();
         assert_eq!(all, [0, 17_000, 27_000]);
+    }
+
+    #[test]
+    fn one_pause_tells_deltas() {
+        // Even traffic with a pause of three seconds in it: the times fall once, and far.
+        let even = " 00:00:00.001000 IP\n".repeat(20);
+        let deltas = format!(" 00:00:00.000000 IP\n{even} 00:00:03.000000 IP\n{even}");
+        let mut times = Times::guess(deltas.as_bytes());
+        let last = deltas.lines().map(|line| times.time_ns(stamp(line))).last();
+        assert_eq!(last, Some(3_040_000_000));
+        // Two captures behind one another begin at zero each.
+        let elapsed = " 00:00:00.000000 IP\n 00:00:03.000000 IP\n 00:00:03.000001 IP\n";
+        let twice =
+            format!("{elapsed}{elapsed} 00:00:04.000000 IP\n 00:00:05.000000 IP\n").repeat(3);
+        let mut times = Times::guess(twice.as_bytes());
+        let last = twice.lines().map(|line| times.time_ns(stamp(line))).last();
+        assert_eq!(last, Some(5 * SECOND));
     }
 
     #[test]
