@@ -170,6 +170,7 @@ fn now() -> Zoned {
 pub fn notes(reading: &Reading) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, account) in &reading.accounts {
+        let before = notes.len();
         notes.extend(account.notes.iter().map(|note| format!("{name}: {note}")));
         let skipped = &account.skipped;
         for (count, what) in [
@@ -182,6 +183,10 @@ pub fn notes(reading: &Reading) -> Vec<String> {
             if count > 0 {
                 notes.push(format!("{name}: {count} packet(s) {what}"));
             }
+        }
+        // What is said already may be why.
+        if account.packets > 0 && account.segments == 0 && notes.len() == before {
+            notes.push(format!("{name}: none of its {} packet(s) is read as TCP", account.packets));
         }
         if let Some(damage) = &account.damage {
             notes.push(format!(

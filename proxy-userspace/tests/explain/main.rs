@@ -4,6 +4,7 @@ mod blocks;
 mod diff;
 mod losses;
 mod several;
+mod sides;
 mod stories;
 
 use serde_json::Value;
