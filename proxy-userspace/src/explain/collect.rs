@@ -14,7 +14,7 @@ use crate::report::filter::Filter;
 use crate::report::label::Label;
 use crate::report::ladder::Ladder;
 use crate::report::record::{Change, Letters, Record, Said};
-use crate::report::story::{Facts, never_acknowledged};
+use crate::report::story::{Facts, are_captured, never_acknowledged};
 use proxy_common::flow::Flow;
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::ACK;
@@ -231,15 +231,14 @@ impl<O: Output> Observer for Collector<O> {
 fn half_open(flow: &Flow, close: &Close, now_ns: u64) -> Option<u64> {
     let first = close.first_closer.filter(|_| !close.is_over() && close.answer.is_none())?;
     let closed_ns = close.end(first).fin_ns?;
-    // Who reset after its own FIN has left nothing open.
+    // Who reset after its own FIN has left nothing open; of who was not captured nothing is known.
     let is_reset = flow.ends.iter().any(|end| end.has_reset());
-    (!is_reset).then(|| now_ns.saturating_sub(closed_ns))
+    (!is_reset && are_captured(flow)).then(|| now_ns.saturating_sub(closed_ns))
 }
 
 /// What a close threw away, as the segments tell it: no socket's counters are in a capture.
 fn tell_unacked(close: &mut Close, flow: &Flow) {
-    let is_heard = flow.ends.iter().all(|end| end.segments > 0);
-    if close.first_closer.is_none() || close.is_inferred() || !is_heard {
+    if close.first_closer.is_none() || close.is_inferred() || !are_captured(flow) {
         return;
     }
     let (orig, resp) = (flow.end(flow.orig), flow.end(flow.orig.other()));

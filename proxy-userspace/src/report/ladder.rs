@@ -150,10 +150,16 @@ pub struct Relative {
 }
 
 impl Relative {
-    /// The numbers of `flow`.
+    /// The numbers of `flow`. Those of an end that was not captured are counted from what the other
+    /// acknowledges first.
     #[must_use]
-    pub fn of(flow: &Flow) -> Self {
-        Self { isn: [flow.ends[0].isn, flow.ends[1].isn] }
+    pub fn of(ladder: &Ladder, flow: &Flow) -> Self {
+        let acknowledged = || ladder.rows.iter().find(|row| row.flags & ACK != 0);
+        let isn = flow.ends.each_ref().map(|end| match acknowledged() {
+            Some(row) if end.segments == 0 => row.ack.wrapping_sub(1),
+            _ => end.isn,
+        });
+        Self { isn }
     }
 
     /// A number of the end at `side`.

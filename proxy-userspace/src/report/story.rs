@@ -42,6 +42,12 @@ pub struct Facts {
     pub fin_acked_ns: [u64; 2],
 }
 
+/// Whether something of both ends was captured.
+#[must_use]
+pub fn are_captured(flow: &Flow) -> bool {
+    flow.ends.iter().all(|end| end.segments > 0)
+}
+
 /// Bytes of data that an end sent and that were never acknowledged.
 #[must_use]
 pub fn never_acknowledged(end: &End, peer: &End) -> u32 {
@@ -149,6 +155,9 @@ fn answer(
             }
         }
         None if is_refusal(close) => {}
+        None if !are_captured(flow) => {
+            text.push_str(&format!("; nothing of {other}'s was captured"));
+        }
         None if end.closed_by_fin() && end.has_reset() => {
             let later = after(end.rst_ns, end.fin_ns);
             text.push_str(&format!(
@@ -186,7 +195,7 @@ fn loss(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
             text.push_str(&format!("; {bytes} of {whose}'s {were} never acknowledged"));
         }
     }
-    if !lost {
+    if !lost && are_captured(flow) {
         text.push_str("; nothing lost");
     }
     text

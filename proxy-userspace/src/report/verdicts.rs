@@ -6,7 +6,7 @@ mod topics;
 pub use topics::Topic;
 
 use super::kind::{KINDS, Kind};
-use super::story::{Facts, is_refusal, never_acknowledged, time};
+use super::story::{Facts, are_captured, is_refusal, never_acknowledged, time};
 use proxy_common::flow::Flow;
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::{Close, Role, Signal};
@@ -176,6 +176,9 @@ impl Backend {
             let last = case.facts.last_data_ns[case.flow.orig.other().index()];
             self.note(Topic::IgnoresConnectionClose, case, end.saturating_sub(last), 0);
         }
+        if is_one_sided(case.flow) {
+            self.note(Topic::OneDirection, case, 0, 0);
+        }
         if close.first_signal == Some(Signal::Fin) && close.answer == Some(Signal::Fin) {
             let topic = match close.first_closer {
                 Some(Role::Orig) => Topic::TimeWaitAtClient,
@@ -196,6 +199,9 @@ impl Backend {
     fn half_closed(&mut self, case: &Case<'_>) {
         let close = case.close;
         let Some(ns) = close.half_closed_ns.filter(|&ns| ns >= HALF_CLOSED) else { return };
+        if !are_captured(case.flow) {
+            return;
+        }
         let topic = match close.first_closer {
             Some(Role::Orig) => Topic::ServerStaysHalfClosed,
             Some(Role::Resp) => Topic::ClientStaysHalfClosed,
@@ -348,6 +354,11 @@ impl Backend {
         };
         Finding { topic: Topic::Nothing, text, count: 0, numbers: Vec::new(), rule: None }
     }
+}
+
+/// Whether an end acknowledges what the capture does not show.
+fn is_one_sided(flow: &Flow) -> bool {
+    flow.ends.iter().any(|end| end.segments == 0 && end.acked != 0)
 }
 
 /// Whether the server was bound to close after its response, and left that to the client.

@@ -1,6 +1,10 @@
 //! Captures that do not show everything: one direction, the end of a connection, a packet twice.
 
-use crate::{teardown, text, wire};
+use crate::{closes, teardown, text, wire};
+
+fn said(packets: &[&str]) -> String {
+    text(&teardown(&["explain", "--ladder", "-"], wire(packets).as_bytes()))
+}
 
 /// The server closes first, half a second before the client.
 const WHOLE: [&str; 9] = [
@@ -14,6 +18,41 @@ const WHOLE: [&str; 9] = [
     "> [F.], seq 11, ack 22",
     "< [.], ack 12",
 ];
+
+#[test]
+fn nothing_is_said_of_an_end_that_was_not_captured() {
+    for way in [">", "<"] {
+        let one: Vec<String> = wire(&WHOLE)
+            .lines()
+            .filter(|line| line.contains(if way == ">" { "2.80: " } else { "1.4000: " }))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        // A minute on, something else ends the capture.
+        let later = wire(&WHOLE).replace("10:00", "10:01").replace(".4000", ".4001");
+        let input = one.concat() + &later;
+        let said = text(&teardown(&["explain", "--ladder", "-"], input.as_bytes()));
+        let (other, end) = if way == ">" { ("server", "client") } else { ("client", "server") };
+        let wanted = format!(
+            "The {end} closed first, with FIN, {} after its last data; nothing of the {other}'s was \
+             captured.",
+            if way == ">" { "4.000 ms" } else { "1.000 ms" },
+        );
+        assert!(said.contains(&wanted), "{said}");
+        assert!(said.contains("only one direction was captured: 1 of 2 (#1)"), "{said}");
+        assert!(!said.contains("never closed") && !said.contains("half closed for"), "{said}");
+        // Its numbers are counted from the first that was acknowledged, as tcpdump does.
+        assert!(!said.contains("429496"), "{said}");
+        assert!(
+            said.contains(if way == ">" { " FIN+ACK 11 ack 22 " } else { " ack 1 ──│" }),
+            "{said}"
+        );
+        let records = closes(&teardown(&["explain", "--json", "-"], input.as_bytes()));
+        assert_ne!(records[0]["half_open"], true, "{records:?}");
+    }
+    // Who never answers at all may as well be gone.
+    let alone = said(&["> [S], seq 100", "> [F.], seq 101, ack 0"]);
+    assert!(!alone.contains("nothing lost"), "{alone}");
+}
 
 #[test]
 fn a_capture_without_tcp_says_what_it_holds() {

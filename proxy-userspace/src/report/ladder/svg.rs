@@ -37,7 +37,7 @@ pub fn picture(ladder: &Ladder, flow: &Flow, names: &Names<'_>, caption: &Captio
         let _ = writeln!(out, r#"<line class="bar" x1="{x}" y1="{TOP}" x2="{x}" y2="{bottom}"/>"#);
     }
     let origin = ladder.rows.first().map_or(0, |row| row.time_ns);
-    let relative = Relative::of(flow);
+    let relative = Relative::of(ladder, flow);
     let mut y = TOP + ROW;
     for (row, words) in ladder.rows.iter().zip(words::all(ladder, flow, names)) {
         let class = match row.flags {

@@ -69,7 +69,7 @@ pub fn rows(
     lane: usize,
 ) -> Vec<String> {
     let origin = ladder.rows.first().map_or(0, |row| row.time_ns);
-    let relative = Relative::of(flow);
+    let relative = Relative::of(ladder, flow);
     let [left, right] = ends;
     let gap = (lane + 2).saturating_sub(left.chars().count() + right.chars().count()).max(2);
     let mut lines = vec![format!("{:TIME$}  {left}{:gap$}{right}", "", "")];

@@ -30,6 +30,8 @@ pub enum Topic {
     TimeWaitAtClient,
     /// The server does.
     TimeWaitAtServer,
+    /// Only what one end sent was captured.
+    OneDirection,
     /// Nothing of all that.
     Nothing,
 }
@@ -45,7 +47,8 @@ impl Topic {
             Self::PassiveReset | Self::ActiveReset => 4,
             Self::Race => 5,
             Self::TimeWaitAtClient | Self::TimeWaitAtServer => 6,
-            Self::Nothing => 7,
+            Self::OneDirection => 7,
+            Self::Nothing => 8,
         }
     }
 
@@ -107,6 +110,7 @@ impl Topic {
             Self::TimeWaitAtServer => {
                 "the server closes first, with FIN: TIME_WAIT stays with the server".into()
             }
+            Self::OneDirection => "only one direction was captured".into(),
             Self::Nothing => "nothing stands out".into(),
         }
     }
