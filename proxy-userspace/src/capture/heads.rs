@@ -3,7 +3,6 @@
 //! Nothing is reassembled: a head is read where a segment begins with one, as far as the snap
 //! length has kept it.
 
-use proxy_common::key::Side;
 use proxy_common::segment::Segment;
 
 /// Header fields that are looked at in one head.
@@ -11,7 +10,7 @@ const FIELDS: usize = 64;
 /// Bytes of a request's target that are kept.
 const TARGET: usize = 80;
 
-/// What was said last each way, and how often.
+/// The last request, and what was answered to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heads {
     /// Requests seen.
@@ -20,7 +19,7 @@ pub struct Heads {
     pub responses: u32,
     /// The last request.
     pub request: Option<Request>,
-    /// The last response.
+    /// The last response since then.
     pub response: Option<Response>,
 }
 
@@ -37,6 +36,8 @@ pub struct Request {
     pub close: bool,
     /// `Connection` says `keep-alive`.
     pub keep_alive: bool,
+    /// The sequence number that it begins at.
+    pub seq: u32,
 }
 
 /// A response's head.
@@ -54,10 +55,10 @@ pub struct Response {
     pub length: Option<u64>,
     /// `Transfer-Encoding` is there.
     pub chunked: bool,
-    /// The sequence number behind the body, where the length tells it.
-    pub end: Option<u32>,
-    /// Who sent it.
-    pub sender: Side,
+    /// The sequence number that it begins at.
+    pub seq: u32,
+    /// The sequence number behind the head, where it was captured to its end.
+    pub body: Option<u32>,
 }
 
 impl Heads {
@@ -75,21 +76,40 @@ impl Heads {
     #[must_use]
     pub fn is_framed(&self) -> bool {
         self.response.as_ref().is_some_and(|response| {
-            let bodyless = matches!(response.status, 204 | 304)
-                || self.request.as_ref().is_some_and(|request| &*request.method == "HEAD");
-            response.length.is_some() || response.chunked || bodyless
+            response.length.is_some() || response.chunked || self.is_bodyless(response)
         })
     }
 
-    /// `GET /health: 200`, in one line.
+    /// Whether a response has no body, whatever length it tells (RFC 9112, 6.3).
+    fn is_bodyless(&self, response: &Response) -> bool {
+        let asked = self.request.as_ref();
+        matches!(response.status, 204 | 304)
+            || asked.is_some_and(|request| &*request.method == "HEAD")
+    }
+
+    /// The sequence number behind the last response, where its head tells how long it is.
     #[must_use]
-    pub fn line(&self) -> Option<String> {
+    pub fn response_end(&self) -> Option<u32> {
+        let response = self.response.as_ref()?;
+        let body = response.body?;
+        if self.is_bodyless(response) {
+            return Some(body);
+        }
+        let length = response.length.filter(|_| !response.chunked)?;
+        Some(body.wrapping_add(u32::try_from(length).ok()?))
+    }
+
+    /// `GET /health: 200`, in one line. That there was no answer can be said only where the server
+    /// was captured too.
+    #[must_use]
+    pub fn line(&self, is_captured: bool) -> Option<String> {
         let request =
             self.request.as_ref().map(|request| format!("{} {}", request.method, request.target));
         let response = self.response.as_ref().map(|response| response.status.to_string());
         match (request, response) {
             (None, None) => None,
-            (Some(request), None) => Some(format!("{request}: no answer")),
+            (Some(request), None) if is_captured => Some(format!("{request}: no answer")),
+            (Some(request), None) => Some(request),
             (None, Some(status)) => Some(format!("answer {status}")),
             (Some(request), Some(status)) => Some(format!("{request}: {status}")),
         }
@@ -138,29 +158,35 @@ impl Head {
 pub fn read(segment: &Segment, payload: &[u8]) -> Option<Head> {
     match payload {
         [b'H', b'T', b'T', b'P', b'/', b'1', ..] => response(segment, payload).map(Head::Response),
-        [b'A'..=b'Z', b'A'..=b'Z', ..] => request(payload).map(Head::Request),
+        [b'A'..=b'Z', b'A'..=b'Z', ..] => request(segment, payload).map(Head::Request),
         _ => None,
     }
 }
 
 impl Heads {
-    /// Takes a head into the account.
+    /// Takes a head into the account, unless it is the last one repeated.
     pub fn note(&mut self, head: &Head) {
         match head {
-            Head::Request(request) => {
+            Head::Request(request)
+                if self.request.as_ref().is_none_or(|last| last.seq != request.seq) =>
+            {
                 self.requests += 1;
                 self.request = Some(request.clone());
+                self.response = None;
             }
-            Head::Response(response) if response.status >= 200 => {
+            Head::Response(response)
+                if response.status >= 200
+                    && self.response.as_ref().is_none_or(|last| last.seq != response.seq) =>
+            {
                 self.responses += 1;
                 self.response = Some(response.clone());
             }
-            Head::Response(_) => {}
+            _ => {}
         }
     }
 }
 
-fn request(payload: &[u8]) -> Option<Request> {
+fn request(segment: &Segment, payload: &[u8]) -> Option<Request> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut parsed = httparse::Request::new(&mut fields);
     let result = parsed.parse(payload);
@@ -182,6 +208,7 @@ fn request(payload: &[u8]) -> Option<Request> {
         is_1_0: version == 0,
         close: connection.0,
         keep_alive: connection.1,
+        seq: segment.seq,
     })
 }
 
@@ -213,11 +240,9 @@ fn response(segment: &Segment, payload: &[u8]) -> Option<Response> {
         |name: &str| parsed.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
     let length: Option<u64> = field("content-length")
         .and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
-    let end = match (result, length) {
-        (httparse::Status::Complete(head), Some(length)) => u32::try_from(length)
-            .ok()
-            .map(|length| segment.seq.wrapping_add(head as u32).wrapping_add(length)),
-        _ => None,
+    let body = match result {
+        httparse::Status::Complete(head) => Some(segment.seq.wrapping_add(head as u32)),
+        httparse::Status::Partial => None,
     };
     Some(Response {
         status,
@@ -226,8 +251,8 @@ fn response(segment: &Segment, payload: &[u8]) -> Option<Response> {
         keep_alive,
         length,
         chunked: field("transfer-encoding").is_some(),
-        end,
-        sender: segment.sender,
+        seq: segment.seq,
+        body,
     })
 }
 
@@ -251,11 +276,12 @@ mod tests {
 
     fn heads(payloads: &[&str]) -> Heads {
         let mut heads = Heads::default();
-        let segment = Segment { seq: 1000, ..Segment::zeroed() };
+        let mut segment = Segment { seq: 1000, ..Segment::zeroed() };
         for payload in payloads {
             if let Some(head) = read(&segment, payload.as_bytes()) {
                 heads.note(&head);
             }
+            segment.seq += 1000;
         }
         heads
     }
@@ -266,16 +292,28 @@ mod tests {
             "GET / HTTP/1.0\r\nAccept: */*\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 365\r\nConnection: close\r\n\r\nbody",
         ]);
-        assert_eq!(heads.line().as_deref(), Some("GET /: 200"));
+        assert_eq!(heads.line(true).as_deref(), Some("GET /: 200"));
         assert!(heads.promise_close() && heads.is_framed());
-        let response = heads.response.unwrap();
-        assert_eq!((response.length, response.end), (Some(365), Some(1000 + 59 + 365)));
+        assert_eq!(heads.response_end(), Some(2000 + 59 + 365));
+        assert_eq!(heads.response.unwrap().length, Some(365));
+    }
+
+    #[test]
+    fn a_length_is_not_always_that_of_a_body() {
+        let end = |request: &str, response: &str| heads(&[request, response]).response_end();
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 365\r\n\r\n";
+        assert_eq!(end("GET / HTTP/1.1\r\n\r\n", head), Some(2000 + 40 + 365));
+        assert_eq!(end("HEAD / HTTP/1.1\r\n\r\n", head), Some(2000 + 40));
+        let unmodified = head.replace("200 OK", "304 OK");
+        assert_eq!(end("GET / HTTP/1.1\r\n\r\n", &unmodified), Some(2000 + 40));
+        let chunked = head.replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert_eq!(end("GET / HTTP/1.1\r\n\r\n", &chunked), None);
     }
 
     #[test]
     fn a_first_line_is_enough() {
         let heads = heads(&["POST /a HTTP/1.1", "HTTP/1.1 404 Not Found"]);
-        assert_eq!(heads.line().as_deref(), Some("POST /a: 404"));
+        assert_eq!(heads.line(true).as_deref(), Some("POST /a: 404"));
         assert!(!heads.promise_close());
     }
 

@@ -98,8 +98,7 @@ impl Columns {
             flow: ended.flow,
             facts: &ended.kept.facts,
             promised_close: heads.is_some_and(|heads| heads.promise_close()),
-            response_end: heads.and_then(|heads| heads.response.as_ref()?.end),
-            exchange: heads.and_then(|heads| heads.line()),
+            response_end: heads.and_then(|heads| heads.response_end()),
         });
         if !self.all && !self.ladder && self.count as usize > SCREEN {
             self.kept.clear();
@@ -148,7 +147,8 @@ impl Columns {
             ended.close.history.as_str(),
             story::time(ended.close.duration_ns),
         );
-        let exchange = ended.kept.heads.as_ref().and_then(|heads| heads.line());
+        let is_captured = story::are_captured(ended.flow);
+        let exchange = ended.kept.heads.as_ref().and_then(|heads| heads.line(is_captured));
         out.push_str(&format!("{title}\n"));
         if let Some(exchange) = exchange {
             out.push_str(&format!("{exchange}\n"));

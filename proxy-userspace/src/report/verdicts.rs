@@ -36,8 +36,6 @@ pub struct Case<'a> {
     pub promised_close: bool,
     /// The sequence number behind the last response, where its length was told.
     pub response_end: Option<u32>,
-    /// `GET /: 200`.
-    pub exchange: Option<String>,
 }
 
 /// How often a thing was seen, and where.

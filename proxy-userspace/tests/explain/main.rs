@@ -2,6 +2,7 @@
 
 mod blocks;
 mod diff;
+mod heads;
 mod losses;
 mod several;
 mod sides;

@@ -1,0 +1,36 @@
+//! What HTTP's heads say of a connection's close.
+
+use crate::{teardown, text};
+
+/// One line of tcpdump's, `n` milliseconds after ten, with what it says of HTTP.
+fn line(n: u64, way: char, what: &str, length: u64, http: &str) -> String {
+    const ENDS: [&str; 2] = ["192.0.2.1.4000", "192.0.2.2.80"];
+    let [from, to] = if way == '>' { ENDS } else { [ENDS[1], ENDS[0]] };
+    let http = if http.is_empty() { String::new() } else { format!(": HTTP: {http}") };
+    format!("10:00:00.{n:03}000 IP {from} > {to}: Flags {what}, win 500, length {length}{http}\n")
+}
+
+#[test]
+fn a_request_is_not_answered_by_what_came_before_it() {
+    let first = [
+        line(0, '>', "[S], seq 100", 0, ""),
+        line(1, '<', "[S.], seq 900, ack 101", 0, ""),
+        line(2, '>', "[.], ack 1", 0, ""),
+        line(3, '>', "[P.], seq 1:31, ack 1", 30, "GET /a HTTP/1.1"),
+        line(4, '<', "[P.], seq 1:51, ack 31", 50, "HTTP/1.1 200 OK"),
+    ]
+    .concat();
+    let second = line(50, '>', "[P.], seq 31:61, ack 51", 30, "POST /b HTTP/1.1");
+    let reset = line(60, '<', "[R.], seq 51, ack 61", 0, "");
+    let said = text(&teardown(&["explain", "-"], (first.clone() + &second + &reset).as_bytes()));
+    assert!(said.contains("\nPOST /b: no answer\n"), "{said}");
+    // The first one repeated, as its acknowledgment was late, is no other request.
+    let again = line(50, '>', "[P.], seq 1:31, ack 1", 30, "GET /a HTTP/1.1");
+    let said = text(&teardown(&["explain", "-"], (first + &again + &reset).as_bytes()));
+    assert!(said.contains("\nGET /a: 200\n"), "{said}");
+    // Where the answers were not captured, nothing is said of them.
+    let asked = line(0, '>', "[S], seq 100", 0, "")
+        + &line(3, '>', "[P.], seq 101:131, ack 901", 30, "GET /a HTTP/1.1");
+    let said = text(&teardown(&["explain", "-"], asked.as_bytes()));
+    assert!(said.contains("\nGET /a\n"), "{said}");
+}
