@@ -65,6 +65,8 @@ pub struct Ended<'a> {
     pub close: &'a Close,
     /// How long it has been half open at the end of the capture, where it still is.
     pub half_open_ns: Option<u64>,
+    /// How far the capture goes.
+    pub until_ns: u64,
     /// What else is known.
     pub kept: &'a Kept,
     /// What the configuration calls it.
@@ -217,7 +219,16 @@ impl<O: Output> Observer for Collector<O> {
             tell_unacked(&mut close, flow);
         }
         let label = kept.label().unwrap_or_else(|| self.labels.of_close(&close));
-        let ended = Ended { number: *number, key, flow, close: &close, half_open_ns, kept, label };
+        let ended = Ended {
+            number: *number,
+            key,
+            flow,
+            close: &close,
+            half_open_ns,
+            until_ns: now_ns,
+            kept,
+            label,
+        };
         let chosen = self.only.is_none_or(|only| only == *number);
         if !chosen || !self.filter.passes(&ended.record()) {
             return ControlFlow::Continue(());

@@ -99,6 +99,7 @@ impl Columns {
             facts: &ended.kept.facts,
             promised_close: heads.is_some_and(|heads| heads.promise_close()),
             response_end: heads.and_then(|heads| heads.response_end()),
+            until_ns: ended.until_ns,
         });
         if !self.all && !self.ladder && self.count as usize > SCREEN {
             self.kept.clear();

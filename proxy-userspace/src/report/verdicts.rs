@@ -36,6 +36,8 @@ pub struct Case<'a> {
     pub promised_close: bool,
     /// The sequence number behind the last response, where its length was told.
     pub response_end: Option<u32>,
+    /// How far the capture goes.
+    pub until_ns: u64,
 }
 
 /// How often a thing was seen, and where.
@@ -169,10 +171,8 @@ impl Backend {
         self.losses(case);
         self.signals(case);
         self.near(case);
-        if is_promise_broken(case) {
-            let end = case.close.ended_ns;
-            let last = case.facts.last_data_ns[case.flow.orig.other().index()];
-            self.note(Topic::IgnoresConnectionClose, case, end.saturating_sub(last), 0);
+        if let Some(ns) = promise_broken_ns(case) {
+            self.note(Topic::IgnoresConnectionClose, case, ns, 0);
         }
         if is_one_sided(case.flow) {
             self.note(Topic::OneDirection, case, 0, 0);
@@ -359,21 +359,21 @@ fn is_one_sided(flow: &Flow) -> bool {
     flow.ends.iter().any(|end| end.segments == 0 && end.acked != 0)
 }
 
-/// Whether the server was bound to close after its response, and left that to the client.
-fn is_promise_broken(case: &Case<'_>) -> bool {
+/// For how long the server left open what it was bound to close after its response; `None` where it
+/// was not, or closed in time.
+fn promise_broken_ns(case: &Case<'_>) -> Option<u64> {
     let (close, flow) = (case.close, case.flow);
     let server = flow.end(flow.orig.other());
-    let Some(end) = case.response_end.filter(|_| case.promised_close) else { return false };
+    let end = case.response_end.filter(|_| case.promised_close)?;
     let sent = server.next.wrapping_sub(u32::from(server.fins != 0));
     let complete = !proxy_common::seq::before(sent, end);
     let last = case.facts.last_data_ns[flow.orig.other().index()];
-    // What is still open at the end of the capture has been so until then.
-    let open_until =
-        close.orig.fin_ns.zip(close.half_closed_ns).map(|(at, ns)| at.saturating_add(ns));
     let until = match server.fin_ns {
-        0 => open_until.unwrap_or(close.ended_ns),
+        0 if close.is_over() => close.ended_ns,
+        0 => case.until_ns,
         closed => closed,
     };
+    let open = until.saturating_sub(last);
     // A second is time enough: who resets at once has not waited for the promise.
-    complete && last != 0 && until.saturating_sub(last) > HALF_CLOSED
+    (complete && last != 0 && open > HALF_CLOSED).then_some(open)
 }

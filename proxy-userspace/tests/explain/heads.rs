@@ -1,6 +1,33 @@
 //! What HTTP's heads say of a connection's close.
 
-use crate::{teardown, text};
+use crate::several::packets;
+use crate::{fixture, teardown, text};
+
+#[test]
+fn a_broken_promise_lasts_until_the_server_closes() {
+    let name = "1.4.22__thread-config__dodgy__httpchk.back.pcap";
+    let path = fixture(name).display().to_string();
+    let whole = text(&teardown(&["explain", &path], b""));
+    let capture = std::fs::read(fixture(name)).expect("the fixture");
+    let (head, packets) = packets(&capture);
+    // Nobody's FIN is in it: a connection may end as it likes, so long as the server ends it.
+    let open = packets.into_iter().filter(|packet| packet[16 + 14 + 20 + 13] & 1 == 0);
+    let open = [&[head], &open.collect::<Vec<_>>()[..]].concat().concat();
+    let open = text(&teardown(&["explain", "-"], &open));
+    for said in [&whole, &open] {
+        let findings: Vec<&str> =
+            said.lines().filter(|line| line.contains("ignores Connection: close")).collect();
+        // The last check of each server is the shortest, and the very last is too near the end.
+        assert!(
+            findings[0].contains("open for 30.") && findings[0].contains(": 12 of 13 "),
+            "{said}"
+        );
+        assert!(
+            findings[1].contains("open for 15.") && findings[1].contains(": 13 of 13 "),
+            "{said}"
+        );
+    }
+}
 
 /// One line of tcpdump's, `n` milliseconds after ten, with what it says of HTTP.
 fn line(n: u64, way: char, what: &str, length: u64, http: &str) -> String {
