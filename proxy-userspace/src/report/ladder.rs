@@ -10,11 +10,17 @@ pub mod words;
 use proxy_common::flow::Flow;
 use proxy_common::key::Side;
 use proxy_common::segment::{ACK, FIN, PSH, RST, SYN, Segment};
+use proxy_common::seq::after;
 
 /// Rows kept of a connection; of a longer one, later runs of data are only counted.
 const MOST_ROWS: usize = 120;
 /// Control segments kept beyond that.
 const MOST_CONTROL: usize = 200;
+/// The same packet again before this time was captured twice: no timer is as short.
+const COPY_NS: u64 = 1_000_000;
+
+/// The flags that are shown.
+const FLAGS: u8 = SYN | FIN | RST | PSH | ACK;
 
 /// One row: a control segment, or a run of data in one direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +41,12 @@ pub struct Row {
     pub bytes: u64,
     /// Segments.
     pub segments: u32,
-    /// The same SYN, FIN or RST was sent before.
+    /// The same SYN, FIN, RST or data was sent before.
     pub again: bool,
+    /// It is a packet that stands before, captured a second time.
+    pub copy: bool,
+    /// Where it was captured.
+    pub vantage: u32,
     /// The start line of an HTTP head that it begins with.
     pub head: Option<Box<str>>,
 }
@@ -53,6 +63,28 @@ impl Row {
     pub fn end(&self) -> u32 {
         let phantom = u32::from(self.flags & SYN != 0) + u32::from(self.flags & FIN != 0);
         self.seq.wrapping_add(self.bytes as u32).wrapping_add(phantom)
+    }
+
+    /// Whether a segment has the flags and numbers of this row.
+    fn is_like(&self, segment: &Segment) -> bool {
+        self.sender == segment.sender
+            && self.flags == segment.flags & FLAGS
+            && (self.seq, self.ack) == (segment.seq, segment.ack)
+            && self.bytes == u64::from(segment.payload)
+    }
+
+    /// Whether what was seen at `vantage` and `time_ns` may be this again and not a repetition. A
+    /// RST answers each segment that comes, at once.
+    fn is_near(&self, vantage: u32, time_ns: u64) -> bool {
+        let is_soon = time_ns.saturating_sub(self.last_ns) < COPY_NS;
+        self.vantage != vantage || is_soon && self.flags & RST == 0
+    }
+
+    /// Whether it is data that has all of a segment's in it.
+    fn holds(&self, segment: &Segment) -> bool {
+        let end = segment.seq.wrapping_add(segment.payload);
+        let is_within = !after(self.seq, segment.seq) && !after(end, self.end());
+        self.is_data() && self.sender == segment.sender && is_within
     }
 
     /// `FIN+PSH+ACK`, as the field writes it.
@@ -93,13 +125,17 @@ impl Ladder {
             self.omitted += 1;
             return;
         }
-        let flags = segment.flags & (SYN | FIN | RST | PSH | ACK);
-        let again = control
-            && self.rows.iter().any(|row| {
+        let flags = segment.flags & FLAGS;
+        let again = self.rows.iter().any(|row| match control {
+            true => {
                 row.sender == segment.sender
                     && row.flags & segment.flags & (SYN | FIN | RST) != 0
                     && row.end() == segment.end()
-            });
+            }
+            false => segment.payload > 0 && row.holds(segment),
+        });
+        let mut rows = self.rows.iter();
+        let copy = rows.any(|row| row.is_like(segment) && row.is_near(segment.vantage, time_ns));
         self.rows.push(Row {
             time_ns,
             last_ns: time_ns,
@@ -110,6 +146,8 @@ impl Ladder {
             bytes: u64::from(segment.payload),
             segments: 1,
             again,
+            copy,
+            vantage: segment.vantage,
             head: head.map(Into::into),
         });
     }
@@ -128,13 +166,18 @@ impl Ladder {
             && !self.rows.iter().any(|row| row.sender == segment.sender && acknowledges_fin(row))
     }
 
-    /// Adds a segment of data to the run that it continues.
+    /// Adds a segment of data to the run that it continues. What it repeats counts once.
     fn extend(&mut self, segment: &Segment, time_ns: u64) -> bool {
         let Some(last) = self.rows.last_mut() else { return false };
         if !last.is_data() || last.sender != segment.sender {
             return false;
         }
-        last.bytes += u64::from(segment.payload);
+        let (end, was) = (segment.seq.wrapping_add(segment.payload), last.end());
+        if after(end, was) {
+            last.bytes += u64::from(end.wrapping_sub(was));
+        } else if last.is_near(segment.vantage, time_ns) {
+            return true;
+        }
         last.segments += 1;
         last.last_ns = time_ns;
         last.ack = segment.ack;

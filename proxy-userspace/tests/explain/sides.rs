@@ -55,6 +55,63 @@ fn nothing_is_said_of_an_end_that_was_not_captured() {
 }
 
 #[test]
+fn a_simultaneous_close_ends_in_two_acknowledgments() {
+    let packets = [
+        "> [S], seq 100",
+        "< [S.], seq 900, ack 101",
+        "> [.], ack 1",
+        "> [F.], seq 1, ack 1",
+        "< [F.], seq 1, ack 1",
+        "> [.], ack 2",
+        "< [.], ack 2",
+    ];
+    let said = said(&packets);
+    assert!(said.contains("the client has seen the FIN, 1.000 ms later"), "{said}");
+    assert!(said.contains("the server has seen the FIN, 3.000 ms later"), "{said}");
+    assert_eq!(said.matches("  connected\n").count(), 1, "{said}");
+}
+
+#[test]
+fn a_capture_begun_late_does_not_know_what_came_before() {
+    let said = said(&["> [.], ack 22", "> [F.], seq 11, ack 22", "< [.], ack 12"]);
+    assert!(!said.contains("having sent nothing") && !said.contains("connected\n"), "{said}");
+    assert!(said.contains("open before the capture began"), "{said}");
+    assert!(said.contains("the client closes first, with FIN\n"), "{said}");
+}
+
+#[test]
+fn a_packet_that_was_captured_twice_was_sent_once() {
+    // As `-i any` shows it on a host with bridges: at each of two interfaces.
+    let twice: String = wire(&WHOLE)
+        .lines()
+        .flat_map(|line| {
+            let copy = line.replace("000 IP", "400 IP");
+            [line.replace(" IP ", " veth1 P   IP "), copy.replace(" IP ", " br0 In  IP ")]
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    // And as a port of a switch that mirrors both ways.
+    let mirrored: String = wire(&WHOLE)
+        .lines()
+        .flat_map(|line| [line.to_owned(), line.replace("000 IP", "003 IP")])
+        .map(|line| format!("{line}\n"))
+        .collect();
+    for input in [twice, mirrored] {
+        let said = text(&teardown(&["explain", "--ladder", "-"], input.as_bytes()));
+        assert!(!said.contains("asks again") && !said.contains("not acknowledged"), "{said}");
+        assert_eq!(said.matches("the same packet, captured again").count(), 4, "{said}");
+        assert!(
+            said.contains("data 1:11 ack 1 ") && said.contains("the client sends 10 bytes"),
+            "{said}"
+        );
+    }
+    // What is sent again is that: the timer of a SYN is a second, that of a FIN some hundred ms.
+    let repeated = wire(&["> [S], seq 100", "> [S], seq 100"]).replace("00.001", "01.000");
+    let said = text(&teardown(&["explain", "--ladder", "-"], repeated.as_bytes()));
+    assert!(said.contains("the client asks again: no answer yet"), "{said}");
+}
+
+#[test]
 fn a_capture_without_tcp_says_what_it_holds() {
     let udp = "10:00:00.000000 IP 192.0.2.1.53 > 192.0.2.2.53: UDP, length 12\n";
     let coloured = wire(&WHOLE).replace("Flags", "\x1b[1mFlags\x1b[0m");

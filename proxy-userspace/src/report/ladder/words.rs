@@ -3,7 +3,6 @@
 use super::{Ladder, Row};
 use crate::report::story::{Names, counted, time};
 use proxy_common::flow::Flow;
-use proxy_common::key::Side;
 use proxy_common::segment::{ACK, FIN, RST, SYN};
 
 /// What has happened before a row.
@@ -25,7 +24,9 @@ pub fn all(ladder: &Ladder, flow: &Flow, names: &Names<'_>) -> Vec<String> {
         .iter()
         .map(|row| {
             let words = past.words(row, flow, names);
-            past.note(row, flow);
+            if !row.copy {
+                past.note(row, flow);
+            }
             words
         })
         .collect()
@@ -38,6 +39,9 @@ fn after(row: &Row, earlier: u64) -> String {
 
 impl Past {
     fn words(&self, row: &Row, flow: &Flow, names: &Names<'_>) -> String {
+        if row.copy {
+            return "the same packet, captured again".into();
+        }
         let who = names.of(row.sender, flow);
         let mut words = if row.flags & RST != 0 {
             self.rst(row, flow, names)
@@ -48,10 +52,12 @@ impl Past {
         } else if row.bytes > 0 {
             self.data(row, who)
         } else {
-            self.ack(row, who)
+            self.ack(row, flow, who)
         };
         if let Some(head) = &row.head {
-            words = if row.is_data() { head.to_string() } else { format!("{head}; {words}") };
+            let again = if row.again { ", sent again" } else { "" };
+            words =
+                if row.is_data() { format!("{head}{again}") } else { format!("{head}; {words}") };
         }
         words
     }
@@ -85,7 +91,10 @@ impl Past {
                     "{who} closes first, with FIN, {} after its last data",
                     after(row, last)
                 ),
-                None => format!("{who} closes first, with FIN, having sent nothing"),
+                None if self.syn_ns[ours].is_some() => {
+                    format!("{who} closes first, with FIN, having sent nothing")
+                }
+                None => format!("{who} closes first, with FIN"),
             },
         }
     }
@@ -130,6 +139,9 @@ impl Past {
             let span = time(row.last_ns.saturating_sub(row.time_ns));
             amount.push_str(&format!(" in {} segments over {span}", row.segments));
         }
+        if row.again {
+            amount.push_str(" again");
+        }
         if self.fin_ns[row.sender.other().index()].is_some() {
             format!("{who} sends {amount}, although the other end has closed")
         } else {
@@ -137,13 +149,14 @@ impl Past {
         }
     }
 
-    fn ack(&self, row: &Row, who: &str) -> String {
+    fn ack(&self, row: &Row, flow: &Flow, who: &str) -> String {
         let peer = row.sender.other().index();
         match self.fin_ns[peer] {
-            Some(closed) if !self.fin_acked[peer] => {
+            Some(closed) if !self.fin_acked[peer] && acknowledges_fin(row, flow) => {
                 format!("{who} has seen the FIN, {} later", after(row, closed))
             }
-            _ => "connected".into(),
+            _ if self.syn_ns[peer].is_some() => "connected".into(),
+            _ => "the connection was open before the capture began".into(),
         }
     }
 
@@ -161,9 +174,12 @@ impl Past {
         if row.flags & RST != 0 && flow.end(row.sender).has_reset() {
             self.rst_ns[ours].get_or_insert(row.time_ns);
         }
-        let peer: Side = row.sender.other();
-        if row.flags & ACK != 0 && self.fin_ns[peer.index()].is_some() {
-            self.fin_acked[peer.index()] = true;
-        }
+        self.fin_acked[row.sender.other().index()] |= acknowledges_fin(row, flow);
     }
+}
+
+/// Whether a row acknowledges the other end's FIN.
+fn acknowledges_fin(row: &Row, flow: &Flow) -> bool {
+    let peer = flow.end(row.sender.other());
+    row.flags & ACK != 0 && peer.fins != 0 && row.ack == peer.fin_end()
 }
