@@ -6,9 +6,9 @@ pub mod words;
 
 use super::kind::{KINDS, Kind};
 use super::ladder::Ladder;
-use super::story::Facts;
+use super::story::{Facts, is_refusal};
 use proxy_common::flow::Flow;
-use proxy_common::verdict::{Close, Role, Signal};
+use proxy_common::verdict::{Close, ConnState, Role, Signal};
 use std::collections::BTreeMap;
 
 /// Half-closed times kept of a group, for the median.
@@ -40,8 +40,13 @@ pub struct Tally {
     pub connections: u64,
     /// By kind.
     pub kinds: [u64; KINDS],
-    /// Those that were half closed for so long that people notice.
-    pub long: u64,
+    /// Those that were half closed for so long that people notice: by the server, whose client
+    /// closed first, and by the client.
+    pub long: [u64; 2],
+    /// Those that were not answered at all.
+    pub unanswered: u64,
+    /// Those that were refused, by kind.
+    refused: [u64; KINDS],
     typical: BTreeMap<usize, Typical>,
     half_closed_ns: Vec<u64>,
 }
@@ -51,7 +56,9 @@ impl Default for Tally {
         Self {
             connections: 0,
             kinds: [0; KINDS],
-            long: 0,
+            long: [0; 2],
+            unanswered: 0,
+            refused: [0; KINDS],
             typical: BTreeMap::new(),
             half_closed_ns: Vec::new(),
         }
@@ -64,13 +71,16 @@ impl Tally {
         let index = Kind::of(close).index();
         self.connections += 1;
         self.kinds[index] += 1;
+        self.refused[index] += u64::from(is_refusal(close));
+        let is_unanswered = close.conn_state == ConnState::S0 && close.first_closer.is_none();
+        self.unanswered += u64::from(is_unanswered);
         if !self.typical.contains_key(&index)
             && let Some(typical) = typical()
         {
             self.typical.insert(index, typical);
         }
         let Some(ns) = close.half_closed_ns else { return };
-        self.long += u64::from(ns >= LONG);
+        self.long[usize::from(close.first_closer == Some(Role::Resp))] += u64::from(ns >= LONG);
         if self.half_closed_ns.len() < MOST_TIMES {
             self.half_closed_ns.push(ns);
         }
@@ -79,8 +89,11 @@ impl Tally {
     /// Counts what another has counted.
     pub fn merge(&mut self, other: &Self) {
         self.connections += other.connections;
-        self.long += other.long;
-        for (ours, theirs) in self.kinds.iter_mut().zip(other.kinds) {
+        self.unanswered += other.unanswered;
+        let counts = self.kinds.iter_mut().chain(&mut self.refused).chain(&mut self.long);
+        for (ours, theirs) in
+            counts.zip(other.kinds.iter().chain(&other.refused).chain(&other.long))
+        {
             *ours += theirs;
         }
         for (kind, typical) in &other.typical {
@@ -98,6 +111,24 @@ impl Tally {
 
     fn share_of(&self, count: u64) -> f64 {
         if self.connections == 0 { 0.0 } else { count as f64 / self.connections as f64 }
+    }
+
+    /// How many of `kind` had come about: those that were refused are left out.
+    #[must_use]
+    pub fn closes(&self, kind: Kind) -> u64 {
+        self.kinds[kind.index()] - self.refused[kind.index()]
+    }
+
+    /// How many were refused.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.iter().sum()
+    }
+
+    /// How many were half closed for so long that people notice.
+    #[must_use]
+    pub fn long(&self) -> u64 {
+        self.long.iter().sum()
     }
 
     /// The most frequent kind.
@@ -264,15 +295,20 @@ impl Diff {
         Self { groups, tolerance }
     }
 
-    /// Whether `group` changed: how its connections close, or how long they stay half closed, all
-    /// or some of them.
+    /// Whether `group` changed: how its connections close, how long they stay half closed, all or
+    /// some of them, or whether they come about.
     #[must_use]
     pub fn is_changed(&self, group: &Group) -> bool {
         let half_closed = group.old.share_half_closed().min(group.new.share_half_closed());
-        let long = group.old.share_of(group.old.long) - group.new.share_of(group.new.long);
+        let differs = |count: fn(&Tally) -> u64| {
+            let [old, new] = [&group.old, &group.new].map(|tally| tally.share_of(count(tally)));
+            (new - old).abs() > self.tolerance
+        };
         group.size() > self.tolerance
             || group.half_closed_ns().is_some() && half_closed > self.tolerance
-            || long.abs() > self.tolerance
+            || differs(Tally::long)
+            || differs(Tally::refused)
+            || differs(|tally| tally.unanswered)
     }
 
     /// Whether anything changed.

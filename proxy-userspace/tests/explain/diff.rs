@@ -2,6 +2,7 @@
 
 use crate::{fixture, teardown, text_of};
 use serde_json::Value;
+use std::io::Write;
 
 #[test]
 fn the_thread_is_answered() {
@@ -126,7 +127,7 @@ fn some_that_stay_half_closed_are_a_change() {
     assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
     let more = "more are half closed for a second or longer (4 of 20 now, 0 of 20 before)";
     assert!(text_of(&output).contains(more), "{}", text_of(&output));
-    assert!(text_of(&output).contains("10.0.0.2:80 half-close 5s'"), "{}", text_of(&output));
+    assert!(text_of(&output).contains("10.0.0.2:80 close-wait 5s'"), "{}", text_of(&output));
     let back = text_of(&teardown(&["diff", &four, &none], b""));
     assert!(back.contains("fewer are half closed") && !back.contains("old way"), "{back}");
     let same = teardown(&["diff", &none, &one], b"");
@@ -189,4 +190,101 @@ fn a_folder_of_texts_holds_what_explain_reads() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{said}");
     }
+}
+
+/// Ten connections, a second apart: each packet with its milliseconds.
+fn ten(packets: &[(u64, &str)]) -> tempfile::NamedTempFile {
+    let mut lines = Vec::new();
+    for n in 0..10 {
+        let [client, server] = [&*format!("10.0.0.1.{}", 40_000 + n), "10.0.0.2.80"];
+        for (ms, packet) in packets {
+            let (way, what) = packet.split_once(' ').expect("a way and a packet");
+            let [from, to] = if way == ">" { [client, server] } else { [server, client] };
+            let at = n * 1000 + ms;
+            let time = format!("12:00:{:02}.{:03}000", at / 1000, at % 1000);
+            lines.push(format!("{time} IP {from} > {to}: Flags {what}, win 512, length 0\n"));
+        }
+    }
+    lines.sort();
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(lines.concat().as_bytes()).expect("it is written");
+    file
+}
+
+const SYN: (u64, &str) = (0, "> [S], seq 100");
+const SYN_ACK: (u64, &str) = (1, "< [S.], seq 900, ack 101");
+const OPEN: (u64, &str) = (2, "> [.], ack 901");
+
+fn compared(old: &[(u64, &str)], new: &[(u64, &str)]) -> String {
+    let [old, new] = [ten(old), ten(new)];
+    let [old, new] = [&old, &new].map(|file| file.path().display().to_string());
+    let output = teardown(&["diff", &old, &new], b"");
+    assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
+    text_of(&output)
+}
+
+#[test]
+fn connections_that_come_to_nothing_are_named() {
+    let served = [
+        SYN,
+        SYN_ACK,
+        OPEN,
+        (3, "< [F.], seq 901, ack 101"),
+        (4, "> [F.], seq 101, ack 902"),
+        (5, "< [.], ack 102"),
+    ];
+    let refused = [SYN, (1, "< [R.], seq 0, ack 101")];
+    let said = compared(&served, &refused);
+    assert!(
+        said.contains("- more connections are refused (10 of 10 now, 0 of 10 before)"),
+        "{said}"
+    );
+    assert!(!said.contains("closing first"), "{said}");
+    let said = compared(&served, &[SYN, (900, SYN.1)]);
+    assert!(
+        said.contains("- more connections are not answered (10 of 10 now, 0 of 10 before)"),
+        "{said}"
+    );
+    let said = compared(&served, &[SYN, SYN_ACK, OPEN]);
+    assert!(
+        said.contains("- more connections are open when the capture ends (10 of 10 now"),
+        "{said}"
+    );
+    // A server that resets what it has served is another thing than one that refuses.
+    let reset = [SYN, SYN_ACK, OPEN, (3, "< [R.], seq 901, ack 101")];
+    let said = compared(&reset, &refused);
+    assert!(
+        said.contains("- more connections are refused (10 of 10 now, 0 of 10 before)"),
+        "{said}"
+    );
+    let said = compared(&refused, &reset);
+    assert!(
+        said.contains("- fewer connections are refused (0 of 10 now, 10 of 10 before)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn who_leaves_connections_half_closed_gets_the_rule() {
+    let client = |answer: u64| {
+        [
+            SYN,
+            SYN_ACK,
+            OPEN,
+            (3, "< [F.], seq 901, ack 101"),
+            (4, "> [.], ack 902"),
+            (answer, "> [F.], seq 101, ack 902"),
+            (answer + 1, "< [.], ack 102"),
+        ]
+    };
+    let said = compared(&client(5), &client(9000));
+    assert!(said.contains("half closed for 8.997 s now, for 2.000 ms before (median)"), "{said}");
+    assert!(
+        said.contains("10.0.0.2:80 close-wait 5s'") && !said.contains("half-close 5s"),
+        "{said}"
+    );
+    // Who closes with RST at once leaves nothing half closed, not for 0 ms either.
+    let reset = [SYN, SYN_ACK, OPEN, (3, "> [R.], seq 101, ack 901")];
+    let said = compared(&client(9000), &reset);
+    assert!(said.contains("half closed no more, for 8.997 s before (median)"), "{said}");
 }

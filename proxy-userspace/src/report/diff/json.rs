@@ -52,7 +52,9 @@ fn tally(tally: &Tally) -> Value {
         "resp": signals(Role::Resp),
         "time_wait": { "orig": client, "resp": server, "nobody": nobody },
         "half_closed_us": tally.half_closed_ns().map(|ns| ns / 1000),
-        "half_closed_long": tally.long,
+        "half_closed_long": tally.long(),
+        "refused": tally.refused(),
+        "unanswered": tally.unanswered,
         "typical": tally.typical().map(|typical| json!({
             "connection": typical.number,
             "conn_state": typical.close.conn_state.as_str(),

@@ -30,6 +30,7 @@ pub fn say(group: &Group) -> Vec<Said> {
         .into_iter()
         .filter_map(|situation| situation.compare(old, new))
         .chain(first_closer(old, new))
+        .chain(unclosed(old, new))
         .collect();
     said.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     said.extend(time_wait(old, new));
@@ -77,7 +78,7 @@ impl Situation {
     fn choices(self, tally: &Tally) -> Choices {
         let mut choices = Choices::default();
         for kind in Kind::all() {
-            let count = tally.kinds[kind.index()];
+            let count = tally.closes(kind);
             if let Some(signal) = self.choice(kind).filter(|_| count > 0) {
                 choices.add(signal, count);
             }
@@ -197,7 +198,7 @@ fn first_closer(old: &Tally, new: &Tally) -> Option<Said> {
     let of = |tally: &Tally| {
         let count = |role| {
             let kinds = Kind::all().filter(|kind| kind.first == Some(role));
-            kinds.map(|kind| tally.kinds[kind.index()]).sum::<u64>()
+            kinds.map(|kind| tally.closes(kind)).sum::<u64>()
         };
         (count(Role::Orig), count(Role::Resp))
     };
@@ -219,6 +220,27 @@ fn first_closer(old: &Tally, new: &Tally) -> Option<Said> {
         "{who} is more often the first to close ({is} of {all_is} now, {was} of {all_was} before)"
     );
     Some(Said { text, rule: None, weight: change.abs() })
+}
+
+/// Connections that do not come about, or that nobody closes.
+fn unclosed(old: &Tally, new: &Tally) -> impl Iterator<Item = Said> {
+    let open = |tally: &Tally| {
+        let kinds = Kind::all().filter(|kind| kind.first.is_none());
+        kinds.map(|kind| tally.kinds[kind.index()]).sum::<u64>() - tally.unanswered
+    };
+    let things = [
+        (old.refused(), new.refused(), "are refused"),
+        (old.unanswered, new.unanswered, "are not answered"),
+        (open(old), open(new), "are open when the capture ends"),
+    ];
+    let (all_was, all_is) = (old.connections, new.connections);
+    things.into_iter().filter_map(move |(was, is, what)| {
+        let change = is as f64 / all_is as f64 - was as f64 / all_was as f64;
+        let which = if change > 0.0 { "more" } else { "fewer" };
+        let text =
+            format!("{which} connections {what} ({is} of {all_is} now, {was} of {all_was} before)");
+        (change.abs() >= NOTABLE).then_some(Said { text, rule: None, weight: change.abs() })
+    })
 }
 
 /// TIME_WAIT went to another side.
@@ -245,19 +267,30 @@ fn time_wait(old: &Tally, new: &Tally) -> Option<Said> {
 fn half_closed(group: &Group) -> Option<Said> {
     let (old, new) = (&group.old, &group.new);
     let (text, longer) = if let Some([was, is]) = group.half_closed_ns() {
-        let text = format!("half closed for {} now, for {} before (median)", time(is), time(was));
+        let text = match [old, new].map(Tally::half_closed_ns) {
+            [_, None] => format!("half closed no more, for {} before (median)", time(was)),
+            [None, _] => format!("half closed for {} now (median), not at all before", time(is)),
+            _ => format!("half closed for {} now, for {} before (median)", time(is), time(was)),
+        };
         (text, is > was)
     } else {
-        let [was, is] = [old, new].map(|tally| tally.share_of(tally.long));
+        let [was, is] = [old, new].map(|tally| tally.share_of(tally.long()));
         if was == is {
             return None;
         }
         let which = if is > was { "more" } else { "fewer" };
         let text = format!(
             "{which} are half closed for a second or longer ({} of {} now, {} of {} before)",
-            new.long, new.connections, old.long, old.connections
+            new.long(),
+            new.connections,
+            old.long(),
+            old.connections
         );
         (text, is > was)
     };
-    Some(Said { text, rule: longer.then_some("half-close 5s"), weight: 0.0 })
+    // The rule is for whoever leaves more of them so than before, or most of them.
+    let more = |place: usize| new.share_of(new.long[place]) - old.share_of(old.long[place]);
+    let by_client = more(1).total_cmp(&more(0)).then(new.long[1].cmp(&new.long[0])).is_gt();
+    let rule = if by_client { "close-wait 5s" } else { "half-close 5s" };
+    Some(Said { text, rule: longer.then_some(rule), weight: 0.0 })
 }
