@@ -5,7 +5,6 @@ use super::terms::{connection, error_pages, keeps_alive, time};
 use crate::config::address::{Address, Port};
 use crate::config::model::{self, Kind, Proxy, Settings as Said};
 use crate::config::options::Switch;
-use crate::http::logline::LogFormat;
 use crate::http::rules::Routes;
 use crate::http::settings;
 use std::net::SocketAddr;
@@ -38,8 +37,8 @@ impl Builder<'_> {
             },
             nolinger: said.switches.has(Switch::NoLinger),
             dontlognull: said.switches.has(Switch::DontLogNull),
-            logs_source: matches!(&said.log_format, model::LogFormat::Custom(format)
-                if LogFormat::parse(format).is_ok_and(|format| format.needs_source())),
+            logs_source: matches!(&said.log_format, model::LogFormat::Custom(format, _)
+                if format.needs_source()),
             forwardfor: said.forward_for.clone(),
             error_pages: error_pages(said),
             rules: self.rules(proxy),

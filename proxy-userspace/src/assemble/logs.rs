@@ -2,11 +2,13 @@
 
 use crate::config::Findings;
 use crate::config::address::{Address, Host, Port};
+use crate::config::format::{self, Place as Filled};
 use crate::config::labels::Resolver;
 use crate::config::log::LogTarget;
 use crate::config::model::{self, Config, Proxy};
 use crate::config::options::Switch;
-use crate::http::logline::{self, LogFormat};
+use crate::http::format::Surroundings;
+use crate::http::logline;
 use crate::http::settings::Mode;
 use crate::http::syslog::{Place, Style, Target};
 use std::collections::HashMap;
@@ -38,7 +40,7 @@ pub fn logs(
             });
             targets.extend(target);
         }
-        let format = match &said.log_format {
+        let named = match &said.log_format {
             // There is no request that its line could show: as HAProxy, which says so.
             model::LogFormat::Http | model::LogFormat::Clf if said.mode == Mode::Tcp => {
                 logline::TCP
@@ -47,11 +49,13 @@ pub fn logs(
             model::LogFormat::Tcp => logline::TCP,
             model::LogFormat::Http => logline::HTTP,
             model::LogFormat::Clf => logline::CLF,
-            model::LogFormat::Custom(format) => format,
+            model::LogFormat::Custom(..) => "",
         };
-        let format = LogFormat::parse(format).or_else(|_| LogFormat::parse(logline::DEFAULT));
-        let Ok(format) = format else { continue };
-        let own_name = || logline::Surroundings::here().host;
+        let format = match &said.log_format {
+            model::LogFormat::Custom(format, _) => format.clone(),
+            _ => format::format(named, Filled::Log).unwrap_or_default(),
+        };
+        let own_name = || Surroundings::here().host.clone();
         let style = Style {
             targets,
             format,

@@ -1,9 +1,12 @@
 use super::terms::millis;
 use super::*;
 use crate::config::{Strictness, parse, source::Source};
+use crate::http::event::Session;
 use crate::http::hooks::Request;
+use crate::http::live::Proxies;
 use crate::http::settings::Connection;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 fn put_together(text: &str) -> (Assembled, Findings) {
     let source = Source { name: "t.cfg".into(), text: text.as_bytes().to_vec() };
@@ -71,10 +74,12 @@ fn rules_and_routes_do_what_they_say() {
     assert_eq!(route.backend(Some(&request("/api/x", &[])), &[], client, None), Some(Some(1)));
     assert_eq!(route.backend(Some(&request("/apix", &[])), &[], client, None), None);
     let rules = front.rules.as_ref().unwrap();
+    let proxies = Proxies::new(assembled.settings.clone(), 1, Arc::default());
+    let moment = Session { client, ..Session::new(&proxies.frontends[0], SystemTime::now()) };
     let mut edits = Vec::new();
-    let decision = rules.request(&request("/", &bad), &mut edits);
+    let decision = rules.request(&request("/", &bad), &moment, &mut edits);
     assert_eq!(decision, crate::http::hooks::Decision::Deny(403));
-    let decision = rules.request(&request("/api/", &bad), &mut edits);
+    let decision = rules.request(&request("/api/", &bad), &moment, &mut edits);
     assert_eq!(decision, crate::http::hooks::Decision::Pass);
     let set = crate::http::hooks::Edit::Set("X-Who".into(), b"192.0.2.7:4000".to_vec());
     assert_eq!(edits, [set]);

@@ -1,7 +1,6 @@
-//! Expressions (`hdr(host),lower`) and format strings (`for %[src]:%cp`), from text.
+//! Expressions (`hdr(host),lower`), from text.
 
 use super::directives::{CONVERT_OTHERS, FETCH_OTHERS};
-use crate::http::format::{Format, Part, VARIABLES};
 use crate::http::sample::{Convert, Expression, Fetch, Message};
 use crate::near;
 
@@ -190,79 +189,6 @@ fn header_fetch(
     })
 }
 
-/// Reads a format string of a rule.
-///
-/// # Errors
-/// A sentence that says what is wrong.
-pub fn format(text: &str) -> Result<Format, String> {
-    let mut format = Format::default();
-    let mut literal = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('%') {
-        literal.extend_from_slice(&rest.as_bytes()[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('%') {
-            literal.push(b'%');
-            rest = after;
-            continue;
-        }
-        if let Some(after) = rest.strip_prefix('{') {
-            // Flags such as {+Q} only quote or encode, which headers don't need.
-            let Some(end) = after.find('}') else { return Err("'%{' lacks its '}'".to_owned()) };
-            if after[..end] != *"" && &after[..end] != "-Q" {
-                let flags = &after[..end];
-                return Err(format!(
-                    "the flags '%{{{flags}}}' are HAProxy's; teardown has not got them here"
-                ));
-            }
-            rest = &after[end + 1..];
-        }
-        let part = if let Some(after) = rest.strip_prefix('[') {
-            let Some(end) = closing_bracket(after) else {
-                return Err(format!("'%[{after}' lacks its ']'"));
-            };
-            rest = &after[end + 1..];
-            Part::Sample(expression(&after[..end])?)
-        } else {
-            let length = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-            let found = VARIABLES.iter().find(|(name, _)| rest[..length] == **name);
-            let Some((_, variable)) = found else {
-                let names = VARIABLES.map(|(name, _)| format!("%{name}")).join(", ");
-                return Err(format!(
-                    "there is no variable '%{}' here, expected one of {names}; \
-                     a percent sign itself is %%",
-                    &rest[..length]
-                ));
-            };
-            rest = &rest[length..];
-            Part::Variable(*variable)
-        };
-        if !literal.is_empty() {
-            format.parts.push(Part::Text(std::mem::take(&mut literal)));
-        }
-        format.parts.push(part);
-    }
-    literal.extend_from_slice(rest.as_bytes());
-    if !literal.is_empty() {
-        format.parts.push(Part::Text(literal));
-    }
-    Ok(format)
-}
-
-/// The bracket that closes `%[`, parentheses passed over.
-fn closing_bracket(text: &str) -> Option<usize> {
-    let mut depth = 0_u32;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth = depth.saturating_sub(1),
-            b']' if depth == 0 => return Some(at),
-            _ => {}
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,20 +219,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn formats_mix_text_samples_and_variables() {
-        let read = format("for %[hdr(host)]:%ci%% x").unwrap();
-        assert_eq!(read.parts.len(), 5);
-        assert_eq!(read.parts[4], Part::Text(b"% x".to_vec()));
-        for wrong in ["%zz", "%cix", "%[src", "%[nope]", "%{+Q}ci", "%"] {
-            assert!(format(wrong).is_err(), "{wrong}");
-        }
-    }
-
     proptest::proptest! {
         #[test]
-        fn no_text_panics(text in "[%\\[\\]{}()a-z_.,0-9é-]{0,30}") {
-            let _ = format(&text);
+        fn no_text_panics(text in "[()a-z_.,0-9é-]{0,30}") {
             let _ = expression(&text);
         }
     }

@@ -14,6 +14,7 @@ mod condition;
 pub mod diag;
 pub mod directives;
 pub mod expression;
+pub mod format;
 mod global;
 pub mod labels;
 pub mod log;

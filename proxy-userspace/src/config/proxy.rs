@@ -2,6 +2,7 @@
 
 use super::args::Args;
 use super::directives::{self, Places};
+use super::format::{self, Place};
 use super::log::{self, Log};
 use super::model::{LogFormat, Proxy, Timeouts};
 use super::{balance, bind, check_lines, option, rule_lines, server};
@@ -47,10 +48,11 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "log-tag" => settings.log_tag = args.need(word, "a word").map(str::to_owned),
         "log-format" => {
             if let Some(format) = args.need(word, "a format") {
-                if let Err(why) = crate::http::logline::LogFormat::parse(format) {
-                    args.wrong(format!("'log-format': {why}"));
+                let at = args.last();
+                match format::format(format, Place::Log) {
+                    Ok(format) => settings.log_format = LogFormat::Custom(format, at),
+                    Err(why) => args.wrong(format!("'log-format': {why}")),
                 }
-                settings.log_format = LogFormat::Custom(format.to_owned());
             }
         }
         "maxconn" => settings.maxconn = args.number(word, 0..=MAX),

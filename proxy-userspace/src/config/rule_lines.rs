@@ -5,10 +5,10 @@ mod redirect;
 use super::acl_words::{condition, never, test, warn_if_never};
 use super::args::Args;
 use super::directives;
-use super::expression::format;
+use super::format::{self, Place};
 use super::model::{Acl, Proxy, UseBackend};
 use super::token::Position;
-use crate::http::format::{Format, Part};
+use crate::http::format::Format;
 use crate::http::framing::frames;
 use crate::http::reply;
 use crate::http::rules::{HeadEdit, Reply, RequestAction, Rule};
@@ -70,7 +70,7 @@ pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
         }),
         "redirect" => redirect(args).map(RequestAction::Redirect),
         "set-header" | "add-header" | "del-header" => {
-            head_edit(args, word, false).map(RequestAction::Edit)
+            head_edit(args, word, Place::Request).map(RequestAction::Edit)
         }
         _ => return unknown(args, "http-request", word, &KNOWN),
     };
@@ -88,7 +88,7 @@ pub(super) fn http_response(args: &mut Args<'_>, to: &mut Proxy) {
     let at = args.here();
     let Some(word) = args.need("http-response", "an action such as set-header") else { return };
     let action = match word {
-        "set-header" | "add-header" | "del-header" => head_edit(args, word, true),
+        "set-header" | "add-header" | "del-header" => head_edit(args, word, Place::Response),
         _ => return unknown(args, "http-response", word, &KNOWN),
     };
     let Some(action) = action else { return };
@@ -132,7 +132,7 @@ fn unknown(args: &mut Args<'_>, directive: &str, word: &str, known: &[&str]) {
     args.wrong(message);
 }
 
-fn head_edit(args: &mut Args<'_>, action: &str, of_response: bool) -> Option<HeadEdit> {
+fn head_edit(args: &mut Args<'_>, action: &str, place: Place) -> Option<HeadEdit> {
     let name = args.need(action, "a header's name")?;
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if !name.bytes().all(is_token) {
@@ -148,7 +148,7 @@ fn head_edit(args: &mut Args<'_>, action: &str, of_response: bool) -> Option<Hea
         }
         return Some(HeadEdit::Del(name));
     }
-    let value = value(args, action, of_response)?;
+    let value = value(args, action, place)?;
     Some(if action == "set-header" {
         HeadEdit::Set(name, value)
     } else {
@@ -168,32 +168,19 @@ fn warn_if_framing(args: &mut Args<'_>, name: &str) {
 }
 
 /// Takes a format string for a field's value.
-fn value(args: &mut Args<'_>, action: &str, of_response: bool) -> Option<Format> {
+fn value(args: &mut Args<'_>, action: &str, place: Place) -> Option<Format> {
     let text = args.need(action, "a value")?;
     if text.contains(['\r', '\n', '\0']) {
         args.wrong(format!("'{action}': a header's value has no line end and no NUL"));
         return None;
     }
-    filled(args, action, text, of_response)
+    filled(args, action, text, place)
 }
 
-/// Reads a format string, and refuses what a rule of this kind cannot know.
-fn filled(args: &mut Args<'_>, action: &str, text: &str, of_response: bool) -> Option<Format> {
-    let known = |part: &Part| match part {
-        Part::Sample(sample) if of_response => !sample.needs_request(),
-        Part::Sample(sample) => !sample.needs_response(),
-        Part::Variable(variable) if of_response => !variable.needs_request(),
-        Part::Variable(variable) => !variable.needs_response(),
-        Part::Text(_) => true,
-    };
-    let other = if of_response { "request" } else { "response" };
-    let why = match format(text) {
-        Ok(format) if format.parts.iter().all(known) => return Some(format),
-        Ok(_) => format!("it takes something from the {other}, which is not known here"),
-        Err(why) => why,
-    };
-    args.wrong(format!("'{action}': {why}"));
-    None
+/// Reads a format string.
+fn filled(args: &mut Args<'_>, action: &str, text: &str, place: Place) -> Option<Format> {
+    let read = format::format(text, place);
+    read.map_err(|why| args.wrong(format!("'{action}': {why}"))).ok()
 }
 
 fn deny(args: &mut Args<'_>) -> Option<RequestAction> {
@@ -239,7 +226,7 @@ fn response(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, Wi
                 args.skip(1);
                 let name = args.need("hdr", "a header's name and value")?.to_owned();
                 warn_if_framing(args, &name);
-                let value = value(args, "hdr", false)?;
+                let value = value(args, "hdr", Place::Request)?;
                 reply.fields.push((name, value));
             }
             "string" => {
@@ -249,7 +236,7 @@ fn response(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, Wi
             "lf-string" => {
                 args.skip(1);
                 let text = args.need("lf-string", "a format string")?;
-                reply.body = filled(args, "lf-string", text, false)?;
+                reply.body = filled(args, "lf-string", text, Place::Request)?;
             }
             word @ ("file" | "lf-file") => {
                 args.skip(1);
@@ -258,7 +245,7 @@ fn response(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, Wi
                     Ok(bytes) if word == "file" => reply.body = Format::text(bytes),
                     Ok(bytes) => {
                         let text = String::from_utf8_lossy(&bytes).into_owned();
-                        reply.body = filled(args, word, &text, false)?;
+                        reply.body = filled(args, word, &text, Place::Request)?;
                     }
                     Err(why) => {
                         args.wrong(format!("'{word}': cannot read {path}: {why}"));

@@ -17,6 +17,8 @@ use super::{
 /// The running account of a request.
 #[derive(Debug)]
 pub(crate) struct Account {
+    /// Of the whole process.
+    number: u64,
     /// When the request's first byte came.
     began: Instant,
     timers: Timers,
@@ -46,11 +48,14 @@ pub(crate) struct Account {
 impl Account {
     /// Of a connection without a whole request.
     pub(crate) fn new(client: &Client) -> Self {
-        Self::at(client, Instant::now())
+        let has_begun = !client.input.is_empty();
+        let number = if has_begun { client.number } else { client.worker.outside.request() };
+        Self { number, ..Self::at(client, Instant::now()) }
     }
 
     fn at(client: &Client, now: Instant) -> Self {
         Self {
+            number: client.number,
             began: client.begun,
             timers: Timers::default(),
             mark: now,
@@ -181,22 +186,24 @@ impl Account {
         if !client.worker.outside.log.wanted() {
             return;
         }
-        let frontend = client.frontend();
-        client.worker.outside.log.session(&Session {
-            frontend,
+        client.worker.outside.log.session(&self.session(client, prepared));
+    }
+
+    /// What is known so far.
+    pub(crate) fn session<'a>(
+        &'a self,
+        client: &'a Client,
+        prepared: Option<&'a Prepared>,
+    ) -> Session<'a> {
+        Session {
             backend: self.backend.as_deref(),
             server: self.server.as_deref(),
-            client: client.session.client,
-            local: client.local,
             source: self.source,
-            started: client.worker.wall(self.began),
             timers: self.timers,
             status: self.status,
             bytes_out: self.bytes_out,
             bytes_in: self.bytes_in,
             termination: self.termination,
-            actconn: client.proxies.connections.now(),
-            feconn: frontend.sessions.now(),
             beconn: self.backend.as_ref().map_or(0, |backend| backend.sessions.now()),
             srvconn: self.server.as_ref().map_or(0, |server| server.sessions.now()),
             retries: self.retries,
@@ -205,8 +212,9 @@ impl Account {
             backend_queue: self.backend_queue,
             request_line: prepared.filter(|_| !self.bad).map_or(b"", Prepared::line),
             stats: self.stats,
-            serial: client.session.serial,
-        });
+            serial: self.number,
+            ..blank(client, self.began)
+        }
     }
 
     /// As HAProxy counts: a response is a server's only if it came from there, and a request whose
@@ -253,6 +261,19 @@ impl Account {
             counters.add(worker, sum, time);
             counters.raise(worker, most, time);
         }
+    }
+}
+
+/// What the client's connection alone says of a request that began then.
+pub(crate) fn blank(client: &Client, began: Instant) -> Session<'_> {
+    let frontend = client.frontend();
+    Session {
+        client: client.session.client,
+        local: client.local,
+        actconn: client.proxies.connections.now(),
+        feconn: frontend.sessions.now(),
+        serial: client.number,
+        ..Session::new(frontend, client.worker.wall(began))
     }
 }
 

@@ -7,17 +7,21 @@ use std::{
 };
 
 use super::{
+    account::Account,
+    client::Client,
     counters::Count,
-    event::{Cause, Phase},
+    event::{Cause, Phase, Session},
     exchange::{Exchange, Headless},
     framing::{Asked, Framing},
     head,
-    hooks::{Edit, Response, Way},
+    hooks::{Edit, Moment, Response},
     live::Invalid,
+    prepare::Prepared,
     pump::{Body, Pump},
     refusal::Refusal,
     rewrite::{self, Say},
     settings::Connection,
+    sock::{self, Sock},
     splice::FIRST_READ,
     upstream::{Fail, Upstream},
 };
@@ -27,6 +31,28 @@ const MOST_INTERIM: u32 = 32;
 
 /// So much of a body is copied to its head: that costs less than a second piece to send.
 const SMALL: usize = 4 * 1024;
+
+/// A response that rules look at.
+#[derive(Debug)]
+struct Answering<'a> {
+    client: &'a Client,
+    prepared: &'a Prepared,
+    account: &'a Account,
+    server: &'a Sock,
+    status: u16,
+}
+
+impl Moment for Answering<'_> {
+    fn session(&self) -> Session<'_> {
+        let mut session = self.account.session(self.client, Some(self.prepared));
+        session.status = self.status;
+        session.timers.response = Some(self.account.mark().elapsed());
+        session.source = session.source.or_else(|| sock::local(self.server));
+        // Bytes are counted at the end, as with HAProxy.
+        (session.bytes_in, session.bytes_out) = (0, 0);
+        session
+    }
+}
 
 /// What a server's head said.
 #[derive(Clone, Copy, Debug)]
@@ -200,16 +226,17 @@ impl Exchange<'_> {
         }
         let connected = self.prepared.asked == Asked::Connect && status < 300;
         let mut edits: Vec<Edit> = Vec::new();
-        let frontend = &self.client.frontend().settings;
-        let of_frontend = &frontend.rules;
-        let way = Way {
-            frontend: &frontend.name,
-            backend: &self.backend.settings.name,
-            server: &upstream.slot.server().settings.name,
+        let of_frontend = &self.client.frontend().settings.rules;
+        let answering = Answering {
+            client: self.client,
+            prepared: self.prepared,
+            account: &self.account,
+            server: &upstream.conn.sock,
+            status,
         };
-        let view = Response { local: self.client.local, way, ..head.view };
+        let view = Response { local: self.client.local, ..head.view };
         for rules in [&self.backend.settings.rules, of_frontend].into_iter().flatten() {
-            rules.response(&view, &mut edits);
+            rules.response(&view, &answering, &mut edits);
         }
         let is_tunnel = self.prepared.mode == Connection::Tunnel;
         let unframed = head.framing == Framing::Chunked && self.prepared.minor == 0 && !is_tunnel;

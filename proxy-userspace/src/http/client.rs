@@ -35,6 +35,8 @@ pub(crate) struct Client {
     pub(crate) local: Option<SocketAddr>,
     /// Requests so far.
     pub(crate) requests: u64,
+    /// The current request's number, of the whole process.
+    pub(crate) number: u64,
     /// A server connection that nobody else may use (`http-reuse never`).
     pub(crate) own: Option<Idle>,
     /// When the current wait for a request began.
@@ -88,6 +90,7 @@ impl Client {
             input: Vec::new(),
             local,
             requests,
+            number: 0,
             own: None,
             since,
             begun: since,

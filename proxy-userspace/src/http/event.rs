@@ -76,8 +76,40 @@ pub struct Session<'a> {
     pub request_line: &'a [u8],
     /// Whether the answer was the statistics page (`<STATS>` in logs).
     pub stats: bool,
-    /// Unique per process, ever growing.
+    /// How many requests there were before it, of the whole process.
     pub serial: u64,
+}
+
+impl<'a> Session<'a> {
+    /// One of which nothing is known yet but where it came in, and when.
+    #[must_use]
+    pub fn new(frontend: &'a live::Frontend, started: SystemTime) -> Self {
+        Self {
+            frontend,
+            backend: None,
+            server: None,
+            client: None,
+            local: None,
+            source: None,
+            started,
+            timers: Timers::default(),
+            status: 0,
+            bytes_out: 0,
+            bytes_in: 0,
+            termination: Termination::NORMAL,
+            actconn: 0,
+            feconn: 0,
+            beconn: 0,
+            srvconn: 0,
+            retries: 0,
+            redispatched: false,
+            srv_queue: 0,
+            backend_queue: 0,
+            request_line: b"",
+            stats: false,
+            serial: 0,
+        }
+    }
 }
 
 /// Where finished sessions go.

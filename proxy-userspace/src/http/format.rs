@@ -1,8 +1,20 @@
-//! Format strings of rules: text with `%[EXPRESSION]` and `%ci`-like variables.
+//! Format strings of rules and of log lines: text with `%ci`-like variables and `%[EXPRESSION]`.
+//!
+//! Both know the same variables. Rules see a session as it stands at that moment.
 
-use super::hooks::Response;
-use super::sample::{Expression, View, path_and_query, query};
-use std::net::SocketAddr;
+mod date;
+#[cfg(test)]
+mod tests;
+mod variables;
+mod write;
+
+pub use date::date;
+pub use variables::{VARIABLES, Variable};
+
+use super::event::Session;
+use super::sample::{Expression, View};
+use jiff::tz::TimeZone;
+use std::sync::OnceLock;
 
 /// A format string, ready to be filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,70 +28,26 @@ pub struct Format {
 pub enum Part {
     /// As it stands.
     Text(Vec<u8>),
-    /// `%[...]`.
-    Sample(Expression),
     /// `%ci` and its kin.
-    Variable(Variable),
+    Variable(Variable, Flags),
+    /// `%[...]`.
+    Sample(Expression, Flags),
+    /// A space that counts only between two things that are there.
+    Space,
 }
 
-/// Variables that rules know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variable {
-    /// `%ci`: the client's address.
-    ClientIp,
-    /// `%cp`: its port.
-    ClientPort,
-    /// `%fi`: the address that the client connected to.
-    FrontendIp,
-    /// `%fp`: its port.
-    FrontendPort,
-    /// `%HM`: the method.
-    Method,
-    /// `%HU`: path and query.
-    Uri,
-    /// `%HP`: the path.
-    Path,
-    /// `%HQ`: the query, with its question mark.
-    Query,
-    /// `%HV`: the version.
-    Version,
-    /// `%f`: the frontend that a response goes out by.
-    Frontend,
-    /// `%b`: the backend that it comes from.
-    Backend,
-    /// `%s`: the server that it comes from.
-    Server,
+/// How a part is written: `%{+Q}ci`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `Q`: in double quotes.
+    pub quote: bool,
+    /// `X`: addresses and counters in hexadecimal.
+    pub hexadecimal: bool,
+    /// `E`: a backslash before `"`, `\` and `]`.
+    pub escape: bool,
+    /// `M`, which log lines begin with: `-` for what is not there.
+    pub mandatory: bool,
 }
-
-impl Variable {
-    /// Whether it looks at a request's head.
-    #[must_use]
-    pub fn needs_request(self) -> bool {
-        matches!(self, Self::Method | Self::Uri | Self::Path | Self::Query | Self::Version)
-    }
-
-    /// Whether only a response has it.
-    #[must_use]
-    pub fn needs_response(self) -> bool {
-        matches!(self, Self::Frontend | Self::Backend | Self::Server)
-    }
-}
-
-/// The variables by name.
-pub const VARIABLES: [(&str, Variable); 12] = [
-    ("b", Variable::Backend),
-    ("ci", Variable::ClientIp),
-    ("cp", Variable::ClientPort),
-    ("f", Variable::Frontend),
-    ("fi", Variable::FrontendIp),
-    ("fp", Variable::FrontendPort),
-    ("HM", Variable::Method),
-    ("HU", Variable::Uri),
-    ("HP", Variable::Path),
-    ("HQ", Variable::Query),
-    ("HV", Variable::Version),
-    ("s", Variable::Server),
-];
 
 impl Format {
     /// A format that is only text.
@@ -88,42 +56,74 @@ impl Format {
         Self { parts: vec![Part::Text(text.into())] }
     }
 
+    /// Whether it says where a server was connected from.
+    #[must_use]
+    pub fn needs_source(&self) -> bool {
+        use Variable::{BackendSourceIp, BackendSourcePort};
+        let is_source =
+            |part: &Part| matches!(part, Part::Variable(BackendSourceIp | BackendSourcePort, _));
+        self.parts.iter().any(is_source)
+    }
+
+    /// Whether it says something of a request or a response.
+    #[must_use]
+    pub fn needs_http(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Variable(known, _) if known.needs_http()))
+    }
+
     /// Fills it in. Line ends cannot come from samples: messages were checked when they came in.
     #[must_use]
     pub fn fill(&self, view: &View<'_>) -> Vec<u8> {
         let mut out = Vec::new();
+        self.write(view, Surroundings::here(), &mut out);
+        out
+    }
+
+    /// Fills it in, without a line feed.
+    pub fn write(&self, view: &View<'_>, surroundings: &Surroundings, out: &mut Vec<u8>) {
+        let start = out.len();
+        let mut session: Option<Session<'_>> = None;
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
-                Part::Sample(expression) => expression.write(view, &mut out),
-                Part::Variable(variable) => variable.write(view, &mut out),
+                Part::Sample(expression, flags) => {
+                    let mut text = Vec::new();
+                    expression.write(view, &mut text);
+                    write::text(out, *flags, &text);
+                }
+                Part::Variable(variable, flags) => {
+                    if session.is_none() {
+                        session = view.moment.map(|moment| moment.session());
+                    }
+                    if let Some(session) = &session {
+                        variable.write(*flags, session, surroundings, out);
+                    }
+                }
+                // What prints nothing takes no space either.
+                Part::Space if out.len() == start || out.last() == Some(&b' ') => {}
+                Part::Space => out.push(b' '),
             }
         }
-        out
     }
 }
 
-impl Variable {
-    fn write(self, view: &View<'_>, out: &mut Vec<u8>) {
-        let ip = |at: Option<SocketAddr>| at.map_or("-".to_owned(), |at| at.ip().to_string());
-        let port = |at: Option<SocketAddr>| at.map_or("0".to_owned(), |at| at.port().to_string());
-        let request = view.request;
-        let of_response =
-            |name: fn(&Response<'_>) -> String| view.response.map_or(String::new(), name);
-        let text = match self {
-            Self::ClientIp => ip(view.client),
-            Self::ClientPort => port(view.client),
-            Self::FrontendIp => ip(view.local),
-            Self::FrontendPort => port(view.local),
-            Self::Method => request.map_or(String::new(), |r| r.method.to_owned()),
-            Self::Uri => request.map_or(String::new(), |r| path_and_query(r).to_owned()),
-            Self::Path => request.map_or(String::new(), |r| r.path().to_owned()),
-            Self::Query => request.and_then(query).map_or(String::new(), |q| format!("?{q}")),
-            Self::Version => request.map_or(String::new(), |r| format!("HTTP/1.{}", r.minor)),
-            Self::Frontend => of_response(|r| r.way.frontend.to_owned()),
-            Self::Backend => of_response(|r| r.way.backend.to_owned()),
-            Self::Server => of_response(|r| r.way.server.to_owned()),
-        };
-        out.extend_from_slice(text.as_bytes());
+/// What a line shows besides the session.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The zone of dates.
+    pub zone: TimeZone,
+    /// This host's name.
+    pub host: String,
+}
+
+impl Surroundings {
+    /// This host's. They are looked up once, before a chroot hides the zone.
+    #[must_use]
+    pub fn here() -> &'static Self {
+        static HERE: OnceLock<Surroundings> = OnceLock::new();
+        HERE.get_or_init(|| Self {
+            zone: TimeZone::system(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        })
     }
 }

@@ -11,7 +11,7 @@ use memchr::{memchr, memchr_iter};
 use super::{
     authority,
     framing::{Asked, Framing, Lengths, is_token},
-    hooks::{Request, Response, Way},
+    hooks::{Request, Response},
     refusal::Refusal,
 };
 
@@ -153,7 +153,7 @@ pub fn response<'b: 'h, 'h>(
     let framing = scan.lengths.response(minor, status, asked)?;
     let silent = status < 200 || status == 204 || (asked == Asked::Connect && status < 300);
     let declared = scan.lengths.declared().is_some_and(|n| n > 0) || scan.lengths.is_coded();
-    let view = Response { status, minor, fields, client, local: None, way: Way::default() };
+    let view = Response { status, minor, fields, client, local: None };
     let line = start_line(bytes);
     Ok(Some(ResponseHead { view, len, framing, options, silent, odd: silent && declared, line }))
 }

@@ -5,7 +5,7 @@
 
 use std::{fmt::Debug, net::SocketAddr, sync::Arc};
 
-use super::live;
+use super::{event::Session, live};
 
 /// A request's head as rules see it. Borrowed from the receive buffer.
 #[derive(Clone, Copy, Debug)]
@@ -54,19 +54,19 @@ pub struct Response<'a> {
     pub client: Option<SocketAddr>,
     /// The address the client connected to; none on a Unix socket.
     pub local: Option<SocketAddr>,
-    /// By whom it comes.
-    pub way: Way<'a>,
 }
 
-/// The names of those that a response passes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Way<'a> {
-    /// Where its client connected.
-    pub frontend: &'a str,
-    /// Where its request went.
-    pub backend: &'a str,
-    /// Who answered.
-    pub server: &'a str,
+/// What is known of a session while rules look at it.
+pub trait Moment: Debug {
+    /// What a log line would say of it now. Asked for only where a rule needs it.
+    fn session(&self) -> Session<'_>;
+}
+
+/// A session that is over.
+impl Moment for Session<'_> {
+    fn session(&self) -> Session<'_> {
+        *self
+    }
 }
 
 impl<'a> Response<'a> {
@@ -143,9 +143,14 @@ pub struct Answer {
 /// `http-request` and `http-response` rules of one proxy.
 pub trait Rules: Send + Sync + Debug {
     /// Looks at a request and says what changes.
-    fn request(&self, request: &Request<'_>, edits: &mut Vec<Edit>) -> Decision;
+    fn request(
+        &self,
+        request: &Request<'_>,
+        moment: &dyn Moment,
+        edits: &mut Vec<Edit>,
+    ) -> Decision;
     /// Looks at a response and says what changes.
-    fn response(&self, response: &Response<'_>, edits: &mut Vec<Edit>);
+    fn response(&self, response: &Response<'_>, moment: &dyn Moment, edits: &mut Vec<Edit>);
 }
 
 /// `use_backend` rules of a frontend.

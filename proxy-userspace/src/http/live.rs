@@ -107,6 +107,8 @@ pub struct Frontend {
     pub request_rate: Rate,
     /// What was refused last.
     pub errors: LastErrors,
+    /// Lines that were logged of its sessions.
+    pub logged: AtomicU64,
 }
 
 impl Frontend {
@@ -120,6 +122,7 @@ impl Frontend {
             session_rate: Rate::default(),
             request_rate: Rate::default(),
             errors: LastErrors::default(),
+            logged: AtomicU64::new(0),
             settings,
         }
     }

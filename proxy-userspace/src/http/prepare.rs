@@ -1,17 +1,16 @@
 //! A request as it came in, decided upon and rewritten: all that needs the receive buffer.
 
-use std::{net::SocketAddr, sync::Arc};
-
 use super::{
+    account,
+    client::Client,
+    event::{Session, Timers},
     framing::{Asked, Framing},
     head::{self, RequestHead},
-    held::{HeldBackend, HeldProxies},
-    hooks::{Decision, Edit, Rules},
-    live::Frontend,
+    held::HeldBackend,
+    hooks::{Decision, Edit, Moment, Rules},
     refusal::Refusal,
     rewrite::{self, Say},
     settings::Connection,
-    worker::Worker,
 };
 
 /// The most fields that can be asked for.
@@ -62,25 +61,35 @@ impl Prepared {
     }
 }
 
-/// Where a request comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin<'a> {
-    pub(crate) frontend: &'a Arc<Frontend>,
-    pub(crate) client: Option<SocketAddr>,
-    pub(crate) local: Option<SocketAddr>,
-    pub(crate) proxies: &'a HeldProxies,
+/// A request that rules look at.
+#[derive(Debug)]
+struct Asking<'a> {
+    client: &'a Client,
+    line: &'a [u8],
+    backend: Option<&'a HeldBackend>,
 }
 
-/// Parses and prepares a request; none means that more bytes are needed.
-pub(crate) fn prepare(
-    worker: &Worker,
-    origin: Origin<'_>,
-    bytes: &[u8],
-) -> Result<Option<Prepared>, Refusal> {
-    let global = &origin.proxies.global;
+impl Moment for Asking<'_> {
+    fn session(&self) -> Session<'_> {
+        let client = self.client;
+        let idle = client.begun.duration_since(client.since);
+        Session {
+            backend: self.backend.map(|backend| &**backend),
+            // It is not among them yet.
+            beconn: self.backend.map_or(0, |backend| backend.sessions.now() + 1),
+            timers: Timers { idle: Some(idle), ..Timers::default() },
+            request_line: self.line,
+            ..account::blank(client, client.begun)
+        }
+    }
+}
+
+/// Parses and prepares a client's request; none means that more bytes are needed.
+pub(crate) fn prepare(client: &Client, bytes: &[u8]) -> Result<Option<Prepared>, Refusal> {
+    let global = &client.proxies.global;
     let mut room = head::room::<MOST_FIELDS>();
     let room = &mut room[..global.max_headers.clamp(1, MOST_FIELDS)];
-    let Some(head) = head::request(bytes, room, origin.client, origin.local)? else {
+    let Some(head) = head::request(bytes, room, client.session.client, client.local)? else {
         let full = bytes.len() >= global.head_limit();
         return if full { Err(Refusal::HeadLength) } else { Ok(None) };
     };
@@ -90,7 +99,7 @@ pub(crate) fn prepare(
     if !global.accept_any_payload && is_odd_payload(&head) {
         return Err(Refusal::Payload);
     }
-    Ok(Some(decided(worker, origin, &head)))
+    Ok(Some(decided(client, &head)))
 }
 
 /// Whether an old server would look for no payload there.
@@ -99,21 +108,24 @@ fn is_odd_payload(head: &RequestHead<'_>) -> bool {
     head.view.minor == 0 && !expected && !head.framing.is_empty()
 }
 
-fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepared {
-    let settings = &origin.frontend.settings;
+fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
+    let settings = &client.frontend().settings;
+    let address = client.session.client;
     let mut edits = Vec::new();
-    let mut decision = apply(settings.rules.as_deref(), head, &mut edits);
+    let mut asking = Asking { client, line: head.line, backend: None };
+    let mut decision = apply(settings.rules.as_deref(), head, &asking, &mut edits);
     let mut by_backend = false;
     let mut backend = None;
     if decision == Decision::Pass {
         let route = settings.route.as_ref();
-        let Origin { client, local, .. } = origin;
-        let chosen = route.and_then(|r| r.backend(Some(&head.view), &edits, client, local));
+        let local = client.local;
+        let chosen = route.and_then(|r| r.backend(Some(&head.view), &edits, address, local));
         let index = chosen.unwrap_or(settings.default_backend);
-        backend = index.and_then(|index| origin.proxies.hold(index));
+        backend = index.and_then(|index| client.proxies.hold(index));
     }
     if let Some(backend) = &backend {
-        decision = apply(backend.settings.rules.as_deref(), head, &mut edits);
+        asking.backend = Some(backend);
+        decision = apply(backend.settings.rules.as_deref(), head, &asking, &mut edits);
         by_backend = decision != Decision::Pass;
     }
     let of_backend = backend.as_ref().map(|backend| &backend.settings);
@@ -140,7 +152,7 @@ fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepa
         _ if head.view.minor > 0 => Say::Nothing,
         _ => Say::KeepAlive,
     };
-    let mut out = worker.buffer();
+    let mut out = client.worker.buffer();
     let of_frontend = settings.forwardfor.as_ref();
     let of_backend = of_backend.and_then(|backend| backend.forwardfor.as_ref());
     rewrite::request(&mut out, head, say, [of_backend, of_frontend], &edits);
@@ -156,13 +168,18 @@ fn decided(worker: &Worker, origin: Origin<'_>, head: &RequestHead<'_>) -> Prepa
         upgrade,
         persists: head.options.persists(head.view.minor) && mode != Connection::Close,
         mode,
-        key: balance.map_or(0, |balance| balance.key(Some(&head.view), &edits, origin.client)),
+        key: balance.map_or(0, |balance| balance.key(Some(&head.view), &edits, address)),
         backend,
         decision,
         by_backend,
     }
 }
 
-fn apply(rules: Option<&dyn Rules>, head: &RequestHead<'_>, edits: &mut Vec<Edit>) -> Decision {
-    rules.map_or(Decision::Pass, |rules| rules.request(&head.view, edits))
+fn apply(
+    rules: Option<&dyn Rules>,
+    head: &RequestHead<'_>,
+    moment: &dyn Moment,
+    edits: &mut Vec<Edit>,
+) -> Decision {
+    rules.map_or(Decision::Pass, |rules| rules.request(&head.view, moment, edits))
 }

@@ -2,7 +2,7 @@
 
 use super::acl::Condition;
 use super::format::Format;
-use super::hooks::{self, Answer, Decision, Edit, Request, Response};
+use super::hooks::{self, Answer, Decision, Edit, Moment, Request, Response};
 use super::sample::{View, first_host, path_and_query};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -103,7 +103,12 @@ pub enum RedirectTo {
 }
 
 impl hooks::Rules for RuleSet {
-    fn request(&self, request: &Request<'_>, edits: &mut Vec<Edit>) -> Decision {
+    fn request(
+        &self,
+        request: &Request<'_>,
+        moment: &dyn Moment,
+        edits: &mut Vec<Edit>,
+    ) -> Decision {
         for rule in &self.request {
             let view = View {
                 request: Some(request),
@@ -111,6 +116,7 @@ impl hooks::Rules for RuleSet {
                 edits,
                 client: request.client,
                 local: request.local,
+                moment: Some(moment),
             };
             if !rule.condition.as_ref().is_none_or(|condition| condition.holds(&view)) {
                 continue;
@@ -136,7 +142,7 @@ impl hooks::Rules for RuleSet {
         page.map_or(Decision::Pass, |answer| Decision::Answer(Box::new(answer)))
     }
 
-    fn response(&self, response: &Response<'_>, edits: &mut Vec<Edit>) {
+    fn response(&self, response: &Response<'_>, moment: &dyn Moment, edits: &mut Vec<Edit>) {
         for rule in &self.response {
             let view = View {
                 request: None,
@@ -144,6 +150,7 @@ impl hooks::Rules for RuleSet {
                 edits,
                 client: response.client,
                 local: response.local,
+                moment: Some(moment),
             };
             if rule.condition.as_ref().is_none_or(|condition| condition.holds(&view)) {
                 let edit = rule.action.fill(&view);
@@ -237,7 +244,7 @@ impl hooks::Route for Routes {
         client: Option<SocketAddr>,
         local: Option<SocketAddr>,
     ) -> Option<Option<usize>> {
-        let view = View { request, response: None, edits, client, local };
+        let view = View { request, edits, client, local, ..View::default() };
         let applies = |condition: &Option<Condition>| {
             condition.as_ref().is_none_or(|condition| condition.holds(&view))
         };

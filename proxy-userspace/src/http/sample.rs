@@ -2,7 +2,7 @@
 
 mod fields;
 
-use super::hooks::{Edit, Request, Response};
+use super::hooks::{Edit, Moment, Request, Response};
 pub(super) use fields::each_value;
 use fields::header;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
@@ -20,6 +20,8 @@ pub struct View<'a> {
     pub client: Option<SocketAddr>,
     /// The address that the client connected to.
     pub local: Option<SocketAddr>,
+    /// What logs would say of the session now.
+    pub moment: Option<&'a dyn Moment>,
 }
 
 /// One value.
@@ -158,7 +160,7 @@ impl Expression {
         }
     }
 
-    /// Whether it looks at a request's head.
+    /// Whether it looks at a request's head. The method is known for longer.
     #[must_use]
     pub fn needs_request(&self) -> bool {
         match &self.fetch {
@@ -167,7 +169,6 @@ impl Expression {
             | Fetch::PathAndQuery
             | Fetch::Url
             | Fetch::Base
-            | Fetch::Method
             | Fetch::UrlParameter(_) => true,
             Fetch::Version(of) | Fetch::Header { of, .. } | Fetch::HeaderCount { of, .. } => {
                 *of == Message::Request
@@ -271,7 +272,7 @@ impl Fetch {
             Self::Query => text(view.request.and_then(query)),
             Self::PathAndQuery => text(view.request.map(path_and_query)),
             Self::Url => text(view.request.map(|request| request.target)),
-            Self::Method => text(view.request.map(|request| request.method)),
+            Self::Method => method(view, found),
             Self::UrlParameter(name) => {
                 view.request.is_some_and(|r| url_parameters(r, name).any(|value| text(Some(value))))
             }
@@ -309,6 +310,16 @@ impl Fetch {
             Self::Number(number) => found(Sample::Number(*number)),
         }
     }
+}
+
+/// The method: also when the request's head is gone.
+fn method(view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
+    let known = view.request.map(|request| request.method.as_bytes());
+    let known = known.or_else(|| {
+        let line = view.moment?.session().request_line;
+        line.split(|&byte| byte == b' ').next().filter(|method| !method.is_empty())
+    });
+    known.is_some_and(|method| found(Sample::Text(method)))
 }
 
 /// An IPv4 address that came in by an IPv6 socket, as IPv4.

@@ -14,7 +14,7 @@ use memchr::memchr;
 use super::{
     client::{After, Client},
     exchange,
-    prepare::{Origin, Prepared, prepare},
+    prepare::{Prepared, prepare},
     refusal::Refusal,
     session::Stop,
 };
@@ -74,8 +74,9 @@ impl Client {
         None
     }
 
-    /// After a reload the next request follows the new configuration, if its frontend is there.
-    fn renew(&mut self) {
+    /// A request begins. After a reload it follows the new configuration, if its frontend is there.
+    fn begin(&mut self) {
+        self.number = self.worker.outside.request();
         let proxies = self.worker.proxies.borrow();
         if !Rc::ptr_eq(&proxies, &self.proxies)
             && let Some(frontend) = proxies.frontend(&self.frontend().settings.name)
@@ -98,7 +99,7 @@ impl Client {
         let mut fresh = !self.sock.is_registered();
         let mut begun = !self.input.is_empty();
         if begun {
-            self.renew();
+            self.begin();
             self.within_from(now, head);
             (self.begun, self.heard) = (now, now);
         }
@@ -167,7 +168,7 @@ impl Client {
             return Poll::Ready(Ok(if look { self.look() } else { None }));
         }
         self.begun = self.heard;
-        self.renew();
+        self.begin();
         let next = self.prepare(bytes);
         let used = match &next {
             Some(Next::Request(prepared)) => prepared.consumed,
@@ -189,13 +190,7 @@ impl Client {
     }
 
     fn prepare(&self, bytes: &[u8]) -> Option<Next> {
-        let origin = Origin {
-            frontend: self.frontend(),
-            client: self.session.client,
-            local: self.local,
-            proxies: &self.proxies,
-        };
-        match prepare(&self.worker, origin, bytes) {
+        match prepare(self, bytes) {
             Ok(Some(prepared)) => Some(Next::Request(Box::new(prepared))),
             Ok(None) => None,
             Err(refusal) => Some(Next::Refused(refusal)),

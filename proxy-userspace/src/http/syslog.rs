@@ -3,9 +3,11 @@
 mod writers;
 
 use super::event::{Log, Session};
+use super::format::{Format, Surroundings, date};
 use super::health;
 use super::live::Backend;
-use super::logline::{self, LogFormat, Surroundings, date};
+use super::logline;
+use super::sample::View;
 use crate::host;
 use jiff::tz::TimeZone;
 use std::cell::RefCell;
@@ -147,7 +149,7 @@ pub struct Style {
     /// Where lines go.
     pub targets: Vec<Target>,
     /// What a session's line looks like.
-    pub format: LogFormat,
+    pub format: Format,
     /// `log-tag`.
     pub tag: String,
     /// `log-send-hostname`: the name to send.
@@ -164,7 +166,7 @@ pub struct Logger {
     styles: RwLock<Arc<HashMap<String, Style>>>,
     /// Whether any style has a target.
     any: AtomicBool,
-    surroundings: Surroundings,
+    surroundings: &'static Surroundings,
     dropped: AtomicU64,
     /// They outlive a reload.
     writers: Writers,
@@ -233,7 +235,7 @@ impl Logger {
         let now = SystemTime::now();
         let zone = &self.surroundings.zone;
         let priority = u32::from(target.facility) * 8 + u32::from(level);
-        let (tag, pid) = (&style.tag, self.surroundings.pid);
+        let (tag, pid) = (&style.tag, std::process::id());
         let name = style.hostname.as_deref();
         // A vector takes everything.
         match target.header {
@@ -293,8 +295,15 @@ impl Log for Logger {
             let level = if style.separate_errors && logline::is_error(session) { 3 } else { 6 };
             LINE.with_borrow_mut(|(line, message)| {
                 line.clear();
-                style.format.write(session, &self.surroundings, line);
+                let view = View {
+                    moment: Some(session),
+                    client: session.client,
+                    local: session.local,
+                    ..View::default()
+                };
+                style.format.write(&view, self.surroundings, line);
                 self.send(style, level, line, message);
+                session.frontend.logged.fetch_add(1, Relaxed);
             });
         });
     }
@@ -331,7 +340,7 @@ mod tests {
         let target = Target { header, facility: 18, level, ..target };
         let style = Style {
             targets: vec![target],
-            format: LogFormat::parse(logline::HTTP).unwrap(),
+            format: Format::default(),
             tag: "teardown".to_owned(),
             hostname: None,
             dont_log_normal: false,

@@ -49,16 +49,22 @@ pub(crate) struct Outside {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) closes: Arc<dyn Closes>,
     serial: AtomicU64,
+    requests: AtomicU64,
 }
 
 impl Outside {
     pub(crate) fn new(log: Arc<dyn Log>, closes: Arc<dyn Closes>) -> Self {
-        Self { log, closes, serial: AtomicU64::new(1) }
+        Self { log, closes, serial: AtomicU64::new(1), requests: AtomicU64::new(0) }
     }
 
     /// The next session's number.
     pub(crate) fn serial(&self) -> u64 {
         self.serial.fetch_add(1, Relaxed)
+    }
+
+    /// The next request's number.
+    pub(crate) fn request(&self) -> u64 {
+        self.requests.fetch_add(1, Relaxed)
     }
 }
 

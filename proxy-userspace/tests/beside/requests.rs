@@ -65,6 +65,14 @@ pub(crate) fn requests() -> Vec<Case> {
         let expect = if path == "early-hints" { SameButBody } else { Same };
         add("ka", &format!("a response {path}"), &get, expect);
     }
+    for (name, line) in [
+        ("of a GET", "GET /a%22?b=c HTTP/1.1"),
+        ("of a POST", "POST / HTTP/1.1"),
+        ("by the proxy", "GET /own HTTP/1.1"),
+    ] {
+        let body = if line.starts_with("POST") { "Content-Length: 3\r\n\r\nabc" } else { "\r\n" };
+        add("tells", &format!("what rules know {name}"), &format!("{line}\r\n{h}{body}"), Same);
+    }
     for path in ["len", "chunked", "204", "until-close"] {
         add("scl", &format!("HEAD for {path}"), &format!("HEAD /{path} HTTP/1.1\r\n{h}\r\n"), Same);
         let old = format!("GET /{path} HTTP/1.0\r\n\r\n");
@@ -196,4 +204,25 @@ pub(crate) fn requests() -> Vec<Case> {
     other("hurry", "half a head", "GET /len HT");
     other("hurry", "no byte", "");
     all
+}
+
+/// A proxy whose rules say in fields what they know of a request and its response, and a backend's
+/// beside it. `bind` are the lines that both need.
+pub(crate) fn tells(bind: &str) -> String {
+    let known = "%ci %f %ft %b %s <%ID> %{+Q}ID <%{+M}ID> %HM %HU %HP %HQ %HV %{+Q}r %ST %Th %bc %bq %sc %sq \
+                 %rc %fc %U %B %ts %tsc <%hr%hs%CC%CS%sslv%si> %{+X}ci %{+Q}o %f  %[src] 100%%";
+    let (address, server) = bind.split_once('\n').expect("two lines");
+    let tell = |by: &str| {
+        format!(
+            "  http-request set-header X-Asked-{by} '{known} %TR %Tq %Tw %Tc %Tr %Td'\n\
+             \x20 http-response set-header X-Told-{by} '{known} %[method] %[hdr(x-srv)]'\n"
+        )
+    };
+    format!(
+        "frontend tells\n{address}\n{}  http-response set-header X-Got yes if METH_GET\n\
+         \x20 http-request return status 200 content-type text/plain lf-string '%b %HM' if {{ path /own }}\n\
+         \x20 default_backend told\nbackend told\n{server}{}",
+        tell("front"),
+        tell("back"),
+    )
 }

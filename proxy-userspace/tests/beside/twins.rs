@@ -21,12 +21,15 @@ use teardown::{
     },
 };
 
-use crate::{requests::Case, support::ports::Reserved};
+use crate::{
+    requests::{Case, tells},
+    support::ports::Reserved,
+};
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
-const LISTENS: [&str; 12] = [
+const LISTENS: [&str; 13] = [
     "ka", "scl", "cl", "pretend", "mixed", "dead", "none", "silent", "rules", "edits", "page",
-    "hurry",
+    "hurry", "tells",
 ];
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -164,6 +167,7 @@ fn configuration(ports: &Ports, origin: u16, dead: u16, log: u16, page: &str) ->
     );
     text += &format!("listen page\n  bind {}\n  errorfile 503 {page}\n", ports["page"].address());
     text += &section("hurry", "  timeout http-request 200ms\n");
+    text += &tells(&bind("tells"));
     text
 }
 

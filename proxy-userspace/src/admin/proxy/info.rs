@@ -5,7 +5,7 @@ use super::rows::Value;
 use super::show::{tags_in_json, value_in_json};
 use super::{Control, Scene};
 use crate::http::counters::Count;
-use crate::http::logline;
+use crate::http::format::Surroundings;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
@@ -63,7 +63,7 @@ fn value(control: &Control, scene: &Scene, name: &str) -> Value {
         }
         "node" => {
             let node = scene.numbers.node.clone();
-            return text(node.unwrap_or_else(|| logline::Surroundings::here().host));
+            return text(node.unwrap_or_else(|| Surroundings::here().host.clone()));
         }
         "description" => return text(scene.numbers.description.clone().unwrap_or_default()),
         "Nbproc" | "Process_num" => 1,

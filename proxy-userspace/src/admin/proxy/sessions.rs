@@ -2,8 +2,8 @@
 
 use super::Scene;
 use crate::http::engine::{Engine, SessionInfo};
+use crate::http::format::{self, Surroundings};
 use crate::http::live::Invalid;
-use crate::http::logline::Surroundings;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::SystemTime;
@@ -106,8 +106,8 @@ pub(super) fn errors(scene: &Scene, words: &[&str]) -> String {
 
 fn date(at: SystemTime) -> String {
     let mut out = Vec::new();
-    let zone = Surroundings::here().zone;
-    crate::http::logline::date(&mut out, at, &zone, "%d/%b/%Y:%H:%M:%S", true);
+    let zone = &Surroundings::here().zone;
+    format::date(&mut out, at, zone, "%d/%b/%Y:%H:%M:%S", true);
     String::from_utf8_lossy(&out).into_owned()
 }
 

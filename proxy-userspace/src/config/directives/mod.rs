@@ -7,8 +7,7 @@ mod theirs;
 
 use super::acl_words::{FAMILIES, METHODS, PREDEFINED};
 use super::expression::{CONVERTERS, FETCHES};
-use crate::http::format::VARIABLES;
-use crate::http::logline;
+use super::format;
 
 pub use ours::{BIND, GLOBAL, PROXY, SERVER};
 pub use theirs::{
@@ -114,9 +113,8 @@ fn expressions(page: &mut String) {
     let methods = quoted(&mut METHODS.iter().map(|method| method.0));
     let families = quoted(&mut FAMILIES.into_iter());
     let predefined = quoted(&mut PREDEFINED.iter().map(|acl| acl.0));
-    let of_rules = VARIABLES.map(|(name, _)| format!("`%{name}`")).join(", ");
-    let of_logs: Vec<String> = logline::names().map(|name| format!("`%{name}`")).collect();
-    let of_logs = of_logs.join(", ");
+    let variables: Vec<String> = format::names().map(|name| format!("`%{name}`")).collect();
+    let variables = variables.join(", ");
     page.push_str(&format!(
         "
 ## Conditions, samples and formats
@@ -129,8 +127,12 @@ connection has TLS, so that `ssl_fc` is false.
 - converters, behind a comma: {converters}
 - `-m METHOD`: {methods}. `path_beg` is `path -m beg`; so of {families}.
 - acls that are there already: {predefined}
-- variables in the values of rules: {of_rules}, and samples as `%[src]`
-- variables of `log-format`: {of_logs}
+- variables in the values of rules and in `log-format`: {variables}. What a rule writes is what is known \
+when it is looked at: no server (`%s`) on a request, no bytes yet (`%B`, `%U`).
+- samples stand there as `%[src]`; a log line knows no heads any more: of messages only `method`.
+- flags, for one as `%{{+Q}}r`, or for all that follow as `%{{+Q}}o`: `Q` in quotes, `X` in hexadecimal, `E` with \
+a backslash before what RFC 5424 wants it before, `M` with `-` for what is not there, as log lines begin. \
+Of a rule's samples only `E` counts.
 "
     ));
 }

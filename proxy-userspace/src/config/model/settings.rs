@@ -5,6 +5,7 @@ use crate::config::log::LogTarget;
 use crate::config::options::{CloseMode, Switches};
 use crate::config::token::Position;
 use crate::http::balance::{Algorithm, Hashing};
+use crate::http::format::Format;
 use crate::http::health::script::Script;
 use crate::http::settings::{ForwardFor, Mode, Reuse};
 
@@ -132,8 +133,8 @@ pub enum LogFormat {
     Http,
     /// `option httplog clf`.
     Clf,
-    /// `log-format`.
-    Custom(String),
+    /// `log-format`, and where it stands.
+    Custom(Format, Position),
 }
 
 /// `stats` lines of a proxy: the statistics page.

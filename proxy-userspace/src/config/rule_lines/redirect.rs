@@ -2,6 +2,7 @@
 
 use super::value;
 use crate::config::args::Args;
+use crate::config::format::Place;
 use crate::http::format::Format;
 use crate::http::rules::{Redirect, RedirectTo};
 use crate::near;
@@ -30,9 +31,9 @@ pub(super) fn redirect(args: &mut Args<'_>) -> Option<Redirect> {
     while !matches!(args.peek(), "" | "if" | "unless") {
         let word = args.next()?;
         match word {
-            "location" => to = Some(RedirectTo::Location(value(args, word, false)?)),
-            "prefix" => to = Some(RedirectTo::Prefix(value(args, word, false)?)),
-            "scheme" => to = Some(RedirectTo::Scheme(value(args, word, false)?)),
+            "location" => to = Some(RedirectTo::Location(value(args, word, Place::Request)?)),
+            "prefix" => to = Some(RedirectTo::Prefix(value(args, word, Place::Request)?)),
+            "scheme" => to = Some(RedirectTo::Scheme(value(args, word, Place::Request)?)),
             "code" => {
                 let codes = [("301", 301), ("302", 302), ("303", 303), ("307", 307), ("308", 308)];
                 model.status = args.choice("code", &codes)?;

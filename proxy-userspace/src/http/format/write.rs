@@ -9,6 +9,7 @@ use crate::http::settings::{Mode, ServerAddress};
 use jiff::tz::TimeZone;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 impl Variable {
@@ -30,26 +31,24 @@ impl Variable {
         match self {
             Self::BytesOut => number(out, session.bytes_out),
             Self::BytesIn => number(out, session.bytes_in),
-            Self::RequestCookie | Self::ResponseCookie if flags.quote => {
-                out.extend_from_slice(b"\"\"");
-            }
             Self::RequestCookie
             | Self::ResponseCookie
             | Self::UniqueId
             | Self::TlsCiphers
-            | Self::TlsVersion => out.push(b'-'),
+            | Self::TlsVersion => text(out, flags, b""),
             Self::Host => text(out, flags, surroundings.host.as_bytes()),
-            Self::Method => text(out, flags, line(session).0),
+            Self::Method => encoded(out, flags, line(session).0),
             Self::Path | Self::PathOnly => {
-                text(out, flags, line(session).1.split(|&b| b == b'?').next().unwrap_or_default());
+                let target = line(session).1;
+                encoded(out, flags, target.split(|&b| b == b'?').next().unwrap_or_default());
             }
             Self::Query => {
                 let target = line(session).1;
                 let at = target.iter().position(|&b| b == b'?').unwrap_or(target.len());
-                text(out, flags, &target[at..]);
+                encoded(out, flags, &target[at..]);
             }
-            Self::Uri => text(out, flags, line(session).1),
-            Self::Version => text(out, flags, line(session).2),
+            Self::Uri => encoded(out, flags, line(session).1),
+            Self::Version => encoded(out, flags, line(session).2),
             Self::Status if session.status == 0 => out.extend_from_slice(b"-1"),
             Self::Status => number(out, session.status),
             Self::ActiveTime => number(out, times.active.as_millis()),
@@ -86,13 +85,13 @@ impl Variable {
             }
             Self::ClientIp => ip(out, flags, session.client),
             Self::ClientPort => port(out, flags, session.client),
-            Self::ServerIp | Self::ServerPort if session.server.is_none() => out.push(b'-'),
+            Self::ServerIp | Self::ServerPort if session.server.is_none() => text(out, flags, b""),
             Self::ServerIp => ip(out, flags, server_address()),
             Self::ServerPort => port(out, flags, server_address()),
             Self::FrontendIp => ip(out, flags, session.local),
             Self::FrontendPort => port(out, flags, session.local),
             Self::BackendSourceIp | Self::BackendSourcePort if session.source.is_none() => {
-                out.push(b'-');
+                text(out, flags, b"");
             }
             Self::BackendSourceIp => ip(out, flags, session.source),
             Self::BackendSourcePort => port(out, flags, session.source),
@@ -113,14 +112,15 @@ impl Variable {
             | Self::RequestHeadersClf
             | Self::ResponseHeadersClf
             | Self::SetFlags => {}
-            Self::LogCounter | Self::RequestCounter => count(out, flags, session.serial),
+            Self::LogCounter => count(out, flags, session.frontend.logged.load(Relaxed)),
+            Self::RequestCounter => count(out, flags, session.serial),
             Self::ModeName => out.extend_from_slice(match session.frontend.settings.mode {
                 Mode::Http => b"HTTP",
                 Mode::Tcp => b"TCP",
             }),
-            Self::Pid => count(out, flags, surroundings.pid.into()),
-            Self::Request if session.request_line.is_empty() => text(out, flags, b"<BADREQ>"),
-            Self::Request => text(out, flags, session.request_line),
+            Self::Pid => count(out, flags, std::process::id().into()),
+            Self::Request if session.request_line.is_empty() => encoded(out, flags, b"<BADREQ>"),
+            Self::Request => encoded(out, flags, session.request_line),
             Self::Termination => out.extend_from_slice(&session.termination.letters()),
             Self::TerminationCookies => {
                 out.extend_from_slice(&session.termination.letters());
@@ -215,22 +215,41 @@ fn port(out: &mut Vec<u8>, flags: Flags, address: Option<SocketAddr>) {
     }
 }
 
-/// A text: quoted if asked for, and with what cannot be printed, `"` and `#` as `#XX`.
-fn text(out: &mut Vec<u8>, flags: Flags, text: &[u8]) {
-    if flags.quote {
-        out.push(b'"');
-    }
-    for &byte in text {
-        if !(0x20..0x7f).contains(&byte) || matches!(byte, b'"' | b'#') {
-            let _ = write!(out, "#{byte:02X}");
-        } else {
-            if flags.escape && matches!(byte, b'\\' | b']') {
-                out.push(b'\\');
+/// A text as it is, quoted if asked for.
+pub(super) fn text(out: &mut Vec<u8>, flags: Flags, text: &[u8]) {
+    quoted(out, flags, |out| match text {
+        b"" if flags.mandatory && !flags.quote => out.push(b'-'),
+        _ if !flags.escape => out.extend_from_slice(text),
+        _ => text.iter().for_each(|&byte| escaped(out, byte)),
+    });
+}
+
+/// A part of what a client sent: what cannot be printed, `"` and `#` as `#XX`.
+fn encoded(out: &mut Vec<u8>, flags: Flags, text: &[u8]) {
+    quoted(out, flags, |out| {
+        for &byte in text {
+            if !(0x20..0x7f).contains(&byte) || matches!(byte, b'"' | b'#') {
+                let _ = write!(out, "#{byte:02X}");
+            } else if flags.escape {
+                escaped(out, byte);
+            } else {
+                out.push(byte);
             }
-            out.push(byte);
         }
+    });
+}
+
+fn quoted(out: &mut Vec<u8>, flags: Flags, write: impl FnOnce(&mut Vec<u8>)) {
+    let quote: &[u8] = if flags.quote { b"\"" } else { b"" };
+    out.extend_from_slice(quote);
+    write(out);
+    out.extend_from_slice(quote);
+}
+
+/// As RFC 5424's values have it.
+fn escaped(out: &mut Vec<u8>, byte: u8) {
+    if matches!(byte, b'"' | b'\\' | b']') {
+        out.push(b'\\');
     }
-    if flags.quote {
-        out.push(b'"');
-    }
+    out.push(byte);
 }

@@ -1,7 +1,9 @@
 use super::*;
+use crate::config::format::{Place, format};
 use crate::http::balance::{Algorithm, Balance, Hashing};
-use crate::http::event::{Phase, Termination, Timers};
+use crate::http::event::{Cause, Phase, Termination, Timers};
 use crate::http::live::Proxies;
+use crate::http::logline::{CLF, DEFAULT, HTTP, TCP};
 use crate::http::settings::{self, Mode, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,17 +26,19 @@ fn proxies() -> Proxies {
     Proxies::new(settings, 1, Arc::default())
 }
 
-fn shown(format: &str, change: impl FnOnce(&mut Session<'_>)) -> String {
+fn shown(text: &str, change: impl FnOnce(&mut Session<'_>)) -> String {
+    written(text, Place::Log, change)
+}
+
+fn written(text: &str, place: Place, change: impl FnOnce(&mut Session<'_>)) -> String {
     let proxies = proxies();
     let ms = |ms| Some(Duration::from_millis(ms));
+    let started = SystemTime::UNIX_EPOCH + Duration::from_millis(1_233_922_454_655);
     let mut session = Session {
-        frontend: &proxies.frontends[0],
         backend: Some(&proxies.backends[0]),
         server: Some(&proxies.backends[0].servers[0]),
         client: Some(SocketAddr::from(([10, 0, 1, 2], 33317))),
         local: Some(SocketAddr::from(([10, 0, 3, 31], 8012))),
-        source: None,
-        started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_233_922_454_655),
         timers: Timers {
             idle: None,
             request: ms(10),
@@ -47,23 +51,24 @@ fn shown(format: &str, change: impl FnOnce(&mut Session<'_>)) -> String {
         status: 200,
         bytes_out: 2750,
         bytes_in: 85,
-        termination: Termination::NORMAL,
         actconn: 1,
         feconn: 1,
         beconn: 1,
         srvconn: 1,
-        retries: 0,
-        redispatched: false,
-        srv_queue: 0,
-        backend_queue: 0,
         request_line: b"GET /index.html HTTP/1.1",
-        stats: false,
         serial: 7,
+        ..Session::new(&proxies.frontends[0], started)
     };
     change(&mut session);
-    let around = Surroundings { zone: TimeZone::UTC, host: "h".to_owned(), pid: 14_389 };
+    let around = Surroundings { zone: TimeZone::UTC, host: "h".to_owned() };
     let mut out = Vec::new();
-    LogFormat::parse(format).unwrap().write(&session, &around, &mut out);
+    let view = View {
+        moment: Some(&session),
+        client: session.client,
+        local: session.local,
+        ..View::default()
+    };
+    format(text, place).unwrap().write(&view, &around, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -120,18 +125,40 @@ fn nothing_unprintable_reaches_the_log() {
 
 #[test]
 fn variables_stand_alone_and_together() {
-    let all = shown("%HM|%HP|%HQ|%HU|%HV|%si|%sp|%U|%Ts|%ms|%pid|%{+X}ci|%{+Q}s", |session| {
+    let all = shown("%HM|%HP|%HQ|%HU|%HV|%si|%sp|%U|%Ts|%ms|%{+X}ci|%{+Q}s", |session| {
         session.request_line = b"GET /r?a HTTP/1.1";
     });
-    let want = "GET|/r|?a|/r?a|HTTP/1.1|127.0.0.1|80|85|1233922454|655|14389|0A000102|\"srv1\"";
+    let want = "GET|/r|?a|/r?a|HTTP/1.1|127.0.0.1|80|85|1233922454|655|0A000102|\"srv1\"";
     assert_eq!(all, want);
     assert_eq!(shown("%{+X}o %cp %fp %sp", |_| {}), "8225 1F4C 0050");
     // The numbers of the manual's unique id.
-    assert_eq!(shown("%{+X}o %Ts_%rt:%pid %ms", |_| {}), "498C2996_0007:3835 28F");
+    assert_eq!(shown("%{+X}o %Ts_%rt %ms", |_| {}), "498C2996_0007 28F");
+    let pid = std::process::id();
+    assert_eq!(shown("%pid %{+X}pid", |_| {}), format!("{pid} {pid:04X}"));
     assert_eq!(shown("%si %sp %bi %bp", |session| session.server = None), "- - - -");
     let from = SocketAddr::from(([10, 0, 3, 32], 50_000));
     assert_eq!(shown("%bi:%bp", |session| session.source = Some(from)), "10.0.3.32:50000");
-    for wrong in ["%zz", "%{+Z}ci", "%{+Q", "%[src]", "%bogus", "%TD", "%mode"] {
-        assert!(LogFormat::parse(wrong).is_err(), "{wrong}");
-    }
+}
+
+/// What a running HAProxy 2.6.12 logged with this format.
+#[test]
+fn log_lines_take_samples() {
+    let text = "%[status]|%[method]|%[src]:%[src_port]|%{+Q}[dst]|%{-M}[status]|%{+Q}[status]|\
+                %[bool(1)]|%{+X}[int(17)]|%[ssl_fc]|%{+E}[str(\u{e9}#a\\)]|%[src,upper,length]|  x \
+                %[status]  %hr %o y %{+Q}ID %{-M}si|%{+E}[str()]";
+    let line = shown(text, |session| session.server = None);
+    let ends = "|0|\u{e9}#a\\\\|8| x - y \"\" |-";
+    assert_eq!(line, format!("-|GET|10.0.1.2:33317|\"10.0.3.31\"||\"\"|1|17{ends}"));
+    assert_eq!(shown("%[method]", |session| session.request_line = b""), "-");
+}
+
+#[test]
+fn rules_write_nothing_for_what_is_not_there() {
+    let nothing = |session: &mut Session<'_>| {
+        (session.server, session.status, session.bytes_out) = (None, 0, 0);
+        session.timers = Timers::default();
+    };
+    let text = "<%si%sp%bi%bp%ID%CC%sslv%hr>  %s %ST %B %TR %Td %Ta %{+M}ID %{+Q}ID";
+    let want = "<>  <NOSRV> -1 0 -1 -1 0 - \"\"";
+    assert_eq!(written(text, Place::Request, nothing), want);
 }

@@ -4,9 +4,9 @@ macro_rules! variables {
     ($($name:literal $variant:ident $doc:literal),* $(,)?) => {
         /// A variable.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Variable { $(#[doc = $doc] $variant),* }
+        pub enum Variable { $(#[doc = $doc] $variant),* }
         /// By name.
-        pub(super) const VARIABLES: &[(&str, Variable)] = &[$(($name, Variable::$variant)),*];
+        pub const VARIABLES: &[(&str, Variable)] = &[$(($name, Variable::$variant)),*];
     };
 }
 
@@ -55,14 +55,14 @@ variables! {
     "hrl" RequestHeadersClf "captured request headers",
     "hs" ResponseHeaders "captured response headers",
     "hsl" ResponseHeadersClf "captured response headers",
-    "lc" LogCounter "sessions logged so far",
+    "lc" LogCounter "lines that its frontend has logged",
     "mode" ModeName "TCP or HTTP",
     "ms" Milliseconds "milliseconds of the time of accept",
     "o" SetFlags "nothing: its flags hold from here on",
     "pid" Pid "this process",
     "r" Request "request line",
     "rc" Retries "retries",
-    "rt" RequestCounter "sessions so far",
+    "rt" RequestCounter "requests so far",
     "s" Server "server",
     "sc" ServerConnections "sessions of the server",
     "si" ServerIp "server's address",
@@ -76,4 +76,30 @@ variables! {
     "trl" RequestDateLocal "time of the request",
     "ts" Termination "how it ended, two characters",
     "tsc" TerminationCookies "how it ended, four characters",
+}
+
+impl Variable {
+    /// Whether it says something of a request or a response, as HAProxy has it.
+    pub(super) fn needs_http(self) -> bool {
+        matches!(
+            self,
+            Self::RequestCookie
+                | Self::ResponseCookie
+                | Self::Method
+                | Self::Path
+                | Self::PathOnly
+                | Self::Query
+                | Self::Uri
+                | Self::Version
+                | Self::ActiveTime
+                | Self::IdleTime
+                | Self::RequestTimeWithIdle
+                | Self::RequestTime
+                | Self::ResponseTime
+                | Self::Request
+                | Self::RequestDate
+                | Self::RequestDateGmt
+                | Self::RequestDateLocal
+        )
+    }
 }
