@@ -78,7 +78,16 @@ fn mistakes_are_named_by_the_same_lines() {
     };
     let ours = |line: &str| line.split(".cfg:").nth(1)?.split(':').next()?.parse().ok();
     let theirs = |line: &str| line.split(".cfg:").nth(1)?.split(']').next()?.parse().ok();
-    for name in ["wrong-words", "wrong-acl", "wrong-quote", "wrong-times", "wrong-names-twice"] {
+    for name in [
+        "wrong-words",
+        "wrong-acl",
+        "wrong-quote",
+        "wrong-times",
+        "wrong-names-twice",
+        "wrong-formats",
+        "wrong-log-sample",
+        "wrong-tcp-log",
+    ] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join(format!("tests/fixtures/configuration/{name}.cfg"));
         let (our_words, their_words) = (teardown(&file).1, haproxy(&file).1);

@@ -1,7 +1,7 @@
 //! What can only be seen once every section is there: names that must exist, or exist once.
 
 use super::diag::Findings;
-use super::model::{Config, Proxy};
+use super::model::{Config, LogFormat, Proxy};
 use super::unused;
 use crate::http::settings::Mode;
 use crate::near;
@@ -21,6 +21,7 @@ pub(super) fn check(config: &mut Config, findings: &mut Findings) {
         servers(proxy, findings);
         listeners(proxy, findings);
         timeouts(proxy, findings);
+        log_format(proxy, findings);
         unused::check(&config.global, proxy, findings);
         backends(config, proxy, findings);
     }
@@ -127,6 +128,24 @@ fn timeouts(proxy: &Proxy, findings: &mut Findings) {
                 proxy.kind.as_str(),
                 proxy.name,
                 missing.join("', 'timeout ")
+            ),
+        );
+    }
+}
+
+fn log_format(proxy: &Proxy, findings: &mut Findings) {
+    if let LogFormat::Custom(format, at) = &proxy.settings.log_format
+        && proxy.kind.is_frontend()
+        && proxy.settings.mode == Mode::Tcp
+        && format.needs_http()
+    {
+        findings.alert(
+            at.clone(),
+            format!(
+                "{} '{}' is in mode tcp and has a 'log-format' of mode http: without requests \
+                 there is no %HM, %r, %tr, %TR, %Tr, %Ta and the like (%t, %Tt)",
+                proxy.kind.as_str(),
+                proxy.name
             ),
         );
     }
