@@ -5,6 +5,7 @@
 
 mod hash;
 mod ring;
+mod turns;
 
 pub use hash::{Function, Hashing};
 
@@ -14,6 +15,8 @@ use super::sample::{Expression, Fetch, Message, Sample, View};
 use ring::Tables;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use turns::Turns;
 
 /// `balance`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +72,9 @@ pub struct Balance {
     hashing: Hashing,
     /// `option allbackups`.
     all_backups: bool,
-    /// How often a server was chosen in turn.
+    /// `roundrobin`'s.
+    weighted: Mutex<Turns>,
+    /// How often a server was chosen in turn by others.
     turns: AtomicU32,
     /// The state of the generator of random numbers.
     random: AtomicU64,
@@ -87,6 +92,7 @@ impl Balance {
             algorithm,
             hashing,
             all_backups,
+            weighted: Mutex::default(),
             turns: AtomicU32::new(0),
             random: AtomicU64::new(seed | 1),
             tables: Tables::default(),
@@ -117,27 +123,40 @@ impl Balance {
             .map(|(_, (index, _))| index)
     }
 
-    fn in_turn(&self, backend: &Backend, avoid: Option<usize>, weighted: bool) -> Option<usize> {
-        let free = |(index, server): &(usize, &Server)| Some(*index) != avoid && !server.full();
+    /// Those that share the load, if they are more than one: one alone takes no turns, so that workers
+    /// don't meet at the counter and nothing is allocated.
+    fn several<'a>(&self, backend: &'a Backend) -> Result<Vec<(usize, &'a Server)>, Option<usize>> {
         let mut candidates = self.candidates(backend);
-        let first = candidates.next()?;
-        let Some(second) = candidates.next() else {
-            // One alone takes no turns: workers don't meet at the counter, nothing is allocated.
-            return Some(first).filter(free).map(|(index, _)| index);
-        };
-        let list: Vec<(usize, &Server)> = [first, second].into_iter().chain(candidates).collect();
-        let even = list.windows(2).all(|pair| pair[0].1.weight() == pair[1].1.weight());
-        let turn = self.turns.fetch_add(1, Relaxed) as usize;
-        if even || !weighted {
-            let count = list.len();
-            return (0..count).map(|i| &list[(turn + i) % count]).find(|s| free(s)).map(|s| s.0);
+        let Some(first) = candidates.next() else { return Err(None) };
+        match candidates.next() {
+            Some(second) => Ok([first, second].into_iter().chain(candidates).collect()),
+            None => Err(Some(first.0)),
         }
-        // The map holds each server as often as its weight asks for, spread evenly.
+    }
+
+    /// By weights that may change.
+    fn by_weight(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
+        let free = |index: usize| Some(index) != avoid && !backend.servers[index].full();
+        let list = match self.several(backend) {
+            Ok(list) => list,
+            Err(one) => return one.filter(|index| free(*index)),
+        };
+        let weights = list.iter().map(|(index, server)| (*index, server.weight()));
+        let mut turns = self.weighted.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.next(weights, free)
+    }
+
+    /// By a map that holds each server as often as its weight asks for, spread evenly.
+    fn in_turn(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
+        let free = |index: &usize| Some(*index) != avoid && !backend.servers[*index].full();
+        let list = match self.several(backend) {
+            Ok(list) => list,
+            Err(one) => return one.filter(free),
+        };
+        let turn = self.turns.fetch_add(1, Relaxed) as usize;
         let map = self.tables.map(&list);
         let count = map.len();
-        (0..count)
-            .map(|i| usize::from(map[(turn + i) % count]))
-            .find(|&at| list.iter().any(|s| s.0 == at && free(s)))
+        (0..count).map(|i| usize::from(map[(turn + i) % count])).find(free)
     }
 
     fn by_hash(&self, backend: &Backend, key: u64, avoid: Option<usize>) -> Option<usize> {
@@ -152,7 +171,7 @@ impl Balance {
                 usize::from(map[hash as usize % map.len()])
             }
         };
-        if Some(chosen) == avoid { self.in_turn(backend, avoid, true) } else { Some(chosen) }
+        if Some(chosen) == avoid { self.in_turn(backend, avoid) } else { Some(chosen) }
     }
 
     fn at_random(&self, backend: &Backend, draws: u32, avoid: Option<usize>) -> Option<usize> {
@@ -225,8 +244,8 @@ impl hooks::Balance for Balance {
 
     fn pick(&self, backend: &Backend, key: u64, avoid: Option<usize>) -> Option<usize> {
         let first_try = match &self.algorithm {
-            Algorithm::RoundRobin => self.in_turn(backend, avoid, true),
-            Algorithm::StaticRoundRobin => self.in_turn(backend, avoid, true),
+            Algorithm::RoundRobin => self.by_weight(backend, avoid),
+            Algorithm::StaticRoundRobin => self.in_turn(backend, avoid),
             Algorithm::LeastConn => self.least(backend, avoid),
             Algorithm::First => {
                 let mut list = self.candidates(backend);
@@ -234,7 +253,7 @@ impl hooks::Balance for Balance {
             }
             Algorithm::Random { draws } => self.at_random(backend, *draws, avoid),
             // Without a key it is in turn, as in HAProxy.
-            _ if key == 0 => self.in_turn(backend, avoid, true),
+            _ if key == 0 => self.in_turn(backend, avoid),
             _ => return self.by_hash(backend, key, avoid),
         };
         // The one to avoid is better than none.
