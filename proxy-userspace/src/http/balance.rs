@@ -264,6 +264,19 @@ impl hooks::Balance for Balance {
         })
     }
 
+    fn is_dynamic(&self) -> bool {
+        match self.algorithm {
+            Algorithm::RoundRobin
+            | Algorithm::LeastConn
+            | Algorithm::First
+            | Algorithm::Random { .. } => true,
+            Algorithm::StaticRoundRobin => false,
+            Algorithm::Source | Algorithm::Uri { .. } | Algorithm::Header { .. } => {
+                self.hashing.consistent
+            }
+        }
+    }
+
     fn is_free(&self) -> bool {
         matches!(
             self.algorithm,

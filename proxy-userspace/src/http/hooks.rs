@@ -181,6 +181,10 @@ pub trait Balance: Send + Sync + Debug {
     /// servers that are not [full](live::Server::full), and return none if all are: the request
     /// then waits for the first server that has a free slot.
     fn pick(&self, backend: &live::Backend, key: u64, avoid: Option<usize>) -> Option<usize>;
+    /// Whether weights may change while it runs; with others they are what they were, or nothing.
+    fn is_dynamic(&self) -> bool {
+        true
+    }
     /// Whether it places requests freely, as round robin does: then a failed connection is
     /// redispatched at once.
     fn is_free(&self) -> bool {

@@ -56,7 +56,7 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
             String::new()
         }
         Some("weight") => {
-            let answer = set_weight(server, value);
+            let answer = set_weight(backend, server, value);
             // Without weight it is no server for requests.
             scene.board.went(at, server.is_running(), backend);
             answer
@@ -102,24 +102,33 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
     }
 }
 
-fn set_weight(server: &Server, value: &str) -> String {
-    let weight = match value.strip_suffix('%') {
-        Some(percent) => match percent.parse::<u32>() {
-            Ok(percent @ 0..=256) => server.settings.weight * percent / 100,
-            _ => {
-                return "Relative weight must be positive, at most 256%.\n".to_owned();
-            }
-        },
-        None => match value.parse::<u32>() {
-            Ok(weight) => weight,
-            Err(_) => return "Require <weight> or <weight%>.\n".to_owned(),
-        },
+fn set_weight(backend: &Backend, server: &Server, value: &str) -> String {
+    let initial = i64::from(server.settings.weight);
+    let weight = match leading_number(value) {
+        _ if value.is_empty() => return "Require <weight> or <weight%>.\n".to_owned(),
+        None => return "Empty weight string empty or preceded by garbage".to_owned(),
+        Some((..0, "%")) => return "Relative weight must be positive.\n".to_owned(),
+        Some((percent, "%")) => initial.saturating_mul(percent).saturating_div(100).min(256),
+        Some((weight @ 0..=256, "")) => weight,
+        Some((0..=256, _)) => return "Trailing garbage in weight string".to_owned(),
+        Some(_) => {
+            return "Absolute weight can only be between 0 and 256 inclusive.\n".to_owned();
+        }
     };
-    if weight > 256 {
-        return "Absolute weight can only be between 0 and 256 inclusive.\n".to_owned();
+    if weight != 0 && weight != initial && !backend.settings.balance.is_dynamic() {
+        return "Backend is using a static LB algorithm and only accepts weights '0%' and '100%'.\n"
+            .to_owned();
     }
-    server.set_weight(weight);
+    server.set_weight(u32::try_from(weight).unwrap_or_default());
     String::new()
+}
+
+/// The number that a word begins with, and what stands behind it, as C's `strtol` finds them.
+fn leading_number(word: &str) -> Option<(i64, &str)> {
+    let digits = word.trim_start_matches(['+', '-']);
+    let length = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let end = word.len() - digits.len() + length;
+    Some((word[..end].parse().ok()?, &word[end..]))
 }
 
 fn address(server: &Server, words: &[&str]) -> String {
@@ -225,14 +234,16 @@ pub(super) fn maxconn_server(scene: &Scene, words: &[&str]) -> String {
         Ok(found) => found,
         Err(why) => return why,
     };
-    match words.get(1).map(|value| value.parse()) {
-        Some(Ok(most)) => {
-            server.maxconn.store(most, Relaxed);
-            backend.changed(server, server.is_running());
-            String::new()
-        }
-        _ => "Require <maxconn>.\n".to_owned(),
-    }
+    let most = match words.get(1).map(|value| leading_number(value)) {
+        None => return "Require <maxconn>.\n".to_owned(),
+        Some(None) => return "maxconn string empty or preceded by garbage".to_owned(),
+        Some(Some((most, ""))) => u32::try_from(most),
+        Some(Some(_)) => return "Trailing garbage in maxconn string".to_owned(),
+    };
+    let Ok(most) = most else { return "A maxconn is 0 or more.\n".to_owned() };
+    server.maxconn.store(most, Relaxed);
+    backend.changed(server, server.is_running());
+    String::new()
 }
 
 /// `shutdown sessions server <b>/<s>`.
@@ -291,5 +302,66 @@ fn resample(
 ) {
     if everything {
         rate.sample(counters.total(count));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::balance::{Algorithm, Balance, Hashing};
+    use crate::http::live::Proxies;
+    use crate::http::settings;
+    use std::sync::Arc;
+
+    /// What a server of weight 10 says to each, and what it weighs in the end.
+    fn said(algorithm: Algorithm, hashing: Hashing, values: &[&str]) -> (Vec<String>, u32) {
+        let balance = Arc::new(Balance::new(algorithm, hashing, false, 1));
+        let mut backend = settings::Backend::new("b", balance);
+        let server = settings::Server::new("s", SocketAddr::from(([127, 0, 0, 1], 1)).into());
+        backend.servers.push(settings::Server { weight: 10, ..server });
+        let settings = settings::Settings { backends: vec![backend], ..Default::default() };
+        let proxies = Proxies::new(settings, 1, Arc::default());
+        let backend = &proxies.backends[0];
+        let server = &backend.servers[0];
+        let said = values.iter().map(|value| set_weight(backend, server, value)).collect();
+        (said, server.weight())
+    }
+
+    /// As a running HAProxy 2.6.12 answers.
+    #[test]
+    fn weights_are_read_as_haproxy_reads_them() {
+        let dynamic = |value: &str| {
+            let (said, weight) = said(Algorithm::RoundRobin, Hashing::default(), &[value]);
+            (said[0].clone(), weight)
+        };
+        for (value, weight) in [("+5", 5), ("300%", 30), ("99999%", 256), ("0", 0), ("256", 256)] {
+            assert_eq!(dynamic(value), (String::new(), weight), "{value}");
+        }
+        for (value, part) in [
+            ("", "Require"),
+            ("x", "preceded by garbage"),
+            ("%", "preceded by garbage"),
+            ("10x", "Trailing garbage"),
+            ("10%x", "Trailing garbage"),
+            ("-1", "between 0 and 256"),
+            ("257", "between 0 and 256"),
+            ("-1%", "must be positive"),
+        ] {
+            let (said, weight) = dynamic(value);
+            assert!(said.contains(part) && weight == 10, "{value}: {said}");
+        }
+    }
+
+    #[test]
+    fn static_algorithms_know_a_weight_or_none() {
+        let consistent = Hashing { consistent: true, ..Hashing::default() };
+        let values = ["50%", "20", "0", "10", "0%", "100%", "9"];
+        for algorithm in [Algorithm::StaticRoundRobin, Algorithm::Source] {
+            let (said, weight) = said(algorithm, Hashing::default(), &values);
+            let refused: Vec<bool> = said.iter().map(|said| said.contains("static LB")).collect();
+            assert_eq!(refused, [true, true, false, false, false, false, true]);
+            assert_eq!(weight, 10);
+        }
+        assert_eq!(said(Algorithm::Source, consistent, &values), (vec![String::new(); 7], 9));
     }
 }
