@@ -17,8 +17,6 @@ use super::{
 /// The running account of a request.
 #[derive(Debug)]
 pub(crate) struct Account {
-    /// Of the whole process.
-    number: u64,
     /// When the request's first byte came.
     began: Instant,
     timers: Timers,
@@ -48,14 +46,15 @@ pub(crate) struct Account {
 impl Account {
     /// Of a connection without a whole request.
     pub(crate) fn new(client: &Client) -> Self {
-        let has_begun = !client.input.is_empty();
-        let number = if has_begun { client.number } else { client.worker.outside.request() };
-        Self { number, ..Self::at(client, Instant::now()) }
+        if client.input.is_empty() {
+            // The number that it has is that of the request before.
+            client.renumber();
+        }
+        Self::at(client, Instant::now())
     }
 
     fn at(client: &Client, now: Instant) -> Self {
         Self {
-            number: client.number,
             began: client.begun,
             timers: Timers::default(),
             mark: now,
@@ -212,7 +211,6 @@ impl Account {
             backend_queue: self.backend_queue,
             request_line: prepared.filter(|_| !self.bad).map_or(b"", Prepared::line),
             stats: self.stats,
-            serial: self.number,
             ..blank(client, self.began)
         }
     }
@@ -272,7 +270,7 @@ pub(crate) fn blank(client: &Client, began: Instant) -> Session<'_> {
         local: client.local,
         actconn: client.proxies.connections.now(),
         feconn: frontend.sessions.now(),
-        serial: client.number,
+        serial: client.number(),
         ..Session::new(frontend, client.worker.wall(began))
     }
 }

@@ -1,6 +1,7 @@
 //! A client's connection; `serve.rs` serves it in `mode http`, `tcp.rs` in `mode tcp`.
 
 use std::{
+    cell::Cell,
     net::SocketAddr,
     os::fd::AsFd,
     rc::Rc,
@@ -35,8 +36,8 @@ pub(crate) struct Client {
     pub(crate) local: Option<SocketAddr>,
     /// Requests so far.
     pub(crate) requests: u64,
-    /// The current request's number, of the whole process.
-    pub(crate) number: u64,
+    /// The current request's [number](Self::number), once it is wanted.
+    number: Cell<Option<u64>>,
     /// A server connection that nobody else may use (`http-reuse never`).
     pub(crate) own: Option<Idle>,
     /// When the current wait for a request began.
@@ -90,7 +91,7 @@ impl Client {
             input: Vec::new(),
             local,
             requests,
-            number: 0,
+            number: Cell::new(None),
             own: None,
             since,
             begun: since,
@@ -98,6 +99,19 @@ impl Client {
             last_server: None,
             last: Doing::default(),
         }
+    }
+
+    /// The current request's number, of the whole process: taken where a log or a rule wants it, as
+    /// all workers count together.
+    pub(crate) fn number(&self) -> u64 {
+        let number = self.number.get().unwrap_or_else(|| self.worker.outside.request());
+        self.number.set(Some(number));
+        number
+    }
+
+    /// What comes is another request than what was.
+    pub(crate) fn renumber(&self) {
+        self.number.set(None);
     }
 
     /// What is known of a request that nothing has come of yet, for those who hear of closes.

@@ -76,7 +76,7 @@ impl Client {
 
     /// A request begins. After a reload it follows the new configuration, if its frontend is there.
     fn begin(&mut self) {
-        self.number = self.worker.outside.request();
+        self.renumber();
         let proxies = self.worker.proxies.borrow();
         if !Rc::ptr_eq(&proxies, &self.proxies)
             && let Some(frontend) = proxies.frontend(&self.frontend().settings.name)
