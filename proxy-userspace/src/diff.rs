@@ -7,10 +7,9 @@ use crate::capture::Options;
 use crate::capture::detect::Kind;
 use crate::capture::table::Patience;
 use crate::console::{USAGE, Usage, is_reader_gone, say};
-use crate::daemon::labels::Labels;
-use crate::daemon::start;
 use crate::explain::names::Placeholders;
 use crate::explain::{How, read};
+use crate::labels::{self, Labels};
 use crate::report::diff::{Diff, Tallies, json, text};
 use crate::report::filter::Filter;
 use crate::report::ladder::text::Strokes;
@@ -76,9 +75,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn compare(args: &Args) -> anyhow::Result<ExitCode> {
-    let labels = Rc::new(start::labels(&args.names)?);
+    let labels = Rc::new(labels::of_files(&args.names)?);
     if !args.names.is_empty() {
-        start::warn_of_unknown(&labels, &args.filter);
+        labels.warn_of_unknown(&args.filter);
     }
     let mut notes = Vec::new();
     let read = tallies(args, &labels, &args.old, &args.maps, &mut notes)

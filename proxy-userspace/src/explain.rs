@@ -10,8 +10,7 @@ use crate::capture::input::{Input, Progress};
 use crate::capture::table::{Patience, Table};
 use crate::capture::{self, Account, Options};
 use crate::console::Usage;
-use crate::daemon::labels::Labels;
-use crate::daemon::start;
+use crate::labels::{self, Labels};
 use crate::report::filter::Filter;
 use crate::report::story::time;
 use clap::ValueEnum;
@@ -125,10 +124,10 @@ pub struct How {
 /// # Errors
 /// Where a file cannot be read, or nothing can be written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let labels = Rc::new(start::labels(&args.names)?);
+    let labels = Rc::new(labels::of_files(&args.names)?);
     // Without a configuration the names may be those of a recording.
     if !args.names.is_empty() {
-        start::warn_of_unknown(&labels, &args.filter);
+        labels.warn_of_unknown(&args.filter);
     }
     let zeek = args.zeek || args.format_out == Some(Foreign::Zeek);
     let how = How {

@@ -19,6 +19,7 @@ pub mod explain;
 pub mod host;
 pub mod http;
 pub mod kernel;
+pub mod labels;
 pub mod line;
 pub mod near;
 pub(crate) mod passing;

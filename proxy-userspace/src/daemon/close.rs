@@ -1,5 +1,6 @@
 //! The command `close`: which connections are meant, and what became of each, in words.
 
+use super::policies::scope;
 use super::{Daemon, Source};
 use crate::kernel::{Closed, Scope, Which};
 use crate::policy::close::{CloseWords, How, Meant};
@@ -16,7 +17,7 @@ impl<S: Source> Daemon<S> {
                 Which::Scope(Scope { peers: vec![covered], ..Scope::default() })
             }
             Meant::Server(backend, server) => {
-                let scope = self.labels.scope(backend.as_deref(), &server);
+                let scope = scope(&self.labels, backend.as_deref(), &server);
                 if scope.is_empty() {
                     let name = backend.map_or_else(String::new, |backend| format!("{backend}/"));
                     return format!("there is no server '{name}{server}' in the configuration\n");

@@ -3,7 +3,7 @@
 use super::help::{self, HELP};
 use super::proxy::Running;
 use super::readers::Reader;
-use super::{Counter, Daemon, Source, half_open, joined_record, losses, record, start};
+use super::{Counter, Daemon, Source, half_open, joined_record, losses, record};
 use crate::admin::metrics::{self, KernelCounter, Snapshot};
 use crate::admin::outlet::Outlet;
 use crate::admin::proxy::Control;
@@ -146,7 +146,7 @@ impl<S: Source> Daemon<S> {
             return Ok(self.tapes.add(outlet));
         }
         let mut tail = Tail::new(words.look, Paint { colour: words.colour });
-        for warning in start::unknown(&self.labels, &tail.look().filter).collect::<Vec<_>>() {
+        for warning in self.labels.unknown(&tail.look().filter).collect::<Vec<_>>() {
             tail.warn(&warning);
         }
         Ok(self.readers.add(Reader::new(tail, outlet, false)))
@@ -255,7 +255,7 @@ impl<S: Source> Daemon<S> {
 
     /// What is to be said of a filter's names.
     fn unknown(&self, filter: &Filter) -> String {
-        let warnings = start::unknown(&self.labels, filter);
+        let warnings = self.labels.unknown(filter);
         warnings.map(|warning| format!("[WARNING] {warning}\n")).collect()
     }
 

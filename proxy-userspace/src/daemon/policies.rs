@@ -2,15 +2,18 @@
 
 use super::proxy::ServerPolicy;
 use super::{Daemon, Source};
+use crate::kernel::{Covered, Scope};
+use crate::labels::{Called, Labels};
 use crate::policy::book::BookError;
 use anyhow::Context;
+use proxy_common::abi::{CLASS_CHECK, CLASS_TRAFFIC, CLASS_TUNNEL};
 
 impl<S: Source> Daemon<S> {
     /// Takes the rule `TARGET WORDS`, or changes the one for the same target. Returns its target.
     pub(super) fn set_policy(&mut self, text: &str) -> Result<String, BookError> {
         let rules = self.source.rules().ok_or_else(unable)?;
         let labels = &self.labels;
-        let resolve = |backend: Option<&str>, server: &str| labels.scope(backend, server);
+        let resolve = |backend: Option<&str>, server: &str| scope(labels, backend, server);
         self.policies.set(rules, text, &resolve).map(|entry| entry.target.to_string())
     }
 
@@ -58,6 +61,20 @@ impl<S: Source> Daemon<S> {
         self.policies
             .show(rules)
             .unwrap_or_else(|error| format!("The rules' counters cannot be read: {error}\n"))
+    }
+}
+
+/// What a rule for a server covers.
+pub(super) fn scope(labels: &Labels, backend: Option<&str>, server: &str) -> Scope {
+    match labels.called(backend, server) {
+        Called::Numbers(numbers) => {
+            let classes = [CLASS_TRAFFIC, CLASS_CHECK, CLASS_TUNNEL];
+            let stated = |number| classes.map(|class| (number, class));
+            Scope { stated: numbers.into_iter().flat_map(stated).collect(), ..Scope::default() }
+        }
+        Called::Ends(ends) => {
+            Scope { peers: ends.iter().map(Covered::one).collect(), ..Scope::default() }
+        }
     }
 }
 

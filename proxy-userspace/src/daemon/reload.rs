@@ -4,11 +4,11 @@
 //! thread of its own, and the loop puts the configuration in place once the answers are there. One
 //! reload at a time; whoever asks meanwhile gets one that begins afterwards, as his files may be newer.
 
-use super::labels::Labels;
 use super::proxy::{Reloaded, Running};
 use super::{Daemon, Source};
 use crate::admin::reload::IN_PLACE;
 use crate::host::Answers;
+use crate::labels::Labels;
 use anyhow::Context as _;
 use std::future::pending;
 use std::sync::Arc;
@@ -78,7 +78,7 @@ impl<S: Source> Daemon<S> {
             Ok(reloaded) => reloaded,
             Err(error) => return runs_on(&error),
         };
-        self.labels = Labels::of_own(labels, proxy.numbers());
+        self.labels = Labels::of_own(labels, |backend, server| proxy.numbers().of(backend, server));
         self.joins.add_doors(proxy.doors());
         match self.put_policies(policies) {
             Ok(()) => format!("{IN_PLACE}\n"),

@@ -13,6 +13,7 @@ use crate::admin::socket::{DEFAULT_PATH, RuntimeSocket};
 use crate::admin::{self, session};
 use crate::config::model::AccessLevel;
 use crate::console::{endpoint, say};
+use crate::labels;
 use crate::privilege;
 use anyhow::Context;
 use std::future::Future;
@@ -113,7 +114,7 @@ pub(super) fn serve(
     let prepared = planned.map(Planned::prepare).transpose()?;
     let labels = match &prepared {
         Some(prepared) => prepared.labels(),
-        None => start::labels(&args.names)?,
+        None => labels::of_files(&args.names)?,
     };
     let socket = RuntimeSocket::bind(&args.socket)?;
     let more_sockets = prepared.as_ref().map_or_else(|| Ok(Vec::new()), Prepared::sockets)?;

@@ -1,13 +1,8 @@
 //! What every way of running the daemon begins and ends with.
 
-use super::labels::Labels;
-use crate::config::{self, Finding, Level, Strictness};
-use crate::console::say;
-use crate::report::filter::Filter;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,61 +13,6 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("cannot start the event loop")
-}
-
-/// The names of a configuration: the real proxy's own, in which what teardown does not know is
-/// passed over.
-pub(crate) fn labels(files: &[PathBuf]) -> anyhow::Result<Labels> {
-    if files.is_empty() {
-        return Ok(Labels::default());
-    }
-    let (config, findings) = config::load(files, Strictness::Lenient)?;
-    for finding in &findings.list {
-        // A `server` or `bind` that cannot be read is a name that will be missed.
-        if ["server '", "bind '", "'bind'"].iter().any(|word| finding.message.starts_with(word)) {
-            let seen = Finding { level: Level::Warning, ..finding.clone() };
-            say(format_args!("{seen}; its connections are shown by address"));
-        } else {
-            tracing::info!("passed over: {finding}");
-        }
-    }
-    let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
-    for server in servers.filter(|server| server.settings.close.is_some()) {
-        let (at, name) = (&server.at, &server.name);
-        say(format_args!(
-            "[WARNING] {at}: 'close' of server '{name}' is for 'teardown run'; to watch with a rule \
-             say --policy '{name} WORDS'"
-        ));
-    }
-    let labels = config::labels::Labels::new(&config, &crate::host::addresses);
-    for unresolved in &labels.unresolved {
-        say(format_args!("[WARNING] {unresolved}; its connections are shown by address"));
-    }
-    if labels.is_empty() {
-        let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-        bail!(
-            "{}: no 'bind' and no 'server' with an address in it; it should be the configuration \
-             of the proxy that is watched",
-            names.join(", ")
-        );
-    }
-    Ok(Labels::of_config(labels))
-}
-
-/// Says which names of a filter belong to nothing, so that nothing will be shown for them.
-pub(crate) fn warn_of_unknown(labels: &Labels, filter: &Filter) {
-    for warning in unknown(labels, filter) {
-        say(format_args!("[WARNING] {warning}"));
-    }
-}
-
-/// A warning for each name of a filter that belongs to nothing.
-pub(super) fn unknown(labels: &Labels, filter: &Filter) -> impl Iterator<Item = String> {
-    filter.backends.iter().filter(|name| !labels.knows(name)).map(|name| {
-        format!(
-            "--backend '{name}': the configuration (-f) has no proxy, backend or server of this name"
-        )
-    })
 }
 
 /// Done when SIGINT, SIGTERM or SIGUSR1 (HAProxy's soft stop) comes, or `after` has passed.

@@ -6,6 +6,7 @@ use super::{Daemon, Reader, attached, start};
 use crate::admin::terminal::Terminal;
 use crate::console::{Usage, say};
 use crate::kernel::Observer;
+use crate::labels::{self, Labels};
 use crate::policy::book;
 use crate::privilege;
 use crate::report::columns::Paint;
@@ -59,7 +60,7 @@ fn policy(text: &str) -> Result<String, String> {
 /// Where the configuration cannot be read, the kernel side not be started, or stdout not be
 /// written to.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut labels = start::labels(&args.files)?;
+    let mut labels = labels::of_files(&args.files)?;
     start::runtime()?.block_on(async {
         let observer = start_observer(args)?;
         let mut playing = JoinSet::new();
@@ -69,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             traffic.servers().for_each(|(end, scene)| labels.add(end, "demo", scene));
             playing.spawn(traffic.play());
         }
-        start::warn_of_unknown(&labels, &args.look.filter);
+        labels.warn_of_unknown(&args.look.filter);
         watch(observer, labels, args).await
     })
 }
@@ -79,11 +80,7 @@ fn start_observer(args: &Args) -> Result<Observer, crate::kernel::Error> {
     args.observe.start(segments, args.write.payload(), !args.policies.is_empty())
 }
 
-async fn watch(
-    observer: Observer,
-    labels: super::labels::Labels,
-    args: &Args,
-) -> anyhow::Result<ExitCode> {
+async fn watch(observer: Observer, labels: Labels, args: &Args) -> anyhow::Result<ExitCode> {
     let recording = args.write.start().context("cannot write the recording")?;
     privilege::drop_unneeded()?;
     let stop = start::stop(args.duration).context("cannot wait for signals")?;

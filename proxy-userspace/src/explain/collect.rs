@@ -8,7 +8,7 @@ use crate::capture::heads::{self, Heads};
 use crate::capture::table::{Connection, DISORDER, Observer, Patience, Table};
 use crate::capture::write::stored::Stored;
 use crate::capture::{self, Seen, Sink};
-use crate::daemon::labels::Labels;
+use crate::labels::Labels;
 use crate::report::export::Traffic;
 use crate::report::filter::Filter;
 use crate::report::label::Label;

@@ -5,7 +5,7 @@ use super::names::Placeholders;
 use super::output::notes;
 use super::{Args, How, Reading};
 use crate::capture::detect::Kind;
-use crate::daemon::labels::Labels;
+use crate::labels::Labels;
 use crate::report::clock::Stamp;
 use crate::report::columns::{self, HEADER, Paint};
 use crate::report::ladder::{svg, text};

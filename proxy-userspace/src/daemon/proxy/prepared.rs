@@ -8,7 +8,6 @@ use crate::admin::socket::RuntimeSocket;
 use crate::assemble::{self, Assembled};
 use crate::config::model::Config;
 use crate::config::{Address, Findings, labels};
-use crate::daemon::labels::Labels;
 use crate::daemon::stated::ServerNumbers;
 use crate::daemon::steward::Steward;
 use crate::host;
@@ -17,6 +16,7 @@ use crate::http::engine::{self, Engine};
 use crate::http::health::board::Board;
 use crate::http::listener::Listeners;
 use crate::http::syslog::{Logger, Style};
+use crate::labels::Labels;
 use crate::privilege;
 use anyhow::{Context, bail};
 use std::collections::HashMap;
@@ -102,7 +102,8 @@ impl Prepared {
     /// The names of its addresses.
     #[must_use]
     pub fn labels(&self) -> Labels {
-        Labels::of_own(labels::Labels::new(&self.config, &host::addresses), &self.numbers)
+        let configured = labels::Labels::new(&self.config, &host::addresses);
+        Labels::of_own(configured, |backend, server| self.numbers.of(backend, server))
     }
 
     /// The `close` words of servers.

@@ -1,14 +1,25 @@
 //! The configuration's names, by address.
 
-use super::stated::ServerNumbers;
-use crate::config;
-use crate::kernel::{Covered, Scope};
+use crate::config::{self, Finding, Level, Strictness};
+use crate::console::say;
+use crate::host;
+use crate::report::filter::Filter;
 use crate::report::label::Label;
-use proxy_common::abi::{CLASS_CHECK, CLASS_TRAFFIC, CLASS_TUNNEL};
+use anyhow::bail;
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::Close;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// The servers of a name.
+#[derive(Debug)]
+pub enum Called {
+    /// Of this host's own proxy, by the numbers that it states.
+    Numbers(Vec<u16>),
+    /// Of others, by their addresses.
+    Ends(Vec<Endpoint>),
+}
 
 /// Names for endpoints.
 #[derive(Debug, Default)]
@@ -27,11 +38,12 @@ impl Labels {
         Self { configured, ..Self::default() }
     }
 
-    /// The names of this host's own proxy, which states whose each connection is.
+    /// The names of this host's own proxy, which states whose each connection is: by the `number` of
+    /// a backend's server.
     #[must_use]
-    pub fn of_own(configured: config::labels::Labels, numbers: &ServerNumbers) -> Self {
+    pub fn of_own(configured: config::labels::Labels, number: impl Fn(&str, &str) -> u16) -> Self {
         let number = |label: &config::labels::Label| {
-            Some(numbers.of(label.backend.as_deref()?, label.server.as_deref()?))
+            Some(number(label.backend.as_deref()?, label.server.as_deref()?))
         };
         let own = configured
             .named_servers()
@@ -45,11 +57,10 @@ impl Labels {
         self.added.insert(end, (backend, server));
     }
 
-    /// What a rule for a server covers: by its name, and its backend's if that is given. Of this
-    /// host's own proxy these are the connections that it states, and nobody else's to the same
-    /// address.
+    /// Who is called so: by the server's name, and its backend's if that is given. Of this host's own
+    /// proxy these are the connections that it states, and nobody else's to the same address.
     #[must_use]
-    pub fn scope(&self, backend: Option<&str>, server: &str) -> Scope {
+    pub fn called(&self, backend: Option<&str>, server: &str) -> Called {
         let is_it = |its_backend: Option<&str>, its_server: Option<&str>| {
             its_server == Some(server) && backend.is_none_or(|name| its_backend == Some(name))
         };
@@ -59,9 +70,7 @@ impl Labels {
                 .iter()
                 .filter(|(_, label)| is_it(label.backend.as_deref(), label.server.as_deref()))
                 .map(|(number, _)| *number);
-            let classes = [CLASS_TRAFFIC, CLASS_CHECK, CLASS_TUNNEL];
-            let stated = numbers.flat_map(|number| classes.map(|class| (number, class))).collect();
-            return Scope { stated, ..Scope::default() };
+            return Called::Numbers(numbers.collect());
         }
         let configured = self
             .configured
@@ -70,7 +79,7 @@ impl Labels {
         let added =
             self.added.iter().filter(|(_, (backend, server))| is_it(Some(backend), Some(server)));
         let ends = configured.map(|(end, _)| end).chain(added.map(|(end, _)| end));
-        Scope { peers: ends.map(Covered::one).collect(), ..Scope::default() }
+        Called::Ends(ends.copied().collect())
     }
 
     /// Whether any connection can be called so.
@@ -78,6 +87,23 @@ impl Labels {
     pub fn knows(&self, name: &str) -> bool {
         let added = self.added.values().map(|&(backend, server)| demo(backend, server));
         self.configured.all().map(named).chain(added).any(|label| label.is_called(name))
+    }
+
+    /// Says which names of a filter belong to nothing, so that nothing will be shown for them.
+    pub fn warn_of_unknown(&self, filter: &Filter) {
+        for warning in self.unknown(filter) {
+            say(format_args!("[WARNING] {warning}"));
+        }
+    }
+
+    /// A warning for each name of a filter that belongs to nothing.
+    pub fn unknown(&self, filter: &Filter) -> impl Iterator<Item = String> {
+        filter.backends.iter().filter(|name| !self.knows(name)).map(|name| {
+            format!(
+                "--backend '{name}': the configuration (-f) has no proxy, backend or server of \
+                 this name"
+            )
+        })
     }
 
     /// The names of a server by the number that this host's own proxy stated.
@@ -106,6 +132,45 @@ impl Labels {
         let leads_away = close.orig.is_local && !close.resp.is_local;
         if label.server.is_none() && leads_away { Label::default() } else { label }
     }
+}
+
+/// The names of a configuration: the real proxy's own, in which what teardown does not know is
+/// passed over.
+pub fn of_files(files: &[PathBuf]) -> anyhow::Result<Labels> {
+    if files.is_empty() {
+        return Ok(Labels::default());
+    }
+    let (config, findings) = config::load(files, Strictness::Lenient)?;
+    for finding in &findings.list {
+        // A `server` or `bind` that cannot be read is a name that will be missed.
+        if ["server '", "bind '", "'bind'"].iter().any(|word| finding.message.starts_with(word)) {
+            let seen = Finding { level: Level::Warning, ..finding.clone() };
+            say(format_args!("{seen}; its connections are shown by address"));
+        } else {
+            tracing::info!("passed over: {finding}");
+        }
+    }
+    let servers = config.proxies.iter().flat_map(|proxy| &proxy.servers);
+    for server in servers.filter(|server| server.settings.close.is_some()) {
+        let (at, name) = (&server.at, &server.name);
+        say(format_args!(
+            "[WARNING] {at}: 'close' of server '{name}' is for 'teardown run'; to watch with a rule \
+             say --policy '{name} WORDS'"
+        ));
+    }
+    let labels = config::labels::Labels::new(&config, &host::addresses);
+    for unresolved in &labels.unresolved {
+        say(format_args!("[WARNING] {unresolved}; its connections are shown by address"));
+    }
+    if labels.is_empty() {
+        let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        bail!(
+            "{}: no 'bind' and no 'server' with an address in it; it should be the configuration \
+             of the proxy that is watched",
+            names.join(", ")
+        );
+    }
+    Ok(Labels::of_config(labels))
 }
 
 /// Those of the built-in traffic.
