@@ -13,7 +13,7 @@ use super::hooks::{self, Edit, Request};
 use super::live::{Backend, Server};
 use super::sample::{Expression, Fetch, Message, Sample, View};
 use ring::Tables;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use turns::Turns;
@@ -216,7 +216,9 @@ impl hooks::Balance for Balance {
         client: Option<SocketAddr>,
     ) -> u64 {
         let hash = match (&self.algorithm, request) {
-            (Algorithm::Source, _) => client.map(|client| self.hashing.source(plain(client.ip()))),
+            (Algorithm::Source, _) => {
+                client.map(|client| self.hashing.source(client.ip().to_canonical()))
+            }
             (Algorithm::Uri { length, depth, whole, path_only }, Some(request)) => {
                 let uri = if *path_only {
                     super::sample::path_and_query(request)
@@ -286,13 +288,6 @@ impl hooks::Balance for Balance {
                 | Algorithm::First
                 | Algorithm::Random { .. }
         )
-    }
-}
-
-fn plain(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
-        IpAddr::V4(_) => ip,
     }
 }
 

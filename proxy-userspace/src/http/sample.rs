@@ -296,9 +296,11 @@ impl Fetch {
                 found(Sample::Number(count))
             }
             Self::Status => view.response.is_some_and(|r| found(Sample::Number(r.status.into()))),
-            Self::Source => view.client.is_some_and(|at| found(Sample::Address(plain(at.ip())))),
+            Self::Source => {
+                view.client.is_some_and(|at| found(Sample::Address(at.ip().to_canonical())))
+            }
             Self::Destination => {
-                view.local.is_some_and(|at| found(Sample::Address(plain(at.ip()))))
+                view.local.is_some_and(|at| found(Sample::Address(at.ip().to_canonical())))
             }
             Self::SourcePort => {
                 view.client.is_some_and(|at| found(Sample::Number(at.port().into())))
@@ -320,14 +322,6 @@ fn method(view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
         line.split(|&byte| byte == b' ').next().filter(|method| !method.is_empty())
     });
     known.is_some_and(|method| found(Sample::Text(method)))
-}
-
-/// An IPv4 address that came in by an IPv6 socket, as IPv4.
-fn plain(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
-        IpAddr::V4(_) => ip,
-    }
 }
 
 /// Behind the question mark.
