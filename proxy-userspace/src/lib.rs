@@ -24,6 +24,7 @@ pub mod line;
 pub mod near;
 pub(crate) mod passing;
 pub mod policy;
+pub mod prefix;
 pub mod privilege;
 pub mod report;
 pub mod traffic;

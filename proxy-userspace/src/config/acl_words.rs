@@ -1,14 +1,14 @@
 //! ACLs and conditions, from words.
 
+use super::address::network;
 use super::args::Args;
 use super::expression::expression;
 use super::model::Acl;
-use super::option::network;
 use crate::http::acl::{Condition, Patterns, Term, Test, TextMatch};
 use crate::http::regex::Regex;
 use crate::http::sample::{Expression, Fetch, Kind};
+use crate::prefix::Prefix;
 use crate::{host, near};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// How samples are compared: `-m`.
@@ -209,14 +209,15 @@ fn compile(
 }
 
 /// `ADDRESS/LENGTH` or `ADDRESS/MASK`.
-fn with_mask(text: &str) -> Option<(IpAddr, u8)> {
+fn with_mask(text: &str) -> Option<Prefix> {
     if let Some((address, mask)) = text.split_once('/')
         && let Ok(mask) = mask.parse::<std::net::Ipv4Addr>()
     {
         let bits = mask.to_bits();
         let length = bits.leading_ones();
         let whole = bits.count_ones() == length;
-        return whole.then_some((address.parse().ok()?, u8::try_from(length).ok()?));
+        let length = whole.then(|| u8::try_from(length).ok())??;
+        return Prefix::new(address.parse().ok()?, length);
     }
     network(text)
 }

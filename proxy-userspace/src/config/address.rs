@@ -1,5 +1,6 @@
 //! Addresses as HAProxy writes them: IPv4, IPv6, names, ports and ranges, Unix sockets, descriptors.
 
+use crate::prefix::Prefix;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -205,6 +206,16 @@ fn host_of(family: Option<&str>, text: &str) -> Result<Host, String> {
 fn is_name(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     !text.is_empty() && text.len() <= 255 && text.bytes().all(fits)
+}
+
+/// An address and its prefix length; the whole address without one.
+pub(super) fn network(text: &str) -> Option<Prefix> {
+    let (address, length) = text.split_once('/').unwrap_or((text, ""));
+    let address = address.parse().ok()?;
+    if length.is_empty() {
+        return Some(Prefix::whole(address));
+    }
+    Prefix::new(address, length.parse().ok()?)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `option` lines.
 
+use super::address::network;
 use super::args::Args;
 use super::directives::{self, Places};
 use super::model::{LogFormat, Settings};
@@ -96,15 +97,6 @@ fn forward_for(args: &mut Args<'_>) -> Option<ForwardFor> {
         }
     }
     Some(model)
-}
-
-/// An address and its prefix length; the whole address without one.
-pub(super) fn network(text: &str) -> Option<(std::net::IpAddr, u8)> {
-    let (address, length) = text.split_once('/').unwrap_or((text, ""));
-    let address: std::net::IpAddr = address.parse().ok()?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let length = if length.is_empty() { most } else { length.parse().ok()? };
-    (length <= most).then_some((address, length))
 }
 
 /// `option httpchk [URI]`, `METHOD URI`, `METHOD URI VERSION`.

@@ -2,6 +2,7 @@
 
 use super::regex::Regex;
 use super::sample::{Expression, Sample, View};
+use crate::prefix::Prefix;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -43,8 +44,8 @@ pub enum Patterns {
     Numbers(Vec<(i64, i64)>),
     /// `-m len`: inclusive ranges of the text's length.
     Lengths(Vec<(i64, i64)>),
-    /// `-m ip`: networks with prefix lengths.
-    Networks(Vec<(IpAddr, u8)>),
+    /// `-m ip`.
+    Networks(Vec<Prefix>),
     /// `-m str`, `beg`, `end`, `sub`, `dir`, `dom`.
     Text {
         /// How texts are compared.
@@ -111,7 +112,7 @@ impl Patterns {
                 within(ranges, i64::try_from(text.len()).unwrap_or(i64::MAX))
             }),
             Self::Networks(networks) => address(sample)
-                .is_some_and(|ip| networks.iter().any(|network| contains(*network, ip))),
+                .is_some_and(|ip| networks.iter().any(|network| network.contains(ip))),
             Self::Text { how, ignore_case: true, texts } => with_text(sample, |text| {
                 let lower = text.to_ascii_lowercase();
                 texts.iter().any(|pattern| how.matches(&lower, pattern))
@@ -184,24 +185,6 @@ fn address(sample: Sample<'_>) -> Option<IpAddr> {
     }
 }
 
-/// Whether `ip` is in the network; an IPv4 address is not in an IPv6 one, and the other way round.
-#[must_use]
-pub fn contains((network, length): (IpAddr, u8), ip: IpAddr) -> bool {
-    match (network, ip) {
-        (IpAddr::V4(network), IpAddr::V4(ip)) => {
-            let shift = 32 - u32::from(length.min(32));
-            let mask = u32::MAX.checked_shl(shift).unwrap_or(0);
-            (network.to_bits() ^ ip.to_bits()) & mask == 0
-        }
-        (IpAddr::V6(network), IpAddr::V6(ip)) => {
-            let shift = 128 - u32::from(length.min(128));
-            let mask = u128::MAX.checked_shl(shift).unwrap_or(0);
-            (network.to_bits() ^ ip.to_bits()) & mask == 0
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,17 +200,5 @@ mod tests {
             TextMatch::Domain.matches(text.as_bytes(), pattern.as_bytes())
         };
         assert!(dom("www.example.com:80", "example") && !dom("www.examples.com", "example"));
-    }
-
-    #[test]
-    fn networks_contain_by_prefix() {
-        let net = |text: &str, length| (text.parse().unwrap(), length);
-        let ip = |text: &str| text.parse().unwrap();
-        assert!(contains(net("10.0.0.0", 8), ip("10.9.8.7")));
-        assert!(!contains(net("10.0.0.0", 8), ip("11.0.0.0")));
-        assert!(contains(net("0.0.0.0", 0), ip("1.2.3.4")));
-        assert!(
-            contains(net("fe80::", 10), ip("fe80::1")) && !contains(net("::", 0), ip("1.2.3.4"))
-        );
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What stays is copied straight from the receive buffer.
 
-use std::{io::Write as _, net::IpAddr};
+use std::io::Write as _;
 
 use httparse::Header;
 
@@ -187,7 +187,7 @@ fn forwarded_for(
         let view = View { request: Some(&head.view), edits, ..View::default() };
         each_value(&view, Message::Request, header, true, &mut |_| true)
     };
-    if said().filter_map(|said| said.except).any(|network| within(client, network))
+    if said().filter_map(|said| said.except).any(|network| network.contains(client))
         || (said().all(|said| said.if_none) && is_there())
     {
         return;
@@ -196,22 +196,15 @@ fn forwarded_for(
     let _ = write!(out, "{header}: {client}\r\n");
 }
 
-fn within(address: IpAddr, (network, bits): (IpAddr, u8)) -> bool {
-    let (a, b, width) = match (address, network) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32),
-        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),
-        _ => return false,
-    };
-    let host_bits = 128_u32.min(width - u32::from(bits).min(width));
-    (a ^ b).checked_shr(host_bits).unwrap_or(0) == 0
-}
-
 #[cfg(test)]
 mod tests {
     use std::{net::SocketAddr, sync::Arc};
 
     use super::*;
-    use crate::http::{framing::Asked, head};
+    use crate::{
+        http::{framing::Asked, head},
+        prefix::Prefix,
+    };
 
     fn rewritten(wire: &str, say: Say, forward: Option<&ForwardFor>, edits: &[Edit]) -> String {
         forwarded(wire, say, [forward, None], edits)
@@ -269,7 +262,7 @@ mod tests {
         assert!(!rewritten(wire, Say::Nothing, Some(&if_none), &[]).contains(added));
         let network = "192.0.2.0".parse().expect("address");
         for (bits, there) in [(24, false), (0, false), (32, true)] {
-            let except = ForwardFor { except: Some((network, bits)), ..ForwardFor::default() };
+            let except = ForwardFor { except: Prefix::new(network, bits), ..ForwardFor::default() };
             let out = rewritten(wire, Say::Nothing, Some(&except), &[]);
             assert_eq!(out.contains(added), there, "/{bits}");
             // A backend's word does not take a frontend's exceptions back.

@@ -12,7 +12,8 @@ pub use backend::{Backend, Redispatch, Reuse, ServerTimeouts};
 pub use frontend::{Bind, BindAddress, ClientTimeouts, Frontend};
 pub use server::{Server, ServerAddress};
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use crate::prefix::Prefix;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Everything the engine runs.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +104,7 @@ pub struct ForwardFor {
     /// The field's name, `X-Forwarded-For` unless said otherwise.
     pub header: String,
     /// Not for clients in this network.
-    pub except: Option<(IpAddr, u8)>,
+    pub except: Option<Prefix>,
     /// Only where the request has no such field yet (`if-none`).
     pub if_none: bool,
 }

@@ -1,11 +1,10 @@
 //! Which closes are shown: the same words for `watch`, `tail` and `explain`.
 
+use super::put;
 use super::record::Record;
-use crate::report::put;
+use crate::prefix::Prefix;
 use proxy_common::key::Endpoint;
-use std::fmt::{self, Write};
-use std::net::IpAddr;
-use std::str::FromStr;
+use std::fmt;
 
 /// Filters. Of one kind any may hold, of different kinds all must.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
@@ -96,88 +95,5 @@ impl fmt::Display for Filter {
         each(f, "--answer", &self.answers)?;
         each(f, "--process", &self.processes)?;
         f.write_str(if self.lost { " --lost" } else { "" })
-    }
-}
-
-/// An address prefix: `10.0.0.0/8`, `::1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prefix {
-    address: IpAddr,
-    length: u8,
-}
-
-impl Prefix {
-    fn contains(&self, address: IpAddr) -> bool {
-        let differs = match (self.address, address) {
-            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
-                (u32::from(ours) ^ u32::from(theirs)).leading_zeros()
-            }
-            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
-                (u128::from(ours) ^ u128::from(theirs)).leading_zeros()
-            }
-            _ => return false,
-        };
-        differs >= self.length.into()
-    }
-}
-
-/// Why a text is no address prefix.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PrefixError {
-    /// What stands before the slash.
-    #[error("'{0}' is not an IPv4 or IPv6 address")]
-    Address(String),
-    /// What stands after it.
-    #[error("'{0}' is not a prefix length from 0 to {1}")]
-    Length(String, u8),
-}
-
-impl FromStr for Prefix {
-    type Err = PrefixError;
-
-    fn from_str(text: &str) -> Result<Self, PrefixError> {
-        let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
-        let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        let address: IpAddr = bare
-            .unwrap_or(address)
-            .parse()
-            .map_err(|_| PrefixError::Address(address.to_owned()))?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let length = length.map_or(Ok(longest), |text| {
-            let number = text.parse().ok().filter(|&number| number <= longest);
-            number.ok_or_else(|| PrefixError::Length(text.to_owned(), longest))
-        })?;
-        Ok(Self { address, length })
-    }
-}
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)?;
-        f.write_char('/')?;
-        write!(f, "{}", self.length)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes() {
-        let inside = |prefix: &str, address: &str| {
-            let prefix: Prefix = prefix.parse().expect("a prefix");
-            prefix.contains(address.parse().expect("an address"))
-        };
-        assert!(inside("10.0.0.0/8", "10.255.0.1"));
-        assert!(!inside("10.0.0.0/8", "11.0.0.1"));
-        assert!(inside("0.0.0.0/0", "1.2.3.4") && !inside("0.0.0.0/0", "::1"));
-        assert!(inside("::1", "::1") && !inside("::1", "::2"));
-        assert!(inside("[2001:db8::]/32", "2001:db8:1::5"));
-        for wrong in ["10.0.0/8", "10.0.0.0/33", "::/129", "10.0.0.1/", "web", ""] {
-            assert!(wrong.parse::<Prefix>().is_err(), "{wrong}");
-        }
-        let error = "10.0.0.0/33".parse::<Prefix>().expect_err("too long").to_string();
-        assert_eq!(error, "'33' is not a prefix length from 0 to 32");
     }
 }
