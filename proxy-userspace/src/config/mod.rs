@@ -21,6 +21,8 @@ pub mod log;
 pub mod model;
 mod option;
 pub mod options;
+#[cfg(test)]
+mod page;
 mod proxy;
 mod reader;
 mod rule_lines;

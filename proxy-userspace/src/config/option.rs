@@ -5,7 +5,6 @@ use super::args::Args;
 use super::directives::{self, Places};
 use super::model::{LogFormat, Settings};
 use super::options::{CLOSE_MODES, CloseMode, SWITCHES};
-use super::proxy::section_name;
 use crate::http::health::script::{CheckKind, HttpSend};
 use crate::http::settings::ForwardFor;
 use crate::near;
@@ -17,7 +16,7 @@ pub(super) fn option(args: &mut Args<'_>, to: &mut Settings, place: Places, nega
     let Some(entry) = table else { return unknown(args, name) };
     if !entry.places.has(place) {
         let at = args.last();
-        let section = section_name(place);
+        let section = place.section();
         args.findings
             .warn(at, format!("'option {name}' is without effect in a '{section}' section"));
     }

@@ -108,7 +108,7 @@ fn unreachable_word(args: &mut Args<'_>, word: &str) {
 fn may_stand(args: &mut Args<'_>, word: &str, place: Places) -> bool {
     let first = |name: &'static str| name.split(' ').next().unwrap_or(name);
     let mut ours = directives::PROXY.iter().filter(|d| first(d.name) == word).peekable();
-    let section = section_name(place);
+    let section = place.section();
     if ours.peek().is_some() {
         if ours.any(|directive| directive.places.has(place)) {
             return true;
@@ -144,16 +144,6 @@ fn may_stand(args: &mut Args<'_>, word: &str, place: Places) -> bool {
     false
 }
 
-/// The keyword of a section.
-pub(super) fn section_name(place: Places) -> &'static str {
-    match place {
-        Places::DEFAULTS => "defaults",
-        Places::FRONTEND => "frontend",
-        Places::LISTEN => "listen",
-        _ => "backend",
-    }
-}
-
 fn timeout(args: &mut Args<'_>, to: &mut Timeouts, place: Places) {
     let names = || {
         directives::PROXY
@@ -186,7 +176,7 @@ fn timeout(args: &mut Args<'_>, to: &mut Timeouts, place: Places) {
     };
     if names().any(|(name, places)| name == word && !places.has(place)) {
         let at = args.last();
-        let section = section_name(place);
+        let section = place.section();
         args.findings
             .warn(at, format!("'timeout {word}' is without effect in a '{section}' section"));
     }
