@@ -12,6 +12,8 @@ pub mod nameless;
 pub mod names;
 pub mod numbers;
 pub mod packet;
+pub mod printed;
+pub mod stamp;
 
 use super::input::Input;
 use super::{Account, Damage, Error, Options, Seen, Sink};
@@ -20,7 +22,7 @@ use lines::{Lines, Logical};
 use nameless::Nameless;
 use names::Addresses;
 use numbers::Numbers;
-use packet::Line;
+use printed::Line;
 use proxy_common::key::FlowKey;
 use proxy_common::segment::{BAD_CHECKSUM, Segment};
 use std::ops::ControlFlow;

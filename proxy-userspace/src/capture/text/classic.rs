@@ -4,7 +4,7 @@
 //! The flags are bare letters and leave ACK out, which shows as `ack`; every segment ends in its
 //! window, and the options stand in angle brackets.
 
-use super::packet::{Line, decimal};
+use super::printed::{Line, decimal};
 use memchr::memmem;
 use proxy_common::segment::{ACK, FIN, NO_WINDOW_SCALE, PSH, RST, SYN, URG};
 

@@ -9,7 +9,7 @@
 use super::super::Sink;
 use super::names::{INFERRED, placeholder};
 use super::numbers::Conversation;
-use super::packet::Line;
+use super::printed::Line;
 use proxy_common::key::{Endpoint, FlowKey, Side};
 use proxy_common::segment::{ACK, FIN, RST, SYN, Segment};
 

@@ -5,7 +5,7 @@
 //! text may begin in the middle, so that the first line is relative already. Which of the two a
 //! conversation's numbers are is told by how well they continue what came before.
 
-use super::packet::Line;
+use super::printed::Line;
 use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::{ACK, FIN, HAS_TIMESTAMP, PAYLOAD_UNKNOWN, SYN, Segment};
 use proxy_common::seq;
