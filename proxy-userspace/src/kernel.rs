@@ -8,6 +8,7 @@ mod bench;
 mod bpf;
 mod btf;
 pub mod cgroup;
+mod clock;
 mod close;
 mod clsact;
 mod deadlines;

@@ -119,7 +119,7 @@ impl Bench {
                 found.push((record.key, record.flow));
             }
         });
-        let now = super::observer::now_ns();
+        let now = super::clock::now_ns();
         for (key, flow) in &found {
             self.table.reported(*key, flow, now);
         }

@@ -5,11 +5,11 @@
 //! socket's place). An orphan's minisock the kernel would forget without a word: `td_strike` resets
 //! both ends, and the peer of a stand-in.
 
+use super::clock::now_ns;
 use super::deadlines::Entry;
 use super::diag::{Diag, Local};
 use super::enforcer::Enforcer;
 use super::error::Error;
-use super::observer::now_ns;
 use super::rules::Scope;
 use super::stand_ins::StandIns;
 use super::strike::{self, is_signed};

@@ -4,8 +4,8 @@
 //! one that is half closed from then on.
 
 use super::bpf::{self, Put};
+use super::clock::now_ns;
 use super::diag::{Diag, HALF_CLOSED, Local};
-use super::observer::now_ns;
 use aya::maps::MapData;
 use bytemuck::Zeroable as _;
 use proxy_common::abi::Slot;

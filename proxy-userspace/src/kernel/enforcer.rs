@@ -5,10 +5,10 @@
 //! socket's own lock; `td_strike` only checks the state again and notes it in the record.
 
 use super::btf::Btf;
+use super::clock::now_ns;
 use super::deadlines::{Deadlines, Entry, Verdict, cause, judge};
 use super::diag::{self, Diag, HALF_CLOSED};
 use super::error::Error;
-use super::observer::now_ns;
 use super::offsets;
 use super::route::Ways;
 use super::rules::Rules;

@@ -2,6 +2,7 @@
 
 use super::attach::{self, Attached, Attachment};
 use super::btf::Btf;
+use super::clock::now_ns;
 use super::close::{Closed, Which};
 use super::enforcer::Enforcer;
 use super::error::{Error, has_code};
@@ -363,13 +364,6 @@ fn give(
     if let Some(Event::Close(record)) = out.last_mut() {
         owners.complete(&record.key, &mut record.flow);
     }
-}
-
-/// The clock of every time in a flow: CLOCK_MONOTONIC, in nanoseconds.
-#[must_use]
-pub(super) fn now_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 fn ring(ebpf: &mut Ebpf) -> Result<AsyncFd<Ring>, Error> {

@@ -5,10 +5,10 @@
 //! again before it sends the frame.
 
 use super::batch;
+use super::clock::now_ns;
 use super::error::Error;
 use super::load;
 use super::object::{array, take};
-use super::observer::now_ns;
 use super::options::Options;
 use super::pod::Raw;
 use aya::Ebpf;

@@ -5,9 +5,9 @@
 //! at once: a system call for each would make a crowd wait.
 
 use super::attach;
+use super::clock::now_ns;
 use super::error::{Error, has_code};
 use super::object::array;
-use super::observer::now_ns;
 use super::pod::Raw;
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
