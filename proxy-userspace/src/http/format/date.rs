@@ -1,6 +1,5 @@
 //! Dates as log lines have them.
 
-use super::write::number;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::io::Write as _;
@@ -11,7 +10,8 @@ pub fn date(out: &mut Vec<u8>, at: SystemTime, zone: &TimeZone, format: &str, mi
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     let stamp = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
-    number(out, stamp.to_zoned(zone.clone()).strftime(format));
+    // A vector takes everything.
+    let _ = write!(out, "{}", stamp.to_zoned(zone.clone()).strftime(format));
     if millis {
         let _ = write!(out, ".{:03}", since.subsec_millis());
     }

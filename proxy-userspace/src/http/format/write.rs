@@ -174,7 +174,7 @@ fn line<'a>(session: &Session<'a>) -> (&'a [u8], &'a [u8], &'a [u8]) {
 }
 
 /// A number in decimal.
-pub(super) fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
+fn number(out: &mut Vec<u8>, number: impl std::fmt::Display) {
     // A vector takes everything.
     let _ = write!(out, "{number}");
 }
