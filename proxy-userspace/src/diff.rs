@@ -156,7 +156,7 @@ fn tallies(
         let (output, reading) = read(&files, &how, output, &names)?;
         groups = output.groups;
         connections += reading.connections;
-        notes.extend(crate::explain::output::notes(&reading));
+        notes.extend(crate::explain::notes::notes(&reading));
     }
     anyhow::ensure!(connections > 0, "{}: no TCP connection is in it", path.display());
     Ok(groups)

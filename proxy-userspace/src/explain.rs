@@ -2,7 +2,9 @@
 
 pub mod collect;
 pub mod columns;
+pub mod lines;
 pub mod names;
+pub mod notes;
 pub mod output;
 
 use crate::capture::detect::Kind;

@@ -2,7 +2,7 @@
 
 use super::collect::{Ended, Output};
 use super::names::Placeholders;
-use super::output::notes;
+use super::notes::notes;
 use super::{Args, How, Reading};
 use crate::capture::detect::Kind;
 use crate::labels::Labels;
