@@ -3,7 +3,6 @@
 use std::{
     io::IoSlice,
     task::{Context, Poll, ready},
-    time::SystemTime,
 };
 
 use super::{
@@ -15,7 +14,6 @@ use super::{
     framing::{Asked, Framing},
     head,
     hooks::{Edit, Moment, Response},
-    live::Invalid,
     prepare::Prepared,
     pump::{Body, Pump},
     refusal::Refusal,
@@ -293,24 +291,5 @@ impl Exchange<'_> {
         let server = &upstream.slot.server().settings.name;
         let names = (self.backend.settings.name.clone(), server.clone());
         self.note_refusal(refusal, bytes, Some(names));
-    }
-
-    pub(super) fn note_refusal(
-        &self,
-        reason: Refusal,
-        bytes: &[u8],
-        peer: Option<(String, String)>,
-    ) {
-        let head = bytes[..bytes.len().min(16 * 1024)].to_vec();
-        let of_server = peer.is_some();
-        let client = self.client.session.client;
-        let invalid = Invalid { when: SystemTime::now(), client, peer, reason, head };
-        if of_server {
-            self.backend.errors.response(invalid);
-        } else {
-            let frontend = self.client.frontend();
-            self.client.worker.count(&frontend.counters, Count::RequestErrors, 1);
-            frontend.errors.request(invalid);
-        }
     }
 }

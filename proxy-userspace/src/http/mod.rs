@@ -22,6 +22,7 @@ pub mod event;
 mod exchange;
 mod farewell;
 pub mod format;
+mod forward;
 pub mod framing;
 pub mod head;
 pub mod health;

@@ -13,7 +13,7 @@ use memchr::memchr;
 
 use super::{
     client::{After, Client},
-    exchange,
+    forward,
     prepare::{Prepared, prepare},
     refusal::Refusal,
     session::Stop,
@@ -40,7 +40,7 @@ impl Client {
             match self.next(now).await {
                 Next::Request(prepared) => {
                     self.requests += 1;
-                    match exchange::run(&mut self, *prepared).await {
+                    match forward::run(&mut self, *prepared).await {
                         After::Keep => {}
                         After::Close => break,
                         After::Linger => {

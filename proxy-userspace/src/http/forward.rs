@@ -1,0 +1,173 @@
+//! Serving a request: to a server and back, or with an answer of our own.
+
+use std::{future::poll_fn, task::Poll};
+
+use super::{
+    account::Account,
+    answer::Answered,
+    client::{After, Client},
+    closes::Class,
+    counters::Count,
+    event::{Cause, Phase, Termination},
+    exchange::{Exchange, Headless},
+    framing::Asked,
+    hooks::Decision,
+    local::{Rest, decided, fail_with},
+    prepare::Prepared,
+    pump::{Body, Pump, Waits},
+    refusal::Refusal,
+    session::Stop,
+    settings::Connection,
+    upstream::{Errand, Fail, Upstream, note_session, reach},
+};
+
+/// Serves a request.
+pub(crate) async fn run(client: &mut Client, prepared: Prepared) -> After {
+    let mut account = Account::request(client, &prepared);
+    let counters = &client.frontend().counters;
+    client.worker.count(counters, Count::Requests, 1);
+    let Some(backend) = prepared.backend.clone() else {
+        let after = match &prepared.decision {
+            Decision::Pass => {
+                let fail = Fail::new(503, Cause::Server, Phase::Connect);
+                fail_with(client, &prepared, &mut account, fail, Rest::Unread).await
+            }
+            _ => decided(client, &prepared, &mut account).await,
+        };
+        account.finish(client, Some(&prepared));
+        return recycle(client, prepared, after);
+    };
+    backend.sessions.rise();
+    client.worker.count(&backend.counters, Count::Sessions, 1);
+    let (after, account) = if prepared.decision == Decision::Pass {
+        let mut exchange = Exchange {
+            client,
+            prepared: &prepared,
+            account,
+            backend: backend.clone(),
+            rest: Vec::new(),
+            interim: 0,
+            request_broken: false,
+        };
+        let after = exchange.forward().await;
+        (after, exchange.account)
+    } else {
+        (decided(client, &prepared, &mut account).await, account)
+    };
+    backend.sessions.fall();
+    client.session.leave();
+    account.finish(client, Some(&prepared));
+    recycle(client, prepared, after)
+}
+
+fn recycle(client: &Client, prepared: Prepared, after: After) -> After {
+    client.worker.give_back(prepared.out);
+    after
+}
+
+impl Exchange<'_> {
+    async fn forward(&mut self) -> After {
+        let mut reuse = true;
+        loop {
+            let mut body = Body::from(self.prepared.framing);
+            let prefix = match body.follow(&self.client.input) {
+                Ok(prefix) => prefix,
+                Err(refusal) => return self.refused_request(refusal).await,
+            };
+            let tunnel =
+                self.prepared.asked == Asked::Connect || self.prepared.mode == Connection::Tunnel;
+            let class = if tunnel { Class::Tunnel } else { Class::Active };
+            let errand = Errand {
+                backend: &self.backend,
+                key: self.prepared.key,
+                head: &self.prepared.out,
+                body,
+                prefix,
+                reuse,
+                class,
+            };
+            let mut upstream = match reach(self.client, errand, &mut self.account).await {
+                Ok(upstream) => upstream,
+                Err(fail) => return self.fail(fail, Rest::Unread).await,
+            };
+            note_session(self.client, upstream.slot.server(), self.account.mark());
+            match self.head(&mut upstream).await {
+                Ok((answered, pump)) if answered.tunnel => {
+                    return self.tunnel(upstream, pump).await;
+                }
+                Ok((answered, pump)) => return self.body(upstream, answered, pump).await,
+                Err(Headless::Unanswered) if upstream.reused => {
+                    let repeatable = self.prepared.is_repeatable();
+                    let before = self.account.termination;
+                    self.account.termination = Termination::new(Cause::Server, Phase::Headers);
+                    self.close(upstream);
+                    self.account.termination = before;
+                    if repeatable {
+                        reuse = false;
+                        continue;
+                    }
+                    // The server may have carried it out: the client has to decide.
+                    return self.fail(self.unanswered(), Rest::Sent).await;
+                }
+                Err(headless) => {
+                    let fail = match headless {
+                        Headless::Unanswered => self.unanswered(),
+                        Headless::Fail(fail) => fail,
+                    };
+                    let over = upstream.request.is_done() && !self.request_broken;
+                    self.account.termination = fail.termination;
+                    self.close(upstream);
+                    return self.fail(fail, if over { Rest::Sent } else { Rest::Left }).await;
+                }
+            }
+        }
+    }
+
+    async fn fail(&mut self, fail: Fail, rest: Rest) -> After {
+        fail_with(self.client, self.prepared, &mut self.account, fail, rest).await
+    }
+
+    /// The beginning of the body is already wrong.
+    async fn refused_request(&mut self, refusal: Refusal) -> After {
+        self.note_refusal(refusal, &self.client.input.clone(), None);
+        self.account.discard();
+        self.fail(Fail::new(refusal.status(), Cause::Proxy, Phase::Request), Rest::Left).await
+    }
+
+    /// Waits for the response's head, sending the rest of the request meanwhile.
+    async fn head(&mut self, upstream: &mut Upstream) -> Result<(Answered, Pump), Headless> {
+        self.within_server(upstream, self.account.mark());
+        let mut pump = Pump::new(Body::Over, false);
+        let answered = poll_fn(|cx| {
+            if let Err(stop) = self.client.session.check(cx) {
+                return Poll::Ready(Err(Headless::Fail(self.stopped(stop, upstream))));
+            }
+            if let Err(fail) = self.poll_request(cx, upstream) {
+                return Poll::Ready(Err(Headless::Fail(fail)));
+            }
+            if self.client_left(cx) {
+                let fail = if self.client.sock.is_reset() {
+                    Fail::new(0, Cause::Client, Phase::Data)
+                } else {
+                    Fail::new(400, Cause::Client, Phase::Headers)
+                };
+                return Poll::Ready(Err(Headless::Fail(fail)));
+            }
+            self.poll_head(cx, upstream, &mut pump)
+        })
+        .await?;
+        Ok((answered, pump))
+    }
+
+    fn stopped(&self, stop: Stop, upstream: &Upstream) -> Fail {
+        let waits_for_client =
+            !upstream.request.is_done() && upstream.request.waits == Waits::Source;
+        self.client.session.resume();
+        let late = if waits_for_client {
+            Fail::new(408, Cause::ClientTimeout, Phase::Headers)
+        } else {
+            Fail::new(504, Cause::ServerTimeout, Phase::Headers)
+        };
+        Fail::stopped(stop, Phase::Headers, late)
+    }
+}
