@@ -72,14 +72,6 @@ impl Heads {
             || (response.is_1_0 && !response.keep_alive)
     }
 
-    /// Whether the end of the last response is told by its length, and not by the close.
-    #[must_use]
-    pub fn is_framed(&self) -> bool {
-        self.response.as_ref().is_some_and(|response| {
-            response.length.is_some() || response.chunked || self.is_bodyless(response)
-        })
-    }
-
     /// Whether a response has no body, whatever length it tells (RFC 9112, 6.3).
     fn is_bodyless(&self, response: &Response) -> bool {
         let asked = self.request.as_ref();
@@ -293,7 +285,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: 365\r\nConnection: close\r\n\r\nbody",
         ]);
         assert_eq!(heads.line(true).as_deref(), Some("GET /: 200"));
-        assert!(heads.promise_close() && heads.is_framed());
+        assert!(heads.promise_close());
         assert_eq!(heads.response_end(), Some(2000 + 59 + 365));
         assert_eq!(heads.response.unwrap().length, Some(365));
     }
@@ -325,7 +317,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         ]);
         assert_eq!((heads.requests, heads.responses), (1, 1));
-        assert!(!heads.promise_close() && heads.is_framed());
+        assert!(!heads.promise_close());
     }
 
     #[test]
