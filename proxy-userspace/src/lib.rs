@@ -15,6 +15,7 @@ pub mod console;
 pub mod daemon;
 pub mod diff;
 pub mod doctor;
+pub mod ends;
 pub mod explain;
 pub mod host;
 pub mod http;

@@ -6,6 +6,7 @@
 pub mod pair;
 pub mod scenes;
 
+use crate::ends::endpoint;
 use proxy_common::key::Endpoint;
 use scenes::Scene;
 use socket2::{Domain, Socket, Type};
@@ -69,13 +70,7 @@ impl Traffic {
 
     /// Where each scene's server is, with the scene's name.
     pub fn servers(&self) -> impl Iterator<Item = (Endpoint, &'static str)> {
-        self.stages.iter().map(|(scene, at, _)| {
-            let end = match at.ip() {
-                IpAddr::V4(v4) => Endpoint::v4(v4.octets(), at.port()),
-                IpAddr::V6(v6) => Endpoint::v6(v6.octets(), at.port()),
-            };
-            (end, scene.name())
-        })
+        self.stages.iter().map(|(scene, at, _)| (endpoint(*at), scene.name()))
     }
 
     /// Plays the scenes one after the other, for ever; dropped, it closes all that it opened.

@@ -2,6 +2,7 @@
 
 use super::address::{Address, Host};
 use super::model::{Config, Proxy};
+use crate::ends::endpoint;
 use proxy_common::key::Endpoint;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -175,13 +176,4 @@ fn frontend_of(config: &Config, backend: &Proxy) -> Option<Arc<str>> {
     });
     let first = users.next()?;
     users.next().is_none().then(|| first.name.as_str().into())
-}
-
-/// An address and a port as the machine's key has them.
-#[must_use]
-pub fn endpoint(address: SocketAddr) -> Endpoint {
-    match address.ip() {
-        IpAddr::V4(ip) => Endpoint::v4(ip.octets(), address.port()),
-        IpAddr::V6(ip) => Endpoint::v6(ip.octets(), address.port()),
-    }
 }

@@ -217,7 +217,7 @@ fn labels_know_servers_listeners_and_checks() {
     };
     let labels = labels::Labels::new(&config, &resolver);
     let of = |text: &str| {
-        let label = labels.of(&labels::endpoint(text.parse().unwrap()))?;
+        let label = labels.of(&crate::ends::endpoint(text.parse().unwrap()))?;
         let name = |part: &Option<std::sync::Arc<str>>| part.as_deref().unwrap_or("-").to_owned();
         let check = if label.check { " check" } else { "" };
         let (proxy, backend) = (name(&label.proxy), name(&label.backend));

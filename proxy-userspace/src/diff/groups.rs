@@ -1,9 +1,9 @@
 //! Which connections are compared with which.
 
+use crate::ends::address;
 use crate::explain::collect::{Ended, Output};
 use crate::explain::names::Placeholders;
 use crate::report::diff::{Tallies, Typical};
-use crate::report::put;
 use clap::ValueEnum;
 use proxy_common::key::Endpoint;
 use std::net::{IpAddr, SocketAddr};
@@ -68,8 +68,8 @@ fn end(text: &str) -> Result<(IpAddr, Option<u16>), MapError> {
 impl Map {
     /// The endpoint that `end` has become, if this speaks of it.
     fn apply(&self, end: &Endpoint) -> Option<SocketAddr> {
-        let (address, port) = self.old;
-        let speaks = put::address(end) == address && port.is_none_or(|port| port == end.port);
+        let (old, port) = self.old;
+        let speaks = address(end) == old && port.is_none_or(|port| port == end.port);
         speaks.then(|| SocketAddr::new(self.new.0, self.new.1.unwrap_or(end.port)))
     }
 }
@@ -164,10 +164,7 @@ mod tests {
         let grouped = Grouped::new(Tallies::new(), By::Address, &[], Rc::default());
         for address in ["2001:db8:0:1:2:3:4:5", "2001:db8:1:2:3:4:5:0", "::1", "192.0.2.1"] {
             let ip: IpAddr = address.parse().unwrap();
-            let end = match ip {
-                IpAddr::V4(v4) => Endpoint::v4(v4.octets(), 80),
-                IpAddr::V6(v6) => Endpoint::v6(v6.octets(), 80),
-            };
+            let end = crate::ends::endpoint(SocketAddr::new(ip, 80));
             assert_eq!(grouped.name(&end), address);
             let groups = || Tallies::from([(put_endpoint(&end), Tally::default())]);
             let (old, new) = joined_by_address(&groups(), &groups()).unwrap();

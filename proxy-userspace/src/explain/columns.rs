@@ -5,6 +5,7 @@ use super::names::Placeholders;
 use super::notes::notes;
 use super::{Args, How, Reading};
 use crate::capture::detect::Kind;
+use crate::ends::address;
 use crate::labels::Labels;
 use crate::report::clock::Stamp;
 use crate::report::columns::{self, HEADER, Paint};
@@ -120,9 +121,7 @@ impl Columns {
 
     /// What the ends of a connection are called in its story.
     fn call(&self, ended: &Ended<'_>) -> Names<'static> {
-        let is_proxy = |end: &Endpoint| {
-            self.proxy.is_some_and(|proxy| crate::report::put::address(end) == proxy)
-        };
+        let is_proxy = |end: &Endpoint| self.proxy.is_some_and(|proxy| address(end) == proxy);
         let mut names = CLIENT_AND_SERVER;
         if is_proxy(&ended.close.orig.endpoint) {
             names.orig = "the proxy";

@@ -1,6 +1,7 @@
 //! Names from a text, put back where the made-up addresses stand that hold their places.
 
 use crate::capture::text::names::is_placeholder;
+use crate::ends::address;
 use crate::report::put;
 use proxy_common::key::Endpoint;
 use std::cell::RefCell;
@@ -49,7 +50,7 @@ impl Placeholders {
         if is_placeholder(endpoint) {
             return self.endpoint(&Endpoint { port: 0, ..*endpoint });
         }
-        put::address(endpoint).to_string()
+        address(endpoint).to_string()
     }
 
     /// Puts the names of both ends into a line that was made of their endpoints, keeping columns
@@ -87,7 +88,7 @@ impl Placeholders {
         for end in ends.into_iter().filter(|end| is_placeholder(end)) {
             let mut endpoint = Vec::new();
             put::endpoint(&mut endpoint, end);
-            let address = put::address(end).to_string().into_bytes();
+            let address = address(end).to_string().into_bytes();
             for (shown, name) in [(endpoint, self.endpoint(end)), (address, self.address(end))] {
                 let name = if is_json { name.replace('\\', "\\\\") } else { name };
                 replace(line, &shown, name.as_bytes());
@@ -138,7 +139,7 @@ mod tests {
         let [one, ten] = [1, 0x10].map(|n| Endpoint::v6(placeholder(1, n), 80));
         names.add(&one, "web\"1");
         names.add(&ten, "web-10");
-        let (one_at, ten_at) = (put::address(&one), put::address(&ten));
+        let (one_at, ten_at) = (address(&one), address(&ten));
         let line = format!("{ten_at}\t80\t{one_at}\t80\t[{ten_at}]:80\n").into_bytes();
         for (is_json, wanted) in [
             (false, "web-10\t80\tweb\\x221\t80\tweb-10:80\n"),

@@ -314,15 +314,9 @@ fn ends(message: &[u8]) -> Option<[Endpoint; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ends::endpoint;
     use proxy_common::socket::tcp_state::ESTABLISHED;
-    use std::net::{SocketAddr as Address, TcpListener, TcpStream};
-
-    fn endpoint(address: Address) -> Endpoint {
-        match address {
-            Address::V4(v4) => Endpoint::v4(v4.ip().octets(), v4.port()),
-            Address::V6(v6) => Endpoint::v6(v6.ip().octets(), v6.port()),
-        }
-    }
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn a_socket_is_found_and_aborted() {

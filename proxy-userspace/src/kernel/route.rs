@@ -1,6 +1,7 @@
 //! The way to a peer, by rtnetlink: for connections whose own segments were not seen to leave.
 
 use super::links::messages;
+use crate::ends::address;
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
@@ -45,7 +46,7 @@ impl Ways {
         peer: &Endpoint,
         bound: u32,
     ) -> io::Result<Option<Way>> {
-        let [local, peer] = [local, peer].map(|end| IpAddr::from(end.addr).to_canonical());
+        let [local, peer] = [local, peer].map(address);
         if let Some(known) = self.known.get(&(local, peer, bound)) {
             return Ok(*known);
         }

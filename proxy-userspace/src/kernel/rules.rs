@@ -5,6 +5,7 @@
 use super::error::{Error, has_code};
 use super::object::{array, take};
 use super::pod::Raw;
+use crate::ends::address;
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
@@ -31,7 +32,7 @@ impl Covered {
     /// One peer.
     #[must_use]
     pub fn one(end: &Endpoint) -> Self {
-        let addr = IpAddr::from(end.addr).to_canonical();
+        let addr = address(end);
         Self { addr, prefix: if addr.is_ipv4() { 32 } else { 128 }, port: Some(end.port) }
     }
 

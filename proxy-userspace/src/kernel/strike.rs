@@ -232,20 +232,13 @@ mod tests {
     use super::super::load;
     use super::super::options::Options;
     use super::*;
+    use crate::ends::endpoint;
     use proxy_common::acts::HALF_CLOSE_OVER;
-    use proxy_common::key::Endpoint;
     use proxy_common::socket::tcp_state::{FIN_WAIT2, TIME_WAIT};
     use proxy_common::strike::{CHANGED, DONE};
     use std::io::{Read as _, Write as _};
-    use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+    use std::net::{Shutdown, TcpListener, TcpStream};
     use std::time::{Duration, Instant};
-
-    fn endpoint(address: SocketAddr) -> Endpoint {
-        match address {
-            SocketAddr::V4(v4) => Endpoint::v4(v4.ip().octets(), v4.port()),
-            SocketAddr::V6(v6) => Endpoint::v6(v6.ip().octets(), v6.port()),
-        }
-    }
 
     struct Scene {
         ebpf: Ebpf,

@@ -1,6 +1,7 @@
 //! The words of `close`: one parser for the command line and the runtime socket.
 
 use super::target::Target;
+use crate::ends::endpoint;
 use crate::kernel::Covered;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -113,13 +114,6 @@ impl CloseWords {
     #[must_use]
     pub const fn is_dry_run(&self) -> bool {
         self.dry_run
-    }
-}
-
-fn endpoint(address: SocketAddr) -> Endpoint {
-    match address {
-        SocketAddr::V4(v4) => Endpoint::v4(v4.ip().octets(), v4.port()),
-        SocketAddr::V6(v6) => Endpoint::v6(v6.ip().octets(), v6.port()),
     }
 }
 

@@ -5,7 +5,6 @@ pub mod eve;
 pub mod ipfix;
 pub mod zeek;
 
-use proxy_common::key::Endpoint;
 use proxy_common::verdict::{Close, Role};
 
 /// What other vocabularies count and a close does not; the originator first.
@@ -23,11 +22,6 @@ pub struct Traffic<'a> {
     pub service: Option<&'a str>,
     /// Letters that the history had when the reading of that protocol was given up.
     pub stopped_at: Option<u8>,
-}
-
-/// An endpoint's address alone.
-fn address(end: &Endpoint) -> std::net::IpAddr {
-    super::put::address(end)
 }
 
 /// Both ends of a close, the originator first.

@@ -1,7 +1,7 @@
 //! Which closes are shown: the same words for `watch`, `tail` and `explain`.
 
-use super::put;
 use super::record::Record;
+use crate::ends::address;
 use crate::prefix::Prefix;
 use proxy_common::key::Endpoint;
 use std::fmt;
@@ -47,7 +47,7 @@ impl Filter {
     #[must_use]
     pub fn passes_ends(&self, ends: [&Endpoint; 2]) -> bool {
         let port = |port: &u16| ends.iter().any(|end| end.port == *port);
-        let host = |prefix: &Prefix| ends.iter().any(|end| prefix.contains(put::address(end)));
+        let host = |prefix: &Prefix| ends.iter().any(|end| prefix.contains(address(end)));
         any(&self.ports, port) && any(&self.hosts, host)
     }
 

@@ -1,14 +1,9 @@
 //! Writing numbers, endpoints and names into a buffer without allocating.
 
+use crate::ends::address;
 use proxy_common::key::Endpoint;
 use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr};
-
-/// The IP address of an endpoint, IPv4 where it is an IPv4-mapped one.
-#[must_use]
-pub fn address(end: &Endpoint) -> IpAddr {
-    Ipv6Addr::from(end.addr).to_canonical()
-}
+use std::net::IpAddr;
 
 /// `n` in decimal.
 pub fn number(out: &mut Vec<u8>, n: u64) {

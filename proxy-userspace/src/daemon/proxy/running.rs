@@ -3,9 +3,9 @@
 use super::{Origin, Reloaded, Renewed, Voice, policies, renew};
 use crate::admin::proxy::{Control, OfConfig};
 use crate::assemble::Assembled;
-use crate::config::labels;
 use crate::daemon::stated::ServerNumbers;
 use crate::daemon::steward::{Steward, Wish};
+use crate::ends::endpoint;
 use crate::host::{self, Answers};
 use crate::http::closes::Closes;
 use crate::http::engine::{Engine, ReloadError};
@@ -55,7 +55,7 @@ impl Running {
     /// Where it listens.
     pub(in crate::daemon) fn doors(&self) -> Vec<Endpoint> {
         let addresses = self.engine.addresses();
-        addresses.into_iter().map(|(_, address)| labels::endpoint(address)).collect()
+        addresses.into_iter().map(|(_, address)| endpoint(address)).collect()
     }
 
     /// Ends the checks that run and starts these.

@@ -1,6 +1,7 @@
 //! Suricata's eve.json, event type `flow` (`src/output-json-flow.c` has the fields).
 
-use super::{Traffic, address, ends, identity};
+use super::{Traffic, ends, identity};
+use crate::ends::address;
 use jiff::Timestamp;
 use proxy_common::segment::{ACK, FIN, PSH, RST, SYN, URG};
 use proxy_common::verdict::{Close, ConnState};

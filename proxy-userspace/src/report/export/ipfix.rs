@@ -1,7 +1,8 @@
 //! IPFIX's information elements (IANA's registry) as JSON; the reverse direction's names have
 //! `reverse` before them, as in RFC 5103.
 
-use super::{Traffic, address, ends};
+use super::{Traffic, ends};
+use crate::ends::address;
 use proxy_common::verdict::Close;
 use proxy_common::verdict::vocabulary::{FlowEndReason, tshark_completeness};
 use serde_json::{Value, json};

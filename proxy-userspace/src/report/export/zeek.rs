@@ -1,6 +1,7 @@
 //! Zeek's conn.log (`scripts/base/protocols/conn/main.zeek`), as its ASCII writer writes it.
 
-use super::{Traffic, address, ends, identity};
+use super::{Traffic, ends, identity};
+use crate::ends::address;
 use jiff::Zoned;
 use proxy_common::verdict::Close;
 use std::io::Write;
