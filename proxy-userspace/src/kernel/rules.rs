@@ -2,83 +2,16 @@
 //!
 //! An entry of a trie is replaced whole, so that no connection sees half of a change.
 
+use super::covered::{Covered, Place, V4, V4_BITS, trie_key};
 use super::error::{Error, has_code};
 use super::object::{array, take};
 use super::pod::Raw;
-use crate::ends::address;
 use aya::Ebpf;
-use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray};
-use proxy_common::abi::{
-    CLASS_CHECK, CLASS_TUNNEL, PEER_PORT_BITS, Peer, RULES, Rule, RuleCounts, Statement,
-};
-use proxy_common::key::Endpoint;
+use proxy_common::abi::{CLASS_CHECK, CLASS_TUNNEL, Peer, RULES, Rule, RuleCounts, Statement};
 use proxy_common::policy::Policy;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-
-/// Which peers a rule covers: an address prefix, and a port or all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Covered {
-    /// The address.
-    pub addr: IpAddr,
-    /// How many of its bits count, of 32 or 128.
-    pub prefix: u8,
-    /// The port; `None` is every port.
-    pub port: Option<u16>,
-}
-
-impl Covered {
-    /// One peer.
-    #[must_use]
-    pub fn one(end: &Endpoint) -> Self {
-        let addr = address(end);
-        Self { addr, prefix: if addr.is_ipv4() { 32 } else { 128 }, port: Some(end.port) }
-    }
-
-    /// Whether it covers this peer.
-    #[must_use]
-    pub fn covers(&self, peer: &Endpoint) -> bool {
-        let one = Self::one(peer);
-        let same = Self { prefix: self.prefix, port: self.port, ..one }.place() == self.place();
-        same && one.addr.is_ipv4() == self.addr.is_ipv4()
-            && self.port.is_none_or(|port| port == peer.port)
-    }
-
-    /// Bits of the 128 that an IPv4-mapped or IPv6 address has.
-    fn bits(self) -> u32 {
-        match self.addr {
-            IpAddr::V4(_) => 96 + u32::from(self.prefix.min(32)),
-            IpAddr::V6(_) => u32::from(self.prefix.min(128)),
-        }
-    }
-
-    /// Its entry: what is left of the address behind the prefix is nothing.
-    fn place(self) -> Place {
-        let mut addr = match self.addr {
-            IpAddr::V4(addr) => Endpoint::v4(addr.octets(), 0).addr,
-            IpAddr::V6(addr) => addr.octets(),
-        };
-        let bits = self.bits();
-        for (index, byte) in addr.iter_mut().enumerate() {
-            let kept = bits.saturating_sub(index as u32 * 8).min(8);
-            *byte &= !(0xffu16 >> kept) as u8;
-        }
-        Place::Peers { bits, port: self.port.unwrap_or(0), addr }
-    }
-}
-
-/// Where an entry of a rule stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    Peers { bits: u32, port: u16, addr: [u8; 16] },
-    Stated { server: u16, class: u8 },
-}
-
-fn trie_key(bits: u32, port: u16, addr: [u8; 16]) -> Key<Raw<Peer>> {
-    let port = port.to_be_bytes();
-    Key::new(PEER_PORT_BITS + bits, Raw(Peer { port, reserved: [0; 2], addr }))
-}
 
 /// What a rule is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -246,6 +179,9 @@ impl Rules {
     }
 
     fn write(&mut self, id: u32, place: Place, policies: &Policies) -> Result<(), Error> {
+        if place.is_around_v4() && !self.entries.contains_key(&Place::v4(place.port())) {
+            self.keep_out_v4(place.port())?;
+        }
         match place {
             Place::Peers { bits, port, addr } => {
                 let rule = Rule { policy: policies.traffic, id, prefix: bits };
@@ -267,8 +203,33 @@ impl Rules {
         Ok(())
     }
 
-    /// Takes an entry away; one that is not there is gone.
+    /// Writes the entry that is no rule where IPv4's addresses lie in an IPv6 prefix. Any that is one
+    /// goes before it.
+    fn keep_out_v4(&mut self, port: u16) -> Result<(), Error> {
+        let nobodys = Rule { policy: Policy::KEEP, id: 0, prefix: 0 };
+        self.trie.insert(&trie_key(V4_BITS, port, V4), Raw(nobodys), 0).map_err(Error::map("RULES"))
+    }
+
+    /// Takes an entry away.
     fn clear(&mut self, place: Place) -> Result<(), Error> {
+        let port = place.port();
+        let mut others = self.entries.keys().filter(|other| **other != place);
+        let is_around = others.any(|other| other.is_around_v4() && other.port() == port);
+        let v4 = Place::v4(port);
+        if place == v4 && is_around {
+            self.keep_out_v4(port)?;
+        } else {
+            self.take_out(place)?;
+        }
+        self.entries.remove(&place);
+        if place.is_around_v4() && !is_around && !self.entries.contains_key(&v4) {
+            self.take_out(v4)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an entry out of its map; one that is not there is gone.
+    fn take_out(&mut self, place: Place) -> Result<(), Error> {
         let (map, done) = match place {
             Place::Peers { bits, port, addr } => {
                 ("RULES", self.trie.remove(&trie_key(bits, port, addr)))
@@ -278,10 +239,9 @@ impl Rules {
             }
         };
         match done {
-            Err(error) if !has_code(&error, libc::ENOENT) => return Err(Error::map(map)(error)),
-            _ => self.entries.remove(&place),
-        };
-        Ok(())
+            Err(error) if !has_code(&error, libc::ENOENT) => Err(Error::map(map)(error)),
+            _ => Ok(()),
+        }
     }
 
     fn write_size(&mut self) -> Result<(), Error> {
@@ -305,28 +265,5 @@ impl Rules {
             total.iter_mut().zip(each).for_each(|(total, each)| *total += each);
         }
         Ok(sum)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bits_behind_the_prefix_do_not_count() {
-        let one = Covered { addr: "10.1.2.3".parse().unwrap(), prefix: 22, port: None };
-        let other = Covered { addr: "10.1.3.200".parse().unwrap(), prefix: 22, port: None };
-        assert_eq!(one.place(), other.place());
-        let Place::Peers { bits, port, addr } = one.place() else { panic!("{one:?}") };
-        assert_eq!(addr[12..], [10, 1, 0, 0]);
-        assert_eq!(trie_key(bits, port, addr).prefix_len(), 32 + 96 + 22);
-        let port = Covered { port: Some(80), ..one };
-        assert!(one.covers(&Endpoint::v4([10, 1, 0, 9], 1)));
-        assert!(!one.covers(&Endpoint::v4([10, 1, 4, 0], 1)));
-        assert!(port.covers(&Endpoint::v4([10, 1, 0, 9], 80)));
-        assert!(!port.covers(&Endpoint::v4([10, 1, 0, 9], 81)));
-        let all_v6 = Covered { addr: "::".parse().unwrap(), prefix: 0, port: None };
-        assert!(!all_v6.covers(&Endpoint::v4([10, 1, 0, 9], 80)));
-        assert_ne!(one.place(), port.place());
     }
 }

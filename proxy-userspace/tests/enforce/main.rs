@@ -7,6 +7,7 @@ mod support;
 mod cases;
 mod crowds;
 mod deadlines;
+mod families;
 mod foreign;
 mod killed;
 mod losses;
