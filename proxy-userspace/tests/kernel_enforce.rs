@@ -1,6 +1,6 @@
 //! Closes are changed on the wire: on loopback, where both ends are seen.
 
-use proxy_common::abi::{CloseRecord, RULES};
+use proxy_common::abi::{CloseRecord, RULES, RuleCounts};
 use proxy_common::acts::{Acts, FIN_TO_RST};
 use proxy_common::decide::Refusal;
 use proxy_common::flow::Flow;
@@ -10,7 +10,7 @@ use proxy_common::verdict::{self, ConnState, Role, Signal};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
-use teardown::kernel::{Covered, Event, Observer, Options, Policies, Scope};
+use teardown::kernel::{Covered, Event, Observer, Options, Policies, RulesFull, Scope};
 
 fn observer(policy: Policy, listener: &TcpListener) -> Observer {
     let options =
@@ -170,6 +170,33 @@ async fn a_shutdown_is_no_close_unless_the_rule_says_so() {
     let (key, flow, acts) = one_close(&mut observer, port).await;
     assert_eq!(verdict::close(&key, &flow).conn_state, ConnState::SF);
     assert!(!acts.has(FIN_TO_RST) && acts.refusal == Refusal::HALF_CLOSE.0, "{acts:?}");
+}
+
+#[tokio::test]
+async fn a_rule_begins_with_nothing_counted() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (local, policy) =
+        (listener.local_addr().unwrap(), Policy { active: Wish::RST, ..Policy::KEEP });
+    let mut observer = observer(policy, &listener);
+    let covered = Covered { addr: local.ip(), prefix: 32, port: Some(local.port()) };
+    let scope = Scope { peers: vec![covered], ..Scope::default() };
+    for _ in 0..2 {
+        drop(TcpStream::connect(local).unwrap());
+        drop(listener.accept().unwrap());
+        one_close(&mut observer, local.port()).await;
+        let rules = observer.rules().unwrap();
+        assert_eq!(rules.counts(1).unwrap().matched, 1);
+        rules.remove(1).unwrap();
+        // Closes that are still to be told, and those shown again, have the number.
+        assert_eq!(rules.free_number(), Ok(2));
+        rules.set(1, &scope, Policies { traffic: policy, ..Policies::default() }).unwrap();
+        assert_eq!(rules.counts(1).unwrap(), RuleCounts::default());
+    }
+    let rules = observer.rules().unwrap();
+    (2..RULES as u32).for_each(|id| rules.set(id, &Scope::default(), Policies::default()).unwrap());
+    assert_eq!(rules.free_number(), Err(RulesFull));
+    rules.remove(7).unwrap();
+    assert_eq!(rules.free_number(), Ok(7));
 }
 
 #[test]

@@ -69,6 +69,10 @@ pub struct Rules {
     counts: PerCpuArray<MapData, Raw<RuleCounts>>,
     /// What each rule wants, by number.
     held: BTreeMap<u32, Policies>,
+    /// The number that was given last: closes that are told later name their rule by its number.
+    newest: u32,
+    /// What was counted under each number before its rule was set.
+    before: BTreeMap<u32, RuleCounts>,
     /// Whose each entry is.
     entries: BTreeMap<Place, u32>,
     /// Why no rule may have a deadline, if none may.
@@ -91,18 +95,21 @@ impl Rules {
             counts: PerCpuArray::try_from(take(ebpf, "RULE_COUNTS")?)
                 .map_err(Error::map("RULE_COUNTS"))?,
             held: BTreeMap::new(),
+            newest: 0,
+            before: BTreeMap::new(),
             entries: BTreeMap::new(),
             no_deadlines,
             new_deadline: false,
         })
     }
 
-    /// The lowest number that no rule has.
+    /// A number that no rule has, nor has had for the longest time.
     ///
     /// # Errors
     /// Where all are taken.
     pub fn free_number(&self) -> Result<u32, RulesFull> {
-        (1..RULES as u32).find(|id| !self.held.contains_key(id)).ok_or(RulesFull)
+        let mut numbers = (self.newest + 1..RULES as u32).chain(1..=self.newest);
+        numbers.find(|id| !self.held.contains_key(id)).ok_or(RulesFull)
     }
 
     /// A rule other than `id` that has an entry for something in `scope`. An entry belongs to one
@@ -119,6 +126,11 @@ impl Rules {
     /// # Errors
     /// Where a map cannot be written.
     pub fn set(&mut self, id: u32, scope: &Scope, policies: Policies) -> Result<(), Error> {
+        if !self.held.contains_key(&id) {
+            let before = self.counted(id)?;
+            self.before.insert(id, before);
+            self.newest = id;
+        }
         let old = self.places_of(id);
         let new: BTreeSet<Place> = scope.places().collect();
         // New and changed entries first: a peer that stays covered is covered at every moment.
@@ -252,18 +264,29 @@ impl Rules {
         self.set.set(1, Raw(waiting), 0).map_err(Error::map("RULES_SET"))
     }
 
-    /// What a rule did, on all CPUs.
+    /// What a rule did.
     ///
     /// # Errors
     /// Where the map cannot be read.
     pub fn counts(&self, id: u32) -> Result<RuleCounts, Error> {
+        let mut counts = self.counted(id)?;
+        let before = self.before.get(&id).copied().unwrap_or_default();
+        each_of(&mut counts, before, |count, before| count.saturating_sub(before));
+        Ok(counts)
+    }
+
+    /// What was counted under a number, on all CPUs.
+    fn counted(&self, id: u32) -> Result<RuleCounts, Error> {
         let values = self.counts.get(&id, 0).map_err(Error::map("RULE_COUNTS"))?;
         let mut sum = RuleCounts::default();
-        let total: &mut [u64] = bytemuck::cast_slice_mut(bytemuck::bytes_of_mut(&mut sum));
-        for Raw(counts) in values.iter() {
-            let each: &[u64] = bytemuck::cast_slice(bytemuck::bytes_of(counts));
-            total.iter_mut().zip(each).for_each(|(total, each)| *total += each);
-        }
+        values.iter().for_each(|Raw(counts)| each_of(&mut sum, *counts, |sum, count| sum + count));
         Ok(sum)
     }
+}
+
+/// Changes each of the counts by the same of others.
+fn each_of(counts: &mut RuleCounts, others: RuleCounts, with: impl Fn(u64, u64) -> u64) {
+    let counts: &mut [u64] = bytemuck::cast_slice_mut(bytemuck::bytes_of_mut(counts));
+    let others: &[u64] = bytemuck::cast_slice(bytemuck::bytes_of(&others));
+    counts.iter_mut().zip(others).for_each(|(count, other)| *count = with(*count, *other));
 }
