@@ -22,6 +22,14 @@ pub(super) fn shown(source: &impl Source) -> String {
 }
 
 impl<S: Source> Daemon<S> {
+    /// Where the end takes its time, says so.
+    pub(super) fn about_to_detach(&self) {
+        let all = self.source.attachments().len();
+        if all > NAMED {
+            say(format_args!("teardown: taking its programs off {all} interfaces"));
+        }
+    }
+
     /// What was said to follow has followed.
     pub(super) fn all_attached(&mut self) {
         if std::mem::take(&mut self.awaits_more) {

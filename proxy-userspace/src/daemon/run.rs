@@ -187,6 +187,7 @@ pub(super) fn serve(
         daemon.run(drained(stop, running), is_shown).await?;
         manager.tell("STOPPING=1");
         let recorded = daemon.recorded();
+        daemon.about_to_detach();
         // Sessions end by themselves once the daemon takes no requests; tails get their summary.
         drop(daemon);
         let _ = timeout(GOODBYE, beside.join_all()).await;

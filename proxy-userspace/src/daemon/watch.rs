@@ -113,6 +113,7 @@ async fn watch(observer: Observer, labels: Labels, args: &Args) -> anyhow::Resul
     daemon.run(stop, true).await?;
     let rules = daemon.show_policies();
     let recorded = daemon.recorded();
+    daemon.about_to_detach();
     drop(daemon);
     terminal.finish().context("stdout")?;
     if !args.policies.is_empty() {

@@ -271,6 +271,7 @@ fn closes_are_told_while_a_crowd_of_interfaces_waits_for_its_programs() {
     daemon.wait_for_words("watching all 161 interfaces");
     assert_eq!(attached(), all);
     daemon.signal(Signal::TERM);
+    daemon.wait_for_words("off 161 interfaces");
     assert!(daemon.wait().success());
 }
 
