@@ -175,7 +175,10 @@ fn innermost(error: &dyn std::error::Error) -> String {
 fn cgroup() -> Finding {
     match cgroup::root() {
         Some(at) => Finding::Good(at.display().to_string()),
-        None => less("the root of the cgroup v2 hierarchy is not mounted", SOCK_OPS.without),
+        None => less(
+            "the root of the hierarchy is not mounted here; in a container, '--cgroupns=host'",
+            SOCK_OPS.without,
+        ),
     }
 }
 

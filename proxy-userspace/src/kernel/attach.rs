@@ -214,7 +214,7 @@ fn add_xdp(ebpf: &mut Ebpf, interface: &Interface) -> Result<(Hold, How), Error>
 pub(super) fn sockets(ebpf: &mut Ebpf) -> Result<(), Error> {
     let root = super::cgroup::root().ok_or(Error::System {
         action: "looking for the root of the cgroup v2 hierarchy".to_owned(),
-        source: std::io::ErrorKind::NotFound.into(),
+        source: std::io::Error::other("not mounted here; in a container, '--cgroupns=host'"),
     })?;
     let folder =
         std::fs::File::open(&root).map_err(Error::system(format!("opening {}", root.display())))?;

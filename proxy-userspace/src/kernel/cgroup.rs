@@ -1,24 +1,29 @@
 //! Where the cgroup v2 hierarchy is mounted: not always at `/sys/fs/cgroup`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// The root of the cgroup v2 hierarchy, from `/proc/self/mountinfo` (proc(5)).
+/// The root of the cgroup v2 hierarchy, wherever it is mounted. What a container with a cgroup
+/// namespace of its own takes for the root is not: nobody else's sockets are below it.
 #[must_use]
 pub fn root() -> Option<PathBuf> {
-    find(&std::fs::read_to_string("/proc/self/mountinfo").ok()?)
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    mounts(&mountinfo).find(|at| is_root(at))
 }
 
-/// The mount point of the first line of type `cgroup2` whose root is the hierarchy's.
-fn find(mountinfo: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
+/// The mount points of type `cgroup2`, from `/proc/self/mountinfo` (proc(5)).
+fn mounts(mountinfo: &str) -> impl Iterator<Item = PathBuf> {
+    mountinfo.lines().filter_map(|line| {
         let (mount, filesystem) = line.split_once(" - ")?;
         if filesystem.split(' ').next()? != "cgroup2" {
             return None;
         }
-        let mut fields = mount.split(' ').skip(3);
-        (fields.next()? == "/").then_some(())?;
-        Some(PathBuf::from(fields.next()?.replace("\\040", " ")))
+        Some(PathBuf::from(mount.split(' ').nth(4)?.replace("\\040", " ")))
     })
+}
+
+/// Whether this is the first cgroup of all: every other one has `cgroup.events`.
+fn is_root(at: &Path) -> bool {
+    at.join("cgroup.procs").exists() && !at.join("cgroup.events").exists()
 }
 
 #[cfg(test)]
@@ -26,19 +31,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hybrid_hierarchy_is_found() {
+    fn every_mounted_hierarchy_is_found() {
         let mountinfo = "\
 31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
 40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:4 - cgroup2 cgroup2 rw
+42 31 0:38 /../.. /host\\040cgroup ro - cgroup2 cgroup2 rw
 ";
-        assert_eq!(find(mountinfo), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        let found: Vec<_> = mounts(mountinfo).collect();
+        assert_eq!(found, ["/sys/fs/cgroup/unified", "/host cgroup"].map(PathBuf::from));
+        assert_eq!(mounts("").next(), None);
     }
 
     #[test]
     fn a_part_of_the_hierarchy_is_not_its_root() {
-        let mountinfo = "41 31 0:38 /docker/a /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
-        assert_eq!(find(mountinfo), None);
-        assert_eq!(find(""), None);
+        let root = root().expect("a mounted cgroup v2");
+        let part = root.join(format!("td-part-{}", std::process::id()));
+        std::fs::create_dir(&part).expect("a cgroup of our own");
+        let taken = is_root(&part);
+        std::fs::remove_dir(&part).expect("an empty one");
+        assert!(is_root(&root) && !taken);
+        assert!(!is_root(Path::new("/nonexistent")) && !is_root(Path::new("/")));
     }
 }

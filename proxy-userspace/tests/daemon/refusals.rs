@@ -242,3 +242,23 @@ fn it_takes_the_descriptors_that_it_may_have_and_says_where_they_are_too_few() {
         }
     }
 }
+
+/// As a container starts it that has a cgroup namespace of its own.
+#[test]
+fn what_a_container_takes_for_the_root_of_all_cgroups_is_not() {
+    let script = "
+        set -e
+        top=$(awk '$0 ~ / - cgroup2 / { print $5; exit }' /proc/self/mountinfo)
+        part=$top/td-container-$$; mkdir $part; trap 'echo $$ > $top/cgroup.procs; rmdir $part' EXIT
+        echo $$ > $part/cgroup.procs
+        unshare --cgroup --mount --propagation private sh -ec '
+            awk \"\\$0 ~ / - cgroup2 / { print \\$5 }\" /proc/self/mountinfo | xargs -r umount -l
+            mount -t cgroup2 none /mnt; grep -q \" / /mnt .* - cgroup2 \" /proc/self/mountinfo
+            \"$0\" doctor' \"$TEARDOWN\"";
+    let doctor = output(
+        Command::new("sh").args(["-c", script]).env("TEARDOWN", env!("CARGO_BIN_EXE_teardown")),
+    );
+    let text = String::from_utf8_lossy(&doctor.stdout);
+    let words = "less  cgroup v2           the root of the hierarchy is not mounted here";
+    assert!(text.contains(words), "{text}{}", said(&doctor));
+}
