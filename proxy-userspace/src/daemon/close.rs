@@ -38,6 +38,12 @@ impl<S: Source> Daemon<S> {
 fn list(closed: &[Closed], dry_run: bool) -> String {
     let mut text = String::new();
     let mut done = 0usize;
+    if closed.is_empty() {
+        text.push_str(
+            "no socket of this network namespace is meant that is in ESTABLISHED, FIN-WAIT-1, \
+             FIN-WAIT-2 or CLOSE-WAIT\n",
+        );
+    }
     for one in closed {
         let mut ends = Vec::new();
         put::endpoint(&mut ends, &one.local);
@@ -72,5 +78,29 @@ const fn state(state: u8) -> &'static str {
         FIN_WAIT2 => "FIN-WAIT-2",
         CLOSE_WAIT => "CLOSE-WAIT",
         _ => "-",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proxy_common::key::Endpoint;
+
+    #[test]
+    fn what_became_of_each_and_of_none() {
+        let one = Closed {
+            local: Endpoint::v4([10, 0, 0, 1], 40_000),
+            peer: Endpoint::v4([10, 0, 0, 5], 80),
+            state: CLOSE_WAIT,
+            by_stand_in: false,
+            unacked: 7,
+            refused: None,
+        };
+        let closed = "10.0.0.1:40000 > 10.0.0.5:80 CLOSE-WAIT closed, 7 bytes not acknowledged\n";
+        assert_eq!(list(std::slice::from_ref(&one), false), format!("{closed}1 closed, 0 not\n"));
+        let left = Closed { refused: Some("why"), ..one };
+        assert!(list(&[left], true).ends_with("not closed: why\n0 would be closed, 1 not\n"));
+        let none = list(&[], false);
+        assert!(none.starts_with("no socket ") && none.ends_with("\n0 closed, 0 not\n"), "{none}");
     }
 }
