@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 /// How long rtnetlink is left alone after it could not be read.
 const DEAF: Duration = Duration::from_secs(1);
+/// How long what could not be attached to, or not be listed, is left before it is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 /// So many interfaces have programs before the start is over; of more, the others follow.
 const AT_START: usize = 32;
 
@@ -26,13 +28,15 @@ pub(super) struct Interfaces {
     waiting: VecDeque<Interface>,
     passing: Passing,
     deaf_until: Option<Instant>,
+    /// When all are listed anew, as one was missed.
+    again_at: Option<Instant>,
 }
 
 impl Interfaces {
     /// Follows those that are `wanted`, all where none is named; none is attached yet.
     pub(super) fn new(attached: Attached, watch: Watch, wanted: Vec<String>) -> Self {
-        let waiting = VecDeque::new();
-        Self { attached, watch, wanted, waiting, passing: Passing::default(), deaf_until: None }
+        let (waiting, passing) = (VecDeque::new(), Passing::default());
+        Self { attached, watch, wanted, waiting, passing, deaf_until: None, again_at: None }
     }
 
     /// Attaches to those that are there; of a crowd that nobody named, to the oldest, which are the
@@ -69,13 +73,18 @@ impl Interfaces {
     /// Attaches to one of those that wait, if any does; says whether it was the last.
     pub(super) fn go_on(&mut self, ebpf: &mut Ebpf) -> bool {
         let Some(interface) = self.waiting.pop_front() else { return false };
-        match self.attached.add(ebpf, &interface) {
-            Ok(()) => tracing::info!(interface = interface.name, "attached to a new interface"),
-            // It may be gone again, and have another name: of that a message is on its way.
-            Err(error) if is_there(&interface).is_ok_and(|there| !there) => {
-                tracing::info!(interface = interface.name, %error, "gone before it was observed");
+        let name = &interface.name;
+        match self.attached.add(ebpf, &interface).map_err(|error| (error, is_there(&interface))) {
+            Ok(()) => tracing::info!(interface = name, "attached to a new interface"),
+            // If it only has another name, a message of that is on its way.
+            Err((error, Ok(false))) => {
+                tracing::info!(interface = name, %error, "gone before it was observed");
             }
-            Err(error) => tracing::warn!(interface = interface.name, %error, "not observed"),
+            // Where it cannot even be looked for, that is the reason.
+            Err((error, Ok(true)) | (_, Err(error))) => {
+                self.passing.over("attaching to a new interface", Err::<(), _>(error.explained()));
+                self.again_at = Some(Instant::now() + AGAIN);
+            }
         }
         self.waiting.is_empty()
     }
@@ -86,7 +95,14 @@ impl Interfaces {
             tokio::time::sleep_until(until).await;
             self.deaf_until = None;
         }
-        let told = self.watch.next().await;
+        let again_at = self.again_at.unwrap_or_else(Instant::now);
+        let told = tokio::select! {
+            told = self.watch.next() => told,
+            () = tokio::time::sleep_until(again_at), if self.again_at.is_some() => {
+                self.again_at = None;
+                return vec![Change::Unknown];
+            }
+        };
         self.passing.over("reading rtnetlink", told).unwrap_or_else(|| {
             self.deaf_until = Some(Instant::now() + DEAF);
             vec![Change::Unknown]
@@ -104,11 +120,13 @@ impl Interfaces {
                 }
                 Change::Unknown => {
                     let there = self.passing.over("listing the interfaces", links::list());
-                    if let Some(there) = there {
-                        self.attached.keep(&there);
-                        self.waiting.clear();
-                        there.into_iter().for_each(|interface| self.came(interface));
-                    }
+                    let Some(there) = there else {
+                        self.again_at = Some(Instant::now() + AGAIN);
+                        continue;
+                    };
+                    self.attached.keep(&there);
+                    self.waiting.clear();
+                    there.into_iter().for_each(|interface| self.came(interface));
                 }
             }
         }

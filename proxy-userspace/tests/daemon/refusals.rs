@@ -3,8 +3,9 @@
 use crate::host::Host;
 use crate::json;
 use crate::support::process::{Lines, Process};
+use crate::support::until::until;
 use crate::support::watch::{teardown, teardown_as_nobody};
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit, setrlimit};
 use serde_json::Value;
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -241,6 +242,32 @@ fn it_takes_the_descriptors_that_it_may_have_and_says_where_they_are_too_few() {
             assert!(said.contains("'ulimit -n' should be higher"), "{limit}: {said}");
         }
     }
+}
+
+#[test]
+fn an_interface_for_which_no_descriptor_was_left_is_attached_to_later() {
+    let host = Host::new();
+    let mut daemon = host.run(&[]);
+    // All that it needs for itself is open when it answers.
+    host.ask("show info");
+    let pid = daemon.pid();
+    let limit = |count: u64| {
+        let pid = Pid::from_raw(pid as i32);
+        let limit = Rlimit { current: Some(count), maximum: Some(1_024) };
+        prlimit(pid, Resource::Nofile, limit).expect("our own child");
+    };
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("alive").count();
+    // The session that asks has the last one.
+    limit(open as u64 + 1);
+    host.netns.ip("link add td-a type veth peer name td-b");
+    daemon.wait_for_words("'ulimit -n' should be higher");
+    limit(1_024);
+    until("both ends", || {
+        let info = host.ask("show info");
+        ["a", "b"].iter().all(|end| info.contains(&format!("Attached: td-{end} ("))).then_some(())
+    });
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
 }
 
 /// As a container starts it that has a cgroup namespace of its own.
