@@ -175,7 +175,7 @@ mod tests {
             format!("{elapsed}{elapsed} 00:00:04.000000 IP\n 00:00:05.000000 IP\n").repeat(3);
         let mut times = Times::guess(twice.as_bytes());
         let last = twice.lines().map(|line| times.time_ns(stamp(line))).last();
-        assert_eq!(last, Some(5 * SECOND));
+        assert_eq!(last, Some(5_000_000_000));
     }
 
     #[test]
