@@ -1,7 +1,8 @@
 //! The checks: each looks at one thing and says what it found.
 
 use super::Finding;
-use crate::kernel::{self, Btf, BtfError, cgroup, lacking_for_changes};
+use crate::kernel::cgroup::{self, Widest};
+use crate::kernel::{self, Btf, BtfError, lacking_for_changes};
 use crate::privilege::{self, KEPT};
 use aya::maps::MapType;
 use aya::programs::ProgramType;
@@ -173,12 +174,14 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 fn cgroup() -> Finding {
-    match cgroup::root() {
-        Some(at) => Finding::Good(at.display().to_string()),
-        None => less(
-            "the root of the hierarchy is not mounted here; in a container, '--cgroupns=host'",
-            SOCK_OPS.without,
+    match cgroup::widest() {
+        Some(Widest::Root(at)) => Finding::Good(at.display().to_string()),
+        Some(Widest::Containers(at)) => less(
+            format!("{} is this container's own, not the root ('--cgroupns=host')", at.display()),
+            "closes of sockets outside of it carry no unread or unacknowledged bytes, and hardly a \
+             process",
         ),
+        None => less("the hierarchy is not mounted", SOCK_OPS.without),
     }
 }
 

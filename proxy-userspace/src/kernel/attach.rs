@@ -1,5 +1,6 @@
 //! Hangs the programs on interfaces, the cgroup root and the tracepoints, and takes them off.
 
+use super::cgroup::{self, Widest};
 use super::clsact;
 use super::error::Error;
 use super::links::Interface;
@@ -207,17 +208,19 @@ fn add_xdp(ebpf: &mut Ebpf, interface: &Interface) -> Result<(Hold, How), Error>
     Ok((Hold::Xdp(link), how))
 }
 
-/// Attaches the socket program to the root of the cgroup v2 hierarchy.
+/// Attaches the socket program to the root of the cgroup v2 hierarchy, or to the nearest to it that is
+/// mounted here, and says to which.
 ///
 /// # Errors
 /// Where there is no such hierarchy or the kernel refuses.
-pub(super) fn sockets(ebpf: &mut Ebpf) -> Result<(), Error> {
-    let root = super::cgroup::root().ok_or(Error::System {
+pub(super) fn sockets(ebpf: &mut Ebpf) -> Result<Widest, Error> {
+    let widest = cgroup::widest().ok_or(Error::System {
         action: "looking for the root of the cgroup v2 hierarchy".to_owned(),
-        source: std::io::Error::other("not mounted here; in a container, '--cgroupns=host'"),
+        source: std::io::Error::other("not mounted here"),
     })?;
+    let at = widest.at().display();
     let folder =
-        std::fs::File::open(&root).map_err(Error::system(format!("opening {}", root.display())))?;
+        std::fs::File::open(widest.at()).map_err(Error::system(format!("opening {at}")))?;
     let program: &mut SockOps = ebpf
         .program_mut("td_sockets")
         .ok_or(Error::Missing("td_sockets"))?
@@ -227,8 +230,8 @@ pub(super) fn sockets(ebpf: &mut Ebpf) -> Result<(), Error> {
     // A link is always one of several; the other mode is refused for links.
     program
         .attach(folder, CgroupAttachMode::Single)
-        .map_err(Error::program(format!("attaching td_sockets to {}", root.display())))?;
-    Ok(())
+        .map_err(Error::program(format!("attaching td_sockets to {at}")))?;
+    Ok(widest)
 }
 
 /// Attaches a tracepoint program.

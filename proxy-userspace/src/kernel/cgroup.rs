@@ -2,12 +2,31 @@
 
 use std::path::{Path, PathBuf};
 
-/// The root of the cgroup v2 hierarchy, wherever it is mounted. What a container with a cgroup
-/// namespace of its own takes for the root is not: nobody else's sockets are below it.
+/// Below which of the cgroups sockets are seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Widest {
+    /// The root of the cgroup v2 hierarchy: all.
+    Root(PathBuf),
+    /// What a container with a cgroup namespace of its own takes for the root: its own.
+    Containers(PathBuf),
+}
+
+impl Widest {
+    /// Where it is mounted.
+    #[must_use]
+    pub fn at(&self) -> &Path {
+        match self {
+            Self::Root(at) | Self::Containers(at) => at,
+        }
+    }
+}
+
+/// The root of the cgroup v2 hierarchy, wherever it is mounted, else what looks like it.
 #[must_use]
-pub fn root() -> Option<PathBuf> {
+pub fn widest() -> Option<Widest> {
     let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    mounts(&mountinfo).find(|at| is_root(at))
+    let root = mounts(&mountinfo).find(|at| is_root(at)).map(Widest::Root);
+    root.or_else(|| mounts(&mountinfo).next().map(Widest::Containers))
 }
 
 /// The mount points of type `cgroup2`, from `/proc/self/mountinfo` (proc(5)).
@@ -45,12 +64,13 @@ mod tests {
 
     #[test]
     fn a_part_of_the_hierarchy_is_not_its_root() {
-        let root = root().expect("a mounted cgroup v2");
+        let widest = widest().expect("a mounted cgroup v2");
+        let root = widest.at().to_owned();
         let part = root.join(format!("td-part-{}", std::process::id()));
         std::fs::create_dir(&part).expect("a cgroup of our own");
         let taken = is_root(&part);
         std::fs::remove_dir(&part).expect("an empty one");
-        assert!(is_root(&root) && !taken);
+        assert_eq!((widest, taken), (Widest::Root(root), false));
         assert!(!is_root(Path::new("/nonexistent")) && !is_root(Path::new("/")));
     }
 }

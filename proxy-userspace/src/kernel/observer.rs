@@ -2,6 +2,7 @@
 
 use super::attach::{self, Attached, Attachment};
 use super::btf::Btf;
+use super::cgroup::Widest;
 use super::clock::now_ns;
 use super::close::{Closed, Which};
 use super::enforcer::Enforcer;
@@ -84,7 +85,13 @@ impl Observer {
         let sockets = attach::sockets(&mut ebpf);
         let mut missing = tracepoints::attach_all(&mut ebpf, &btf);
         match sockets {
-            Ok(()) => {}
+            Ok(Widest::Root(_)) => {}
+            Ok(Widest::Containers(at)) => missing.push(format!(
+                "{} is this container's own cgroup, not the root of all ('--cgroupns=host'): closes \
+                 of sockets outside of it carry no unread and no unacknowledged bytes, and hardly a \
+                 process",
+                at.display()
+            )),
             // Nobody who lacks the privilege gets by with less.
             Err(error) if has_code(&error, libc::EPERM) => return Err(error),
             Err(error) => missing.push(format!(
