@@ -1,6 +1,6 @@
 //! What is said of single connections: those of the thread, of a ticket, of the fixtures.
 
-use crate::{closes, fixture, teardown, text, text_of};
+use crate::{closes, fixture, teardown, text, text_of, wire};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -173,4 +173,18 @@ fn connections_of_too_many_backends_are_counted() {
     let scan: String = (1..=1030).map(line).collect();
     let said = text_of(&teardown(&["explain", "-"], scan.as_bytes()));
     assert!(said.contains("\n6 connection(s) of further backends: no findings\n"), "{said}");
+}
+
+#[test]
+fn a_half_closed_connection_is_in_the_servers_state_for_suricata() {
+    let open = ["> [S], seq 100", "< [S.], seq 900, ack 101", "> [.], ack 1"];
+    for (fin, state) in
+        [("> [F.], seq 1, ack 1", "close_wait"), ("< [F.], seq 1, ack 1", "fin_wait1")]
+    {
+        let packets = [&open[..], &[fin]].concat();
+        let input = wire(&packets);
+        let flows = closes(&teardown(&["explain", "--format-out", "eve", "-"], input.as_bytes()));
+        assert_eq!(flows[0]["tcp"]["state"], state, "{flows:?}");
+        assert_eq!(flows[0]["flow"]["state"], "established", "{flows:?}");
+    }
 }

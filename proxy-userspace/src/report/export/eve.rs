@@ -67,14 +67,14 @@ fn state(close: &Close) -> &'static str {
     }
 }
 
-/// The state of Suricata's own machine that comes nearest.
+/// The state of Suricata's own machine that comes nearest. It is the server's.
 fn tcp_state(close: &Close) -> &'static str {
-    let fins = [close.orig.fin_ns, close.resp.fin_ns].into_iter().flatten().count();
-    match (close.is_over(), fins) {
-        (true, _) => "closed",
-        (false, 0) if close.conn_state == ConnState::S0 => "syn_sent",
-        (false, 0) => "established",
-        (false, _) => "fin_wait1",
+    match (close.orig.fin_ns, close.resp.fin_ns) {
+        _ if close.is_over() => "closed",
+        (None, None) if close.conn_state == ConnState::S0 => "syn_sent",
+        (None, None) => "established",
+        (Some(_), None) => "close_wait",
+        (_, Some(_)) => "fin_wait1",
     }
 }
 
