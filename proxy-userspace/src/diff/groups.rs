@@ -114,17 +114,21 @@ impl Output for Grouped<'_> {
     fn close(&mut self, ended: &Ended<'_>) -> ControlFlow<()> {
         let name = self.name(&ended.close.resp.endpoint);
         let names = &self.names;
-        self.groups.entry(name).or_default().add(ended.close, || {
-            let ends = [&ended.close.orig.endpoint, &ended.close.resp.endpoint];
-            Some(Typical {
-                number: ended.number,
-                close: *ended.close,
-                flow: *ended.flow,
-                facts: ended.kept.facts,
-                ladder: ended.kept.ladder.as_deref().cloned()?,
-                ends: ends.map(|end| names.endpoint(end)),
-            })
-        });
+        self.groups.entry(name).or_default().add(
+            ended.close,
+            ended.record().lost_anything(),
+            || {
+                let ends = [&ended.close.orig.endpoint, &ended.close.resp.endpoint];
+                Some(Typical {
+                    number: ended.number,
+                    close: *ended.close,
+                    flow: *ended.flow,
+                    facts: ended.kept.facts,
+                    ladder: ended.kept.ladder.as_deref().cloned()?,
+                    ends: ends.map(|end| names.endpoint(end)),
+                })
+            },
+        );
         ControlFlow::Continue(())
     }
 }

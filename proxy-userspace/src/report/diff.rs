@@ -43,6 +43,8 @@ pub struct Tally {
     /// Those that were half closed for so long that people notice: by the server, whose client
     /// closed first, and by the client.
     pub long: [u64; 2],
+    /// Those that threw data away.
+    pub lost: u64,
     /// Those that were not answered at all.
     pub unanswered: u64,
     /// Those that were refused, by kind.
@@ -57,6 +59,7 @@ impl Default for Tally {
             connections: 0,
             kinds: [0; KINDS],
             long: [0; 2],
+            lost: 0,
             unanswered: 0,
             refused: [0; KINDS],
             typical: BTreeMap::new(),
@@ -66,11 +69,12 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Counts a connection; `typical` is asked for only where the first of its kind is wanted.
-    pub fn add(&mut self, close: &Close, typical: impl FnOnce() -> Option<Typical>) {
+    /// Counts a connection, which lost data or not; `typical` is asked for only where the first of its kind is wanted.
+    pub fn add(&mut self, close: &Close, lost: bool, typical: impl FnOnce() -> Option<Typical>) {
         let index = Kind::of(close).index();
         self.connections += 1;
         self.kinds[index] += 1;
+        self.lost += u64::from(lost);
         self.refused[index] += u64::from(is_refusal(close));
         let is_unanswered = close.conn_state == ConnState::S0 && close.first_closer.is_none();
         self.unanswered += u64::from(is_unanswered);
@@ -89,6 +93,7 @@ impl Tally {
     /// Counts what another has counted.
     pub fn merge(&mut self, other: &Self) {
         self.connections += other.connections;
+        self.lost += other.lost;
         self.unanswered += other.unanswered;
         let counts = self.kinds.iter_mut().chain(&mut self.refused).chain(&mut self.long);
         for (ours, theirs) in
@@ -296,7 +301,7 @@ impl Diff {
     }
 
     /// Whether `group` changed: how its connections close, how long they stay half closed, all or
-    /// some of them, or whether they come about.
+    /// some of them, whether they come about, or what they lose.
     #[must_use]
     pub fn is_changed(&self, group: &Group) -> bool {
         let half_closed = group.old.share_half_closed().min(group.new.share_half_closed());
@@ -309,6 +314,7 @@ impl Diff {
             || differs(Tally::long)
             || differs(Tally::refused)
             || differs(|tally| tally.unanswered)
+            || differs(|tally| tally.lost)
     }
 
     /// Whether anything changed.

@@ -202,7 +202,14 @@ fn ten(packets: &[(u64, &str)]) -> tempfile::NamedTempFile {
             let [from, to] = if way == ">" { [client, server] } else { [server, client] };
             let at = n * 1000 + ms;
             let time = format!("12:00:{:02}.{:03}000", at / 1000, at % 1000);
-            lines.push(format!("{time} IP {from} > {to}: Flags {what}, win 512, length 0\n"));
+            let (first, end) = what.split_once("seq ").map_or(("0", "0"), |(_, numbers)| {
+                let numbers = numbers.split(',').next().expect("a number");
+                numbers.split_once(':').unwrap_or((numbers, numbers))
+            });
+            let [first, end] = [first, end].map(|number| number.parse::<u32>().expect("a number"));
+            let length = end - first;
+            lines
+                .push(format!("{time} IP {from} > {to}: Flags {what}, win 512, length {length}\n"));
         }
     }
     lines.sort();
@@ -287,4 +294,31 @@ fn who_leaves_connections_half_closed_gets_the_rule() {
     let reset = [SYN, SYN_ACK, OPEN, (3, "> [R.], seq 101, ack 901")];
     let said = compared(&client(9000), &reset);
     assert!(said.contains("half closed no more, for 8.997 s before (median)"), "{said}");
+}
+
+#[test]
+fn who_is_reset_at_once_has_left_nothing_half_closed() {
+    let client = (3, "> [F.], seq 101, ack 901");
+    let closed = (4, "< [F.], seq 901, ack 102");
+    let answered = [SYN, SYN_ACK, OPEN, client, closed, (5, "> [.], ack 902")];
+    let reset = [SYN, SYN_ACK, OPEN, client, (4, "< [.], ack 102"), (5, "> [R], seq 102")];
+    let said = compared(&answered, &reset);
+    let wanted = "- when the client closes first with FIN, the server does not close, where it \
+                  answered with FIN (10 of 10 now, 0 of 10 before)";
+    assert!(said.contains(wanted), "{said}");
+    assert!(!said.contains("half-close"), "{said}");
+    let back = compared(&reset, &answered);
+    assert!(back.contains("the server answers with FIN instead of not at all (10 of 10"), "{back}");
+}
+
+#[test]
+fn data_that_is_lost_now_is_a_change() {
+    // Both close by the client's RST; only one of them lets the response come first.
+    let asked = [SYN, SYN_ACK, OPEN, (3, "> [P.], seq 101:111, ack 901")];
+    let answer = [(4, "< [P.], seq 901:921, ack 111"), (5, "< [P.], seq 921:931, ack 111")];
+    let [taken, lost] = [931, 921].map(|ack| (6, format!("> [R.], seq 111, ack {ack}")));
+    let [old, new] =
+        [&taken, &lost].map(|(at, reset)| [&asked[..], &answer, &[(*at, reset.as_str())]].concat());
+    let said = compared(&old, &new);
+    assert!(said.contains("- more connections lose data (10 of 10 now, 0 of 10 before)"), "{said}");
 }

@@ -53,6 +53,7 @@ fn tally(tally: &Tally) -> Value {
         "time_wait": { "orig": client, "resp": server, "nobody": nobody },
         "half_closed_us": tally.half_closed_ns().map(|ns| ns / 1000),
         "half_closed_long": tally.long(),
+        "lost": tally.lost,
         "refused": tally.refused(),
         "unanswered": tally.unanswered,
         "typical": tally.typical().map(|typical| json!({

@@ -30,7 +30,7 @@ pub fn say(group: &Group) -> Vec<Said> {
         .into_iter()
         .filter_map(|situation| situation.compare(old, new))
         .chain(first_closer(old, new))
-        .chain(unclosed(old, new))
+        .chain(fates(old, new))
         .collect();
     said.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     said.extend(time_wait(old, new));
@@ -44,6 +44,8 @@ pub fn say(group: &Group) -> Vec<Said> {
 
 /// Shares that differ by less than this are not spoken of.
 const NOTABLE: f64 = 0.1;
+/// The same for what is worse than another way to close.
+const GRAVE: f64 = 0.05;
 
 /// A choice that an end has when it closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,12 +99,14 @@ impl Situation {
         let counts =
             format!("{count} of {} now, {} of {} before", is.all, was.count(usual_is), was.all);
         let instead = if usual_was == usual_is {
-            String::from("more often than before")
+            String::from(" more often than before")
+        } else if usual_is.is_none() {
+            format!(", where it answered {}", self.noun(usual_was))
         } else {
-            format!("instead of {}", self.noun(usual_was))
+            format!(" instead of {}", self.noun(usual_was))
         };
         let name = self.name(usual_was, usual_is);
-        let text = format!("{} {instead}{name} ({counts})", self.words(usual_is));
+        let text = format!("{}{instead}{name} ({counts})", self.words(usual_is));
         // What concerns few connections weighs little.
         let weight = change * is.all as f64 / new.connections as f64;
         Some(Said { text, rule: self.rule(usual_was, usual_is), weight })
@@ -118,13 +122,13 @@ impl Situation {
                 format!("when the server closes first, the client answers {with}")
             }
             (Self::ClientAnswers, None) => {
-                "when the server closes first, the client leaves it half closed".into()
+                "when the server closes first, the client does not close".into()
             }
             (Self::ServerAnswers, Some(_)) => {
                 format!("when the client closes first with FIN, the server answers {with}")
             }
             (Self::ServerAnswers, None) => {
-                "when the client closes first with FIN, the server leaves it half closed".into()
+                "when the client closes first with FIN, the server does not close".into()
             }
         }
     }
@@ -157,8 +161,6 @@ impl Situation {
             (Self::ClientAnswers, Some(Signal::Fin), is) if resets(is) => Some("passive fin"),
             (Self::ClientFirst, was, Some(Signal::Fin)) if resets(was) => Some("active rst"),
             (Self::ClientFirst, Some(Signal::Fin), is) if resets(is) => Some("abort fin"),
-            (Self::ServerAnswers, Some(_), None) => Some("half-close 5s"),
-            (Self::ClientAnswers, Some(_), None) => Some("close-wait 5s"),
             _ => None,
         }
     }
@@ -222,13 +224,14 @@ fn first_closer(old: &Tally, new: &Tally) -> Option<Said> {
     Some(Said { text, rule: None, weight: change.abs() })
 }
 
-/// Connections that do not come about, or that nobody closes.
-fn unclosed(old: &Tally, new: &Tally) -> impl Iterator<Item = Said> {
+/// Connections that lose data, that do not come about, or that nobody closes.
+fn fates(old: &Tally, new: &Tally) -> impl Iterator<Item = Said> {
     let open = |tally: &Tally| {
         let kinds = Kind::all().filter(|kind| kind.first.is_none());
         kinds.map(|kind| tally.kinds[kind.index()]).sum::<u64>() - tally.unanswered
     };
     let things = [
+        (old.lost, new.lost, "lose data"),
         (old.refused(), new.refused(), "are refused"),
         (old.unanswered, new.unanswered, "are not answered"),
         (open(old), open(new), "are open when the capture ends"),
@@ -239,7 +242,7 @@ fn unclosed(old: &Tally, new: &Tally) -> impl Iterator<Item = Said> {
         let which = if change > 0.0 { "more" } else { "fewer" };
         let text =
             format!("{which} connections {what} ({is} of {all_is} now, {was} of {all_was} before)");
-        (change.abs() >= NOTABLE).then_some(Said { text, rule: None, weight: change.abs() })
+        (change.abs() >= GRAVE).then_some(Said { text, rule: None, weight: change.abs() })
     })
 }
 
