@@ -100,7 +100,7 @@ impl<'a> Ended<'a> {
             number: self.number,
             ip_bytes: [told(self.kept.ip_bytes[orig]), told(self.kept.ip_bytes[resp])],
             flags: [self.kept.flags[orig], self.kept.flags[resp]],
-            gaps: self.flow.ends.iter().map(|end| end.gaps).sum(),
+            gaps: self.flow.ends.iter().map(|end| end.gaps).fold(0, u32::saturating_add),
             service: match &self.kept.ftp {
                 Some(ftp) => ftp.is_confirmed.then_some("ftp"),
                 None => self.kept.heads.as_ref().map(|_| "http"),

@@ -68,8 +68,9 @@ impl Counts {
     fn add(&mut self, record: &Record<'_>) {
         let close = record.close;
         self.kinds[Kind::of(close).index()] += 1;
-        self.orig_bytes += close.orig.bytes.unwrap_or(0);
-        self.resp_bytes += close.resp.bytes.unwrap_or(0);
+        // A recording may claim any number.
+        self.orig_bytes = self.orig_bytes.saturating_add(close.orig.bytes.unwrap_or(0));
+        self.resp_bytes = self.resp_bytes.saturating_add(close.resp.bytes.unwrap_or(0));
         self.unread_bytes += record.unread_bytes().unwrap_or(0);
         self.tells_unread |= record.unread_bytes().is_some();
         self.unacked_bytes += record.unacked_bytes().unwrap_or(0);
@@ -86,8 +87,8 @@ impl Counts {
         };
         sum(&mut self.kinds, &other.kinds);
         sum(&mut self.half_closed, &other.half_closed);
-        self.orig_bytes += other.orig_bytes;
-        self.resp_bytes += other.resp_bytes;
+        self.orig_bytes = self.orig_bytes.saturating_add(other.orig_bytes);
+        self.resp_bytes = self.resp_bytes.saturating_add(other.resp_bytes);
         self.unread_bytes += other.unread_bytes;
         self.tells_unread |= other.tells_unread;
         self.unacked_bytes += other.unacked_bytes;
@@ -230,4 +231,32 @@ impl Summary {
 fn line(out: &mut Vec<u8>, text: &str) {
     // Writing to a Vec does not fail.
     let _ = writeln!(out, "{}", text.trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use proxy_common::verdict;
+
+    #[test]
+    fn counters_of_a_damaged_recording_overflow_nothing() {
+        let script = sample::reset();
+        let mut close = verdict::close(&script.key, &script.flow);
+        (close.orig.bytes, close.resp.bytes) = (Some(u64::MAX), Some(u64::MAX));
+        let record = Record {
+            close: &close,
+            unix_ns: 0,
+            label: Label::default(),
+            rst_reason: None,
+            change: None,
+            said: None,
+            half_open_ns: None,
+        };
+        let mut summary = Summary::default();
+        summary.add(&record);
+        summary.add(&record);
+        assert_eq!(summary.total().orig_bytes, u64::MAX);
+        assert_eq!(summary.total().closes(), 2);
+    }
 }

@@ -79,7 +79,8 @@ pub fn close(out: &mut Vec<u8>, traffic: &Traffic<'_>, close: &Close) {
         traffic.service.unwrap_or("-"),
     );
     // Zeek leaves the three out where only one segment was seen.
-    if close.duration_ns == 0 && orig.bytes.unwrap_or(0) + resp.bytes.unwrap_or(0) == 0 {
+    let is_empty = [orig, resp].iter().all(|end| end.bytes.is_none_or(|bytes| bytes == 0));
+    if close.duration_ns == 0 && is_empty {
         out.extend_from_slice(b"-\t-\t-");
     } else {
         let _ = write!(
