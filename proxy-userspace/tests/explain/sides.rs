@@ -80,6 +80,18 @@ fn a_capture_begun_late_does_not_know_what_came_before() {
 }
 
 #[test]
+fn data_that_was_not_captured_was_sent_all_the_same() {
+    // As in a recording of control segments.
+    for (fin, words) in [
+        ("< [F.], seq 901, ack 101", ", having sent nothing\n"),
+        ("< [F.], seq 942, ack 119", "\n"),
+    ] {
+        let said = said(&["> [S], seq 100", "< [S.], seq 900, ack 101", fin]);
+        assert!(said.contains(&format!("the server closes first, with FIN{words}")), "{said}");
+    }
+}
+
+#[test]
 fn a_packet_that_was_captured_twice_was_sent_once() {
     // As `-i any` shows it on a host with bridges: at each of two interfaces.
     let twice: String = wire(&WHOLE)

@@ -48,7 +48,7 @@ impl Past {
         } else if row.flags & SYN != 0 {
             self.syn(row, who)
         } else if row.flags & FIN != 0 {
-            self.fin(row, who)
+            self.fin(row, flow, who)
         } else if row.bytes > 0 {
             self.data(row, who)
         } else {
@@ -75,8 +75,9 @@ impl Past {
         }
     }
 
-    fn fin(&self, row: &Row, who: &str) -> String {
+    fn fin(&self, row: &Row, flow: &Flow, who: &str) -> String {
         let (ours, peer) = (row.sender.index(), row.sender.other().index());
+        let first = flow.end(row.sender).isn.wrapping_add(1);
         if row.again {
             return format!("{who} repeats its FIN: it was not acknowledged");
         }
@@ -91,7 +92,7 @@ impl Past {
                     "{who} closes first, with FIN, {} after its last data",
                     after(row, last)
                 ),
-                None if self.syn_ns[ours].is_some() => {
+                None if self.syn_ns[ours].is_some() && row.seq == first => {
                     format!("{who} closes first, with FIN, having sent nothing")
                 }
                 None => format!("{who} closes first, with FIN"),
