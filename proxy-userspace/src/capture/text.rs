@@ -46,6 +46,8 @@ pub(super) fn read(
         without_flags: 0,
         unread: 0,
         first_unread: None,
+        cut: 0,
+        first_cut: None,
     };
     let mut lines = Lines::new(input);
     let mut logical = Logical::default();
@@ -79,6 +81,13 @@ pub(super) fn read(
             reader.unread
         ));
     }
+    if let Some(first) = reader.first_cut {
+        account.notes.push(format!(
+            "{} packet(s) end before their `length`, the first in line {first}: what was cut off is \
+             not known, and the last number may be short",
+            reader.cut
+        ));
+    }
     if account.packets == 0 && account.damage.is_none() {
         let what = "no line of tcpdump's is in it (it would read like \
                     `11:17:45.102437 IP 192.0.2.1.40000 > 192.0.2.2.80: Flags [S], seq 1, …`)";
@@ -102,6 +111,9 @@ struct Reader {
     /// Lines with flags that are no packet all the same, and the number of the first.
     unread: u64,
     first_unread: Option<u64>,
+    /// Packets whose text ends before their length, and the number of the first one's line.
+    cut: u64,
+    first_cut: Option<u64>,
 }
 
 impl Reader {
@@ -126,6 +138,10 @@ impl Reader {
             }
             return ControlFlow::Continue(());
         };
+        if line.length.is_none() {
+            self.cut += 1;
+            self.first_cut.get_or_insert(number);
+        }
         account.packets += 1;
         let time_ns = self.times.time_ns(line.stamp);
         let Some((key, mut segment)) = self.place(&line, number, time_ns, sink) else {

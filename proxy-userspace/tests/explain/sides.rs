@@ -136,3 +136,18 @@ fn a_capture_without_tcp_says_what_it_holds() {
     let said = text(&teardown(&["explain", "-"], wire(&WHOLE).as_bytes()));
     assert!(!said.contains("is read as TCP"), "{said}");
 }
+
+#[test]
+fn lines_that_were_cut_are_told() {
+    // As a terminal's width cuts them.
+    let cut: String = wire(&WHOLE).lines().map(|line| format!("{line:.87}\n")).collect();
+    let said = text(&teardown(&["explain", "-"], cut.as_bytes()));
+    assert!(
+        said.contains(
+            "Note: standard input: 5 packet(s) end before their `length`, the first in line 2"
+        ),
+        "{said}"
+    );
+    let said = text(&teardown(&["explain", "-"], wire(&WHOLE).as_bytes()));
+    assert!(!said.contains("end before"), "{said}");
+}
