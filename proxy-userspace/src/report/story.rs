@@ -1,6 +1,6 @@
 //! How a connection closed, as a sentence.
 
-use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK};
+use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK, INFERRED};
 use proxy_common::key::Side;
 use proxy_common::seq::after as after_number;
 use proxy_common::verdict::{Close, ConnState, Role, Signal};
@@ -42,10 +42,11 @@ pub struct Facts {
     pub fin_acked_ns: [u64; 2],
 }
 
-/// Whether something of both ends was captured.
+/// Whether something of both ends was captured, or would have been: where only control segments are
+/// looked at, an end may send none for long.
 #[must_use]
 pub fn are_captured(flow: &Flow) -> bool {
-    flow.ends.iter().all(|end| end.segments > 0)
+    flow.has(INFERRED) || flow.ends.iter().all(|end| end.segments > 0)
 }
 
 /// Bytes of data that an end sent and that were never acknowledged.
@@ -261,6 +262,22 @@ pub fn time(ns: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytemuck::Zeroable;
+    use proxy_common::flow::{Input, Mode, step};
+    use proxy_common::key::{Endpoint, FlowKey};
+    use proxy_common::segment::{ACK, FIN, Segment};
+
+    #[test]
+    fn an_end_that_is_not_looked_at_is_not_missing() {
+        let [client, server] = [(1, 40000), (2, 80)].map(|(n, port)| Endpoint::v4([n; 4], port));
+        let (key, sender) = FlowKey::new(client, server);
+        let fin = Segment { sender, flags: FIN | ACK, seq: 7, ack: 9, ..Segment::zeroed() };
+        for (mode, are) in [(Mode::SPARSE, true), (Mode::OFFLINE, false)] {
+            let mut flow = Flow::new();
+            step(&mut flow, &key, Input::Segment(&fin), mode, 1);
+            assert_eq!(are_captured(&flow), are);
+        }
+    }
 
     #[test]
     fn times_are_short() {

@@ -356,7 +356,7 @@ impl Backend {
 
 /// Whether an end acknowledges what the capture does not show.
 fn is_one_sided(flow: &Flow) -> bool {
-    flow.ends.iter().any(|end| end.segments == 0 && end.acked != 0)
+    !are_captured(flow) && flow.ends.iter().any(|end| end.segments == 0 && end.acked != 0)
 }
 
 /// For how long the server left open what it was bound to close after its response; `None` where it
