@@ -14,11 +14,11 @@ use crate::report::filter::Filter;
 use crate::report::label::Label;
 use crate::report::ladder::Ladder;
 use crate::report::record::{Change, Letters, Record, Said};
-use crate::report::story::{Facts, are_captured, never_acknowledged};
+use crate::report::story::{Facts, are_captured, never_acknowledged, was_open};
 use proxy_common::flow::Flow;
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::ACK;
-use proxy_common::verdict::{self, Close};
+use proxy_common::verdict::{self, Close, Role};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -213,7 +213,7 @@ impl<O: Output> Observer for Collector<O> {
             return ControlFlow::Continue(());
         }
         let mut close = verdict::close(key, flow);
-        let half_open_ns = half_open(flow, &close, now_ns);
+        let half_open_ns = half_open(flow, &kept.facts, &close, now_ns);
         close.half_closed_ns = half_open_ns.or(close.half_closed_ns);
         if kept.stored.is_none() {
             tell_unacked(&mut close, flow);
@@ -239,12 +239,13 @@ impl<O: Output> Observer for Collector<O> {
 }
 
 /// How long a connection has been half open by `now_ns`; `None` where it is not.
-fn half_open(flow: &Flow, close: &Close, now_ns: u64) -> Option<u64> {
+fn half_open(flow: &Flow, facts: &Facts, close: &Close, now_ns: u64) -> Option<u64> {
     let first = close.first_closer.filter(|_| !close.is_over() && close.answer.is_none())?;
     let closed_ns = close.end(first).fin_ns?;
-    // Who reset after its own FIN has left nothing open; of who was not captured nothing is known.
+    let side = if first == Role::Orig { flow.orig.other() } else { flow.orig };
+    // Who reset after its own FIN has left nothing open.
     let is_reset = flow.ends.iter().any(|end| end.has_reset());
-    (!is_reset && are_captured(flow)).then(|| now_ns.saturating_sub(closed_ns))
+    (!is_reset && was_open(flow, facts, side)).then(|| now_ns.saturating_sub(closed_ns))
 }
 
 /// What a close threw away, as the segments tell it: no socket's counters are in a capture.

@@ -1,6 +1,6 @@
 //! How a connection closed, as a sentence.
 
-use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK, INFERRED};
+use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK, INFERRED, SYN_SEEN};
 use proxy_common::key::Side;
 use proxy_common::seq::after as after_number;
 use proxy_common::verdict::{Close, ConnState, Role, Signal};
@@ -47,6 +47,13 @@ pub struct Facts {
 #[must_use]
 pub fn are_captured(flow: &Flow) -> bool {
     flow.has(INFERRED) || flow.ends.iter().all(|end| end.segments > 0)
+}
+
+/// Whether the end at `side` is known to have been open: its own FIN may have come before the capture
+/// began, unless its SYN or data of it was seen.
+#[must_use]
+pub fn was_open(flow: &Flow, facts: &Facts, side: Side) -> bool {
+    flow.has(INFERRED) || flow.end(side).has(SYN_SEEN) || facts.last_data_ns[side.index()] != 0
 }
 
 /// Bytes of data that an end sent and that were never acknowledged.
@@ -158,6 +165,9 @@ fn answer(
         None if is_refusal(close) => {}
         None if !are_captured(flow) => {
             text.push_str(&format!("; nothing of {other}'s was captured"));
+        }
+        None if end.closed_by_fin() && !was_open(flow, facts, side.other()) => {
+            text.push_str(&format!("; {other} may have closed before the capture began"));
         }
         None if end.closed_by_fin() && end.has_reset() => {
             let later = after(end.rst_ns, end.fin_ns);

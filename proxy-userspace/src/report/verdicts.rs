@@ -6,7 +6,7 @@ mod topics;
 pub use topics::Topic;
 
 use super::kind::{KINDS, Kind};
-use super::story::{Facts, are_captured, is_refusal, never_acknowledged, time};
+use super::story::{Facts, are_captured, is_refusal, never_acknowledged, time, was_open};
 use proxy_common::flow::Flow;
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::{Close, Role, Signal};
@@ -197,15 +197,14 @@ impl Backend {
     fn half_closed(&mut self, case: &Case<'_>) {
         let close = case.close;
         let Some(ns) = close.half_closed_ns.filter(|&ns| ns >= HALF_CLOSED) else { return };
-        if !are_captured(case.flow) {
-            return;
-        }
-        let topic = match close.first_closer {
-            Some(Role::Orig) => Topic::ServerStaysHalfClosed,
-            Some(Role::Resp) => Topic::ClientStaysHalfClosed,
+        let (topic, side) = match close.first_closer {
+            Some(Role::Orig) => (Topic::ServerStaysHalfClosed, case.flow.orig.other()),
+            Some(Role::Resp) => (Topic::ClientStaysHalfClosed, case.flow.orig),
             None => return,
         };
-        self.note(topic, case, ns, 0);
+        if was_open(case.flow, case.facts, side) {
+            self.note(topic, case, ns, 0);
+        }
     }
 
     /// Data that a RST threw away.

@@ -80,6 +80,26 @@ fn a_capture_begun_late_does_not_know_what_came_before() {
 }
 
 #[test]
+fn who_may_have_closed_before_the_capture_began_is_not_accused() {
+    let late = ["> [.], ack 22", "> [F.], seq 11, ack 22", "< [.], ack 12"];
+    // A minute on, something else ends the capture.
+    let later = wire(&WHOLE).replace("10:00", "10:01").replace(".4000", ".4001");
+    let said = |packets: &[&str]| {
+        let input = wire(packets) + &later;
+        let records = closes(&teardown(&["explain", "--json", "-"], input.as_bytes()));
+        let half_open = records[0]["half_open"] == true;
+        (text(&teardown(&["explain", "--ladder", "-"], input.as_bytes())), half_open)
+    };
+    let (unknown, half_open) = said(&late);
+    let wanted = "; the server may have closed before the capture began; nothing lost.";
+    assert!(unknown.contains(wanted) && !half_open, "{unknown}");
+    assert!(!unknown.contains("half closed for"), "{unknown}");
+    // Its data shows that it had not.
+    let (known, half_open) = said(&[&["< [P.], seq 1:22, ack 11"][..], &late].concat());
+    assert!(known.contains("leaves connections half closed for 60.0") && half_open, "{known}");
+}
+
+#[test]
 fn data_that_was_not_captured_was_sent_all_the_same() {
     // As in a recording of control segments.
     for (fin, words) in [
