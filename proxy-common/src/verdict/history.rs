@@ -11,11 +11,12 @@ pub struct History {
 
 impl History {
     pub(super) fn of(flow: &Flow) -> Self {
-        // What comes from a map or a ring buffer is checked once, here.
+        // What comes from a map, a ring buffer or a recording is checked once, here: letters alone are
+        // fit for a terminal, and for JSON.
         let len = flow.history_len.min(HISTORY_LEN as u8);
         let mut letters = flow.history;
-        for letter in &mut letters {
-            if !letter.is_ascii() {
+        for letter in letters.iter_mut().take(usize::from(len)) {
+            if !letter.is_ascii_alphabetic() && *letter != b'^' {
                 *letter = b'?';
             }
         }
@@ -39,5 +40,18 @@ impl core::fmt::Debug for History {
 impl core::fmt::Display for History {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_letter_is_shown_as_none() {
+        let mut flow = Flow::new();
+        flow.history[..9].copy_from_slice(b"^Sh\n\x1b\"\\\xffF");
+        flow.history_len = 9;
+        assert_eq!(History::of(&flow).as_str(), "^Sh?????F");
     }
 }
