@@ -10,6 +10,7 @@ mod show;
 
 use crate::admin::session::DENIED;
 use crate::assemble::Numbers;
+use crate::config::address::Address;
 use crate::config::model::AccessLevel;
 use crate::http::engine::Engine;
 use crate::http::health::board::Board;
@@ -24,6 +25,7 @@ pub struct Control {
     logger: Arc<Logger>,
     /// What a reload replaces.
     of_config: Mutex<OfConfig>,
+    sockets: Vec<(Address, AccessLevel)>,
     started: Instant,
     started_at: SystemTime,
 }
@@ -110,6 +112,16 @@ const COMMANDS: &[(&str, AccessLevel, &str)] = &[
         "show backend                            : list backends in the current running config",
     ),
     (
+        "show cli level",
+        AccessLevel::User,
+        "show cli level                          : display the level of the current CLI session",
+    ),
+    (
+        "show cli sockets",
+        AccessLevel::Operator,
+        "show cli sockets                        : dump list of cli sockets",
+    ),
+    (
         "show errors",
         AccessLevel::Operator,
         "show errors [<px>] [request|response]   : report last request and/or response errors for each proxy",
@@ -130,6 +142,11 @@ const COMMANDS: &[(&str, AccessLevel, &str)] = &[
         "show stat [json|no-maint|typed|up]* [<px> <type> <sv>]: report counters for each proxy and server",
     ),
     (
+        "show version",
+        AccessLevel::User,
+        "show version                            : show version of the current process",
+    ),
+    (
         "shutdown session",
         AccessLevel::Admin,
         "shutdown session <id>                   : kill a specific session",
@@ -142,10 +159,16 @@ const COMMANDS: &[(&str, AccessLevel, &str)] = &[
 ];
 
 impl Control {
-    /// The commands of a running engine.
+    /// The commands of a running engine, which are taken at `sockets`.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, logger: Arc<Logger>, of_config: OfConfig) -> Self {
+    pub fn new(
+        engine: Arc<Engine>,
+        logger: Arc<Logger>,
+        of_config: OfConfig,
+        sockets: Vec<(Address, AccessLevel)>,
+    ) -> Self {
         Self {
+            sockets,
             engine,
             logger,
             of_config: Mutex::new(of_config),
@@ -197,6 +220,9 @@ impl Control {
         let answer = match *name {
             "show stat" => show::stat(&scene, rest),
             "show backend" => show::backends(&scene),
+            "show cli level" => format!("{}\n", level.name()),
+            "show cli sockets" => self.sockets(),
+            "show version" => format!("{}\n", env!("CARGO_PKG_VERSION")),
             "show servers state" => show::servers_state(&scene, rest),
             "show errors" => sessions::errors(&scene, rest),
             "show sess" => sessions::list(self.engine.sessions().await),
@@ -222,6 +248,12 @@ impl Control {
             self.engine.look();
         }
         Some(answer)
+    }
+
+    /// Where commands are taken, and what may be said there.
+    fn sockets(&self) -> String {
+        let lines = self.sockets.iter().map(|(at, level)| format!("{at} {} all\n", level.name()));
+        format!("# socket lvl processes\n{}", lines.collect::<String>())
     }
 
     /// HAProxy's `show info`; in the plain form, to be followed by the observer's own lines.

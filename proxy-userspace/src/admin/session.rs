@@ -141,8 +141,13 @@ async fn serve(
                 ["prompt"] => prompt = !prompt,
                 ["quit"] => return Ok(()),
                 // A session may give up what it may do, as in HAProxy.
-                ["operator"] => level = level.min(AccessLevel::Operator),
-                ["user"] => level = AccessLevel::User,
+                [word @ ("operator" | "user")] => {
+                    level = match *word {
+                        "user" => AccessLevel::User,
+                        _ => level.min(AccessLevel::Operator),
+                    };
+                    say(&mut write, b"\n", silence).await?;
+                }
                 ["tail", rest @ ..] => {
                     let words = rest.iter().map(|&word| word.to_owned()).collect();
                     let gone = hang_up(lines.get_ref().as_ref())?;

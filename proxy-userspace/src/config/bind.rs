@@ -80,11 +80,6 @@ fn unknown(args: &mut Args<'_>, word: &str) {
 
 /// Reads a `stats socket` line, both words taken.
 pub(super) fn stats_socket(args: &mut Args<'_>) -> Option<StatsSocket> {
-    const LEVELS: [(&str, AccessLevel); 3] = [
-        ("user", AccessLevel::User),
-        ("operator", AccessLevel::Operator),
-        ("admin", AccessLevel::Admin),
-    ];
     let text = args.need("stats socket", "a path or an address")?;
     let at = args.last();
     let address = if text.contains(['/', ':', '@']) {
@@ -103,7 +98,7 @@ pub(super) fn stats_socket(args: &mut Args<'_>) -> Option<StatsSocket> {
     let mut socket = StatsSocket { address, level, mode: None, user: None, group: None, at };
     while let Some(word) = args.next() {
         match word {
-            "level" => socket.level = args.choice("level", &LEVELS).unwrap_or_default(),
+            "level" => socket.level = args.choice("level", &AccessLevel::NAMES).unwrap_or_default(),
             "mode" => socket.mode = mode(args),
             "user" | "uid" => socket.user = user(args, word),
             "group" | "gid" => socket.group = group(args, word),

@@ -151,7 +151,7 @@ pub(super) fn serve(
         daemon.put_policies(policies)?;
         let outside = Unprivileged::start()?;
         let running = prepared
-            .map(|prepared| prepared.start(ear.clone(), outside.runtime(), steward))
+            .map(|prepared| prepared.start(ear.clone(), outside.runtime(), steward, &args.socket))
             .transpose()?
             .map(Arc::new);
         daemon.record(recording, args.segments);

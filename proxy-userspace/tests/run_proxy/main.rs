@@ -228,6 +228,12 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         "set server web/zz state ready",
         "set server no/w1 state ready",
         "set server web/w1 weight 999",
+        "set weight web/w1 10x",
+        "set weight other/o1 50%",
+        "set maxconn server web/w1 x",
+        "show cli level",
+        "operator; show cli level; set weight web/w1 1",
+        "user; show cli level",
         "set server web/w1 weight 50%",
         "get weight web/w1",
         "set server web/w1 addr 127.0.0.1",
@@ -262,6 +268,8 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         let paused = [&ours, &theirs].map(|socket| ask(socket, "show stat").contains(",PAUSED,"));
         assert_eq!(paused, [command == "disable frontend in"; 2], "{command}");
     }
+    let sockets = ask(&ours, "show cli sockets");
+    assert!(sockets.contains(&format!("\nunix@{} admin all\n", ours.display())), "{sockets}");
     // Who takes servers out counts as who finds them down.
     for command in [
         "set server web/w1 state maint",

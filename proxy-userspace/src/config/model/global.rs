@@ -66,6 +66,18 @@ pub enum AccessLevel {
     Admin,
 }
 
+impl AccessLevel {
+    /// The levels by name.
+    pub const NAMES: [(&str, Self); 3] =
+        [("user", Self::User), ("operator", Self::Operator), ("admin", Self::Admin)];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES[usize::from(self as u8)].0
+    }
+}
+
 /// A `stats socket` line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StatsSocket {

@@ -6,7 +6,7 @@ use crate::admin::proxy::{Control, OfConfig};
 use crate::admin::session::Terms;
 use crate::admin::socket::RuntimeSocket;
 use crate::assemble::{self, Assembled};
-use crate::config::model::Config;
+use crate::config::model::{AccessLevel, Config};
 use crate::config::{Address, Findings, labels};
 use crate::daemon::stated::ServerNumbers;
 use crate::daemon::steward::Steward;
@@ -152,6 +152,7 @@ impl Prepared {
 
     /// Starts the workers, and the checks on the runtime `outside`, which tell `ear` of their
     /// connections. The `steward` reads the configuration for reloads; without one they are read here.
+    /// The daemon's own runtime socket is at `socket`.
     ///
     /// # Errors
     /// Where a thread cannot be started.
@@ -160,8 +161,10 @@ impl Prepared {
         ear: Arc<dyn Closes>,
         outside: &Handle,
         steward: Option<Steward>,
+        socket: &Path,
     ) -> anyhow::Result<Running> {
-        let Self { origin, assembled, styles, listeners, pages, numbers: stated, .. } = self;
+        let Self { origin, config, assembled, styles, listeners, pages, numbers: stated, .. } =
+            self;
         let Assembled { settings, checks, rises, numbers, .. } = assembled;
         let logger = Arc::new(Logger::new(styles));
         let closes = ear;
@@ -177,7 +180,11 @@ impl Prepared {
         let engine = Arc::new(engine);
         let board = Arc::new(Board::new(&rises));
         let of_config = OfConfig { board: Arc::clone(&board), numbers: Arc::new(numbers) };
-        let control = Arc::new(Control::new(Arc::clone(&engine), Arc::clone(&logger), of_config));
+        let own = (Address::Unix(socket.to_owned()), AccessLevel::Admin);
+        let more = config.global.stats_sockets.into_iter().map(|said| (said.address, said.level));
+        let sockets = [own].into_iter().chain(more).collect();
+        let (acted_on, told) = (Arc::clone(&engine), Arc::clone(&logger));
+        let control = Arc::new(Control::new(acted_on, told, of_config, sockets));
         // The pages were made before there was anything to show.
         let _ = pages.set(Arc::clone(&control));
         let running = Running {
