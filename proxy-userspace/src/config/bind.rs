@@ -38,6 +38,9 @@ pub(super) fn bind(args: &mut Args<'_>) -> Vec<Bind> {
     while let Some(word) = args.next() {
         keyword(args, word, &mut model);
     }
+    if addresses.len() > 1 && model.id.take().is_some() {
+        args.wrong("an 'id' is for one address; give each a 'bind' of its own");
+    }
     addresses.into_iter().map(|address| Bind { address, ..model.clone() }).collect()
 }
 

@@ -79,7 +79,10 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "description" => settings.description = Some(args.rest().join(" ")),
         "disabled" => settings.disabled = true,
         "enabled" => settings.disabled = false,
-        "id" => to.id = args.number(word, 1..=MAX).unwrap_or(to.id),
+        "id" => {
+            to.id_at = Some(args.last());
+            to.id = args.number(word, 1..=MAX).unwrap_or(to.id);
+        }
         "stats" => return stats(args, to),
         "http-check" => {
             to.first_http_check.get_or_insert_with(|| args.last());

@@ -208,7 +208,8 @@ impl Reader {
         let Some(base) = base else { return self.current = Section::Foreign };
         let (first_http_check, first_tcp_check) = (None, None);
         let at = line.at(0);
-        let proxy = Proxy { name, kind, id: 0, at, first_http_check, first_tcp_check, ..base };
+        let proxy =
+            Proxy { name, kind, id: 0, id_at: None, at, first_http_check, first_tcp_check, ..base };
         self.current = Section::Proxy(Box::new(proxy));
     }
 

@@ -2,6 +2,7 @@
 
 use super::diag::Findings;
 use super::model::{Config, LogFormat, Proxy};
+use super::token::Position;
 use super::unused;
 use crate::http::settings::Mode;
 use crate::near;
@@ -10,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 /// Checks the references between sections.
 pub(super) fn check(config: &mut Config, findings: &mut Findings) {
     names(config, findings);
+    ids(config, findings);
     number(config.proxies.iter_mut().map(|proxy| &mut proxy.id).collect(), 2);
     for proxy in &mut config.proxies {
         number(proxy.servers.iter_mut().map(|server| &mut server.id).collect(), 1);
@@ -55,6 +57,30 @@ fn names(config: &Config, findings: &mut Findings) {
                     first.at
                 ),
             );
+        }
+    }
+}
+
+/// Looks for numbers that were given twice.
+fn ids(config: &Config, findings: &mut Findings) {
+    let mut first: HashMap<u32, &Proxy> = HashMap::new();
+    for proxy in &config.proxies {
+        let mut of_binds: HashMap<u32, &Position> = HashMap::new();
+        for bind in &proxy.binds {
+            if let Some(other) = bind.id.and_then(|id| of_binds.insert(id, &bind.at)) {
+                let message =
+                    format!("this 'bind' has the id of the one at {other}: ids must differ");
+                findings.alert(bind.at.clone(), message);
+            }
+        }
+        let Some(at) = &proxy.id_at else { continue };
+        if let Some(other) = first.insert(proxy.id, proxy) {
+            let [kind, its] = [proxy, other].map(|proxy| proxy.kind.as_str());
+            let message = format!(
+                "{kind} '{}' has the id {} of {its} '{}' at {}: ids must differ",
+                proxy.name, proxy.id, other.name, other.at
+            );
+            findings.alert(at.clone(), message);
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct Proxy {
     pub kind: Kind,
     /// `id`, or its place among the proxies, from 2 on as in HAProxy.
     pub id: u32,
+    /// Where its `id` stands.
+    pub id_at: Option<Position>,
     /// Where it begins.
     pub at: Position,
     /// What it has from its `defaults` or says itself.
@@ -83,6 +85,7 @@ impl Proxy {
             name,
             kind,
             id: 0,
+            id_at: None,
             at,
             settings,
             binds: Vec::new(),
