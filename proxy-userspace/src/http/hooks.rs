@@ -27,18 +27,24 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// The path: the target without scheme, authority and query.
     pub fn path(&self) -> &'a str {
-        let mut path = self.target;
-        if !path.starts_with('/') {
-            let Some((_, rest)) = path.split_once("://") else { return path };
-            path = rest.find('/').map_or("", |slash| &rest[slash..]);
-        }
-        path.split(['?', '#']).next().unwrap_or(path)
+        path(self.target)
     }
 
     /// Values of the fields called `name`, without regard to case, in order.
     pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         values(self.fields, name)
     }
+}
+
+/// The path of a target; of `*` and an authority, which have none, all of it.
+#[must_use]
+pub fn path(target: &str) -> &str {
+    let mut path = target;
+    if !path.starts_with('/') {
+        let Some((_, rest)) = path.split_once("://") else { return path };
+        path = rest.find('/').map_or("", |slash| &rest[slash..]);
+    }
+    path.split(['?', '#']).next().unwrap_or(path)
 }
 
 /// A response's head as rules see it.

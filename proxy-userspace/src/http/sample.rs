@@ -268,9 +268,11 @@ impl Fetch {
     fn any(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
         let mut text = |text: Option<&str>| text.is_some_and(|t| found(Sample::Text(t.as_bytes())));
         match self {
-            Self::Path => text(view.request.map(Request::path)),
+            Self::Path => text(view.request.and_then(path)),
             Self::Query => text(view.request.and_then(query)),
-            Self::PathAndQuery => text(view.request.map(path_and_query)),
+            Self::PathAndQuery => {
+                text(view.request.filter(|request| path(request).is_some()).map(path_and_query))
+            }
             Self::Url => text(view.request.map(|request| request.target)),
             Self::Method => method(view, found),
             Self::UrlParameter(name) => {
@@ -281,7 +283,7 @@ impl Fetch {
             Self::Base => view.request.is_some_and(|request| {
                 let mut base = Vec::new();
                 first_host(view, &mut base);
-                base.extend_from_slice(request.path().as_bytes());
+                base.extend_from_slice(path(request).unwrap_or_default().as_bytes());
                 found(Sample::Text(&base))
             }),
             Self::Header { of, name, full, occurrence } => {
@@ -322,6 +324,11 @@ fn method(view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
         line.split(|&byte| byte == b' ').next().filter(|method| !method.is_empty())
     });
     known.is_some_and(|method| found(Sample::Text(method)))
+}
+
+/// The path, where there is one: `*` and an authority have none.
+fn path<'a>(request: &Request<'a>) -> Option<&'a str> {
+    Some(request.path()).filter(|path| path.starts_with('/'))
 }
 
 /// Behind the question mark.

@@ -140,6 +140,18 @@ fn variables_stand_alone_and_together() {
     assert_eq!(shown("%bi:%bp", |session| session.source = Some(from)), "10.0.3.32:50000");
 }
 
+/// As a running HAProxy 2.6.12 writes them.
+#[test]
+fn a_path_alone_has_no_host() {
+    let of = |line: &'static [u8]| {
+        written("%HP %HPO %HQ", Place::Request, |session| session.request_line = line)
+    };
+    assert_eq!(of(b"GET http://x/a?b HTTP/1.1"), "http://x/a /a ?b");
+    assert_eq!(of(b"OPTIONS * HTTP/1.1"), "*  ");
+    assert_eq!(of(b"CONNECT x:443 HTTP/1.1"), "x:443  ");
+    assert_eq!(of(b""), "<BADREQ> <BADREQ> ");
+}
+
 /// What a running HAProxy 2.6.12 logged with this format.
 #[test]
 fn log_lines_take_samples() {

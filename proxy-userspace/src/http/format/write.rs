@@ -4,6 +4,7 @@ use super::date::date;
 use super::variables::Variable;
 use super::{Flags, Surroundings};
 use crate::http::event::Session;
+use crate::http::hooks;
 use crate::http::live;
 use crate::http::settings::{Mode, ServerAddress};
 use jiff::tz::TimeZone;
@@ -38,9 +39,17 @@ impl Variable {
             | Self::TlsVersion => text(out, flags, b""),
             Self::Host => text(out, flags, surroundings.host.as_bytes()),
             Self::Method => encoded(out, flags, line(session).0),
-            Self::Path | Self::PathOnly => {
+            Self::Path => {
                 let target = line(session).1;
                 encoded(out, flags, target.split(|&b| b == b'?').next().unwrap_or_default());
+            }
+            Self::PathOnly if session.request_line.is_empty() => {
+                encoded(out, flags, b"<BADREQ>");
+            }
+            Self::PathOnly => {
+                let target = str::from_utf8(line(session).1).unwrap_or_default();
+                let path = hooks::path(target);
+                encoded(out, flags, if path.starts_with('/') { path.as_bytes() } else { b"" });
             }
             Self::Query => {
                 let target = line(session).1;

@@ -46,6 +46,18 @@ fn commas_in_quotes_part_no_values() {
     assert_eq!(of_field("hdr(x)", r"a\,b").0, [r"a\", "b"]);
 }
 
+/// As HAProxy has it.
+#[test]
+fn a_target_without_a_path_has_none() {
+    let of = |text, target| samples(text, &request(target, &[])).0;
+    for target in ["*", "x:443", "http://x"] {
+        assert_eq!([of("path", target), of("pathq", target)], [[""; 0]; 2], "{target}");
+        assert_eq!(of("base", target), [""], "{target}");
+    }
+    let target = "http://x/a?b";
+    assert_eq!([of("path", target), of("pathq", target)], [["/a"], ["/a?b"]]);
+}
+
 #[test]
 fn a_parameter_may_come_several_times() {
     let (all, written) = samples("url_param(x)", &request("/?y=0&x=a;x=b&x=c#x=d", &[]));
