@@ -187,7 +187,7 @@ fn deny(args: &mut Args<'_>) -> Option<RequestAction> {
     let (reply, with) = response(args, "deny", 403)?;
     Some(match with {
         With::Status | With::Page => RequestAction::Deny(reply.status),
-        With::Own => RequestAction::Return(reply),
+        With::Own => RequestAction::Refuse(reply),
     })
 }
 
@@ -208,9 +208,13 @@ fn response(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, Wi
     let mut with = With::Status;
     loop {
         match args.peek() {
-            "status" | "deny_status" => {
+            word @ ("status" | "deny_status") => {
                 args.skip(1);
                 reply.status = args.number("status", 200..=599)?;
+                // As HAProxy has it: only 'deny_status' stands for an error page.
+                if word == "status" && action == "deny" && with == With::Status {
+                    with = With::Own;
+                }
                 continue;
             }
             "default-errorfiles" => {

@@ -131,6 +131,13 @@ impl Account {
         self.timers.queue = None;
     }
 
+    /// The proxy's statistics are what a server would be, and are there at once.
+    pub(crate) fn served_here(&mut self) {
+        let at_once = Some(Duration::ZERO);
+        (self.timers.queue, self.timers.connect) = (at_once, at_once);
+        self.timers.response = at_once;
+    }
+
     /// A connection was there already.
     pub(crate) fn reused(&mut self) {
         self.timers.connect.get_or_insert_default();

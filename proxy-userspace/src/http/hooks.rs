@@ -123,6 +123,8 @@ pub enum Decision {
     Pass,
     /// Refuse with the error page of this status (`http-request deny`).
     Deny(u16),
+    /// Refuse with this.
+    Refuse(Box<Answer>),
     /// Answer with the error page of this status (`http-request return default-errorfiles`).
     Page(u16),
     /// Answer this (`http-request return`, the statistics page).

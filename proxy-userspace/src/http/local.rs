@@ -6,7 +6,7 @@ use super::{
     counters::Count,
     event::{Cause, Phase, Termination},
     framing::Asked,
-    hooks::Decision,
+    hooks::{Answer, Decision},
     prepare::Prepared,
     pump::Body,
     reply,
@@ -38,16 +38,17 @@ pub(super) async fn decided(
     match &prepared.decision {
         Decision::Answer(answer) => {
             client.worker.count(counters, Count::Intercepted, 1);
-            account.status = answer.status;
             account.stats = answer.stats;
+            if answer.stats {
+                account.served_here();
+            }
             account.termination = Termination::new(Cause::Local, Phase::Request);
-            let closes = answer.fields.iter().any(|(name, value)| {
-                name.eq_ignore_ascii_case("connection") && rewrite::says_close(value)
-            });
-            let (say, after) = persistence(client, prepared, answer.status, closes, Rest::Unread);
-            let mut out = client.worker.buffer();
-            reply::answer(&mut out, answer, say);
-            send(client, prepared, account, out, after).await
+            answer_with(client, prepared, account, answer).await
+        }
+        Decision::Refuse(answer) => {
+            count_denied(client, prepared);
+            account.termination = Termination::new(Cause::Proxy, Phase::Request);
+            answer_with(client, prepared, account, answer).await
         }
         Decision::Page(status) => {
             client.worker.count(counters, Count::Intercepted, 1);
@@ -56,16 +57,39 @@ pub(super) async fn decided(
             page(client, prepared, account, *status, Rest::Unread).await
         }
         Decision::Deny(status) => {
-            // A request that its backend denies is one that its frontend denies, too.
-            client.worker.count(&client.frontend().counters, Count::DeniedRequests, 1);
-            if prepared.by_backend {
-                client.worker.count(counters, Count::DeniedRequests, 1);
-            }
+            count_denied(client, prepared);
             let fail = Fail::new(*status, Cause::Proxy, Phase::Request);
             fail_with(client, prepared, account, fail, Rest::Unread).await
         }
         Decision::Pass => After::Close,
     }
+}
+
+/// Counts a request that was denied; one that its backend denies is one of its frontend's, too.
+fn count_denied(client: &Client, prepared: &Prepared) {
+    let of_backend = prepared.backend.as_ref().filter(|_| prepared.by_backend);
+    let of_backend = of_backend.map(|backend| &backend.counters);
+    for counters in [Some(&client.frontend().counters), of_backend].into_iter().flatten() {
+        client.worker.count(counters, Count::DeniedRequests, 1);
+    }
+}
+
+/// Sends a response of the rules' own.
+async fn answer_with(
+    client: &mut Client,
+    prepared: &Prepared,
+    account: &mut Account,
+    answer: &Answer,
+) -> After {
+    account.status = answer.status;
+    let closes = answer
+        .fields
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("connection") && rewrite::says_close(value));
+    let (say, after) = persistence(client, prepared, answer.status, closes, Rest::Unread);
+    let mut out = client.worker.buffer();
+    reply::answer(&mut out, answer, say);
+    send(client, prepared, account, out, after).await
 }
 
 /// Whether the connection is kept after an answer of our own: only where the next request's

@@ -42,7 +42,9 @@ pub enum RequestAction {
     Deny(u16),
     /// `return default-errorfiles`, with the error page of this status.
     Page(u16),
-    /// `return`, and `deny` with a response of its own.
+    /// `deny` with a response of its own.
+    Refuse(Reply),
+    /// `return`.
     Return(Reply),
     /// `redirect`.
     Redirect(Redirect),
@@ -125,6 +127,7 @@ impl hooks::Rules for RuleSet {
                 RequestAction::Allow => break,
                 RequestAction::Deny(status) => return Decision::Deny(*status),
                 RequestAction::Page(status) => return Decision::Page(*status),
+                RequestAction::Refuse(reply) => return Decision::Refuse(reply.answer(&view)),
                 RequestAction::Return(reply) => return Decision::Answer(reply.answer(&view)),
                 RequestAction::Redirect(redirect) => {
                     if let Some(answer) = redirect.answer(request, &view) {

@@ -192,6 +192,7 @@ pub(crate) fn requests() -> Vec<Case> {
         ("many", ""),
         ("404", ""),
         ("407", ""),
+        ("bare", ""),
         ("mute", ""),
         ("sorry", ""),
         ("slash/a", ""),

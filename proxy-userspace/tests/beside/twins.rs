@@ -156,6 +156,7 @@ fn configuration(ports: &Ports, origin: u16, dead: u16, log: u16, page: &str) ->
          \x20 http-request return status 429 hdr Connection close if {{ path /many }}\n\
          \x20 http-response set-header Connection close if {{ status 404 }}\n\
          \x20 http-request deny deny_status 407 if {{ path /407 }}\n\
+         \x20 http-request deny status 429 if {{ path /bare }}\n\
          \x20 http-request deny deny_status 410 if {{ path /mute }}\n  errorfile 410 /dev/null\n\
          \x20 http-request return status 503 default-errorfiles if {{ path /sorry }}\n\
          \x20 http-request redirect prefix http://p append-slash if {{ path_beg /slash }}\n\

@@ -110,6 +110,8 @@ fn servers() -> Vec<Case> {
         Case::new("redispatch", "POST", 1, &[post!("/ok"), Answer]),
         Case::new("down", "GET, POST", 2, &[OK, Answer, post!("/ok"), Answer]),
         Case::new("rules", "denied", 2, &[get!("/no"), Answer, OK, Answer]),
+        Case::new("rules", "denied with a field", 2, &[get!("/own"), Answer, OK, Answer]),
+        Case::new("rules", "the statistics", 1, &[get!("/stats"), Answer]),
         Case::new("rules", "POST denied", 2, &[post!("/no"), Answer, OK, Answer]),
         Case::new("rules", "POST answered", 2, &[post!("/yes"), Answer, OK, Answer]),
     ];

@@ -33,7 +33,8 @@ const SECTIONS: [(&str, &str, &[&str]); 26] = [
     (
         "rules",
         "http-request deny if { path /no }\n  http-request return status 200 content-type text/plain \
-         string yes if { path /yes }",
+         string yes if { path /yes }\n  http-request deny deny_status 404 hdr X-A b if { path /own }\n  \
+         stats uri /stats",
         &["@"],
     ),
     ("one", "option http-server-close", &["@ maxconn 1"]),
