@@ -29,6 +29,8 @@ pub(super) async fn attempt(plan: &Plan, around: &Surroundings) -> Outcome {
         },
     };
     let mut last = Outcome::new(Status::L4Ok, "");
+    // It takes a server that is up out of the balance; one that is down stays down.
+    let disable_on_404 = script.disable_on_404 && around.server.is_up();
     // `timeout check` is for what follows a connect; without it, the interval is for the whole.
     let patience = plan.check_timeout.unwrap_or(plan.interval);
     for (index, step) in steps.iter().enumerate() {
@@ -41,8 +43,7 @@ pub(super) async fn attempt(plan: &Plan, around: &Surroundings) -> Outcome {
             continue;
         }
         let Some(on) = &mut connection else { break };
-        let outcome = match timeout(patience, on.step(step, index + 1, script.disable_on_404)).await
-        {
+        let outcome = match timeout(patience, on.step(step, index + 1, disable_on_404)).await {
             Ok(outcome) => outcome,
             Err(_) => Outcome::new(
                 Status::L7Timeout,

@@ -25,7 +25,7 @@ impl Connection<'_> {
                     return Outcome::new(Status::L7Ok, "");
                 }
                 Ok(false) if self.received.is_empty() => {
-                    let info = format!("connection closed at step {number} of tcp-check (expect)");
+                    let info = format!("TCPCHK got an empty response at step {number}");
                     return Outcome::new(Status::L7Response, info);
                 }
                 Ok(false) => {
@@ -53,7 +53,7 @@ impl Connection<'_> {
         let code = answer.code;
         let with = |status, info: &str| Outcome { status, code, info: info.to_owned() };
         if disable_on_404 && code == 404 {
-            return with(Status::L7OkConditional, "Not Found");
+            return with(Status::L7OkConditional, "");
         }
         let matched = match &expect.pattern {
             Pattern::Status(_) | Pattern::StatusRegex(_) => {

@@ -101,7 +101,15 @@ async fn check(
     closes: bool,
 ) -> (Outcome, Vec<u8>, String, Vec<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let stage = stage(listener.local_addr().unwrap(), script);
+    check_at(stage(listener.local_addr().unwrap(), script), listener, answer, closes).await
+}
+
+async fn check_at(
+    stage: Stage,
+    listener: TcpListener,
+    answer: &'static [u8],
+    closes: bool,
+) -> (Outcome, Vec<u8>, String, Vec<bool>) {
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut buffer = [0; 4_096];
@@ -198,7 +206,7 @@ async fn http_requests_and_expectations() {
     );
     let kind = Script { disable_on_404: true, ..http() };
     let (outcome, ..) = check(kind, b"HTTP/1.1 404 Not Found\r\n\r\n", true).await;
-    assert_eq!(outcome.status, Status::L7OkConditional);
+    assert_eq!((outcome.status, outcome.info.as_str()), (Status::L7OkConditional, ""));
     let regex = |text| Regex::new(text, false).unwrap();
     let (outcome, ..) = check(script(Pattern::Regex(regex("h[ij]"))), OK, true).await;
     assert_eq!(outcome.status, Status::L7Ok);
@@ -208,6 +216,16 @@ async fn http_requests_and_expectations() {
     assert_eq!(outcome.status, Status::L7Response);
     let (outcome, ..) = check(http(), b"", false).await;
     assert_eq!(outcome.status, Status::L7Timeout);
+}
+
+#[tokio::test]
+async fn a_404_brings_nobody_up_that_is_down() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let kind = Script { disable_on_404: true, ..http() };
+    let stage = stage(listener.local_addr().unwrap(), kind);
+    stage.around.server.set_up(false);
+    let (outcome, ..) = check_at(stage, listener, b"HTTP/1.1 404 Not Found\r\n\r\n", true).await;
+    assert_eq!(outcome.status, Status::L7Status);
 }
 
 /// What Debian's HAProxy 2.6.12 sends by the same lines.
@@ -271,6 +289,8 @@ async fn tcp_scripts_talk() {
     let (outcome, ..) = check(script(b"+PONG"), b"-ERR\r\n", true).await;
     let want = "TCPCHK did not match content '+PONG' at step 2";
     assert_eq!((outcome.status, outcome.info.as_str()), (Status::L7Response, want));
+    let (outcome, ..) = check(script(b"+PONG"), b"", true).await;
+    assert_eq!(outcome.info, "TCPCHK got an empty response at step 2");
 }
 
 #[tokio::test]
