@@ -4,7 +4,7 @@ use crate::scene::Scene;
 use crate::support::process::Process;
 use crate::support::until::until;
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use teardown::daemon::proxy::{Origin, Planned};
@@ -159,7 +159,8 @@ pub(crate) fn be_the_proxy(file: PathBuf) {
         let prepared = Planned::read(Origin::Files(vec![file])).and_then(Planned::prepare);
         let prepared = prepared.expect("a configuration that can be run");
         let outside = tokio::runtime::Handle::current();
-        let _running = prepared.start(Arc::new(Deaf), &outside, None).expect("workers");
+        let _running =
+            prepared.start(Arc::new(Deaf), &outside, None, Path::new("none")).expect("workers");
         std::future::pending::<()>().await;
     });
 }

@@ -1,6 +1,5 @@
 //! Two proxies by one configuration, and the servers behind them.
 
-use crate::support::sockets::abort_when_closed;
 use std::{
     collections::BTreeMap,
     io::{ErrorKind, Read, Write},
@@ -21,10 +20,8 @@ use teardown::{
     },
 };
 
-use crate::{
-    requests::{Case, tells},
-    support::ports::Reserved,
-};
+use crate::requests::{Case, tells};
+use crate::support::{ports::Reserved, sockets::abort_when_closed};
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
 const LISTENS: [&str; 13] = [

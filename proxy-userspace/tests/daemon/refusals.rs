@@ -220,7 +220,7 @@ fn the_doctor_finds_this_host_fit() {
 fn with_descriptors(command: &mut Command, soft: u64, hard: u64) -> &mut Command {
     let limit = Rlimit { current: Some(soft), maximum: Some(hard) };
     // SAFETY: between fork and exec it calls prlimit(2), and allocates nothing.
-    unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit.clone())?)) }
+    unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?)) }
 }
 
 #[test]
