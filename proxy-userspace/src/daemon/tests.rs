@@ -233,11 +233,11 @@ async fn a_filters_name_that_belongs_to_nothing_is_said() {
     let running = Running::start(&[]);
     let words = "--backend wbe --backend web/w1";
     let mut tail = running.tail(words).await;
-    assert!(line(&mut tail).await.starts_with("Time "));
-    assert!(line(&mut tail).await.starts_with("[WARNING] --backend 'wbe': "));
     let mut json = running.tail(&format!("--json {words}")).await;
     running.tails(2).await;
     running.send(&[sample::clean()]).await;
+    assert!(line(&mut tail).await.starts_with("Time "));
+    assert!(line(&mut tail).await.starts_with("[WARNING] --backend 'wbe': "));
     assert!(line(&mut tail).await.contains(" web/w1 "));
     let warning: serde_json::Value = serde_json::from_str(&line(&mut json).await).expect("JSON");
     let text = warning["warning"].as_str().expect("a warning");
