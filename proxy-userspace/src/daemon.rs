@@ -235,7 +235,8 @@ impl<S: Source> Daemon<S> {
                 Event::Segment { key, segment, data, at_ns } => {
                     let unix_ns = self.clock.unix_ns(*at_ns);
                     if self.shows_segments {
-                        self.readers.segment(key, segment, unix_ns);
+                        let names = |end: &Endpoint| self.labels.of(end);
+                        self.readers.segment(key, segment, unix_ns, &names);
                     }
                     for tape in tapes(&mut self.recording, &mut self.tapes) {
                         tape.segment(key, segment, data, unix_ns);

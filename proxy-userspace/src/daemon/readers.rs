@@ -91,9 +91,15 @@ impl Readers {
         }
     }
 
-    pub(super) fn segment(&mut self, key: &FlowKey, segment: &Segment, unix_ns: i64) {
+    pub(super) fn segment(
+        &mut self,
+        key: &FlowKey,
+        segment: &Segment,
+        unix_ns: i64,
+        names: Names<'_, '_>,
+    ) {
         for (_, reader) in &mut self.all {
-            reader.tail.segment(key, segment, unix_ns);
+            reader.tail.segment(key, segment, unix_ns, names);
         }
     }
 

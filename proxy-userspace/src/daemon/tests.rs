@@ -14,6 +14,7 @@ use clock::SourceClock;
 use proxy_common::abi::CloseRecord;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
+use proxy_common::segment::{SYN, Segment};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -250,6 +251,24 @@ async fn a_filters_name_that_belongs_to_nothing_is_said() {
     assert!(half_open.starts_with("[WARNING] --backend 'wbe': "), "{half_open}");
     let json = running.ask("show half-open --json --backend wbe\n").await;
     assert_eq!(json, "\n");
+    running.finish().await;
+}
+
+#[tokio::test]
+async fn a_backends_tail_has_no_other_backends_segments() {
+    let running = Running::start(&[]);
+    let mut tail = running.tail("--backend web/w1").await;
+    running.tails(1).await;
+    let segment = |key: FlowKey| {
+        let segment = Segment { flags: SYN, ..Segment::zeroed() };
+        Event::Segment { key, segment, data: Box::default(), at_ns: 0 }
+    };
+    let other = Endpoint { port: 81, ..sample::SERVER };
+    let [theirs, ours] = [other, sample::SERVER].map(|end| FlowKey::new(sample::CLIENT, end).0);
+    running.events.send(vec![segment(theirs), segment(ours)]).await.expect("it runs");
+    assert!(line(&mut tail).await.starts_with("Time "));
+    let shown = line(&mut tail).await;
+    assert!(shown.contains("10.0.0.5:80") && shown.contains("Flags [S]"), "{shown}");
     running.finish().await;
 }
 

@@ -1,5 +1,6 @@
 //! Which closes are shown: the same words for `watch`, `tail` and `explain`.
 
+use super::label::Label;
 use super::record::Record;
 use crate::ends::address;
 use crate::prefix::Prefix;
@@ -49,6 +50,18 @@ impl Filter {
         let port = |port: &u16| ends.iter().any(|end| end.port == *port);
         let host = |prefix: &Prefix| ends.iter().any(|end| prefix.contains(address(end)));
         any(&self.ports, port) && any(&self.hosts, host)
+    }
+
+    /// Whether a segment between these endpoints is to be shown: of how its connection will close
+    /// nothing is known yet, and which end is the responder neither.
+    #[must_use]
+    pub fn passes_segment<'a>(
+        &self,
+        ends: [&Endpoint; 2],
+        names: &dyn Fn(&Endpoint) -> Label<'a>,
+    ) -> bool {
+        self.passes_ends(ends)
+            && any(&self.backends, |name| ends.iter().any(|end| names(end).is_called(name)))
     }
 
     /// Whether the close is to be shown.

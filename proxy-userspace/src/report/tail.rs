@@ -151,10 +151,16 @@ impl Tail {
         }
     }
 
-    /// Writes a control segment, if its endpoints pass the filter.
-    pub fn segment(&mut self, key: &FlowKey, segment: &Segment, unix_ns: i64) {
+    /// Writes a control segment, if what is known of it passes the filter.
+    pub fn segment<'a>(
+        &mut self,
+        key: &FlowKey,
+        segment: &Segment,
+        unix_ns: i64,
+        names: &dyn Fn(&Endpoint) -> Label<'a>,
+    ) {
         let ends = [&key.ends[0], &key.ends[1]];
-        if self.is_done() || !self.look.filter.passes_ends(ends) {
+        if self.is_done() || !self.look.filter.passes_segment(ends, names) {
             return;
         }
         self.lines += 1;
