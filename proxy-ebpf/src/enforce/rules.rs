@@ -49,11 +49,13 @@ pub fn find(peer: &Endpoint) -> Option<Rule> {
     let with_port = RULES.get(&asked).copied();
     asked.data.port = [0; 2];
     let without = RULES.get(&asked).copied();
-    match (with_port, without) {
+    let found = match (with_port, without) {
         (Some(with), Some(without)) if without.prefix > with.prefix => Some(without),
         (Some(with), _) => Some(with),
         (None, without) => without,
-    }
+    };
+    // Without a number it is none: it keeps IPv4's addresses out of an IPv6 prefix.
+    found.filter(|rule| rule.id != 0)
 }
 
 /// Adds one to what `pick` chooses of a rule's counters on this CPU.

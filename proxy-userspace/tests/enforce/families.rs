@@ -4,7 +4,7 @@ use crate::stage::{accept, hear};
 use crate::support::enforcer::Enforcer;
 use crate::support::netns::Netns;
 use crate::support::servers::Ended;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 
 /// What the peer at `address` sees when ours closes first.
 fn seen(netns: &Netns, address: &str) -> Ended {
@@ -45,4 +45,21 @@ fn of_every_ipv6_address_means_no_ipv4_address() {
     enforcer.forget("::/0");
     assert_eq!(see(), [reset, kept]);
     enforcer.forget("0.0.0.0/0");
+}
+
+#[test]
+fn what_is_no_rule_for_one_end_takes_nothing_from_the_others() {
+    let netns = Netns::new();
+    let enforcer = Enforcer::start(&netns, &[]);
+    enforcer.set("::/0", "active rst");
+    enforcer.set("127.0.0.1", "passive rst");
+    let listener = netns.run(|| TcpListener::bind("127.0.0.2:9101").expect("a port"));
+    let at = listener.local_addr().expect("bound");
+    let ours = netns.run(|| TcpStream::connect(at).expect("it listens"));
+    let theirs = accept(&listener);
+    ours.shutdown(Shutdown::Write).expect("it is open");
+    assert_eq!(hear(&theirs).1, Ended::Eof);
+    drop(theirs);
+    assert_eq!(hear(&ours).1, Ended::Reset);
+    assert_eq!(enforcer.counts("127.0.0.1").of("matched"), 1);
 }
