@@ -71,14 +71,16 @@ pub fn answer(line: impl Display) -> io::Result<()> {
     out.flush()
 }
 
-/// Whether colour is forbidden: `NO_COLOR` is set, and not empty (no-color.org), or the terminal has
-/// none.
+/// Whether what is written there has colour: on a terminal that has it, unless `NO_COLOR` is set, and
+/// not empty (no-color.org).
 #[must_use]
-pub fn no_color() -> bool {
+pub fn has_colour(stream: &impl IsTerminal) -> bool {
     let set = |name, means: fn(&std::ffi::OsStr) -> bool| {
         std::env::var_os(name).is_some_and(|value| means(&value))
     };
-    set("NO_COLOR", |value| !value.is_empty()) || set("TERM", |value| value == "dumb")
+    let forbidden =
+        set("NO_COLOR", |value| !value.is_empty()) || set("TERM", |value| value == "dumb");
+    stream.is_terminal() && !forbidden
 }
 
 /// Sends the daemon's own log to stderr; `TEARDOWN_LOG` chooses what is said (`warn` by default).
@@ -87,7 +89,7 @@ pub fn start_log() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && !no_color())
+        .with_ansi(has_colour(&io::stderr()))
         .log_internal_errors(false)
         .with_target(false)
         .without_time()

@@ -2,8 +2,8 @@
 
 mod checks;
 
-use crate::console::no_color;
-use std::io::{self, IsTerminal, Write};
+use crate::console::has_colour;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Arguments of `teardown doctor`.
@@ -29,7 +29,7 @@ enum Finding {
 /// Where stdout cannot be written to.
 pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
     let findings = checks::all();
-    let colour = io::stdout().is_terminal() && !no_color();
+    let colour = has_colour(&io::stdout());
     print(&findings, colour, &mut io::stdout().lock())?;
     let fatal = findings.iter().any(|(_, finding)| matches!(finding, Finding::Fatal { .. }));
     Ok(if fatal { ExitCode::from(crate::console::FAILED) } else { ExitCode::SUCCESS })

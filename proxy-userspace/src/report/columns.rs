@@ -3,10 +3,10 @@
 use super::clock::Stamp;
 use super::put;
 use super::record::{Record, Said};
-use crate::console::no_color;
+use crate::console::has_colour;
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::Owner;
-use std::io::{self, IsTerminal};
+use std::io;
 
 /// Above the columns.
 pub const HEADER: &str = "\
@@ -23,10 +23,10 @@ pub struct Paint {
 }
 
 impl Paint {
-    /// Those on stdout: with colour on a terminal, unless that is forbidden.
+    /// Those on stdout.
     #[must_use]
     pub fn of_stdout() -> Self {
-        Self { colour: !no_color() && io::stdout().is_terminal() }
+        Self { colour: has_colour(&io::stdout()) }
     }
 }
 
