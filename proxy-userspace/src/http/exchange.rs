@@ -34,6 +34,7 @@ pub(super) struct Exchange<'c> {
     pub(super) backend: HeldBackend,
     /// Received from the server: a part of a head, or what came after the body.
     pub(super) rest: Vec<u8>,
+    /// Heads of interim responses (1xx) so far.
     pub(super) interim: u32,
     /// The request's body could not be sent on.
     pub(super) request_broken: bool,

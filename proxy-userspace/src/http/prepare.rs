@@ -25,6 +25,7 @@ pub(crate) struct Prepared {
     pub(crate) out: Vec<u8>,
     line: usize,
     method: usize,
+    /// 0 or 1, of HTTP/1.x.
     pub(crate) minor: u8,
     pub(crate) framing: Framing,
     pub(crate) asked: Asked,
@@ -32,8 +33,10 @@ pub(crate) struct Prepared {
     pub(crate) upgrade: bool,
     /// The client keeps its connection open.
     pub(crate) persists: bool,
+    /// How its two connections are kept.
     pub(crate) mode: Connection,
     pub(crate) backend: Option<HeldBackend>,
+    /// What its server is chosen by (`balance`).
     pub(crate) key: u64,
     pub(crate) decision: Decision,
     /// Whether it was the backend's rules that decided.

@@ -76,6 +76,7 @@ impl Fail {
 #[derive(Debug)]
 pub(crate) struct Errand<'a> {
     pub(crate) backend: &'a HeldBackend,
+    /// What the server is chosen by (`balance`).
     pub(crate) key: u64,
     /// The head, or nothing in `mode tcp`.
     pub(crate) head: &'a [u8],
