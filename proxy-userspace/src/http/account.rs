@@ -218,7 +218,7 @@ impl Account {
             backend_queue: self.backend_queue,
             request_line: prepared.filter(|_| !self.bad).map_or(b"", Prepared::line),
             stats: self.stats,
-            ..blank(client, self.began)
+            ..client.blank(self.began)
         }
     }
 
@@ -266,19 +266,6 @@ impl Account {
             counters.add(worker, sum, time);
             counters.raise(worker, most, time);
         }
-    }
-}
-
-/// What the client's connection alone says of a request that began then.
-pub(crate) fn blank(client: &Client, began: Instant) -> Session<'_> {
-    let frontend = client.frontend();
-    Session {
-        client: client.session.client,
-        local: client.local,
-        actconn: client.proxies.connections.now(),
-        feconn: frontend.sessions.now(),
-        serial: client.number(),
-        ..Session::new(frontend, client.worker.wall(began))
     }
 }
 

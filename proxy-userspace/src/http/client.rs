@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     closes::Doing,
+    event,
     held::HeldProxies,
     live::Frontend,
     pool::Idle,
@@ -112,6 +113,19 @@ impl Client {
     /// What comes is another request than what was.
     pub(crate) fn renumber(&self) {
         self.number.set(None);
+    }
+
+    /// What the connection alone says of a request that began then, for those who log it.
+    pub(crate) fn blank(&self, began: Instant) -> event::Session<'_> {
+        let frontend = self.frontend();
+        event::Session {
+            client: self.session.client,
+            local: self.local,
+            actconn: self.proxies.connections.now(),
+            feconn: frontend.sessions.now(),
+            serial: self.number(),
+            ..event::Session::new(frontend, self.worker.wall(began))
+        }
     }
 
     /// What is known of a request that nothing has come of yet, for those who hear of closes.

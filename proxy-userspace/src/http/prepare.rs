@@ -1,7 +1,6 @@
 //! A request as it came in, decided upon and rewritten: all that needs the receive buffer.
 
 use super::{
-    account,
     client::Client,
     event::{Session, Timers},
     framing::{Asked, Framing},
@@ -82,7 +81,7 @@ impl Moment for Asking<'_> {
             beconn: self.backend.map_or(0, |backend| backend.sessions.now() + 1),
             timers: Timers { idle: Some(idle), ..Timers::default() },
             request_line: self.line,
-            ..account::blank(client, client.begun)
+            ..client.blank(client.begun)
         }
     }
 }
