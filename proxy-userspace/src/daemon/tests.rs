@@ -313,9 +313,9 @@ async fn commands_answer_as_haproxys_do() {
     let wrong = running.ask("show closes --port 99999\n").await;
     assert!(wrong.contains("99999 is not in 1..=65535"), "{wrong}");
     let refused = running.ask("user; tail --record\n").await;
-    assert_eq!(refused, "Permission denied\n\n");
+    assert_eq!(refused, "\nPermission denied\n\n");
     let refused = running.ask("operator; tail --record\n").await;
-    assert!(refused.starts_with("this daemon does not follow segments"), "{refused}");
+    assert!(refused.starts_with("\nthis daemon does not follow segments"), "{refused}");
     assert_eq!(running.finish().await, Ended::Stopped);
 }
 
