@@ -222,6 +222,18 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
     };
     let (our_names, their_names) = (names(&ours), names(&theirs));
     assert!(our_names.starts_with(&their_names), "{our_names:?} and {their_names:?}");
+    let plain = |text: String| -> String {
+        // Ages and the checks' own moments differ.
+        let words = text.split('\n').map(|line| {
+            let mut words: Vec<&str> = line.split(' ').collect();
+            if words.len() > 20 && words[0] != "#" {
+                // From the time of the last change to the forced numbers.
+                words.drain(9..17);
+            }
+            words.join(" ")
+        });
+        words.collect::<Vec<_>>().join("\n")
+    };
     for command in [
         "show servers state",
         "set server web/w1 state foo",
@@ -251,18 +263,6 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         "enable frontend in",
         "enable frontend in",
     ] {
-        let plain = |text: String| -> String {
-            // Ages and the checks' own moments differ.
-            let words = text.split('\n').map(|line| {
-                let mut words: Vec<&str> = line.split(' ').collect();
-                if words.len() > 20 && words[0] != "#" {
-                    // From the time of the last change to the forced numbers.
-                    words.drain(9..17);
-                }
-                words.join(" ")
-            });
-            words.collect::<Vec<_>>().join("\n")
-        };
         let said = (plain(ask(&ours, command)), plain(ask(&theirs, command)));
         assert_eq!(said.0, said.1, "{command}");
         let paused = [&ours, &theirs].map(|socket| ask(socket, "show stat").contains(",PAUSED,"));
@@ -277,10 +277,14 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         "set server web/w1 weight 0",
         "set server web/w1 weight 1",
         "set server other/o1 state drain",
+        "set server other/o2 state ready",
+        "set server other/o2 state maint",
         "set server web/w2 health stopping",
     ] {
         assert_eq!([&ours, &theirs].map(|socket| ask(socket, command)), ["\n", "\n"], "{command}");
         compare();
+        let states = [&ours, &theirs].map(|socket| plain(ask(socket, "show servers state")));
+        assert_eq!(states[0], states[1], "{command}");
     }
     haproxy.signal(Signal::TERM);
     haproxy.wait();

@@ -53,9 +53,10 @@ impl Stage {
              \x20 use_backend other if {{ hdr(host) -i other.example }}\n  default_backend web\n\
              backend web\n  option httpchk GET /health\n\
              \x20 server w1 {} check inter 100ms\n  server w2 127.0.0.1:1 check inter 100ms backup\n\
-             backend other\n  balance source\n  server o1 {}\n",
+             backend other\n  balance source\n  server o1 {}\n  server o2 {} disabled\n",
             self.path(socket).display(),
             self.log.local_addr().expect("bound"),
+            self.server,
             self.server,
             self.server,
         );

@@ -282,16 +282,17 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
     let operational = match server.admin() {
         Admin::Maintenance => 0,
         _ if !server.is_up() => 0,
-        Admin::Drain => 3,
-        Admin::Ready => 2,
+        _ if server.is_stopping() => 3,
+        Admin::Drain | Admin::Ready => 2,
     };
-    // SRV_ADMF_FMAINT, SRV_ADMF_CMAINT with FMAINT for `disabled`, SRV_ADMF_FDRAIN.
-    let administrative = match server.admin() {
-        Admin::Ready => 0,
-        Admin::Drain => 8,
-        Admin::Maintenance if server.settings.disabled => 5,
-        Admin::Maintenance => 1,
-    };
+    // SRV_ADMF_FMAINT and SRV_ADMF_FDRAIN, with SRV_ADMF_CMAINT for one that began as `disabled`.
+    let began = if server.settings.disabled { 4 } else { 0 };
+    let administrative = began
+        + match server.admin() {
+            Admin::Ready => 0,
+            Admin::Drain => 8,
+            Admin::Maintenance => 1,
+        };
     // HCHK_STATUS_* and CHK_RES_*, by their numbers in 2.6.
     let status = standing.as_ref().map_or(1, |standing| match standing.status {
         Status::Unknown => 1,
@@ -314,10 +315,12 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
     let (rise, _) = scene.numbers.rise_and_fall(at);
     let health = standing.as_ref().map_or(rise, |standing| standing.health);
     let health = if server.admin() == Admin::Maintenance { 0 } else { health };
-    // CHK_ST_CONFIGURED and CHK_ST_ENABLED; CHK_ST_PAUSED in maintenance.
+    // CHK_ST_CONFIGURED and CHK_ST_ENABLED; CHK_ST_PAUSED in maintenance, and for ever where there
+    // is no check that could go on.
     let checks = match (server.settings.checked, server.admin()) {
-        (_, Admin::Maintenance) => 8 + if server.settings.checked { 6 } else { 0 },
+        (true, Admin::Maintenance) => 8 + 6,
         (true, _) => 6,
+        (false, _) if server.settings.disabled => 8,
         (false, _) => 0,
     };
     // Writing to a String does not fail.
