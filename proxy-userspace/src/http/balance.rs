@@ -27,7 +27,7 @@ pub enum Algorithm {
     StaticRoundRobin,
     /// `leastconn`: the fewest connections, by weight.
     LeastConn,
-    /// `first`: the first with a free place.
+    /// `first`: the first by its `id` that has a free place.
     First,
     /// `source`: a hash of the client's address.
     Source,
@@ -231,7 +231,9 @@ impl hooks::Balance for Balance {
                 let view = View { request: Some(request), edits, client, ..View::default() };
                 let mut hash = None;
                 value.any(&view, &mut |sample| {
-                    if let Sample::Text(text) = sample {
+                    if let Sample::Text(text) = sample
+                        && !text.is_empty()
+                    {
                         let text = if *domain_only { hash::domain(text) } else { text };
                         hash = Some(self.hashing.text(text));
                     }
@@ -250,8 +252,9 @@ impl hooks::Balance for Balance {
             Algorithm::StaticRoundRobin => self.in_turn(backend, avoid),
             Algorithm::LeastConn => self.least(backend, avoid),
             Algorithm::First => {
-                let mut list = self.candidates(backend);
-                list.find(|(i, s)| Some(*i) != avoid && !s.full()).map(|(index, _)| index)
+                let free = |(i, s): &(usize, &Server)| Some(*i) != avoid && !s.full();
+                let list = self.candidates(backend).filter(free);
+                list.min_by_key(|(_, server)| server.settings.id).map(|(index, _)| index)
             }
             Algorithm::Random { draws } => self.at_random(backend, *draws, avoid),
             // Without a key it is in turn, as in HAProxy.

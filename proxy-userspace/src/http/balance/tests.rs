@@ -141,6 +141,35 @@ fn the_ring_knows_servers_by_their_ids() {
     assert_eq!(got, [0, 0, 3, 2, 1, 2, 1, 1, 1, 1, 0, 1, 1, 2, 2, 3, 0, 3, 0, 2]);
 }
 
+/// As a running HAProxy 2.6.12 does.
+#[test]
+fn an_empty_field_is_none() {
+    let backend = backend(&[1, 1], Algorithm::header("x".to_owned(), false), Hashing::default());
+    let key = |value: &str| {
+        let fields = [httparse::Header { name: "X", value: value.as_bytes() }];
+        let request = Request { fields: &fields, ..request("/") };
+        backend.settings.balance.key(Some(&request), &[], None)
+    };
+    assert_eq!(key(""), 0);
+    assert_ne!(key("0"), 0);
+}
+
+#[test]
+fn first_goes_by_ids() {
+    let balance = Arc::new(Balance::new(Algorithm::First, Hashing::default(), false, 42));
+    let mut backend = settings::Backend::new("b", balance);
+    for id in [5, 2, 3] {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1000));
+        let server = settings::Server::new(format!("s{id}"), address.into());
+        backend.servers.push(settings::Server { id, ..server });
+    }
+    let settings = settings::Settings { backends: vec![backend], ..Default::default() };
+    let backend = Arc::clone(&Proxies::new(settings, 1, Arc::default()).backends[0]);
+    assert_eq!(picks(&backend, 0, 2), [1, 1]);
+    backend.servers[1].set_up(false);
+    assert_eq!(picks(&backend, 0, 2), [2, 2]);
+}
+
 #[test]
 fn a_server_that_goes_moves_only_its_own_keys_on_the_ring() {
     let hashing = Hashing { consistent: true, avalanche: true, function: Function::Sdbm };
