@@ -220,12 +220,12 @@ impl hooks::Balance for Balance {
                 client.map(|client| self.hashing.source(client.ip().to_canonical()))
             }
             (Algorithm::Uri { length, depth, whole, path_only }, Some(request)) => {
-                let uri = if *path_only {
-                    super::sample::path_and_query(request)
-                } else {
-                    request.target
+                let uri = match path_only {
+                    true => super::sample::path_and_query(request),
+                    false => Some(request.target),
                 };
-                Some(self.hashing.text(hash::part_of_uri(uri, *length, *depth, *whole).as_bytes()))
+                let part = uri.map(|uri| hash::part_of_uri(uri, *length, *depth, *whole));
+                part.map(|part| self.hashing.text(part.as_bytes()))
             }
             (Algorithm::Header { value, domain_only }, Some(request)) => {
                 let view = View { request: Some(request), edits, client, ..View::default() };

@@ -220,11 +220,8 @@ impl Redirect {
     }
 
     fn append_uri(&self, request: &Request<'_>, location: &mut Vec<u8>) {
-        let path = request.path();
-        if path.is_empty() || path == "*" {
-            return location.push(b'/');
-        }
-        let uri = if self.drop_query { path } else { path_and_query(request) };
+        let Some(all) = path_and_query(request) else { return location.push(b'/') };
+        let uri = if self.drop_query { request.path() } else { all };
         location.extend_from_slice(uri.as_bytes());
         if self.append_slash && !uri.ends_with('/') {
             location.push(b'/');

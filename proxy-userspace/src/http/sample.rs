@@ -270,9 +270,7 @@ impl Fetch {
         match self {
             Self::Path => text(view.request.and_then(path)),
             Self::Query => text(view.request.and_then(query)),
-            Self::PathAndQuery => {
-                text(view.request.filter(|request| path(request).is_some()).map(path_and_query))
-            }
+            Self::PathAndQuery => text(view.request.and_then(path_and_query)),
             Self::Url => text(view.request.map(|request| request.target)),
             Self::Method => method(view, found),
             Self::UrlParameter(name) => {
@@ -338,14 +336,14 @@ pub fn query<'a>(request: &Request<'a>) -> Option<&'a str> {
     query.split('#').next()
 }
 
-/// Path and query, without scheme and authority.
+/// Path and query, without scheme and authority, where there is a path.
 #[must_use]
-pub fn path_and_query<'a>(request: &Request<'a>) -> &'a str {
-    let path = request.path();
+pub fn path_and_query<'a>(request: &Request<'a>) -> Option<&'a str> {
+    let path = path(request)?;
     let target = request.target;
     // The path is a part of the target: what stands before it is not wanted.
     let offset = (path.as_ptr() as usize).saturating_sub(target.as_ptr() as usize);
-    target.get(offset..).and_then(|rest| rest.split('#').next()).unwrap_or(path)
+    target.get(offset..)?.split('#').next()
 }
 
 /// The values of the parameters of that name.

@@ -143,6 +143,18 @@ fn the_ring_knows_servers_by_their_ids() {
 
 /// As a running HAProxy 2.6.12 does.
 #[test]
+fn without_a_path_there_is_no_key_by_the_path_alone() {
+    let only = |path_only| Algorithm::Uri { length: 0, depth: 0, whole: false, path_only };
+    let key_of = |path_only, target: &str| {
+        key(&backend(&[1, 1], only(path_only), Hashing::default()), target)
+    };
+    assert_eq!([key_of(true, "*"), key_of(true, "http://x")], [0; 2]);
+    assert_ne!(key_of(false, "*"), 0);
+    assert_eq!(key_of(true, "http://x/a"), key_of(true, "/a"));
+}
+
+/// As a running HAProxy 2.6.12 does.
+#[test]
 fn an_empty_field_is_none() {
     let backend = backend(&[1, 1], Algorithm::header("x".to_owned(), false), Hashing::default());
     let key = |value: &str| {
