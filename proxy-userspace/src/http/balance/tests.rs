@@ -48,6 +48,15 @@ fn in_turn_keeps_to_weights() {
     assert_eq!(list.iter().filter(|&&index| index == 0).count(), 6, "{list:?}");
 }
 
+/// As a running HAProxy 2.6.12 does, `set weight` of the first before the fifth request.
+#[test]
+fn in_turn_begins_with_the_heaviest() {
+    let backend = backend(&[1, 2], Algorithm::RoundRobin, Hashing::default());
+    assert_eq!(picks(&backend, 0, 4), [1, 1, 0, 1]);
+    backend.servers[0].set_weight(5);
+    assert_eq!(picks(&backend, 0, 8), [1, 0, 0, 0, 1, 0, 0, 1]);
+}
+
 #[test]
 fn backups_serve_when_nobody_else_does_the_first_one_only() {
     let backend = {
