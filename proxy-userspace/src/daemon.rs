@@ -349,13 +349,10 @@ fn record<'a>(
     close: &'a Close,
 ) -> Record<'a> {
     Record {
-        close,
         unix_ns: clock.unix_ns(close.ended_ns),
         label: labels.of_close(close),
         rst_reason: rst_reason_code(close).and_then(|code| source.rst_reason(code)),
-        change: None,
-        said: None,
-        half_open_ns: None,
+        ..Record::of(close)
     }
 }
 

@@ -163,15 +163,7 @@ mod tests {
             let close = verdict::close(&script.key, &script.flow);
             let label = Label { backend: Some("we\"b"), server: Some("w1"), ..Label::default() };
             let label = if close.half_closed_ns.is_some() { label } else { Label::default() };
-            summary.add(&Record {
-                close: &close,
-                unix_ns: 0,
-                label,
-                rst_reason: None,
-                change: None,
-                said: None,
-                half_open_ns: None,
-            });
+            summary.add(&Record { label, ..Record::of(&close) });
         }
         let names = |end: &_| {
             let is_server = *end == sample::SERVER;

@@ -193,7 +193,6 @@ fn comment(record: &Record<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::label::Label;
     use crate::report::sample;
     use proxy_common::verdict;
 
@@ -201,16 +200,7 @@ mod tests {
     fn a_process_is_called_in_a_comment_as_in_a_line() {
         let script = sample::reset();
         let close = verdict::close(&script.key, &script.flow);
-        let record = Record {
-            close: &close,
-            unix_ns: 0,
-            label: Label::default(),
-            rst_reason: None,
-            change: None,
-            said: None,
-            half_open_ns: None,
-        };
-        let text = comment(&record);
+        let text = comment(&Record::of(&close));
         assert!(text.ends_with(r", a\x22b\x20c\xff/4242"), "{text}");
     }
 }

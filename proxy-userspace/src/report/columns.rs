@@ -275,16 +275,14 @@ mod tests {
         ] {
             let close = verdict::close(&script.key, &script.flow);
             let record = Record {
-                close: &close,
-                unix_ns: close.ended_ns.cast_signed(),
                 label,
                 rst_reason: close.orig.rst_reason.map(|_| "TCP_ABORT_ON_CLOSE"),
-                change: None,
                 said: close
                     .first_signal
                     .filter(|one| one.as_str() == "rst_ack")
                     .map(|_| sample::said()),
                 half_open_ns,
+                ..Record::of(&close)
             };
             super::close(&mut out, &record, &mut Stamp::in_zone(TimeZone::UTC), Paint { colour });
         }

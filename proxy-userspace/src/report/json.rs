@@ -120,13 +120,11 @@ mod tests {
     fn json(script: &Script, label: Label<'_>, half_open_ns: Option<u64>) -> String {
         let close = verdict::close(&script.key, &script.flow);
         let record = Record {
-            close: &close,
-            unix_ns: close.ended_ns.cast_signed(),
             label,
             rst_reason: close.orig.rst_reason.map(|_| "TCP_ABORT_ON_CLOSE"),
-            change: None,
             said: close.orig.rst_reason.map(|_| sample::said()),
             half_open_ns,
+            ..Record::of(&close)
         };
         let mut out = Vec::new();
         super::close(&mut out, &record, &mut Stamp::in_zone(TimeZone::UTC));

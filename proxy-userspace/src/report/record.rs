@@ -122,6 +122,22 @@ impl<'a> Change<'a> {
     }
 }
 
+impl<'a> Record<'a> {
+    /// A close of which nothing else is known. Its time is taken for the wall's.
+    #[must_use]
+    pub fn of(close: &'a Close) -> Self {
+        Self {
+            close,
+            unix_ns: close.ended_ns.cast_signed(),
+            label: Label::default(),
+            rst_reason: None,
+            change: None,
+            said: None,
+            half_open_ns: None,
+        }
+    }
+}
+
 impl Record<'_> {
     /// Whether one end has closed and the other not yet.
     #[must_use]

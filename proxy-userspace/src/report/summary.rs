@@ -244,15 +244,7 @@ mod tests {
         let script = sample::reset();
         let mut close = verdict::close(&script.key, &script.flow);
         (close.orig.bytes, close.resp.bytes) = (Some(u64::MAX), Some(u64::MAX));
-        let record = Record {
-            close: &close,
-            unix_ns: 0,
-            label: Label::default(),
-            rst_reason: None,
-            change: None,
-            said: None,
-            half_open_ns: None,
-        };
+        let record = Record::of(&close);
         let mut summary = Summary::default();
         summary.add(&record);
         summary.add(&record);
