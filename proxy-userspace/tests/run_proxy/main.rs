@@ -97,7 +97,7 @@ fn a_recording_keeps_what_it_said_of_each_connection() {
         (lines.len() == 4).then_some(lines)
     });
     assert!(live.iter().all(|line| line.contains("\"class\":\"traffic\",\"termination\":")));
-    assert!(live.iter().any(|line| line.contains("\"status\":403,\"requests\":1}")), "{live:#?}");
+    assert!(live.iter().any(|line| line.contains("\"status\":403,\"requests\":1,")), "{live:#?}");
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success());
     let explain = teardown().args(["explain", "--json", &file]).output().expect("it starts");
