@@ -16,6 +16,9 @@ pub(crate) struct Load {
     pub(crate) requests: u64,
     /// Failed connects, reads and writes, statuses, and time-outs.
     pub(crate) errors: u64,
+    /// The same, each for itself.
+    #[expect(dead_code, reason = "shown where a test fails")]
+    pub(crate) kinds: [u64; 5],
     /// Responses whose body was not the one that every server here sends.
     pub(crate) wrong: u64,
 }
@@ -60,8 +63,8 @@ function response(status, headers, got) if got ~= body then wrong = wrong + 1 en
 function done(summary)
   local wrong, e = 0, summary.errors
   for _, thread in ipairs(threads) do wrong = wrong + thread:get("wrong") end
-  local errors = e.connect + e.read + e.write + e.status + e.timeout
-  print(string.format('{{"requests":%d,"errors":%d,"wrong":%d}}', summary.requests, errors, wrong))
+  local kinds = string.format("%d,%d,%d,%d,%d", e.connect, e.read, e.write, e.status, e.timeout)
+  print(string.format('{{"requests":%d,"errors":[%s],"wrong":%d}}', summary.requests, kinds, wrong))
 end
 "#
     );
@@ -79,5 +82,7 @@ fn read(output: &str) -> Load {
     let said: Value =
         serde_json::from_str(line).unwrap_or_else(|error| panic!("wrk: {error}: {output}"));
     let number = |name: &str| said[name].as_u64().expect("a count");
-    Load { requests: number("requests"), errors: number("errors"), wrong: number("wrong") }
+    let kinds = [0, 1, 2, 3, 4].map(|kind| said["errors"][kind].as_u64().expect("a count"));
+    let errors = kinds.iter().sum();
+    Load { requests: number("requests"), errors, kinds, wrong: number("wrong") }
 }
