@@ -100,7 +100,10 @@ impl Balance {
     }
 
     /// The servers that may be chosen: the usable ones, or without any the backups.
-    fn candidates<'a>(&self, backend: &'a Backend) -> impl Iterator<Item = (usize, &'a Server)> {
+    fn candidates<'a>(
+        &self,
+        backend: &'a Backend,
+    ) -> impl Iterator<Item = (usize, &'a Server)> + Clone + use<'a> {
         let on_backups = backend.on_backups();
         let most = if on_backups && !self.all_backups { 1 } else { usize::MAX };
         let servers = backend.servers.iter().map(AsRef::as_ref).enumerate();
@@ -134,14 +137,22 @@ impl Balance {
         }
     }
 
-    /// By weights that may change.
+    /// By weights that may change. Equals take turns by a count alone: no worker waits for another,
+    /// and nothing is allocated.
     fn by_weight(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
         let free = |index: usize| Some(index) != avoid && !backend.servers[index].full();
-        let list = match self.several(backend) {
-            Ok(list) => list,
-            Err(one) => return one.filter(|index| free(*index)),
-        };
-        let weights = list.iter().map(|(index, server)| (*index, server.weight()));
+        let list = self.candidates(backend);
+        let (_, first) = list.clone().next()?;
+        if list.clone().all(|(_, server)| server.weight() == first.weight()) {
+            let turn = match list.clone().count() {
+                // One alone takes no turns: workers don't meet at the counter.
+                0 | 1 => 0,
+                count => self.turns.fetch_add(1, Relaxed) as usize % count,
+            };
+            let mut order = list.clone().skip(turn).chain(list.take(turn));
+            return order.find(|(index, _)| free(*index)).map(|(index, _)| index);
+        }
+        let weights = list.map(|(index, server)| (index, server.weight()));
         let mut turns = self.weighted.lock().unwrap_or_else(PoisonError::into_inner);
         turns.next(weights, free)
     }
