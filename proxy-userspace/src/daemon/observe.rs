@@ -38,6 +38,14 @@ fn ring_bytes(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "must be a power of two from 4k to 1g".to_owned())
 }
 
+/// Takes as many descriptors as there may be, for the programs' links, where no proxy's configuration
+/// says how many. The usual limit is low for the sake of select(2), which is not used.
+pub(super) fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // On failure it is what it was, and said where it is too low.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 impl Observe {
     /// Loads and attaches the kernel side; `payload` bytes of data are told with each segment.
     ///
@@ -49,9 +57,6 @@ impl Observe {
         payload: u32,
         enforce: bool,
     ) -> Result<Observer, kernel::Error> {
-        // For the programs' links. The usual limit is low for the sake of select(2), which is not used.
-        let limit = getrlimit(Resource::Nofile);
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
         Observer::start(&kernel::Options {
             interfaces: self.interfaces.clone(),
             ingress: if self.ingress == "xdp" { Ingress::Xdp } else { Ingress::Tc },

@@ -2,7 +2,7 @@
 
 use super::background::Background;
 use super::manager::Manager;
-use super::observe::Observe;
+use super::observe::{Observe, take_descriptors};
 use super::proxy::{self, Origin, Planned, Prepared, Running};
 use super::recording::{INCOMPLETE, Opened};
 use super::stated::Stated;
@@ -128,6 +128,9 @@ pub(super) fn serve(
         }
         let metrics = args.metrics.map(listen_at).transpose()?;
         let segments = args.segments || args.write.is_wanted();
+        if prepared.is_none() {
+            take_descriptors();
+        }
         let mut observer = args.observe.start(segments, args.write.payload(), true)?;
         let recording = args.write.open().context("cannot write the recording")?;
         if let Some(prepared) = &prepared {

@@ -1,6 +1,6 @@
 //! `teardown watch`: stands beside any proxy and shows on stdout how connections close.
 
-use super::observe::Observe;
+use super::observe::{Observe, take_descriptors};
 use super::recording::INCOMPLETE;
 use super::{Daemon, Reader, attached, start};
 use crate::admin::terminal::Terminal;
@@ -77,6 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn start_observer(args: &Args) -> Result<Observer, crate::kernel::Error> {
     let segments = args.segments || args.write.is_wanted();
+    take_descriptors();
     args.observe.start(segments, args.write.payload(), !args.policies.is_empty())
 }
 

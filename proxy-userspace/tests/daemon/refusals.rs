@@ -270,6 +270,25 @@ fn an_interface_for_which_no_descriptor_was_left_is_attached_to_later() {
     assert!(daemon.wait().success());
 }
 
+#[test]
+fn it_takes_no_more_descriptors_than_its_configuration_says() {
+    let host = Host::new();
+    let file = host.socket().with_file_name("proxy.cfg");
+    let text =
+        "global\n  ulimit-n 2000\n  maxconn 100\nlisten in\n  mode tcp\n  bind 127.0.0.1:8180\n";
+    std::fs::write(&file, text).expect("a file");
+    let mut command = teardown();
+    command.args(["run", "--socket"]).arg(host.socket()).arg("-f").arg(&file);
+    let mut daemon = Process::start(&host.netns, with_descriptors(&mut command, 1_024, 4_096));
+    daemon.wait_for_words("watching");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).expect("limits");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[3..5], ["2000", "4096"], "{line}");
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+}
+
 /// As a container starts it that has a cgroup namespace of its own.
 #[test]
 fn what_a_container_takes_for_the_root_of_all_cgroups_is_not() {
