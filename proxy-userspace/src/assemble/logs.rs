@@ -40,20 +40,17 @@ pub fn logs(
             });
             targets.extend(target);
         }
-        let named = match &said.log_format {
+        let named = |text| format::format(text, Filled::Log).unwrap_or_default();
+        let format = match &said.log_format {
             // There is no request that its line could show: as HAProxy, which says so.
             model::LogFormat::Http | model::LogFormat::Clf if said.mode == Mode::Tcp => {
-                logline::TCP
+                named(logline::TCP)
             }
-            model::LogFormat::Default => logline::DEFAULT,
-            model::LogFormat::Tcp => logline::TCP,
-            model::LogFormat::Http => logline::HTTP,
-            model::LogFormat::Clf => logline::CLF,
-            model::LogFormat::Custom(..) => "",
-        };
-        let format = match &said.log_format {
+            model::LogFormat::Default => named(logline::DEFAULT),
+            model::LogFormat::Tcp => named(logline::TCP),
+            model::LogFormat::Http => named(logline::HTTP),
+            model::LogFormat::Clf => named(logline::CLF),
             model::LogFormat::Custom(format, _) => format.clone(),
-            _ => format::format(named, Filled::Log).unwrap_or_default(),
         };
         let own_name = || Surroundings::here().host.clone();
         let style = Style {

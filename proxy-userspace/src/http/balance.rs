@@ -72,9 +72,9 @@ pub struct Balance {
     hashing: Hashing,
     /// `option allbackups`.
     all_backups: bool,
-    /// `roundrobin`'s.
+    /// `roundrobin`'s, where weights differ.
     weighted: Mutex<Turns>,
-    /// How often a server was chosen in turn by others.
+    /// How often a server was chosen in turn without them.
     turns: AtomicU32,
     /// The state of the generator of random numbers.
     random: AtomicU64,
@@ -126,17 +126,6 @@ impl Balance {
             .map(|(_, (index, _))| index)
     }
 
-    /// Those that share the load, if they are more than one: one alone takes no turns, so that workers
-    /// don't meet at the counter and nothing is allocated.
-    fn several<'a>(&self, backend: &'a Backend) -> Result<Vec<(usize, &'a Server)>, Option<usize>> {
-        let mut candidates = self.candidates(backend);
-        let Some(first) = candidates.next() else { return Err(None) };
-        match candidates.next() {
-            Some(second) => Ok([first, second].into_iter().chain(candidates).collect()),
-            None => Err(Some(first.0)),
-        }
-    }
-
     /// By weights that may change. Equals take turns by a count alone: no worker waits for another,
     /// and nothing is allocated.
     fn by_weight(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
@@ -160,10 +149,12 @@ impl Balance {
     /// By a map that holds each server as often as its weight asks for, spread evenly.
     fn in_turn(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
         let free = |index: &usize| Some(*index) != avoid && !backend.servers[*index].full();
-        let list = match self.several(backend) {
-            Ok(list) => list,
-            Err(one) => return one.filter(free),
-        };
+        let list = self.candidates(backend);
+        if list.clone().nth(1).is_none() {
+            // One alone takes no turns: workers don't meet at the counter, nothing is allocated.
+            return list.map(|(index, _)| index).find(free);
+        }
+        let list: Vec<_> = list.collect();
         let turn = self.turns.fetch_add(1, Relaxed) as usize;
         let map = self.tables.map(&list);
         let count = map.len();

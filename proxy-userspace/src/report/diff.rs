@@ -69,7 +69,8 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Counts a connection, which lost data or not; `typical` is asked for only where the first of its kind is wanted.
+    /// Counts a connection, which lost data or not; `typical` is asked for only where the first of its
+    /// kind is wanted.
     pub fn add(&mut self, close: &Close, lost: bool, typical: impl FnOnce() -> Option<Typical>) {
         let index = Kind::of(close).index();
         self.connections += 1;
