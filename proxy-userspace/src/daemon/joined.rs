@@ -4,12 +4,12 @@
 //! or minutes later where the peer leaves the connection half closed. Where the peer reset the
 //! connection the record is there first, and waits until the proxy has seen the reset too.
 
-use super::stated::{Note, Stated};
+use super::stated::{Connection, Note, Stated};
 use crate::report::record::Said;
 use proxy_common::abi::CloseRecord;
 use proxy_common::flow::Flow;
 use proxy_common::key::{Endpoint, Side, UNSPECIFIED};
-use proxy_common::verdict::Close;
+use proxy_common::verdict::{Close, EndReport};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,13 +47,13 @@ pub(super) struct Joins {
     ear: Option<Arc<Stated>>,
     /// Where the proxy listens; the unspecified address stands for all.
     doors: HashSet<Endpoint>,
-    notes: HashMap<u64, Note>,
-    /// The notes' cookies as they came; of those that were taken too, for a while.
-    order: VecDeque<u64>,
+    notes: HashMap<Connection, Note>,
+    /// The notes' connections as they came; of those that were taken too, for a while.
+    order: VecDeque<Connection>,
     /// Closes that wait, by their place in the row in which they came.
     waiting: BTreeMap<u64, (Instant, Joined)>,
-    /// The places of those that wait for the note with this cookie.
-    awaited: HashMap<u64, u64>,
+    /// The places of those that wait for the note on this connection.
+    awaited: HashMap<Connection, u64>,
     /// The places of those whose note has come.
     met: Vec<u64>,
     next_place: u64,
@@ -89,11 +89,11 @@ impl Joins {
         let (notes, order) = (&mut self.notes, &mut self.order);
         let (awaited, met) = (&self.awaited, &mut self.met);
         ear.take(|note| {
-            met.extend(awaited.get(&note.cookie));
-            order.push_back(note.cookie);
-            notes.insert(note.cookie, note);
+            met.extend(awaited.get(&note.connection));
+            order.push_back(note.connection);
+            notes.insert(note.connection, note);
         });
-        // Of the cookies, those whose notes were taken go as well: twice as many are kept.
+        // Of the connections, those whose notes were taken go as well: twice as many are kept.
         while self.notes.len() > KEPT || self.order.len() > 2 * KEPT {
             let Some(oldest) = self.order.pop_front() else { break };
             self.forgotten += u64::from(self.notes.remove(&oldest).is_some());
@@ -102,20 +102,23 @@ impl Joins {
 
     /// What was said of a connection that is half open: the proxy has closed its end.
     pub(super) fn said(&self, close: &Close) -> Option<Said<'_>> {
-        let cookies = [close.orig.cookie, close.resp.cookie];
-        cookies.iter().flatten().find_map(|cookie| self.notes.get(cookie)).map(Note::said)
+        let known = |end: &EndReport| {
+            let connection = Connection { cookie: end.cookie?, port: end.endpoint.port };
+            self.notes.get(&connection)
+        };
+        known(&close.orig).or_else(|| known(&close.resp)).map(Note::said)
     }
 
     /// A connection is over: it goes on with its note, unless it had better wait for that.
     pub(super) fn admit(&mut self, record: &CloseRecord, now: Instant) -> Admitted {
-        let note = self.note_of(&record.flow);
+        let note = self.note_of(record);
         let waits = note.is_none() && self.is_expected(record);
         if !waits || self.waiting.len() >= KEPT {
             return Admitted::Goes(note);
         }
         let place = self.next_place;
         self.next_place += 1;
-        self.awaited.extend(cookies(&record.flow).into_iter().flatten().map(|one| (one, place)));
+        self.awaited.extend(connections(record).into_iter().flatten().map(|one| (one, place)));
         self.waiting.insert(place, (now, Joined { record: *record, note }));
         Admitted::Waits
     }
@@ -138,26 +141,26 @@ impl Joins {
     /// Ends the wait of a close, if it was not ended yet.
     fn take_out(&mut self, place: u64) -> Option<Joined> {
         let (_, mut closed) = self.waiting.remove(&place)?;
-        for cookie in cookies(&closed.record.flow).into_iter().flatten() {
-            self.awaited.remove(&cookie);
+        for connection in connections(&closed.record).into_iter().flatten() {
+            self.awaited.remove(&connection);
         }
-        closed.note = self.note_of(&closed.record.flow);
+        closed.note = self.note_of(&closed.record);
         Some(closed)
     }
 
     /// The note on a connection: where both ends are the proxy's, that of the end that connected.
     /// The other one would be for a reader who looks at it from that side, and is thrown away.
-    fn note_of(&mut self, flow: &Flow) -> Option<Note> {
+    fn note_of(&mut self, closed: &CloseRecord) -> Option<Note> {
         if self.notes.is_empty() {
             return None;
         }
-        let [first, second] = cookies(flow).map(|cookie| self.notes.remove(&cookie?));
+        let [first, second] = connections(closed).map(|one| self.notes.remove(&one?));
         first.or(second)
     }
 
     /// Whether the proxy will have something to say of it.
     fn is_expected(&self, closed: &CloseRecord) -> bool {
-        if self.ear.is_none() || cookies(&closed.flow).iter().all(Option::is_none) {
+        if self.ear.is_none() || connections(closed).iter().all(Option::is_none) {
             return false;
         }
         closed.acts.class != 0 || self.is_door(closed.key.end(responder(&closed.flow)))
@@ -174,20 +177,20 @@ fn responder(flow: &Flow) -> Side {
     Side(flow.orig.0 & 1).other()
 }
 
-/// The sockets' cookies, where they are known, the originator's first.
-fn cookies(flow: &Flow) -> [Option<u64>; 2] {
-    [responder(flow).other(), responder(flow)].map(|side| match flow.end(side).cookie {
+/// The connection as the sockets that are known have it, the originator's first.
+fn connections(closed: &CloseRecord) -> [Option<Connection>; 2] {
+    let responder = responder(&closed.flow);
+    [responder.other(), responder].map(|side| match closed.flow.end(side).cookie {
         0 => None,
-        cookie => Some(cookie),
+        cookie => Some(Connection { cookie, port: closed.key.end(side).port }),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::closes::{Class, Closes as _, Cookie, Doing};
+    use crate::http::closes::{Class, Doing};
     use proxy_common::key::FlowKey;
-    use std::os::fd::AsFd as _;
 
     const DOOR: Endpoint = Endpoint::v4([127, 0, 0, 1], 80);
 
@@ -217,9 +220,12 @@ mod tests {
     }
 
     fn say(ear: &Stated, cookie: u64, status: u16) {
-        let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        say_from(ear, Connection { cookie, port: DOOR.port }, status);
+    }
+
+    fn say_from(ear: &Stated, connection: Connection, status: u16) {
         let doing = Doing { status, ..Doing::default() };
-        ear.stated((socket.as_fd(), Cookie(cookie)), None, Class::Active, false, &doing);
+        ear.note(Note { connection, class: Class::Active, doing });
     }
 
     #[test]
@@ -230,6 +236,20 @@ mod tests {
         let note = met(joins.admit(&closed(DOOR, 9), Instant::now()));
         assert_eq!(note.expect("joined").doing.status, 200);
         assert!(joins.notes.is_empty());
+    }
+
+    #[test]
+    fn each_connection_of_a_socket_has_its_own() {
+        let (mut joins, ear) = joins();
+        for (port, status) in [(80, 200), (81, 502)] {
+            say_from(&ear, Connection { cookie: 9, port }, status);
+        }
+        joins.listen();
+        for (port, status) in [(80, 200), (81, 502)] {
+            let to = Endpoint { port, ..DOOR };
+            let note = met(joins.admit(&closed(to, 9), Instant::now()));
+            assert_eq!(note.expect("joined").doing.status, status);
+        }
     }
 
     #[test]
@@ -257,7 +277,7 @@ mod tests {
             say(&ear, cookie, 200);
         }
         joins.listen();
-        let cookie = |joined: &Joined| cookies(&joined.record.flow)[1];
+        let cookie = |joined: &Joined| connections(&joined.record)[1].map(|one| one.cookie);
         let due = joins.due(Some(now));
         assert_eq!(due.iter().map(cookie).collect::<Vec<_>>(), [Some(30), Some(70)]);
         assert_eq!((joins.waiting.len(), joins.awaited.len()), (98, 98));

@@ -5,6 +5,7 @@
 
 use crate::http::closes::{Class, Closes, Cookie, Doing, Upstream};
 use crate::http::event::Phase;
+use crate::http::sock;
 use crate::kernel::Statements;
 use crate::report::record::{Letters, Said};
 use proxy_common::abi::{CLASS_CHECK, CLASS_TRAFFIC, CLASS_TUNNEL};
@@ -14,11 +15,21 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// One of a socket's connections. A socket may be connected again: from another port, as its last one
+/// is still known to the peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Connection {
+    /// The socket's cookie (`SO_COOKIE`).
+    pub cookie: u64,
+    /// The port of the socket's end.
+    pub port: u16,
+}
+
 /// What the proxy said of a connection that it closes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// The socket's.
-    pub cookie: u64,
+    /// Which one.
+    pub connection: Connection,
     /// What kind of connection it was.
     pub class: Class,
     /// What its last request was doing.
@@ -109,6 +120,16 @@ impl Stated {
         Self { statements, ..Self::default() }
     }
 
+    /// Keeps a note until the daemon's loop comes by.
+    pub(super) fn note(&self, note: Note) {
+        let mut notes = self.lists[list()].lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.len() < NOTES {
+            notes.push(note);
+        } else {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Takes what was said since.
     pub(super) fn take(&self, mut each: impl FnMut(Note)) {
         for list in &self.lists {
@@ -174,12 +195,9 @@ impl Closes for Stated {
             Cookie(0) => cookie_of(socket),
             Cookie(known) => known,
         };
-        let mut notes = self.lists[list()].lock().unwrap_or_else(PoisonError::into_inner);
-        if notes.len() < NOTES {
-            notes.push(Note { cookie, class, doing: doing.clone() });
-        } else {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        let port = sock::local(socket).map_or(0, |local| local.port());
+        let connection = Connection { cookie, port };
+        self.note(Note { connection, class, doing: doing.clone() });
     }
 }
 
@@ -209,7 +227,7 @@ mod tests {
         }
         let mut count = 0;
         stated.take(|note| {
-            assert_eq!(note.cookie, 5);
+            assert_eq!(note.connection, Connection { cookie: 5, port: 0 });
             count += 1;
         });
         assert_eq!((count, stated.lost()), (NOTES, 3));

@@ -1,11 +1,12 @@
 //! The daemon end to end: closes from a replay in, tails and commands over a real socket out.
 
+use super::stated::Connection;
 use super::*;
 use crate::admin::outlet;
 use crate::admin::session::{self, Terms};
 use crate::admin::socket::RuntimeSocket;
 use crate::config::model::AccessLevel;
-use crate::http::closes::{Class, Closes as _, Cookie, Doing};
+use crate::http::closes::{Class, Doing};
 use crate::report::columns::Paint;
 use crate::report::sample::{self, Script};
 use crate::report::tail::{Look, Tail};
@@ -15,7 +16,6 @@ use proxy_common::abi::CloseRecord;
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 use proxy_common::segment::{SYN, Segment};
-use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -207,9 +207,9 @@ async fn a_close_that_waits_for_its_note_meets_it_while_others_keep_coming() {
     let mut waits = sample::reset();
     waits.flow.ends.iter_mut().for_each(|end| end.cookie = 7);
     running.send(&[waits]).await;
-    let (socket, _) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let connection = Connection { cookie: 7, port: 8_080 };
     let doing = Doing { status: 503, ..Doing::default() };
-    ear.stated((socket.as_fd(), Cookie(7)), None, Class::Active, false, &doing);
+    ear.note(Note { connection, class: Class::Active, doing });
 
     let crowd = async {
         // Never a gap as long as the daemon's look at what waits.
