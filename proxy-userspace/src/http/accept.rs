@@ -159,7 +159,7 @@ fn welcome(
     let of_process = Arc::clone(&proxies.connections);
     let of_address = Arc::clone(&door.ear.connections);
     let presence = Presence::new(Arc::clone(frontend), [of_process, of_address]);
-    let sock = Sock::from(fd);
+    let sock = Sock::new(fd, &worker.watch);
     let serial = worker.outside.serial();
     let known = (Instant::now(), 0);
     let (own, proxies) = (Rc::clone(worker), Rc::clone(proxies));

@@ -33,6 +33,13 @@ pub(crate) async fn run(reception: Rc<Reception>) {
     tokio::join!(worker.sessions.watch(), watch_pool(worker), tidy(&reception), attend, sample);
 }
 
+/// Tells the tasks of connections what they wait for, for ever. A task of its own, as it has more to do
+/// than all the others.
+pub(crate) async fn watch(worker: Rc<Worker>) {
+    let result = worker.watch.run().await;
+    tracing::error!(worker = worker.index, ?result, "connections are not watched any more");
+}
+
 /// Brings parked connections back to life when they stir, and closes them when they are late; for
 /// ever.
 async fn attend(reception: &Rc<Reception>) -> io::Result<()> {
@@ -88,6 +95,7 @@ async fn tidy(reception: &Reception) {
         for idle in gone {
             worker.close_idle(idle, None);
         }
+        worker.spares.tidy();
         if crowd {
             trim();
         }

@@ -126,7 +126,7 @@ impl Exchange<'_> {
             if let Some(conn) = unwanted {
                 self.client.worker.close_idle(conn, None);
             }
-        } else if let Err(conn) = self.client.worker.pool.put(conn) {
+        } else if let Some(conn) = self.client.worker.pool.put(conn) {
             self.client.worker.close_idle(conn, None);
         }
         drop(slot);

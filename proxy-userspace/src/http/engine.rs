@@ -31,6 +31,7 @@ use super::{
     reception::Reception,
     session::Stop,
     settings::{BindAddress, Settings},
+    watch::Watch,
     worker::{Outside, Worker},
 };
 
@@ -252,18 +253,21 @@ fn run(
     inbox: mpsc::UnboundedReceiver<Command>,
     ready: &std::sync::mpsc::Sender<io::Result<()>>,
 ) {
-    let made = Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default())
-        .and_then(|runtime| Ok((runtime, park::Lot::new()?)));
-    let (runtime, lot) = match made {
-        Ok(made) => made,
+    let made = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = match made {
+        Ok(runtime) => runtime,
         Err(error) => return drop(ready.send(Err(error))),
     };
-    // Whoever waits for it has seen the thread start.
-    let _ = ready.send(Ok(()));
     runtime.block_on(async {
-        let reception = Reception::new(Worker::new(index, proxies, outside), lot);
+        let (watch, lot) = match Watch::new().and_then(|watch| Ok((watch, park::Lot::new()?))) {
+            Ok(made) => made,
+            Err(error) => return drop(ready.send(Err(error))),
+        };
+        // Whoever waits for it has seen the thread start.
+        let _ = ready.send(Ok(()));
+        let worker = Worker::new(index, proxies, outside, watch);
+        let reception = Reception::new(worker, lot);
+        tokio::task::spawn_local(background::watch(Rc::clone(&reception.worker)));
         tokio::task::spawn_local(background::run(Rc::clone(&reception)));
         work(reception, doors, inbox).await;
     });

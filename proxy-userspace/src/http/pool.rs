@@ -81,7 +81,7 @@ impl Pool {
 
     /// Keeps a connection; it comes back if the server stirred, or there is no room for it: no more
     /// are open to a server than it ever had requests at once, but one for each worker.
-    pub(crate) fn put(&self, idle: Idle) -> Result<(), Idle> {
+    pub(crate) fn put(&self, idle: Idle) -> Option<Idle> {
         let watcher = self.watcher.borrow();
         let stirred = watcher.as_ref().is_none_or(|waker| idle.sock.poll_stirred(waker));
         let mut places = self.places.borrow_mut();
@@ -98,9 +98,9 @@ impl Pool {
             Some(place) if !stirred && has_room(place) && idle.moves == server.moves() => {
                 server.idle.rise();
                 place.push(idle);
-                Ok(())
+                None
             }
-            _ => Err(idle),
+            _ => Some(idle),
         }
     }
 

@@ -43,9 +43,9 @@ impl Reception {
     /// Goes on with a connection that was parked.
     pub(crate) fn resume(self: &Rc<Self>, parked: Parked) {
         let Parked { serial, fd, proxies, presence, addresses, requests, since, last, .. } = parked;
-        let sock = Sock::from(fd);
         let known = (since, requests);
         let worker = Rc::clone(&self.worker);
+        let sock = Sock::new(fd, &worker.watch);
         let mut client = Client::new(worker, proxies, serial, sock, presence, addresses, known);
         client.last = last;
         self.serve(client);

@@ -96,7 +96,7 @@ impl Client {
         let park_after = self.proxies.global.park_after;
         let parks = may_park && idle.is_none_or(|idle| idle > park_after);
         self.within_from(now, if parks { Some(park_after) } else { idle });
-        let mut fresh = !self.sock.is_registered();
+        let mut fresh = !self.sock.is_watched();
         let mut begun = !self.input.is_empty();
         if begun {
             self.begin();

@@ -1,13 +1,14 @@
-//! A non-blocking socket that is registered with the runtime only when it must wait.
+//! A non-blocking socket that is watched only when it must wait.
 //!
-//! Most short connections never wait to write, and some not even to read: each registration that
-//! is not made saves two system calls.
+//! Most short connections never wait to write, and some not even to read: each watch that is not
+//! begun saves a system call.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell},
     io::{self, IoSlice},
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -19,22 +20,39 @@ use rustix::{
         SocketFlags, SocketType, sockopt,
     },
 };
-use tokio::io::{Interest, Ready, unix::AsyncFd};
 
-use super::settings::ServerAddress;
+use super::{
+    settings::ServerAddress,
+    watch::{Watch, Watched},
+};
 
 /// A stream socket.
 #[derive(Debug)]
 pub(crate) struct Sock {
     // Dropped before the descriptor that it names.
-    registration: RefCell<Option<AsyncFd<RawFd>>>,
+    watched: OnceCell<Watched>,
+    watch: Rc<Watch>,
+    /// It is watched for room to be written, too.
     writable: Cell<bool>,
     /// The peer's FIN, or its RST, was seen.
     closed: Cell<bool>,
+    /// All that came before the peer's FIN was read.
+    drained: Cell<bool>,
     delay: Cell<Delay>,
     /// Bytes wait in the kernel for the FIN that they are to travel with.
     held: Cell<bool>,
+    /// None where it is good for one connection only.
+    kind: Cell<Option<Kind>>,
     fd: OwnedFd,
+}
+
+/// What stays with a socket from one connection to the next. The address does because the sequence
+/// numbers go on (`tcp_disconnect`, net/ipv4/tcp.c): nobody but the same server can guess the next
+/// initial one (RFC 6528).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    address: SocketAddr,
+    keepalive: bool,
 }
 
 /// Whether the kernel may hold small writes back until earlier ones are acknowledged (RFC 9293,
@@ -55,26 +73,28 @@ impl AsFd for Sock {
     }
 }
 
-impl From<OwnedFd> for Sock {
+impl Sock {
     /// The descriptor must be non-blocking.
-    fn from(fd: OwnedFd) -> Self {
+    pub(crate) fn new(fd: OwnedFd, watch: &Rc<Watch>) -> Self {
         Self {
-            registration: RefCell::new(None),
+            watched: OnceCell::new(),
+            watch: Rc::clone(watch),
             writable: Cell::new(false),
             closed: Cell::new(false),
+            drained: Cell::new(false),
             delay: Cell::new(Delay::Off),
             held: Cell::new(false),
+            kind: Cell::new(None),
             fd,
         }
     }
-}
 
-impl Sock {
     /// A socket from which `address` can be reached.
     pub(crate) fn open(
         address: &ServerAddress,
         source: Option<SocketAddr>,
         keepalive: bool,
+        watch: &Rc<Watch>,
     ) -> io::Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let family = match address {
@@ -83,7 +103,7 @@ impl Sock {
             ServerAddress::Unix(_) => AddressFamily::UNIX,
         };
         let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-        let sock = Self::from(fd);
+        let sock = Self::new(fd, watch);
         if family != AddressFamily::UNIX {
             sock.delay.set(Delay::Unused);
             if keepalive {
@@ -92,6 +112,7 @@ impl Sock {
             if let Some(source) = source {
                 rustix::net::bind(&sock.fd, &source)?;
             }
+            sock.kind.set(Kind::of(address, source, keepalive));
         }
         Ok(sock)
     }
@@ -126,9 +147,42 @@ impl Sock {
         }
     }
 
-    /// Takes the descriptor out of the runtime.
-    pub(crate) fn into_fd(self) -> OwnedFd {
-        drop(self.registration.take());
+    /// What stays with it; none where it is good for one connection only.
+    pub(crate) fn kind(&self) -> Option<Kind> {
+        self.kind.get()
+    }
+
+    /// Whether the connection is over on this side: nothing is left to be sent or acknowledged, or
+    /// the peer has reset it.
+    pub(crate) fn is_over(&self) -> bool {
+        rustix::net::getpeername(&self.fd).is_err_and(|error| error == Errno::NOTCONN)
+    }
+
+    /// Lets the socket be connected again; a connection that is not over is reset.
+    pub(crate) fn disconnect(&self) -> io::Result<()> {
+        rustix::net::connect_unspec(&self.fd)?;
+        // It may have left ECONNRESET.
+        let _ = self.error();
+        Ok(())
+    }
+
+    /// Forgets what was known of the last connection.
+    pub(crate) fn renew(&self) {
+        self.closed.set(false);
+        self.drained.set(false);
+        if let Some(watched) = self.watched.get() {
+            watched.renew();
+        }
+        if self.delay.get() == Delay::Possible {
+            self.delay.set(Delay::Unused);
+        }
+    }
+
+    /// Takes the descriptor out of the watch.
+    pub(crate) fn into_fd(mut self) -> OwnedFd {
+        if let Some(watched) = self.watched.take() {
+            watched.end(&self.fd);
+        }
         self.fd
     }
 
@@ -138,6 +192,7 @@ impl Sock {
         let (_, count) = received?;
         if count == 0 {
             self.closed.set(true);
+            self.drained.set(true);
         }
         Ok(count)
     }
@@ -187,26 +242,25 @@ impl Sock {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        let watched = self.watched()?;
         loop {
-            self.register(false)?;
-            let registration = self.registration.borrow();
-            let registration = registration.as_ref().expect("registered above");
-            let mut guard = ready!(registration.poll_read_ready(cx))?;
-            if guard.ready().is_read_closed() {
+            let closed = ready!(watched.poll_read(cx)).closed;
+            if closed {
                 self.closed.set(true);
             }
             match retry(|| rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::empty())) {
                 Ok((_, count)) => {
                     if count < buffer.len() {
                         // All that was there: the next wait needs no EAGAIN first.
-                        guard.clear_ready();
+                        watched.read_all();
+                        self.drained.set(closed || count == 0);
                     }
                     if count == 0 {
                         self.closed.set(true);
                     }
                     return Poll::Ready(Ok(count));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => watched.read_all(),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -218,15 +272,11 @@ impl Sock {
         cx: &mut Context<'_>,
         blocked: bool,
     ) -> Poll<io::Result<()>> {
-        self.register(false)?;
-        let registration = self.registration.borrow();
-        let registration = registration.as_ref().expect("registered above");
+        let watched = self.watched()?;
         if blocked {
-            let mut guard = ready!(registration.poll_read_ready(cx))?;
-            guard.clear_ready();
+            watched.read_all();
         }
-        let guard = ready!(registration.poll_read_ready(cx))?;
-        if guard.ready().is_read_closed() {
+        if ready!(watched.poll_read(cx)).closed {
             self.closed.set(true);
         }
         Poll::Ready(Ok(()))
@@ -253,40 +303,29 @@ impl Sock {
         cx: &mut Context<'_>,
         blocked: bool,
     ) -> Poll<io::Result<()>> {
-        if self.register(true)? {
-            // Whoever waits to read waited at the registration that is gone.
-            cx.waker().wake_by_ref();
-        }
-        let registration = self.registration.borrow();
-        let registration = registration.as_ref().expect("registered above");
+        let watched = self.watched()?;
         if blocked {
-            let mut guard = ready!(registration.poll_write_ready(cx))?;
-            guard.clear_ready();
+            watched.is_full();
         }
-        drop(ready!(registration.poll_write_ready(cx))?);
+        if !self.writable.replace(true) {
+            watched.widen(&self.fd)?;
+        }
+        ready!(watched.poll_write(cx));
         Poll::Ready(Ok(()))
     }
 
-    /// Registers for reading, or for both; says whether a registration was replaced.
-    fn register(&self, write: bool) -> io::Result<bool> {
-        let mut registration = self.registration.borrow_mut();
-        if registration.is_some() && (self.writable.get() || !write) {
-            return Ok(false);
+    /// Its place in the worker's watch, taken when it is first needed.
+    fn watched(&self) -> io::Result<&Watched> {
+        if let Some(watched) = self.watched.get() {
+            return Ok(watched);
         }
-        let replaced = registration.take().is_some();
-        let interest =
-            if write { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        // SAFETY: the descriptor stays open as long as the registration, which is a field before
-        // it and is taken out before it is given away.
-        let watched = unsafe { AsyncFd::register_with_interest(self.fd.as_raw_fd(), interest) };
-        *registration = Some(watched?);
-        self.writable.set(write);
-        Ok(replaced)
+        let new = Watched::new(&self.watch, &self.fd)?;
+        Ok(self.watched.get_or_init(|| new))
     }
 
-    /// Whether the runtime watches it.
-    pub(crate) fn is_registered(&self) -> bool {
-        self.registration.borrow().is_some()
+    /// Whether it had to be waited for.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched.get().is_some()
     }
 
     /// Whether the peer reset the connection.
@@ -294,29 +333,16 @@ impl Sock {
         matches!(self.end(), Some(Err(_)))
     }
 
-    /// Whether the peer has closed, as far as the runtime knows: no system call is made.
+    /// Whether the peer has closed, as far as is known: no system call is made.
     pub(crate) fn peer_closed(&self) -> bool {
-        self.closed.get() || self.readiness().is_some_and(Ready::is_read_closed)
+        self.closed.get() || self.watched.get().is_some_and(|watched| watched.ready().closed)
     }
 
     /// Whether the peer has closed, or sent anything, by now.
     pub(crate) fn stirred(&self) -> bool {
-        // Asked so, the runtime takes no note of a waker.
-        let ready =
-            self.registration.borrow().as_ref().is_none_or(|registration| {
-                registration.try_io(Interest::READABLE, |_| Ok(())).is_ok()
-            });
+        // Asked so, no waker is kept.
+        let ready = self.watched.get().is_none_or(|watched| watched.ready().read);
         ready && self.poll_stirred(Waker::noop())
-    }
-
-    fn readiness(&self) -> Option<Ready> {
-        let registration = self.registration.borrow();
-        let mut cx = Context::from_waker(Waker::noop());
-        match registration.as_ref()?.poll_read_ready(&mut cx) {
-            Poll::Ready(Ok(guard)) => Some(guard.ready()),
-            Poll::Ready(Err(_)) => Some(Ready::READ_CLOSED),
-            Poll::Pending => None,
-        }
     }
 
     /// As [`Sock::stirred`]; if not, the waker is woken when it does.
@@ -333,6 +359,11 @@ impl Sock {
             }
             blocked = true;
         }
+    }
+
+    /// Whether the peer has sent its FIN and all before it was read; it may have sent a RST since.
+    pub(crate) fn is_read_out(&self) -> bool {
+        self.drained.get() || self.end() == Some(Ok(()))
     }
 
     /// How the peer has ended, where nothing of what it sent is left to be read: an error is its RST,
@@ -354,14 +385,29 @@ impl Sock {
         Ok(rustix::net::shutdown(&self.fd, Shutdown::Write)?)
     }
 
-    /// Makes the close a RST.
+    /// Makes the close a RST, and so the last thing that the socket does.
     pub(crate) fn reset_on_close(&self) {
+        self.kind.set(None);
         reset_on_close(self.fd.as_fd());
     }
 
     /// The pending error, taken.
     pub(crate) fn error(&self) -> io::Result<()> {
         Ok(sockopt::socket_error(&self.fd)??)
+    }
+}
+
+impl Kind {
+    /// Of a socket that [`Sock::open`] makes so; none if it is good for one connection only.
+    pub(crate) fn of(
+        address: &ServerAddress,
+        source: Option<SocketAddr>,
+        keepalive: bool,
+    ) -> Option<Self> {
+        match (address, source) {
+            (&ServerAddress::Inet(address), None) => Some(Self { address, keepalive }),
+            _ => None,
+        }
     }
 }
 

@@ -22,7 +22,9 @@ use super::{
     session::Sessions,
     settings::Mode,
     sock::reset_on_close,
+    spares::Spares,
     splice::Pipes,
+    watch::Watch,
 };
 
 /// The receive buffer's size.
@@ -78,6 +80,8 @@ pub(crate) struct Worker {
     spare: RefCell<Vec<Vec<u8>>>,
     pub(crate) sessions: Sessions,
     pub(crate) pool: Pool,
+    pub(crate) spares: Spares,
+    pub(crate) watch: Rc<Watch>,
     pub(crate) pipes: Pipes,
     /// The same moment by both clocks; not older than a second.
     clocks: Cell<(Instant, SystemTime)>,
@@ -98,12 +102,19 @@ impl Worker {
         struct Nobody;
         impl Closes for Nobody {}
         let log = Arc::new(super::syslog::Logger::new(Default::default()));
-        Self::new(0, Arc::clone(proxies), Arc::new(Outside::new(log, Arc::new(Nobody))))
+        let outside = Arc::new(Outside::new(log, Arc::new(Nobody)));
+        let watch = Watch::new().expect("a descriptor");
+        Self::new(0, Arc::clone(proxies), outside, watch)
     }
 }
 
 impl Worker {
-    pub(crate) fn new(index: usize, proxies: Arc<Proxies>, outside: Arc<Outside>) -> Rc<Self> {
+    pub(crate) fn new(
+        index: usize,
+        proxies: Arc<Proxies>,
+        outside: Arc<Outside>,
+        watch: Rc<Watch>,
+    ) -> Rc<Self> {
         let pool = Pool::default();
         pool.reset(&proxies);
         Rc::new(Self {
@@ -114,6 +125,8 @@ impl Worker {
             spare: RefCell::default(),
             sessions: Sessions::default(),
             pool,
+            spares: Spares::default(),
+            watch,
             pipes: Pipes::default(),
             clocks: Cell::new((Instant::now(), SystemTime::now())),
             stopping: Cell::new(false),
@@ -163,8 +176,10 @@ impl Worker {
         let class = class.unwrap_or(by_state);
         let socket = (idle.sock.as_fd(), idle.cookie);
         self.outside.closes.stated(socket, Some(upstream), class, !passive, &idle.doing);
-        if !passive {
-            idle.sock.reset_on_close();
+        if passive {
+            self.spares.close(idle.sock);
+        } else {
+            self.spares.reset(idle.sock);
         }
     }
 
@@ -174,7 +189,7 @@ impl Worker {
         let all = self.pool.purge(|_| false);
         let any = !all.is_empty();
         all.into_iter().for_each(|idle| self.close_idle(idle, None));
-        any
+        self.spares.clear() || any
     }
 
     /// A client's connection is closed next.
