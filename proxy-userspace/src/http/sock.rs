@@ -10,14 +10,13 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
     task::{Context, Poll, Waker, ready},
-    time::Duration,
 };
 
 use rustix::{
     io::Errno,
     net::{
-        AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix,
-        SocketFlags, SocketType, sockopt,
+        AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrUnix, SocketFlags,
+        SocketType, sockopt,
     },
 };
 
@@ -25,6 +24,10 @@ use super::{
     settings::ServerAddress,
     watch::{Watch, Watched},
 };
+
+mod end;
+
+pub(crate) use end::{Kind, reset_on_close};
 
 /// A stream socket.
 #[derive(Debug)]
@@ -44,15 +47,6 @@ pub(crate) struct Sock {
     /// None where it is good for one connection only.
     kind: Cell<Option<Kind>>,
     fd: OwnedFd,
-}
-
-/// What stays with a socket from one connection to the next. The address does because the sequence
-/// numbers go on (`tcp_disconnect`, net/ipv4/tcp.c): nobody but the same server can guess the next
-/// initial one (RFC 6528).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Kind {
-    address: SocketAddr,
-    keepalive: bool,
 }
 
 /// Whether the kernel may hold small writes back until earlier ones are acknowledged (RFC 9293,
@@ -147,37 +141,6 @@ impl Sock {
         }
     }
 
-    /// What stays with it; none where it is good for one connection only.
-    pub(crate) fn kind(&self) -> Option<Kind> {
-        self.kind.get()
-    }
-
-    /// Whether the connection is over on this side: nothing is left to be sent or acknowledged, or
-    /// the peer has reset it.
-    pub(crate) fn is_over(&self) -> bool {
-        rustix::net::getpeername(&self.fd).is_err_and(|error| error == Errno::NOTCONN)
-    }
-
-    /// Lets the socket be connected again; a connection that is not over is reset.
-    pub(crate) fn disconnect(&self) -> io::Result<()> {
-        rustix::net::connect_unspec(&self.fd)?;
-        // It may have left ECONNRESET.
-        let _ = self.error();
-        Ok(())
-    }
-
-    /// Forgets what was known of the last connection.
-    pub(crate) fn renew(&self) {
-        self.closed.set(false);
-        self.drained.set(false);
-        if let Some(watched) = self.watched.get() {
-            watched.renew();
-        }
-        if self.delay.get() == Delay::Possible {
-            self.delay.set(Delay::Unused);
-        }
-    }
-
     /// Takes the descriptor out of the watch.
     pub(crate) fn into_fd(mut self) -> OwnedFd {
         if let Some(watched) = self.watched.take() {
@@ -206,15 +169,6 @@ impl Sock {
     pub(crate) fn try_send_last(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.held.set(true);
         self.write(slices, SendFlags::MORE)
-    }
-
-    /// Lets go of what waits for its FIN. The close would do so too, but not where it finds bytes
-    /// that nobody has read: it is a RST then, and throws away what was not sent.
-    pub(crate) fn finish(&self) {
-        if self.held.take() {
-            // On failure the connection is gone.
-            let _ = self.shutdown();
-        }
     }
 
     fn write(&self, slices: &[IoSlice<'_>], flags: SendFlags) -> io::Result<usize> {
@@ -328,11 +282,6 @@ impl Sock {
         self.watched.get().is_some()
     }
 
-    /// Whether the peer reset the connection.
-    pub(crate) fn is_reset(&self) -> bool {
-        matches!(self.end(), Some(Err(_)))
-    }
-
     /// Whether the peer has closed, as far as is known: no system call is made.
     pub(crate) fn peer_closed(&self) -> bool {
         self.closed.get() || self.watched.get().is_some_and(|watched| watched.ready().closed)
@@ -361,34 +310,8 @@ impl Sock {
         }
     }
 
-    /// Whether the peer has sent its FIN and all before it was read; it may have sent a RST since.
-    pub(crate) fn is_read_out(&self) -> bool {
-        self.drained.get() || self.end() == Some(Ok(()))
-    }
-
-    /// How the peer has ended, where nothing of what it sent is left to be read: an error is its RST,
-    /// which is told once.
-    pub(crate) fn end(&self) -> Option<rustix::io::Result<()>> {
-        match self.peek() {
-            Ok(0) => Some(Ok(())),
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => None,
-            Err(error) => Some(Err(error)),
-        }
-    }
-
     fn peek(&self) -> rustix::io::Result<usize> {
         rustix::net::recv(&self.fd, &mut [0_u8; 1][..], RecvFlags::PEEK).map(|(_, count)| count)
-    }
-
-    /// Sends a FIN.
-    pub(crate) fn shutdown(&self) -> io::Result<()> {
-        Ok(rustix::net::shutdown(&self.fd, Shutdown::Write)?)
-    }
-
-    /// Makes the close a RST, and so the last thing that the socket does.
-    pub(crate) fn reset_on_close(&self) {
-        self.kind.set(None);
-        reset_on_close(self.fd.as_fd());
     }
 
     /// The pending error, taken.
@@ -397,30 +320,10 @@ impl Sock {
     }
 }
 
-impl Kind {
-    /// Of a socket that [`Sock::open`] makes so; none if it is good for one connection only.
-    pub(crate) fn of(
-        address: &ServerAddress,
-        source: Option<SocketAddr>,
-        keepalive: bool,
-    ) -> Option<Self> {
-        match (address, source) {
-            (&ServerAddress::Inet(address), None) => Some(Self { address, keepalive }),
-            _ => None,
-        }
-    }
-}
-
 /// The address of this end; none of a Unix socket.
 pub(crate) fn local(socket: impl AsFd) -> Option<SocketAddr> {
     let address = rustix::net::getsockname(socket).ok()?;
     SocketAddr::try_from(address).ok()
-}
-
-/// Makes a socket's close a RST.
-pub(crate) fn reset_on_close(socket: BorrowedFd<'_>) {
-    // On failure it closes with FIN: nothing better can be done.
-    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
 fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {

@@ -25,6 +25,9 @@ use tokio::io::{Interest, unix::AsyncFd};
 /// So many events are taken at once.
 const BATCH: usize = 128;
 
+/// The memory of so many is not worth giving back.
+const FEW: usize = 1024;
+
 /// What every socket is watched for; each change is told once.
 const READING: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventFlags::ET);
 
@@ -123,7 +126,13 @@ pub(crate) struct Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        let _place = self.watch.places.borrow_mut().remove(self.key);
+        let mut places = self.watch.places.borrow_mut();
+        let _place = places.remove(self.key);
+        if places.is_empty() && places.capacity() > FEW {
+            places.shrink_to_fit();
+        }
+        // Its waker goes once nobody looks at the places.
+        drop(places);
     }
 }
 

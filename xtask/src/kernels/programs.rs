@@ -30,7 +30,7 @@ const LIBRARY: &str = "teardown";
 
 /// What asks the kernel.
 pub(super) const KERNEL: &[Program] = &[
-    Program { name: LIBRARY, flags: "", words: "kernel:: doctor::" },
+    Program { name: LIBRARY, flags: "", words: "kernel:: doctor:: http::spares http::watch" },
     all("kernel_observer"),
     all("kernel_hooks"),
     all("kernel_bytes"),
@@ -40,6 +40,7 @@ pub(super) const KERNEL: &[Program] = &[
     all("kernel_enforce"),
     all("kernel_deadlines"),
     all("kernel_close"),
+    all("sockets"),
     all("states"),
     all("policies"),
     all("enforce"),
