@@ -4,12 +4,11 @@ use crate::support::http::head;
 use crate::support::netns::Netns;
 use crate::support::process::Process;
 use crate::support::runtime::ask;
-use crate::support::until::until;
+use crate::support::until::{PATIENCE, until};
 use crate::support::watch::teardown;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// A network of its own, a server that answers its name, and a folder for files.
 pub(crate) struct Stage {
@@ -25,7 +24,7 @@ impl Stage {
         netns.ip("link set lo up");
         let listener = netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let log = netns.run(|| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
-        log.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+        log.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let server = listener.local_addr().expect("bound");
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -45,7 +44,7 @@ impl Stage {
         let text = format!(
             "global\n  stats socket {} level admin\n  maxconn 100\n\
              defaults\n  mode http\n  log {} len 2000 local0\n  option httplog\n\
-             \x20 timeout connect 2s\n  timeout client 10s\n  timeout server 10s\n\
+             \x20 timeout connect 2s\n  timeout client 10s\n  timeout server 10s\n  timeout check 10s\n\
              frontend in\n  bind 127.0.0.1:{port}\n\
              \x20 http-request deny if {{ path_beg /secret }}\n\
              \x20 http-request return status 200 content-type text/plain string pong if {{ path /ping }}\n\
@@ -81,7 +80,7 @@ impl Stage {
     pub(crate) fn line(&self) -> String {
         loop {
             let mut buffer = [0; 2_100];
-            let length = self.log.recv(&mut buffer).expect("a line within ten seconds");
+            let length = self.log.recv(&mut buffer).expect("a line in time");
             let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if line.contains("] in ") {
                 return line.split_once("]: ").expect("a header").1.to_owned();
