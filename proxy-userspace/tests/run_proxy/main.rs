@@ -9,9 +9,10 @@ mod support;
 
 use rustix::process::Signal;
 use stage::{Stage, start, start_with};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use support::packets::{FIN, SYN};
+use support::packets::{FIN, Packet, SYN};
 use support::process::{Lines, Process};
 use support::runtime::ask;
 use support::tcpdump::Tcpdump;
@@ -93,7 +94,7 @@ fn a_recording_keeps_what_it_said_of_each_connection() {
         lines
     };
     let live = until("the closes", || {
-        let lines = of_requests(&ask(&own, "show closes --last 100 --json"));
+        let lines = of_requests(&ask(&own, "show closes --last 10000 --json"));
         (lines.len() == 4).then_some(lines)
     });
     assert!(live.iter().all(|line| line.contains("\"class\":\"traffic\",\"termination\":")));
@@ -115,7 +116,8 @@ fn without_capabilities(daemon: &Process, name: &str) {
     let mut seen = 0;
     for task in tasks {
         let path = task.expect("a thread").path().join("status");
-        let status = std::fs::read_to_string(path).expect("its status");
+        // One that has ended meanwhile has none.
+        let Ok(status) = std::fs::read_to_string(path) else { continue };
         if status.starts_with(&format!("Name:\t{name}")) {
             seen += 1;
             assert!(status.contains("CapPrm:\t0000000000000000"), "{status}");
@@ -145,8 +147,10 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
     haproxy.arg("-db").arg("-f").arg(stage.configuration("theirs", 8081));
     let mut haproxy = Process::start(&stage.netns, &mut haproxy);
     let (ours, theirs) = (stage.path("ours"), stage.path("theirs"));
+    // The file is there before anybody listens.
+    until("HAProxy to listen", || UnixStream::connect(&theirs).ok());
     until("HAProxy to see its backup down", || {
-        (theirs.exists() && ask(&theirs, "show stat").contains("Connection refused")).then_some(())
+        ask(&theirs, "show stat").contains("Connection refused").then_some(())
     });
     for port in [8080, 8081] {
         stage.get(port, "/");
@@ -317,14 +321,20 @@ fn what_can_travel_with_data_does() {
     let mut daemon = Process::start(&stage.netns, &mut command);
     daemon.wait_for_words("watching");
     for (port, smart) in [(8081, false), (8082, true)] {
-        let capture = Tcpdump::start(&stage.netns, "lo", [127, 0, 0, 1].into());
-        assert!(stage.get(port, "/").ends_with("nobody"));
-        let packets = capture.stop();
-        let to_server = || packets.iter().filter(|packet| packet.target == server);
-        let after_syn = to_server().find(|packet| !packet.has(SYN)).expect("the handshake's ACK");
-        assert_eq!(after_syn.payload > 0, smart, "the ACK of the handshake: {packets:#?}");
-        let last = packets.iter().find(|packet| packet.source.port() == port && packet.has(FIN));
-        assert!(last.expect("a FIN").payload > 0, "the FIN to the client: {packets:#?}");
+        // The kernel holds nothing back for longer than a fifth of a second: a proxy that has no
+        // processor for so long is too late for that, and is asked again.
+        until_empty("what should have travelled with data", || {
+            let capture = Tcpdump::start(&stage.netns, "lo", [127, 0, 0, 1].into());
+            assert!(stage.get(port, "/").ends_with("nobody"));
+            let packets = capture.stop();
+            let mut to_server = packets.iter().filter(|packet| packet.target == server);
+            let after_syn = to_server.find(|packet| !packet.has(SYN)).expect("the handshake's ACK");
+            assert!(smart || after_syn.payload == 0, "the ACK of the handshake: {packets:#?}");
+            let of_proxy = |packet: &&Packet| packet.source.port() == port && packet.has(FIN);
+            let last = packets.iter().find(of_proxy).expect("a FIN");
+            let all = (after_syn.payload > 0) == smart && last.payload > 0;
+            if all { Vec::new() } else { vec![format!("port {port}: {packets:#?}")] }
+        });
     }
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success());
