@@ -11,13 +11,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
 use support::http::head;
 use support::netns::Netns;
 use support::process::{Lines, Process};
 use support::runtime::ask;
 use support::sockets::abort;
-use support::until::until;
+use support::until::{PATIENCE, until};
 use support::watch::teardown;
 
 struct Stage {
@@ -42,7 +41,7 @@ impl Stage {
         let netns = Netns::new();
         netns.ip("link set lo up");
         let log = netns.run(|| UdpSocket::bind("127.0.0.1:514").expect("a free port"));
-        log.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+        log.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let listener = netns.run(|| TcpListener::bind("127.0.0.1:9000").expect("a free port"));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -79,7 +78,7 @@ impl Stage {
     fn connect(&self, port: u16) -> TcpStream {
         let to = SocketAddr::from(([127, 0, 0, 1], port));
         let stream = self.netns.run(|| TcpStream::connect(to).expect("it listens"));
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream
     }
 
@@ -112,7 +111,7 @@ impl Stage {
     fn logged(&self, from: &str) -> (String, i64) {
         loop {
             let mut buffer = [0; 2_100];
-            let length = self.log.recv(&mut buffer).expect("a line within ten seconds");
+            let length = self.log.recv(&mut buffer).expect("a line in time");
             let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
             let Some((_, said)) = line.split_once(&format!("{from} [")) else { continue };
             let words: Vec<&str> = said.split(' ').collect();
@@ -146,10 +145,10 @@ defaults
   log 127.0.0.1:514 local0
   option httplog
   option http-server-close
-  timeout connect 300ms
+  timeout connect 10s
   timeout client 10s
-  timeout http-request 400ms
-  timeout server 700ms
+  timeout http-request 2s
+  timeout server 2s
   timeout queue 300ms
   retries 0
 frontend in
@@ -163,15 +162,16 @@ backend web
 backend refused
   server r1 127.0.0.1:1
 backend narrow
+  timeout server 4s
   server n1 127.0.0.1:9000 maxconn 1
 frontend keep
   bind 127.0.0.1:8081
   option http-keep-alive
-  timeout http-keep-alive 200ms
+  timeout http-keep-alive 2s
   default_backend kept
 backend kept
   option http-keep-alive
-  server k1 127.0.0.1:9000 pool-purge-delay 300ms
+  server k1 127.0.0.1:9000 pool-purge-delay 2s
 listen bytes
   bind 127.0.0.1:8082
   mode tcp
