@@ -21,9 +21,10 @@ const CONFIG: &str = "\
 defaults
   mode http
   option http-server-close
-  timeout connect 1s
-  timeout client 5s
-  timeout server 5s
+  timeout connect 10s
+  timeout client 10s
+  timeout server 10s
+  timeout check 10s
 frontend in
   bind 127.0.0.1:8080
   use_backend reset if { path /reset }
