@@ -1,16 +1,34 @@
 //! What goes wrong, and how the log says so in HAProxy's four characters.
 
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use teardown::http::settings::{ErrorPages, Mode, Redispatch};
 
-use crate::support::{Origin, PATIENCE, Proxy, eventually, ports::Reserved, settings};
+use crate::support::{Origin, PATIENCE, Peer, Proxy, eventually, ports::Reserved, settings};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
+/// Short, and longer than what is to come in time takes on a busy machine.
 fn short(timeout: &mut Option<Duration>) {
-    *timeout = Some(Duration::from_millis(60));
+    *timeout = Some(Duration::from_secs(1));
+}
+
+/// A server that says the first bytes at once, and goes on when it is told to.
+fn in_two_parts(
+    first: &'static str,
+    then: impl Fn(Peer) + Send + Sync + 'static,
+) -> (Origin, mpsc::Sender<()>) {
+    let (go, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let origin = Origin::new(move |mut peer| {
+        peer.request();
+        peer.send(first);
+        let _ = wait.lock().expect("unpoisoned").recv_timeout(PATIENCE);
+        then(peer);
+    });
+    (origin, go)
 }
 
 fn state(proxy: &Proxy) -> (u16, String) {
@@ -116,17 +134,21 @@ fn a_response_that_is_cut_short() {
     ];
     for reset in [false, true] {
         for body in bodies {
-            let origin = Origin::new(move |mut peer| {
-                peer.request();
-                peer.send(body);
-                if reset {
-                    // The proxy has read what was sent before the RST comes.
-                    std::thread::sleep(Duration::from_millis(20));
-                    peer.reset();
-                }
-            });
+            let (origin, go) =
+                in_two_parts(body, move |peer| if reset { peer.reset() } else { drop(peer) });
             let proxy = Proxy::start(settings(&[origin.address]));
-            assert!(proxy.exchange(GET).starts_with("HTTP/1.1 200 OK\r\n"));
+            let mut client = proxy.connect();
+            // A FIN comes with the data; what a RST would throw away has come through before.
+            let end = || go.send(()).expect("the server waits");
+            if !reset {
+                end();
+            }
+            client.send(GET);
+            assert!(client.until(b"\r\n\r\n").starts_with("HTTP/1.1 200 OK\r\n"));
+            if reset {
+                end();
+            }
+            client.rest();
             assert_eq!(state(&proxy), (200, "SD--".into()), "{body} {reset}");
         }
     }
@@ -149,15 +171,16 @@ fn a_response_whose_server_falls_silent() {
 #[test]
 fn a_response_whose_chunks_are_malformed() {
     let whole = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
-    let origin = Origin::new(move |mut peer| {
-        peer.request();
-        peer.send(whole);
-        std::thread::sleep(Duration::from_millis(20));
+    let (origin, go) = in_two_parts(whole, |mut peer| {
         peer.send("xyz\r\n");
         while peer.read() {}
     });
     let proxy = Proxy::start(settings(&[origin.address]));
-    proxy.exchange(GET);
+    let mut client = proxy.connect();
+    client.send(GET);
+    client.until(b"ok");
+    go.send(()).expect("the server waits");
+    client.rest();
     assert_eq!(state(&proxy), (200, "PD--".into()));
 }
 
@@ -245,13 +268,16 @@ fn a_client_that_leaves_while_the_response_comes() {
 
 #[test]
 fn abortonclose_gives_up_what_nobody_waits_for() {
-    let origin = Origin::new(|mut peer| while peer.read() {});
+    let origin = Origin::new(|mut peer| {
+        peer.request();
+        while peer.read() {}
+    });
     let mut settings = settings(&[origin.address]);
     settings.backends[0].abortonclose = true;
     let proxy = Proxy::start(settings);
     let mut client = proxy.connect();
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    eventually(|| (origin.opened() == 1).then_some(()));
+    eventually(|| (origin.asked() == 1).then_some(()));
     client.finish_sending();
     assert_eq!(state(&proxy).1, "CH--");
 }

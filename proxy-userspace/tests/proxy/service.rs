@@ -138,7 +138,7 @@ fn idle_connections_are_parked_and_come_back() {
     let origin = Origin::answering(OK);
     let mut settings = settings(&[origin.address]);
     settings.global.park_after = Duration::from_millis(10);
-    settings.frontends[0].timeouts.http_keep_alive = Some(Duration::from_millis(1500));
+    settings.frontends[0].timeouts.http_keep_alive = Some(Duration::from_secs(4));
     let proxy = Proxy::start(settings);
     let mut client = proxy.connect();
     let mut serials = Vec::new();
@@ -179,7 +179,7 @@ fn a_soft_stop_lets_requests_end() {
     let proxy = Proxy::start(settings(&[origin.address]));
     let (mut busy, idle) = (proxy.connect(), proxy.connect());
     busy.send(GET);
-    eventually(|| (origin.opened() == 1).then_some(()));
+    eventually(|| (origin.asked() == 1).then_some(()));
     proxy.engine.stop();
     let refused = || std::net::TcpStream::connect(proxy.address).err();
     eventually(refused);
@@ -200,7 +200,7 @@ fn a_soft_stop_has_an_end() {
     let proxy = Proxy::start(settings);
     let mut busy = proxy.connect();
     busy.send(GET);
-    eventually(|| (origin.opened() == 1).then_some(()));
+    eventually(|| (origin.asked() == 1).then_some(()));
     proxy.engine.stop();
     busy.rest();
     proxy.engine.join();
@@ -214,6 +214,7 @@ fn sessions_can_be_seen_and_killed() {
     let proxy = Proxy::start(settings(&[origin.address]));
     let mut client = proxy.connect();
     client.send(GET);
+    eventually(|| (origin.asked() == 1).then_some(()));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("builds");
     let session = eventually(|| {
         let sessions = runtime.block_on(proxy.engine.sessions());
@@ -235,7 +236,7 @@ fn a_server_that_goes_down_takes_its_sessions_along() {
     let proxy = Proxy::start(settings);
     let mut client = proxy.connect();
     client.send(GET);
-    eventually(|| (origin.opened() == 1).then_some(()));
+    eventually(|| (origin.asked() == 1).then_some(()));
     let proxies = proxy.engine.proxies();
     proxies.backends[0].servers[0].set_up(false);
     proxy.engine.look();
@@ -246,7 +247,7 @@ fn a_server_that_goes_down_takes_its_sessions_along() {
     // The client's connection goes on, and is no longer that server's.
     proxies.backends[0].servers[0].set_up(true);
     client.send(GET);
-    eventually(|| (origin.opened() == 2).then_some(()));
+    eventually(|| (origin.asked() == 2).then_some(()));
     proxies.backends[0].servers[0].shutdown_sessions(Cause::Up);
     proxy.engine.look();
     assert!(client.response().starts_with("HTTP/1.1 502 "));

@@ -12,6 +12,7 @@ use std::time::Duration;
 pub struct Origin {
     pub address: SocketAddr,
     pub connections: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Origin {
@@ -19,18 +20,20 @@ impl Origin {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("binds");
         let address = listener.local_addr().expect("bound");
         let connections = Arc::new(AtomicUsize::new(0));
+        let requests = Arc::new(AtomicUsize::new(0));
         let (serve, count) = (Arc::new(serve), Arc::clone(&connections));
+        let asked = Arc::clone(&requests);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 stream.set_read_timeout(Some(PATIENCE)).expect("sets");
                 stream.set_nodelay(true).expect("sets");
                 let number = count.fetch_add(1, Relaxed);
-                let serve = Arc::clone(&serve);
-                thread::spawn(move || serve(Peer { stream, early: Vec::new(), number }));
+                let (serve, asked) = (Arc::clone(&serve), Arc::clone(&asked));
+                thread::spawn(move || serve(Peer { stream, early: Vec::new(), number, asked }));
             }
         });
-        Self { address, connections }
+        Self { address, connections, requests }
     }
 
     /// Answers every request of a connection with these bytes.
@@ -56,6 +59,11 @@ impl Origin {
     pub fn opened(&self) -> usize {
         self.connections.load(Relaxed)
     }
+
+    /// How many requests have come as a whole: who has only been connected to may get none yet.
+    pub fn asked(&self) -> usize {
+        self.requests.load(Relaxed)
+    }
 }
 
 /// The server's end of a connection.
@@ -64,6 +72,7 @@ pub struct Peer {
     early: Vec<u8>,
     /// Counts the server's connections.
     pub number: usize,
+    asked: Arc<AtomicUsize>,
 }
 
 impl Peer {
@@ -71,6 +80,7 @@ impl Peer {
     pub fn request(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(whole) = whole(&self.early) {
+                self.asked.fetch_add(1, Relaxed);
                 return Some(self.early.drain(..whole).collect());
             }
             if !self.read() {
