@@ -200,7 +200,7 @@ fn a_slow_reader_holds_the_server_back() {
 fn what_is_said_in_turn_through_a_tunnel_waits_for_nothing() {
     // Large enough to be spliced; its end was held back for 200 ms, as if more were to follow.
     const ANSWER: usize = 40_000;
-    const TURNS: u32 = 50;
+    const TURNS: usize = 50;
     let origin = Origin::new(|mut peer| {
         while peer.read() {
             peer.send(vec![b'x'; ANSWER]);
@@ -211,11 +211,14 @@ fn what_is_said_in_turn_through_a_tunnel_waits_for_nothing() {
     settings.backends[0].mode = Mode::Tcp;
     let proxy = Proxy::start(settings);
     let mut client = proxy.connect();
-    let start = Instant::now();
-    for _ in 0..TURNS {
+    let turn = || {
+        let start = Instant::now();
         client.send("y");
         client.stream.read_exact(&mut [0; ANSWER]).expect("an answer");
-    }
-    let took = start.elapsed();
-    assert!(took < Duration::from_millis(100) * TURNS, "{took:?}");
+        start.elapsed()
+    };
+    let mut took: Vec<Duration> = std::iter::repeat_with(turn).take(TURNS).collect();
+    took.sort_unstable();
+    // A busy machine may keep some waiting, and not most of them.
+    assert!(took[TURNS / 2] < Duration::from_millis(150), "{took:?}");
 }
