@@ -32,7 +32,7 @@ use teardown::http::{
 };
 
 /// Longer than anything here takes.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Takes the servers in turn.
 #[derive(Debug, Default)]
