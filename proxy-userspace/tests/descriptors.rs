@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
@@ -53,6 +53,9 @@ fn status(stream: &mut TcpStream) -> Option<String> {
     String::from_utf8_lossy(&buffer[..count]).get(9..12).map(str::to_owned)
 }
 
+/// How long a test waits for what must come on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The limit is the process's: one test at a time.
 static LIMIT: Mutex<()> = Mutex::new(());
 
@@ -60,18 +63,17 @@ static LIMIT: Mutex<()> = Mutex::new(());
 struct Stage {
     engine: Engine,
     address: SocketAddr,
-    /// Connections to the server that are open.
-    open: Arc<AtomicUsize>,
+    server: Arc<Origin>,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Stage {
     fn new(threads: usize) -> Self {
         let alone = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
-        let (origin, open) = origin();
+        let (origin, server) = origin();
         let engine = engine(origin, threads);
         let address = engine.addresses()[0].1;
-        Self { engine, address, open, _alone: alone }
+        Self { engine, address, server, _alone: alone }
     }
 }
 
@@ -79,15 +81,27 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.engine.hard_stop();
         self.engine.join();
+        // What the server closes late would be free descriptors of the next test's.
+        if !thread::panicking() {
+            until("the server's connections are closed", || self.server.open.load(Relaxed) == 0);
+        }
     }
 }
 
-/// A server of keep-alive connections, and how many are open.
-fn origin() -> (SocketAddr, Arc<AtomicUsize>) {
+#[derive(Default)]
+struct Origin {
+    /// Connections that are open.
+    open: AtomicUsize,
+    /// Whether it keeps its answers back.
+    holds: AtomicBool,
+}
+
+/// A server of keep-alive connections.
+fn origin() -> (SocketAddr, Arc<Origin>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("binds");
     let address = listener.local_addr().expect("bound");
-    let open = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&open);
+    let origin = Arc::new(Origin::default());
+    let own = Arc::clone(&origin);
     thread::spawn(move || {
         loop {
             // Its own accepts fail too while there are no descriptors.
@@ -95,20 +109,24 @@ fn origin() -> (SocketAddr, Arc<AtomicUsize>) {
                 thread::sleep(Duration::from_millis(5));
                 continue;
             };
-            let count = Arc::clone(&count);
+            own.open.fetch_add(1, Relaxed);
+            let own = Arc::clone(&own);
             thread::spawn(move || {
-                count.fetch_add(1, Relaxed);
                 let mut buffer = [0; 4096];
                 while stream.read(&mut buffer).is_ok_and(|count| count > 0) {
+                    while own.holds.load(Relaxed) {
+                        thread::sleep(Duration::from_millis(1));
+                    }
                     if stream.write_all(OK).is_err() {
                         break;
                     }
                 }
-                count.fetch_sub(1, Relaxed);
+                drop(stream);
+                own.open.fetch_sub(1, Relaxed);
             });
         }
     });
-    (address, open)
+    (address, origin)
 }
 
 fn engine(origin: SocketAddr, threads: usize) -> Engine {
@@ -127,12 +145,12 @@ fn engine(origin: SocketAddr, threads: usize) -> Engine {
 
 fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     let client = TcpStream::connect(address)?;
-    client.set_read_timeout(Some(Duration::from_secs(5)))?;
+    client.set_read_timeout(Some(PATIENCE))?;
     Ok(client)
 }
 
 fn until(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "{what}");
         thread::sleep(Duration::from_millis(5));
@@ -177,14 +195,17 @@ fn idle_connections_to_servers_make_room_for_new_ones() {
     let mut clients: Vec<TcpStream> =
         (0..IDLE).map(|_| connect(address).expect("connects")).collect();
     // All at once, so that as many connections to the server were needed.
+    stage.server.holds.store(true, Relaxed);
     clients.iter_mut().for_each(|client| client.write_all(GET).expect("sends"));
+    until("all are at the server", || stage.server.open.load(Relaxed) == IDLE);
+    stage.server.holds.store(false, Relaxed);
     for client in &mut clients {
         let mut buffer = [0; OK.len()];
         client.read_exact(&mut buffer).expect("an answer");
     }
     let server = Arc::clone(&engine.proxies().backends[0].servers[0]);
-    let kept = server.idle.now();
-    assert!(kept > 1, "{kept} idle");
+    // A client has its answer before the connection that it came by is idle.
+    until("all are kept", || server.idle.now() as usize == IDLE);
     let mut fresh = connect(address).expect("connects");
     let accepted = || engine.proxies().frontends[0].sessions.now() as usize;
     until("the last client is accepted", || accepted() == IDLE + 1);
@@ -195,7 +216,7 @@ fn idle_connections_to_servers_make_room_for_new_ones() {
     assert_eq!(status(&mut fresh).as_deref(), Some("200"));
     limit(before);
     drop(others);
-    until("the others are closed", || stage.open.load(Relaxed) == 1);
+    until("the others are closed", || stage.server.open.load(Relaxed) == 1);
 }
 
 #[test]
@@ -206,6 +227,10 @@ fn no_more_connections_are_kept_than_were_needed() {
         let mut client = connect(address).expect("connects");
         assert_eq!(status(&mut client).as_deref(), Some("200"));
     }
-    let idle = engine.proxies().backends[0].servers[0].idle.now();
-    assert!((1..=2).contains(&idle), "one for each worker: {idle}");
+    let server = &engine.proxies().backends[0].servers[0];
+    // A client has its answer before the connection that it came by is idle, and the next may ask by
+    // the other worker meanwhile.
+    until("the last is kept", || server.sessions.now() == 0 && server.idle.now() > 0);
+    let (idle, needed) = (server.idle.now(), server.sessions.max());
+    assert!(idle <= needed + 1, "one for each worker: {idle}, and {needed} were needed at once");
 }
