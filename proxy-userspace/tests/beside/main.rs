@@ -6,6 +6,7 @@
 mod support;
 
 mod requests;
+mod talk;
 mod twins;
 
 use requests::{Expect, requests};
