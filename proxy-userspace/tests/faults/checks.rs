@@ -123,12 +123,17 @@ fn checks_find_and_tell_the_same() {
     ports.insert("refuses", nobody.port());
     let mut sections = String::from(
         "defaults\n  mode http\n  log global\n  option log-health-checks\n  timeout client 5s\n\
-         \x20 timeout server 5s\n  timeout connect 2s\n  timeout check 300ms\n\
-         \x20 default-server inter 100ms fall 2 rise 2\n",
+         \x20 timeout server 5s\n  timeout connect 2s\n\
+         \x20 default-server inter 300ms fall 2 rise 2\n",
     );
     for (name, server, lines) in BACKENDS {
         let port = ports[server];
-        let _ = write!(sections, "backend {name}\n  {lines}\n  server s 127.0.0.1:{port} check\n");
+        // Whoever answers late is late in the log for good.
+        let time = if server == "mute" { "300ms" } else { "10s" };
+        let _ = write!(
+            sections,
+            "backend {name}\n  timeout check {time}\n  {lines}\n  server s 127.0.0.1:{port} check\n"
+        );
     }
     let side = |name| Side::start(&netns, folder.path(), name, &sections);
     let (haproxy, ours) = (side("haproxy"), side("teardown"));
