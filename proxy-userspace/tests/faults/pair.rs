@@ -160,6 +160,14 @@ impl Pair {
 
     fn act(&self, side: &Side, case: &Case) -> (Vec<String>, Counts) {
         self.origin.release();
+        // Lines of the log count the connections that are open: none of the case before is.
+        until("nobody to be left", || {
+            let rows = side.rows();
+            let idle = |(name, row): (&String, &BTreeMap<String, String>)| {
+                !name.starts_with(&format!("{}/", case.listen)) || row["scur"] == "0"
+            };
+            rows.iter().all(idle).then_some(())
+        });
         let before = side.counts();
         let proxy = side.ports[case.listen].address();
         let attempts = format!("{}/s0 connect", case.listen);
@@ -195,7 +203,7 @@ impl Pair {
             if theirs == ours {
                 return Ok(());
             }
-            if start.elapsed() > Duration::from_secs(3) {
+            if start.elapsed() > PATIENCE {
                 return Err((theirs, ours));
             }
             std::thread::sleep(Duration::from_millis(10));
