@@ -151,7 +151,7 @@ fn a_reported_connection_keeps_its_entry_for_what_comes_late() {
     let mut small = Small::new(64, 1 << 16);
     small.reset(1);
     assert_eq!(small.closes().len(), 1);
-    small.tidy_in(9);
+    small.tidy_in(5);
     assert_eq!(small.entries(), 1);
     small.say(1, true, 101, 901, FIN | ACK);
     assert_eq!((small.count(Counter::LATE), small.count(Counter::FLOWS_MADE)), (1, 1));
@@ -196,7 +196,7 @@ fn a_syn_without_an_answer_is_given_up() {
     small.say(1, true, 100, 0, SYN);
     small.say(1, true, 100, 0, SYN);
     small.open(2);
-    small.tidy_in(134);
+    small.tidy_in(120);
     assert!(small.closes().is_empty());
     small.tidy_in(146);
     let closes = small.closes();
@@ -213,7 +213,7 @@ fn what_a_crowd_leaves_is_freed_in_portions_to_the_last() {
         small.reset(port);
     }
     assert_eq!(small.closes().len(), 2500);
-    small.tidy_in(9);
+    small.tidy_in(5);
     assert_eq!(small.entries(), 2500);
     small.tidy_in(11);
     assert_eq!((small.entries(), small.count(Counter::RECLAIMED)), (0, 2500));
