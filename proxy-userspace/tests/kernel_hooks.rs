@@ -18,7 +18,7 @@ use support::packets::ACK;
 use support::process::Process;
 use support::sockets::abort;
 use support::topology::{Family, Topology};
-use support::until::until;
+use support::until::{until, until_empty};
 use teardown::kernel::{How, Ingress, Options, TcHook};
 
 /// A FIN close with data both ways, an abort, and a close with unread data, one after the other.
@@ -210,9 +210,12 @@ fn programs_of_others_see_every_packet() {
         let observed = Observed::start(&netns, options.clone());
         attach();
         are_told(&observed, three_closes(&netns, &netns, &listener));
-        let seen: Vec<u64> = foreign.iter().map(Counter::seen).collect();
-        assert!(seen[0] > 20, "{seen:?}");
-        assert_eq!(seen, vec![seen[0]; seen.len()], "{options:?}");
+        // The last acknowledgment may still be on its way.
+        until_empty(&format!("programs that have not seen all, {options:?}"), || {
+            let seen: Vec<u64> = foreign.iter().map(Counter::seen).collect();
+            let all = seen[0] > 20 && seen.iter().all(|one| *one == seen[0]);
+            if all { Vec::new() } else { seen }
+        });
     }
 }
 
