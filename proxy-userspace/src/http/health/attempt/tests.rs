@@ -73,7 +73,7 @@ fn stage(address: SocketAddr, script: Script) -> Stage {
         address: None,
         port: None,
         connect_timeout: None,
-        check_timeout: Some(Duration::from_millis(300)),
+        check_timeout: Some(Duration::from_secs(30)),
         spread: 0,
         log_each: false,
     };
@@ -92,6 +92,9 @@ fn stage(address: SocketAddr, script: Script) -> Stage {
     };
     Stage { plan, around, heard }
 }
+
+/// Where nobody listens: a port that was only found free could be another test's next.
+const NOBODY: ([u8; 4], u16) = ([127, 0, 0, 1], 1);
 
 /// A server that reads once, answers, and closes or not; what the check found, what the server
 /// read, and how its own last read ended: "end" for FIN, "reset".
@@ -214,7 +217,10 @@ async fn http_requests_and_expectations() {
     assert_eq!((outcome.status, outcome.code), (Status::L7Status, 200));
     let (outcome, ..) = check(http(), b"nonsense\r\n\r\n", true).await;
     assert_eq!(outcome.status, Status::L7Response);
-    let (outcome, ..) = check(http(), b"", false).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut impatient = stage(listener.local_addr().unwrap(), http());
+    impatient.plan.check_timeout = Some(Duration::from_millis(300));
+    let (outcome, ..) = check_at(impatient, listener, b"", false).await;
     assert_eq!(outcome.status, Status::L7Timeout);
 }
 
@@ -295,10 +301,7 @@ async fn tcp_scripts_talk() {
 
 #[tokio::test]
 async fn health_falls_and_rises_and_is_told_as_haproxy_tells_it() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let stage = stage(address, Script::default());
+    let stage = stage(NOBODY.into(), Script::default());
     let outcome = attempt(&stage.plan, &stage.around).await;
     assert_eq!(
         (outcome.status, outcome.info.as_str()),
@@ -386,9 +389,7 @@ async fn what_an_operator_does_to_a_server_is_said_in_haproxys_words() {
 
 #[tokio::test]
 async fn one_that_finds_no_server_says_that_it_closes() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let stage = stage(listener.local_addr().unwrap(), http());
-    drop(listener);
+    let stage = stage(NOBODY.into(), http());
     let outcome = attempt(&stage.plan, &stage.around).await;
     assert_eq!(outcome.status, Status::L4Connection);
     assert_eq!(*stage.heard.resets.lock().unwrap(), [false]);
