@@ -2,6 +2,7 @@
 
 use crate::scene::{CLOSE_WAIT, HALF_CLOSE, Scene};
 use crate::support::packets::{RST, SYN};
+use crate::support::scheduled::Scheduled;
 use crate::support::topology::Family;
 use crate::support::until::until;
 use crate::support::weather::Hole;
@@ -11,9 +12,11 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// The first RSTs are lost behind the witness; the peer is freed by the next, within that time.
+/// The first RSTs are lost behind the witness; the peer is freed by the next, within that time and
+/// what the daemon was kept from running.
 fn lost(family: Family, rule: &str, lost: u32, at_most: Duration) {
     let mut scene = Scene::open(Laid::new(Wire::Veth, family), rule);
+    let scheduled = Scheduled::of(&scene.watch.process);
     let hole = Hole::for_the_first(lost, &scene.topology().backend, "tcp flags & rst == rst");
     if rule == HALF_CLOSE {
         scene.half_close(false);
@@ -21,12 +24,14 @@ fn lost(family: Family, rule: &str, lost: u32, at_most: Duration) {
         scene.be_half_closed();
     }
     scene.wait_until_freed();
+    let kept = Scheduled::kept_since(&scene.watch.process, &scheduled);
     drop(hole);
     let (connection, stopped) = scene.end();
     let mut resets = connection.packets.iter().filter(|(_, packet)| packet.has(RST));
     let first = &resets.next().expect("a RST").1;
     let last = &resets.next_back().expect("it was sent again").1;
-    assert!(last.time - first.time <= at_most.as_nanos() as u64, "{connection}");
+    let took = Duration::from_nanos(last.time - first.time);
+    assert!(took <= at_most + kept, "{took:?}, {kept:?}\n{connection}");
     assert_eq!((last.seq, last.ack, last.flags), (first.seq, first.ack, first.flags));
     assert_eq!(stopped.closes.len(), 1, "{:#?}", stopped.closes);
 }

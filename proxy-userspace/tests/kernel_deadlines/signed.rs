@@ -18,7 +18,7 @@ fn what_the_peer_leaves_half_closed_is_refused() {
         let mut scene = signed(family, HALF_CLOSE);
         scene.half_close(holds_on);
         scene.wait_for_state(false, "FIN-WAIT-2");
-        std::thread::sleep(WAIT + SLACK * 3);
+        std::thread::sleep(WAIT + SLACK * 5);
         assert_eq!(scene.state(false).as_deref(), Some("FIN-WAIT-2"));
         assert_eq!(scene.state(true).as_deref(), Some("CLOSE-WAIT"));
         scene.theirs.shutdown(Shutdown::Both).expect("it is open");

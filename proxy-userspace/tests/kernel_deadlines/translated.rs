@@ -13,7 +13,7 @@ fn a_deadline_whose_socket_has_other_addresses_is_counted_as_refused() {
     let service = known_as(&laid.topology.proxy, laid.topology.backend_addr);
     let mut scene = Scene::towards(laid, service, HALF_CLOSE, &[], (&plain, &plain));
     scene.half_close(false);
-    std::thread::sleep(WAIT + SLACK);
+    std::thread::sleep(WAIT + SLACK * 5);
     assert_eq!(scene.state(false).as_deref(), Some("FIN-WAIT-2"));
     assert_eq!(scene.state(true).as_deref(), Some("CLOSE-WAIT"));
     let stopped = scene.watch.stop();
