@@ -40,7 +40,7 @@ async fn one_close(observer: &mut Observer, port: u16) -> (FlowKey, Flow, Acts) 
             }
         }
     };
-    if tokio::time::timeout(Duration::from_secs(20), wait).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(30), wait).await.is_err() {
         let flows = observer.flows().unwrap();
         let ours: Vec<_> =
             flows.iter().filter(|(key, _)| key.ends.iter().any(|e| e.port == port)).collect();
@@ -93,7 +93,7 @@ fn sockets(port: u16) -> String {
 
 /// Waits until no socket has `port` any more; TIME_WAIT would stay for a minute.
 fn wait_until_none_is_left(port: u16) {
-    let end = std::time::Instant::now() + Duration::from_secs(10);
+    let end = std::time::Instant::now() + Duration::from_secs(30);
     while !sockets(port).is_empty() {
         assert!(std::time::Instant::now() < end, "left over: {}", sockets(port));
         std::thread::sleep(Duration::from_millis(5));

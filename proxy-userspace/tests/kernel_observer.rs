@@ -35,7 +35,7 @@ async fn closes(observer: &mut Observer, port: u16, count: usize) -> Vec<(FlowKe
             take(events, port, &mut found);
         }
     };
-    if tokio::time::timeout(Duration::from_secs(20), wait).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(30), wait).await.is_err() {
         panic!("only {found:?}; counters {:?}", observer.counters());
     }
     let mut events = Vec::new();

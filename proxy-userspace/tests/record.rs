@@ -228,7 +228,7 @@ fn play(listener: &TcpListener, ending: Ending) {
         TcpStream::connect(listener.local_addr().expect("an address")).expect("connected");
     let (mut server, _) = listener.accept().expect("accepted");
     for stream in [&client, &server] {
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     }
     let mut buffer = [0; 64];
     client.write_all(b"question").expect("sent");

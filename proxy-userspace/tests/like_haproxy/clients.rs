@@ -3,9 +3,9 @@
 use crate::support::process::undivided;
 use crate::support::sockets::abort_when_closed;
 use crate::support::topology::Topology;
+use crate::support::until::PATIENCE;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
 /// How a client asks and closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +30,7 @@ impl Client {
     pub(crate) fn ask(self, topology: &Topology, proxy: SocketAddr, path: &str) -> String {
         let stream = topology.client.run(|| TcpStream::connect(proxy));
         let mut stream = stream.unwrap_or_else(|error| panic!("{proxy} for {path}: {error}"));
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let request = match self {
             Self::Http10 | Self::HalfClosing | Self::Resetting => {
                 format!("GET {path} HTTP/1.0\r\n\r\n")

@@ -3,9 +3,9 @@
 use super::servers::Ended;
 use super::sockets::abort_when_closed;
 use super::topology::Topology;
+use super::until::PATIENCE;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
 /// How a client asks and closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +45,7 @@ pub(crate) fn ask(topology: &Topology, peer: SocketAddr, way: Way) -> Asked {
         .run(|| TcpStream::connect(peer))
         .unwrap_or_else(|error| panic!("connect to {peer}: {error}"));
     stream.set_nodelay(true).expect("an option");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let local = stream.local_addr().expect("an address");
     let (bytes, ended) = converse(&mut stream, way);
     Asked { local, peer, way, bytes, ended }

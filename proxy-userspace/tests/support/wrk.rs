@@ -70,7 +70,7 @@ end
     );
     std::fs::write(&script, text).expect("the script");
     let mut command = Command::new("wrk");
-    command.args(["--threads", "2", "--timeout", "10s"]);
+    command.args(["--threads", "2", "--timeout", "30s"]);
     command.args(["--connections", &connections.to_string()]);
     command.args(["--duration", &format!("{}s", time.as_secs())]);
     command.arg("--script").arg(&script).arg(format!("http://{peer}/"));
