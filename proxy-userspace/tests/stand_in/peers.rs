@@ -82,7 +82,7 @@ fn a_peer_that_never_closes_is_given_up() {
 
 #[test]
 fn a_peer_that_is_gone_is_given_up_after_some_fins() {
-    let scene = Scene::new(Topology::veth(Family::V4), "abort fin half-close 2s");
+    let scene = Scene::new(Topology::veth(Family::V4), "abort fin half-close 2500ms");
     let pair = scene.connect();
     let weather = Weather::lose(&scene.topology.backend, Loss::All);
     abort(pair.local);
@@ -92,7 +92,7 @@ fn a_peer_that_is_gone_is_given_up_after_some_fins() {
     let left = scene.end(1);
     let sent = left.sent();
     let fins = sent.iter().take_while(|flags| **flags == FIN | ACK).count();
-    // At 0, 0.2, 0.6 and 1.4 s.
+    // At 0, 0.2, 0.6 and 1.4 s; the next would be at 3 s.
     assert_eq!((fins, sent[fins]), (4, RST | ACK), "{sent:?}");
 }
 
