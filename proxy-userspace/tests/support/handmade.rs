@@ -130,11 +130,13 @@ pub(crate) struct Peer<'a> {
     pub(crate) ack: u32,
     /// The extension headers that go before the TCP header, IPv6 only.
     pub(crate) extensions: bool,
+    is_connected: bool,
 }
 
 impl<'a> Peer<'a> {
     pub(crate) fn new(tun: &'a Tun, local: SocketAddr, remote: SocketAddr) -> Self {
-        Self { tun, local, remote, seq: 1_000_000, ack: 0, extensions: false }
+        let is_connected = false;
+        Self { tun, local, remote, seq: 1_000_000, ack: 0, extensions: false, is_connected }
     }
 
     /// The three-way handshake, begun by us.
@@ -152,6 +154,7 @@ impl<'a> Peer<'a> {
         });
         assert!(answer.has(SYN) && answer.has(ACK), "{answer:?}");
         self.ack = answer.end();
+        self.is_connected = true;
         self.say(ACK, b"");
     }
 
@@ -177,9 +180,14 @@ impl<'a> Peer<'a> {
         self.tun.send(&words.packet());
     }
 
-    /// The next packet of this connection.
+    /// The next packet of this connection. A second answer to a SYN that was sent twice is none.
     pub(crate) fn hear(&self) -> Packet {
-        self.tun.receive(self.local.port())
+        loop {
+            let packet = self.tun.receive(self.local.port());
+            if !(self.is_connected && packet.has(SYN)) {
+                return packet;
+            }
+        }
     }
 
     /// Acknowledges what the host sent up to and with its next FIN; gives that packet.
