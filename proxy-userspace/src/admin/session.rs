@@ -6,6 +6,7 @@
 use super::outlet::{self, Inlet, Outlet};
 use crate::config::model::AccessLevel;
 use crate::line::commands;
+use crate::units;
 use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
@@ -116,7 +117,7 @@ pub async fn accept(listener: UnixListener, terms: Terms, daemon: mpsc::Sender<R
 async fn serve(
     mut stream: UnixStream,
     mut level: AccessLevel,
-    silence: Option<Duration>,
+    mut silence: Option<Duration>,
     daemon: &mpsc::Sender<Request>,
 ) -> io::Result<()> {
     let (read, mut write) = stream.split();
@@ -148,6 +149,16 @@ async fn serve(
                     };
                     say(&mut write, b"\n", silence).await?;
                 }
+                ["set", "timeout", rest @ ..] => {
+                    let text = match patience(rest) {
+                        Ok(patience) => {
+                            silence = Some(patience);
+                            String::new()
+                        }
+                        Err(why) => why.to_owned(),
+                    };
+                    say(&mut write, format!("{text}\n").as_bytes(), silence).await?;
+                }
                 ["tail", rest @ ..] => {
                     let words = rest.iter().map(|&word| word.to_owned()).collect();
                     let gone = hang_up(lines.get_ref().as_ref())?;
@@ -165,6 +176,18 @@ async fn serve(
             return Ok(());
         }
         say(&mut write, b"\n> ", silence).await?;
+    }
+}
+
+/// The time of `set timeout cli TIME`, in whole seconds as HAProxy keeps it.
+fn patience(words: &[&str]) -> Result<Duration, &'static str> {
+    match words {
+        ["cli", time, ..] => match units::time(time, 1_000_000) {
+            Ok(ms) if ms > 0 => Ok(Duration::from_secs(ms.div_ceil(1_000).into())),
+            _ => Err("Invalid timeout value.\n"),
+        },
+        ["cli"] => Err("Expects an integer value.\n"),
+        _ => Err("'set timeout' only supports 'cli'.\n"),
     }
 }
 

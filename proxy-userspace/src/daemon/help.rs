@@ -23,6 +23,7 @@ The following commands are valid:
   show policy                     every rule, and what it did
   set policy TARGET WORDS         changes how connections to TARGET close: SERVER,
                                   BACKEND/SERVER or ADDR[/LEN][:PORT], then 'passive rst' ...
+  set timeout cli TIME            how long this session may be silent
   tail [--json] [--half-open] [--half-open-after T] [--count N] [FILTERS]
                                   every close from now on; a line from you asks for the summary
   user                            give up all but looking, for this session

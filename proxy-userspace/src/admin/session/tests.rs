@@ -59,6 +59,26 @@ async fn with_a_prompt_it_goes_on() {
     assert_eq!(talk("prompt\nshow info\n\nquit\n").await, "\n> <show|info>\n\n\n> \n> ");
 }
 
+/// The answers are HAProxy 2.6.12's.
+#[tokio::test]
+async fn a_session_says_itself_how_long_it_may_be_silent() {
+    let within = Duration::from_secs(30);
+    let ended = tokio::time::timeout(within, talk("prompt\nset timeout cli 1\n")).await;
+    assert_eq!(ended.expect("it ends by itself"), "\n> \n\n> ");
+    for (words, answer) in [
+        ("set timeout", "'set timeout' only supports 'cli'."),
+        ("set timeout client 5s", "'set timeout' only supports 'cli'."),
+        ("set timeout cli", "Expects an integer value."),
+        ("set timeout cli 0", "Invalid timeout value."),
+        ("set timeout cli 10x", "Invalid timeout value."),
+        ("set timeout cli 99999d", "Invalid timeout value."),
+        ("set timeout cli 5m more", ""),
+    ] {
+        let expected = if answer.is_empty() { "\n".to_owned() } else { format!("{answer}\n\n") };
+        assert_eq!(talk(&format!("{words}\n")).await, expected, "{words}");
+    }
+}
+
 #[tokio::test]
 async fn silence_ends_a_session_and_others_wait_for_its_place() {
     let folder = tempfile::tempdir().expect("a folder");
