@@ -1,7 +1,9 @@
 //! HAProxy's commands for the proxy: statistics, and what may be changed while it runs.
 
 mod columns;
+mod commands;
 mod fields;
+mod frontends;
 mod info;
 mod rows;
 mod sessions;
@@ -16,6 +18,8 @@ use crate::http::engine::Engine;
 use crate::http::health::board::Board;
 use crate::http::live::{Backend, Proxies, Server};
 use crate::http::syslog::Logger;
+use commands::COMMANDS;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -52,111 +56,6 @@ impl std::fmt::Debug for Control {
         out.debug_struct("Control").field("engine", &self.engine).finish_non_exhaustive()
     }
 }
-
-/// The commands, with who may say them and what `help` says of them.
-const COMMANDS: &[(&str, AccessLevel, &str)] = &[
-    (
-        "clear counters",
-        AccessLevel::Operator,
-        "clear counters [all]                    : clear max statistics counters (or all counters)",
-    ),
-    (
-        "disable frontend",
-        AccessLevel::Admin,
-        "disable frontend <frontend>             : temporarily disable specific frontend",
-    ),
-    (
-        "disable server",
-        AccessLevel::Admin,
-        "disable server <bk>/<srv>               : disable a server for maintenance",
-    ),
-    (
-        "enable frontend",
-        AccessLevel::Admin,
-        "enable frontend <frontend>              : re-enable specific frontend",
-    ),
-    (
-        "enable server",
-        AccessLevel::Admin,
-        "enable server <bk>/<srv>                : enable a disabled server",
-    ),
-    (
-        "get weight",
-        AccessLevel::User,
-        "get weight <bk>/<srv>                   : report a server's current weight",
-    ),
-    (
-        "set maxconn frontend",
-        AccessLevel::Admin,
-        "set maxconn frontend <frontend> <value> : change a frontend's maxconn setting",
-    ),
-    (
-        "set maxconn global",
-        AccessLevel::Admin,
-        "set maxconn global <value>              : change the per-process maxconn setting",
-    ),
-    (
-        "set maxconn server",
-        AccessLevel::Admin,
-        "set maxconn server <bk>/<srv> <value>   : change a server's maxconn setting",
-    ),
-    ("set server", AccessLevel::Admin, "set server <bk>/<srv> addr|health|state|weight <value>"),
-    (
-        "set weight",
-        AccessLevel::Admin,
-        "set weight <bk>/<srv> <value>           : change a server's weight",
-    ),
-    (
-        "show backend",
-        AccessLevel::User,
-        "show backend                            : list backends in the current running config",
-    ),
-    (
-        "show cli level",
-        AccessLevel::User,
-        "show cli level                          : display the level of the current CLI session",
-    ),
-    (
-        "show cli sockets",
-        AccessLevel::Operator,
-        "show cli sockets                        : dump list of cli sockets",
-    ),
-    (
-        "show errors",
-        AccessLevel::Operator,
-        "show errors [<px>] [request|response]   : report last request and/or response errors for each proxy",
-    ),
-    (
-        "show servers state",
-        AccessLevel::User,
-        "show servers state [<backend>]          : dump volatile server information (all or for a single backend)",
-    ),
-    (
-        "show sess",
-        AccessLevel::Operator,
-        "show sess                               : report the list of current sessions",
-    ),
-    (
-        "show stat",
-        AccessLevel::User,
-        "show stat [json|no-maint|typed|up]* [<px> <type> <sv>]: report counters for each proxy and server",
-    ),
-    (
-        "show version",
-        AccessLevel::User,
-        "show version                            : show version of the current process",
-    ),
-    (
-        "shutdown session",
-        AccessLevel::Admin,
-        "shutdown session <id>                   : kill a specific session",
-    ),
-    (
-        "shutdown sessions server",
-        AccessLevel::Admin,
-        "shutdown sessions server <bk>/<srv>     : kill sessions on a server",
-    ),
-];
 
 impl Control {
     /// The commands of a running engine, which are taken at `sockets`.
@@ -228,8 +127,9 @@ impl Control {
             "show sess" => sessions::list(self.engine.sessions().await),
             "shutdown session" => sessions::kill(&self.engine, rest).await,
             "clear counters" => set::clear(&scene, rest),
-            "disable frontend" => set::frontend(&self.engine, &scene, rest, false),
-            "enable frontend" => set::frontend(&self.engine, &scene, rest, true),
+            "disable frontend" => frontends::enable(&self.engine, &scene, rest, false),
+            "enable frontend" => frontends::enable(&self.engine, &scene, rest, true),
+            "shutdown frontend" => frontends::shut(&self.engine, &scene, rest),
             "disable server" => set::server(&scene, rest.first(), &["state", "maint"]),
             "enable server" => set::server(&scene, rest.first(), &["state", "ready"]),
             "set server" => set::server(&scene, rest.first(), rest.get(1..).unwrap_or_default()),
@@ -238,7 +138,7 @@ impl Control {
                 set::server(&scene, rest.first(), &["weight", value])
             }
             "get weight" => set::weight(&scene, rest),
-            "set maxconn frontend" => set::maxconn_frontend(&scene, rest),
+            "set maxconn frontend" => frontends::maxconn(&scene, rest),
             "set maxconn global" => set::maxconn_global(&scene, rest),
             "set maxconn server" => set::maxconn_server(&scene, rest),
             _ => set::shutdown_sessions(&scene, rest),
@@ -277,8 +177,17 @@ fn begins(words: &[String], name: &str) -> bool {
 }
 
 impl Scene {
-    /// The backend and server that `BACKEND/SERVER` names.
+    /// The backend and server that `BACKEND/SERVER` names, to be changed.
     fn server(&self, name: Option<&&str>) -> Result<(&Arc<Backend>, &Arc<Server>), String> {
+        let (backend, server) = self.find(name)?;
+        if backend.shut.load(Relaxed) {
+            return Err("Proxy is disabled.\n".to_owned());
+        }
+        Ok((backend, server))
+    }
+
+    /// The backend and server that `BACKEND/SERVER` names.
+    fn find(&self, name: Option<&&str>) -> Result<(&Arc<Backend>, &Arc<Server>), String> {
         let name = name.copied().unwrap_or_default();
         let Some((backend, server)) = name.split_once('/') else {
             return Err("Require 'backend/server'.\n".to_owned());
@@ -288,17 +197,5 @@ impl Scene {
         };
         let server = backend.server(server).ok_or("No such server.\n")?;
         Ok((backend, server))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::COMMANDS;
-
-    #[test]
-    fn the_docs_name_every_command() {
-        let page = include_str!("../../../docs/haproxy.md").replace('\n', " ");
-        let missing = COMMANDS.iter().filter(|command| !page.contains(&format!("`{}`", command.0)));
-        assert_eq!(missing.map(|command| command.0).collect::<Vec<_>>(), [""; 0]);
     }
 }

@@ -35,8 +35,11 @@ use super::{
     worker::{Outside, Worker},
 };
 
-/// A task that accepts.
-type DoorTask = tokio::task::JoinHandle<()>;
+/// A task that accepts for a frontend.
+struct DoorTask {
+    frontend: String,
+    task: tokio::task::JoinHandle<()>,
+}
 
 /// The engine could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,8 @@ pub enum ReloadError {
 
 enum Command {
     Doors(Arc<Proxies>, Vec<Ear>),
+    /// A frontend's name.
+    Shut(String),
     Stop,
     HardStop,
     Sessions(oneshot::Sender<Vec<SessionInfo>>),
@@ -160,6 +165,24 @@ impl Engine {
         listeners.resume(name).inspect_err(|_| listeners.pause(name))?;
         frontend.enabled.store(true, Relaxed);
         Ok(())
+    }
+
+    /// Closes a frontend's addresses for good (`shutdown frontend`); its connections stay.
+    pub fn shut(&self, frontend: &live::Frontend) {
+        let mut running = self.lock();
+        let (proxies, listeners) = &mut *running;
+        let name = &frontend.settings.name;
+        frontend.enabled.store(false, Relaxed);
+        frontend.shut.store(true, Relaxed);
+        if let Some(other_half) = proxies.other_half(frontend) {
+            other_half.shut.store(true, Relaxed);
+        }
+        if let Some(listeners) = listeners {
+            // Nobody gets in while the workers let go of them.
+            listeners.pause(name);
+            listeners.close(name);
+        }
+        self.workers.iter().for_each(|worker| worker.tell(Command::Shut(name.clone())));
     }
 
     /// How many workers there are.
@@ -290,6 +313,11 @@ async fn work(
                 }
                 open = open_doors(&reception, doors);
             }
+            Command::Shut(name) => {
+                let (of_it, others) = open.into_iter().partition(|door| door.frontend == name);
+                open = others;
+                shut(of_it).await;
+            }
             Command::Stop => {
                 break;
             }
@@ -341,7 +369,7 @@ fn serve(reception: &Reception, command: Command) {
             });
         }
         Command::Look => drop(worker.sessions.look(Instant::now())),
-        Command::Doors(..) | Command::Stop | Command::HardStop => {}
+        Command::Doors(..) | Command::Shut(_) | Command::Stop | Command::HardStop => {}
     }
 }
 
@@ -353,11 +381,13 @@ fn open_doors(reception: &Rc<Reception>, doors: Vec<Ear>) -> Vec<DoorTask> {
         let name = ear.frontend.clone();
         let door = Door { ear, frontend };
         let (reception, proxies) = (Rc::clone(reception), Rc::clone(&proxies));
-        Some(tokio::task::spawn_local(async move {
+        let told = name.clone();
+        let task = tokio::task::spawn_local(async move {
             if let Err(error) = accept::run(reception, proxies, door).await {
-                tracing::error!(frontend = name, %error, "no longer accepting");
+                tracing::error!(frontend = told, %error, "no longer accepting");
             }
-        }))
+        });
+        Some(DoorTask { frontend: name, task })
     };
     doors.into_iter().filter_map(open).collect()
 }
@@ -365,8 +395,8 @@ fn open_doors(reception: &Rc<Reception>, doors: Vec<Ear>) -> Vec<DoorTask> {
 /// Stops accepting. The sockets may be watched anew afterwards.
 async fn shut(doors: Vec<DoorTask>) {
     for door in doors {
-        door.abort();
+        door.task.abort();
         // Its registration is gone when the task is.
-        let _ = door.await;
+        let _ = door.task.await;
     }
 }

@@ -17,6 +17,7 @@ use script::Script;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use told::{Turn, tell};
 
@@ -83,18 +84,25 @@ pub struct Surroundings {
     pub shut: Arc<dyn Fn() + Send + Sync>,
 }
 
+impl Surroundings {
+    /// Whether the server is to be checked now: in maintenance it is not, and
+    /// `set server ... state ready` goes on; where its `listen` was shut down it is not, for good.
+    fn is_checked(&self) -> bool {
+        self.server.admin() != Admin::Maintenance && !self.backend.shut.load(Relaxed)
+    }
+}
+
 /// Checks a server for ever. `first_after` spreads the servers' first checks.
 pub async fn run(plan: Plan, around: Surroundings, first_after: Duration) {
     let mut wait = first_after;
     let mut noise = u32::try_from(plan.server.0 * 31 + plan.server.1 * 7 + 1).unwrap_or(1);
     loop {
         tokio::time::sleep(wait).await;
-        // In maintenance nothing is checked; `set server ... state ready` goes on.
-        if around.server.admin() != Admin::Maintenance {
+        if around.is_checked() {
             let started = Instant::now();
             let outcome = attempt::attempt(&plan, &around).await;
-            // It may have been put there meanwhile.
-            if around.server.admin() != Admin::Maintenance {
+            // That may have changed meanwhile.
+            if around.is_checked() {
                 conclude(&plan, &around, outcome, started.elapsed());
             }
         }

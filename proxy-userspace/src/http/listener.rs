@@ -106,6 +106,11 @@ impl Listeners {
         }
     }
 
+    /// Gives a frontend's sockets up: the last worker that lets go of them closes them.
+    pub(crate) fn close(&mut self, frontend: &str) {
+        self.bound.retain(|bound| bound.frontend != frontend);
+    }
+
     /// Has them listen again.
     pub(crate) fn resume(&self, frontend: &str) -> Result<(), BindError> {
         self.listen(|bound| bound.frontend == frontend)

@@ -3,9 +3,11 @@
 //! Workers, balancing, health checks, statistics and the runtime socket all see these. They are
 //! built anew by a reload; sessions of the old ones keep them alive.
 
+mod frontend;
 mod queue;
 mod refused;
 
+pub use frontend::Frontend;
 pub use queue::Queue;
 pub use refused::{Invalid, LastErrors};
 
@@ -71,6 +73,12 @@ impl Proxies {
         self.frontends.iter().find(|frontend| frontend.settings.name == name)
     }
 
+    /// The backend of a `listen`, of which that is the frontend.
+    pub fn other_half(&self, frontend: &Frontend) -> Option<&Arc<Backend>> {
+        let backend = self.backend(&frontend.settings.name)?;
+        backend.settings.of_listen.then_some(backend)
+    }
+
     /// Takes the rates' samples; the engine calls it once a second.
     pub fn sample(&self) {
         for frontend in &self.frontends {
@@ -82,48 +90,6 @@ impl Proxies {
             for server in &backend.servers {
                 server.session_rate.sample(server.counters.total(Count::Sessions));
             }
-        }
-    }
-}
-
-/// A running frontend.
-#[derive(Debug)]
-pub struct Frontend {
-    /// What it was told.
-    pub settings: settings::Frontend,
-    /// Its place among the frontends.
-    pub index: usize,
-    /// Whether it accepts (`enable|disable frontend`).
-    pub enabled: AtomicBool,
-    /// Connections at most, 0 is no limit (`set maxconn frontend`).
-    pub maxconn: AtomicU32,
-    /// Connections now (`scur`).
-    pub sessions: Gauge,
-    /// Totals.
-    pub counters: Counters,
-    /// Connections a second.
-    pub session_rate: Rate,
-    /// Requests a second.
-    pub request_rate: Rate,
-    /// What was refused last.
-    pub errors: LastErrors,
-    /// Lines that were logged of its sessions.
-    pub logged: AtomicU64,
-}
-
-impl Frontend {
-    fn new(index: usize, settings: settings::Frontend, shards: usize) -> Self {
-        Self {
-            index,
-            enabled: AtomicBool::new(!settings.disabled),
-            maxconn: AtomicU32::new(settings.maxconn),
-            sessions: Gauge::default(),
-            counters: Counters::new(shards),
-            session_rate: Rate::default(),
-            request_rate: Rate::default(),
-            errors: LastErrors::default(),
-            logged: AtomicU64::new(0),
-            settings,
         }
     }
 }
@@ -147,6 +113,8 @@ pub struct Backend {
     pub session_rate: Rate,
     /// What was refused last.
     pub errors: LastErrors,
+    /// Whether its `listen` was shut down: nothing of it is checked or changed any more.
+    pub shut: AtomicBool,
 }
 
 impl Backend {
@@ -160,6 +128,7 @@ impl Backend {
             counters: Counters::new(shards),
             session_rate: Rate::default(),
             errors: LastErrors::default(),
+            shut: AtomicBool::new(false),
             settings,
         }
     }

@@ -1,11 +1,13 @@
 //! `teardown run -f haproxy.cfg`: the proxy serves, logs, checks, is asked and reloaded, with
 //! Debian's HAProxy beside it for the shape of what it says.
 
+mod commands;
 mod page;
 mod reload;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+mod twins;
 
 use rustix::process::Signal;
 use stage::{Stage, start, start_with};

@@ -85,7 +85,8 @@ fn value(control: &Control, scene: &Scene, name: &str) -> Value {
             proxies.frontends.iter().map(|f| u64::from(f.session_rate.max())).max().unwrap_or(0)
         }
         "Listeners" => {
-            let binds = proxies.frontends.iter().map(|frontend| frontend.settings.binds.len());
+            let open = proxies.frontends.iter().filter(|frontend| !frontend.shut.load(Relaxed));
+            let binds = open.map(|frontend| frontend.settings.binds.len());
             u64::try_from(binds.sum::<usize>()).unwrap_or_default()
         }
         "Jobs" => proxies.connections.now().into(),

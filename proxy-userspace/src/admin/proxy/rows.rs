@@ -138,7 +138,12 @@ pub(super) fn frontend(scene: &Scene, frontend: &Frontend) -> Row {
             ("req_tot", Count::Requests),
         ],
     );
-    row.text("status", if frontend.enabled.load(Relaxed) { "OPEN" } else { "PAUSED" });
+    let status = match (frontend.shut.load(Relaxed), frontend.enabled.load(Relaxed)) {
+        (true, _) => "STOP",
+        (false, true) => "OPEN",
+        (false, false) => "PAUSED",
+    };
+    row.text("status", status);
     for name in ["rate", "conn_rate"] {
         row.number(name, frontend.session_rate.last());
     }

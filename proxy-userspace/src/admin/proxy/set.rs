@@ -2,7 +2,6 @@
 
 use super::Scene;
 use crate::http::counters::{Count, Counters};
-use crate::http::engine::Engine;
 use crate::http::event::Cause;
 use crate::http::health::told::{Turn, tell};
 use crate::http::live::{Admin, Backend, Server};
@@ -168,47 +167,9 @@ fn address(server: &Server, words: &[&str]) -> String {
 
 /// `get weight <b>/<s>`.
 pub(super) fn weight(scene: &Scene, words: &[&str]) -> String {
-    match scene.server(words.first()) {
+    match scene.find(words.first()) {
         Ok((_, server)) => format!("{} (initial {})\n", server.weight(), server.settings.weight),
         Err(why) => why,
-    }
-}
-
-/// `enable frontend` and `disable frontend`.
-pub(super) fn frontend(engine: &Engine, scene: &Scene, words: &[&str], enable: bool) -> String {
-    let Some(name) = words.first() else { return "A frontend name is expected.\n".to_owned() };
-    let Some(frontend) = scene.proxies.frontend(name) else {
-        return "No such frontend.\n".to_owned();
-    };
-    if frontend.enabled.load(Relaxed) == enable {
-        let state = if enable { "enabled" } else { "disabled" };
-        return format!("All sockets are already {state}.\n");
-    }
-    let done = if enable {
-        if let Err(why) = engine.resume(frontend) {
-            return format!("Failed to resume frontend: {why}.\n");
-        }
-        "Resumed"
-    } else {
-        engine.pause(frontend);
-        "Paused"
-    };
-    scene.logger.tell(name, 5, &format!("{done} frontend {name}."));
-    String::new()
-}
-
-/// `set maxconn frontend <frontend> <value>`.
-pub(super) fn maxconn_frontend(scene: &Scene, words: &[&str]) -> String {
-    let Some(name) = words.first() else { return "A frontend name is expected.\n".to_owned() };
-    let Some(frontend) = scene.proxies.frontend(name) else {
-        return "No such frontend.\n".to_owned();
-    };
-    match words.get(1).map(|value| value.parse()) {
-        Some(Ok(most)) => {
-            frontend.maxconn.store(most, Relaxed);
-            String::new()
-        }
-        _ => "Integer value expected.\n".to_owned(),
     }
 }
 

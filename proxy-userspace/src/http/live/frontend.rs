@@ -1,0 +1,54 @@
+//! A running frontend.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+use super::LastErrors;
+use crate::http::{
+    counters::{Counters, Gauge, Rate},
+    settings,
+};
+
+/// A running frontend.
+#[derive(Debug)]
+pub struct Frontend {
+    /// What it was told.
+    pub settings: settings::Frontend,
+    /// Its place among the frontends.
+    pub index: usize,
+    /// Whether it accepts (`enable|disable frontend`).
+    pub enabled: AtomicBool,
+    /// Whether it was shut down, so that it never accepts again (`shutdown frontend`).
+    pub shut: AtomicBool,
+    /// Connections at most, 0 is no limit (`set maxconn frontend`).
+    pub maxconn: AtomicU32,
+    /// Connections now (`scur`).
+    pub sessions: Gauge,
+    /// Totals.
+    pub counters: Counters,
+    /// Connections a second.
+    pub session_rate: Rate,
+    /// Requests a second.
+    pub request_rate: Rate,
+    /// What was refused last.
+    pub errors: LastErrors,
+    /// Lines that were logged of its sessions.
+    pub logged: AtomicU64,
+}
+
+impl Frontend {
+    pub(super) fn new(index: usize, settings: settings::Frontend, shards: usize) -> Self {
+        Self {
+            index,
+            enabled: AtomicBool::new(!settings.disabled),
+            shut: AtomicBool::new(false),
+            maxconn: AtomicU32::new(settings.maxconn),
+            sessions: Gauge::default(),
+            counters: Counters::new(shards),
+            session_rate: Rate::default(),
+            request_rate: Rate::default(),
+            errors: LastErrors::default(),
+            logged: AtomicU64::new(0),
+            settings,
+        }
+    }
+}
