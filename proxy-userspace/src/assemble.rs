@@ -32,8 +32,8 @@ pub struct Assembled {
     pub settings: Settings,
     /// For the health checks.
     pub checks: Vec<Plan>,
-    /// Each server's `rise`, by backend and place: what its health begins with.
-    pub rises: Vec<Vec<u32>>,
+    /// What each server's health begins with, by backend and place.
+    pub healths: Vec<Vec<u32>>,
     /// The numbers and names that statistics show.
     pub numbers: Numbers,
 }
@@ -59,7 +59,7 @@ pub fn assemble(
     let mut assembled = Assembled {
         settings: Settings { global: global(config), ..Settings::default() },
         checks: Vec::new(),
-        rises: Vec::new(),
+        healths: Vec::new(),
         numbers: Numbers::of(config, &fronts, &backends),
     };
     for (place, proxy) in backends.iter().enumerate() {

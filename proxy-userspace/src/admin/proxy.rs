@@ -1,5 +1,6 @@
 //! HAProxy's commands for the proxy: statistics, and what may be changed while it runs.
 
+mod checks;
 mod columns;
 mod commands;
 mod fields;
@@ -127,6 +128,10 @@ impl Control {
             "show sess" => sessions::list(self.engine.sessions().await),
             "shutdown session" => sessions::kill(&self.engine, rest).await,
             "clear counters" => set::clear(&scene, rest),
+            "disable agent" => checks::agent(&scene, rest, false),
+            "enable agent" => checks::agent(&scene, rest, true),
+            "disable health" => checks::health(&scene, rest, false),
+            "enable health" => checks::health(&scene, rest, true),
             "disable frontend" => frontends::enable(&self.engine, &scene, rest, false),
             "enable frontend" => frontends::enable(&self.engine, &scene, rest, true),
             "shutdown frontend" => frontends::shut(&self.engine, &scene, rest),

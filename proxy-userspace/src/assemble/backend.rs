@@ -7,6 +7,7 @@ use crate::config::model::{self, Kind, Proxy};
 use crate::config::options::Switch;
 use crate::http::balance;
 use crate::http::health::Plan;
+use crate::http::health::board::Place;
 use crate::http::settings;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ impl Builder<'_> {
             backend.rules = self.rules(proxy);
         }
         let mut ids = Vec::new();
-        let mut rises = Vec::new();
+        let mut healths = Vec::new();
         for server in &proxy.servers {
             let Some(mut told) = self.server(server) else { continue };
             told.keepalive = keeps_alive(said, Switch::ServerTcpKeepAlive);
@@ -58,14 +59,15 @@ impl Builder<'_> {
             let at = (place, backend.servers.len());
             backend.servers.push(told);
             ids.push((server.id, server.settings.rise, server.settings.fall));
-            rises.push(server.settings.rise);
+            // In maintenance nobody is well.
+            healths.push(if server.settings.disabled { 0 } else { server.settings.rise });
             if server.settings.check {
                 to.checks.push(self.plan(at, proxy, server));
             }
         }
         to.settings.backends.push(backend);
         to.numbers.servers.push(ids);
-        to.rises.push(rises);
+        to.healths.push(healths);
     }
 
     fn server(&mut self, server: &model::Server) -> Option<settings::Server> {
@@ -110,10 +112,8 @@ impl Builder<'_> {
 
     fn plan(&mut self, at: (usize, usize), proxy: &Proxy, server: &model::Server) -> Plan {
         let said = &server.settings;
-        let address = match (&said.check_addr, said.check_port.or(server.address.port())) {
-            (Some(Address::Tcp { host, .. }), Some(port)) => {
-                self.lookup(host, &server.at).map(|ip| SocketAddr::new(ip, port))
-            }
+        let ip = match &said.check_addr {
+            Some(Address::Tcp { host, .. }) => self.lookup(host, &server.at),
             _ => None,
         };
         let timeouts = &proxy.settings.timeouts;
@@ -125,8 +125,7 @@ impl Builder<'_> {
             down: said.down_inter_ms.map(millis),
             rise: said.rise,
             fall: said.fall,
-            address,
-            port: said.check_port,
+            place: Place { ip, port: said.check_port },
             connect_timeout: time(timeouts.connect),
             check_timeout: time(timeouts.check),
             spread: self.config.global.spread_checks,

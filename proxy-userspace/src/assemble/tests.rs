@@ -59,7 +59,7 @@ fn sections_become_frontends_and_backends() {
     assert_eq!(web.servers[0].address, SocketAddr::from(([10, 0, 0, 9], 8080)).into());
     assert!(web.servers[0].checked && web.servers[1].backup);
     assert_eq!(settings.frontends[1].default_backend, Some(2));
-    assert_eq!((assembled.checks.len(), &assembled.rises[0]), (1, &vec![4, 2]));
+    assert_eq!((assembled.checks.len(), &assembled.healths[0]), (1, &vec![4, 2]));
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub mod told;
 
 use super::closes::Closes;
 use super::live::{Admin, Backend, Server};
-use board::Board;
+use board::{Board, Place};
 use outcome::{Outcome, Status};
 use script::Script;
 use std::net::SocketAddr;
@@ -38,10 +38,8 @@ pub struct Plan {
     pub rise: u32,
     /// `fall`.
     pub fall: u32,
-    /// `addr` and `port`, where they differ from the server's own.
-    pub address: Option<SocketAddr>,
-    /// `port` alone: the server's address with another port.
-    pub port: Option<u16>,
+    /// Where, at the start.
+    pub place: Place,
     /// `timeout connect`.
     pub connect_timeout: Option<Duration>,
     /// `timeout check`.
@@ -85,10 +83,13 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Whether the server is to be checked now: in maintenance it is not, and
-    /// `set server ... state ready` goes on; where its `listen` was shut down it is not, for good.
+    /// Whether the server is to be checked now: not in maintenance, until `set server ... state
+    /// ready`; not between `disable health` and `enable health`; and never again where its `listen`
+    /// was shut down.
     fn is_checked(&self) -> bool {
-        self.server.admin() != Admin::Maintenance && !self.backend.shut.load(Relaxed)
+        self.server.checking.load(Relaxed)
+            && self.server.admin() != Admin::Maintenance
+            && !self.backend.shut.load(Relaxed)
     }
 }
 

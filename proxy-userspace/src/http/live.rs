@@ -191,6 +191,8 @@ pub struct Server {
     /// Its place among the backend's servers.
     pub index: usize,
     health: AtomicU8,
+    /// Whether its checks run, if it has any (`disable health`).
+    pub checking: AtomicBool,
     admin: AtomicU8,
     weight: AtomicU32,
     /// Concurrent requests at most, 0 is no limit (`set maxconn server`).
@@ -224,6 +226,7 @@ impl Server {
         Self {
             index,
             health: AtomicU8::new(Health::Up as u8),
+            checking: AtomicBool::new(settings.checked),
             admin: AtomicU8::new(admin as u8),
             weight: AtomicU32::new(settings.weight),
             maxconn: AtomicU32::new(settings.maxconn),

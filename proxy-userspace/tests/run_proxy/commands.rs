@@ -1,6 +1,7 @@
 //! Commands of the runtime socket, with HAProxy's answer beside each.
 
 use crate::stage::Stage;
+use crate::support::until::until;
 use crate::twins::Twins;
 use std::net::{SocketAddr, TcpStream};
 
@@ -52,6 +53,133 @@ fn a_frontend_that_was_shut_down_stays_shut() {
         let at = SocketAddr::from(([127, 0, 0, 1], port));
         let refused = twins.stage.netns.run(|| TcpStream::connect(at)).expect_err("it is shut");
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{port}");
+    }
+    twins.end();
+}
+
+/// What the two answer with the times since changes taken out of `show servers state`.
+fn ageless(twins: &Twins, command: &str) -> [String; 2] {
+    let without_age = |line: &str| {
+        let mut words: Vec<&str> = line.split(' ').collect();
+        if words.len() > 20 && words[0] != "#" {
+            words.remove(9);
+        }
+        words.join(" ")
+    };
+    twins.ask(command).map(|text| text.lines().map(without_age).collect::<Vec<_>>().join("\n"))
+}
+
+/// Servers of every kind: checked or not, up or down, in maintenance, at a path.
+fn servers(stage: &Stage, which: u16) -> String {
+    format!(
+        "frontend in\n  bind 127.0.0.1:{}\n  default_backend web\n\
+         backend web\n  server plain {server}\n\
+         \x20 server checked {server} check inter 100ms rise 3 fall 4 weight 5\n\
+         \x20 server off {server} check inter 100ms disabled\n  server plain-off {server} disabled\n\
+         \x20 server path /nowhere\n  server elsewhere 127.0.0.1:1 check inter 100ms\n",
+        8080 + which,
+        server = stage.server,
+    )
+}
+
+#[test]
+fn checks_are_switched_off_and_moved() {
+    let twins = Twins::start(servers);
+    let settled = |what: &str, word: &str| {
+        until(what, || {
+            let states = twins.ask("show stat");
+            states.iter().all(|text| text.contains(word)).then_some(())
+        });
+    };
+    settled("the one elsewhere to be down", "web,elsewhere,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN,");
+    settled("the checked one to be well", ",L4OK,");
+    for command in [
+        "enable health",
+        "enable health web",
+        "enable health web/nobody",
+        "enable health nowhere/plain",
+        "enable health web/plain",
+        "disable health web/plain",
+        "disable health web/checked",
+        "operator; disable health web/checked",
+        "enable agent web/checked",
+        "disable agent web/checked",
+        "disable agent web/nobody",
+        "set server web/plain",
+        "set server web/checked agent up",
+        "set server web/checked agent-addr 127.0.0.1",
+        "set server web/checked agent-send x",
+        "set server web/checked fqdn x",
+        "set server web/checked ssl on",
+        "set server web/checked check-port 1",
+        "enable health web/checked",
+        "set server web/plain check-port 1",
+        "set server web/checked check-port",
+        "set server web/checked check-port x",
+        "set server web/checked check-port 99999",
+        "set server web/checked check-addr",
+        "set server web/checked check-addr nowhere",
+        "set server web/checked check-addr 127.0.0.1 port",
+        "set server web/plain state maint",
+        "set server web/plain state ready",
+        "set server web/off health up",
+        "set server web/checked state drain",
+        "disable health web/checked",
+        "set server web/checked state ready",
+        "enable health web/checked",
+        "set server web/path addr 127.0.0.1",
+        "set server web/plain addr nowhere",
+        "set server web/plain addr 127.0.0.1 other",
+        "set server web/plain addr 127.0.0.1 port",
+        "set server web/plain addr 127.0.0.1 port x",
+    ] {
+        twins.same(command);
+        for show in ["show servers state", "show stat"] {
+            let [ours, theirs] = ageless(&twins, show);
+            let status = |text: &str| -> Vec<String> {
+                let cells = text.lines().map(|row| row.split(','));
+                cells.filter_map(|mut row| row.nth(17).map(str::to_owned)).collect()
+            };
+            match show {
+                "show stat" => assert_eq!(status(&ours), status(&theirs), "{command}"),
+                _ => assert_eq!(ours, theirs, "{command}"),
+            }
+        }
+    }
+    let nobody = "set server web/checked check-addr 127.0.0.1 port 1";
+    twins.same(nobody);
+    settled("the check to go where nobody is", "web,checked,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN,5,");
+    let [ours, theirs] = ageless(&twins, "show servers state");
+    assert_eq!(ours, theirs);
+    twins.same("set server web/checked check-port 0");
+    settled("its own port to do again", "web,checked,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,5,");
+    twins.end();
+}
+
+#[test]
+fn what_becomes_of_a_server_is_told_alike() {
+    let twins = Twins::start(servers);
+    for line in twins.lines("web/elsewhere is DOWN") {
+        assert!(line.starts_with("<129"), "{line}");
+    }
+    for command in [
+        "set server web/checked state maint",
+        "set server web/checked state ready",
+        "set server web/checked state drain",
+        "set server web/checked state maint",
+        "set server web/checked state drain",
+        "set server web/checked state ready",
+        "set server web/elsewhere state maint",
+        "set server web/plain health stopping",
+        "set server web/plain state maint",
+    ] {
+        twins.same(command);
+        let [ours, theirs] = twins.lines("Server web/");
+        assert_eq!(ours, theirs, "{command}");
+        if ours.contains("UP/DRAIN") {
+            let [ours, theirs] = twins.lines("Server web/");
+            assert_eq!(ours, theirs, "{command}");
+        }
     }
     twins.end();
 }

@@ -10,9 +10,19 @@ pub(super) const COMMANDS: &[(&str, AccessLevel, &str)] = &[
         "clear counters [all]                    : clear max statistics counters (or all counters)",
     ),
     (
+        "disable agent",
+        AccessLevel::Admin,
+        "disable agent <bk>/<srv>                : disable agent checks",
+    ),
+    (
         "disable frontend",
         AccessLevel::Admin,
         "disable frontend <frontend>             : temporarily disable specific frontend",
+    ),
+    (
+        "disable health",
+        AccessLevel::Admin,
+        "disable health <bk>/<srv>               : disable health checks",
     ),
     (
         "disable server",
@@ -20,9 +30,19 @@ pub(super) const COMMANDS: &[(&str, AccessLevel, &str)] = &[
         "disable server <bk>/<srv>               : disable a server for maintenance",
     ),
     (
+        "enable agent",
+        AccessLevel::Admin,
+        "enable agent <bk>/<srv>                 : enable agent checks",
+    ),
+    (
         "enable frontend",
         AccessLevel::Admin,
         "enable frontend <frontend>              : re-enable specific frontend",
+    ),
+    (
+        "enable health",
+        AccessLevel::Admin,
+        "enable health <bk>/<srv>                : enable health checks",
     ),
     (
         "enable server",
@@ -49,7 +69,11 @@ pub(super) const COMMANDS: &[(&str, AccessLevel, &str)] = &[
         AccessLevel::Admin,
         "set maxconn server <bk>/<srv> <value>   : change a server's maxconn setting",
     ),
-    ("set server", AccessLevel::Admin, "set server <bk>/<srv> addr|health|state|weight <value>"),
+    (
+        "set server",
+        AccessLevel::Admin,
+        "set server <bk>/<srv> [opts]            : change a server's state, weight, address or check",
+    ),
     (
         "set weight",
         AccessLevel::Admin,

@@ -246,7 +246,7 @@ pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
     row.number("need_conn_est", server.sessions.max());
     row.zeros(&["safe_conn_cur"]);
     row.number("lastchg", server.changed().elapsed().as_secs());
-    let standing = scene.board.get(at).filter(|_| settings.checked);
+    let standing = scene.board.get(at).filter(|_| server.checking.load(Relaxed));
     row.text("status", status(scene, at, server, standing.as_ref()));
     if let Some(standing) = standing {
         row.number("chkfail", standing.failed);
@@ -276,32 +276,29 @@ fn checked(row: &mut Row, scene: &Scene, at: (usize, usize), standing: &Standing
     row.number("check_health", standing.health);
 }
 
-/// HAProxy's words: `UP`, `UP 1/3` on its way down, `DOWN 1/2` on its way up, and so on.
+/// HAProxy's words: `UP`, `UP 1/3` on its way down, `DOWN 1/2` on its way up, and so on. Without
+/// checks, of which `standing` tells, it is on no way.
 pub(super) fn status(
     scene: &Scene,
     at: (usize, usize),
     server: &Server,
     standing: Option<&Standing>,
 ) -> String {
-    match server.admin() {
-        Admin::Maintenance => return "MAINT".to_owned(),
-        Admin::Drain if server.is_up() => return "DRAIN".to_owned(),
-        _ if server.is_stopping() => return "NOLB".to_owned(),
-        _ => {}
-    }
-    let Some(standing) = standing else {
-        return if server.is_up() { "no check" } else { "DOWN" }.to_owned();
-    };
     let (rise, fall) = scene.numbers.rise_and_fall(at);
-    let health = standing.health;
-    if health == 0 {
-        "DOWN".to_owned()
-    } else if health < rise {
-        format!("DOWN {health}/{rise}")
-    } else if health + 1 < rise + fall {
-        format!("UP {}/{fall}", health + 1 - rise)
-    } else {
-        "UP".to_owned()
+    let word = match server.admin() {
+        Admin::Maintenance => return "MAINT".to_owned(),
+        _ if !server.is_up() => "DOWN",
+        _ if server.is_stopping() => "NOLB",
+        Admin::Drain => "DRAIN",
+        Admin::Ready if standing.is_none() => "no check",
+        Admin::Ready => "UP",
+    };
+    match standing.map(|standing| standing.health) {
+        Some(health) if server.is_up() && health + 1 < rise + fall => {
+            format!("{word} {}/{fall}", (health + 1).saturating_sub(rise))
+        }
+        Some(health) if !server.is_up() && health > 0 => format!("{word} {health}/{rise}"),
+        _ => word.to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What may be changed while the proxy runs.
 
-use super::Scene;
+use super::{Scene, checks};
 use crate::http::counters::{Count, Counters};
 use crate::http::event::Cause;
 use crate::http::health::told::{Turn, tell};
@@ -22,7 +22,8 @@ pub(super) fn server(scene: &Scene, name: Option<&&str>, words: &[&str]) -> Stri
 }
 
 fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> String {
-    const USAGE: &str = "usage: set server <backend>/<server> addr | health | state | weight\n";
+    const USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port \
+         | agent-send | check-addr | check-port | fqdn | health | ssl | state | weight\n";
     let at = (backend.index, server.index);
     let served = backend.serves();
     let value = words.get(1).copied().unwrap_or_default();
@@ -39,14 +40,23 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
             };
             let turn = match (server.admin(), admin) {
                 (before, after) if before == after => return String::new(),
-                (_, Admin::Maintenance) => Turn::Maintenance,
+                (before, Admin::Maintenance) if server.is_up() => {
+                    Turn::Maintenance { drained: server.is_stopping() || before == Admin::Drain }
+                }
+                (_, Admin::Maintenance) => Turn::DownMaintenance,
+                (Admin::Maintenance, Admin::Drain) => Turn::ReadyToDrain,
                 (_, Admin::Drain) => Turn::Drain,
                 (Admin::Drain, Admin::Ready) => Turn::Undrained,
                 (_, Admin::Ready) => Turn::Ready,
             };
+            if matches!(turn, Turn::Maintenance { .. }) {
+                scene.board.set_health(at, 0);
+            }
             if server.admin() == Admin::Maintenance {
                 // It counts as up until its first bad check.
-                scene.board.set_health(at, scene.numbers.rise_and_fall(at).0);
+                if server.checking.load(Relaxed) {
+                    scene.board.set_health(at, scene.numbers.rise_and_fall(at).0);
+                }
                 server.set_up(true);
             }
             server.set_admin(admin);
@@ -61,6 +71,17 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
             answer
         }
         Some("addr") => address(server, words),
+        Some(what @ ("check-addr" | "check-port")) => {
+            if !server.checking.load(Relaxed) {
+                return "health checks are not enabled on this server".to_owned();
+            }
+            let words = words.get(1..).unwrap_or_default();
+            let done = match what {
+                "check-addr" => checks::address(scene, at, words),
+                _ => checks::set_port(scene, at, words),
+            };
+            done.err().unwrap_or_default()
+        }
         Some("health") => {
             let (rise, fall) = scene.numbers.rise_and_fall(at);
             let (was_up, was_stopping) = (server.is_up(), server.is_stopping());
@@ -91,12 +112,17 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
             }
             String::new()
         }
-        Some(
-            other @ ("agent" | "agent-addr" | "agent-port" | "agent-send" | "check-addr"
-            | "check-port" | "fqdn" | "ssl"),
-        ) => {
-            format!("'set server ... {other}' is HAProxy's; teardown has not got it.\n")
+        // As HAProxy where a server has none of it.
+        Some("agent" | "agent-send") => "agent checks are not enabled on this server.\n".to_owned(),
+        Some("agent-addr" | "agent-port") => {
+            "agent checks are not enabled on this server".to_owned()
         }
+        Some("fqdn") => {
+            "set server <b>/<s> fqdn failed because no resolution is configured.\n".to_owned()
+        }
+        Some("ssl") => "'set server <srv> ssl' cannot be set.  default-server should define ssl \
+                        settings\n"
+            .to_owned(),
         _ => USAGE.to_owned(),
     }
 }
@@ -131,38 +157,44 @@ fn leading_number(word: &str) -> Option<(i64, &str)> {
 }
 
 fn address(server: &Server, words: &[&str]) -> String {
-    let Some(Ok(ip)) = words.get(1).map(|text| text.parse::<IpAddr>()) else {
+    let Some(text) = words.get(1) else {
         return "set server <b>/<s> addr requires an address and optionally a port.\n".to_owned();
     };
+    let said = moved(server, text, words.get(2..).unwrap_or_default());
+    format!("{said} by 'stats socket command'\n")
+}
+
+/// Moves a server, and says what has changed.
+fn moved(server: &Server, text: &str, words: &[&str]) -> String {
+    let Ok(ip) = text.parse::<IpAddr>() else { return format!("Invalid addr '{text}'") };
     let ServerAddress::Inet(old) = server.address() else {
-        return "The server's address is a Unix socket's and stays.\n".to_owned();
+        return "Update for the current server address family is only supported through \
+                configuration file"
+            .to_owned();
     };
-    let port = match words.get(2..) {
-        None | Some([]) => old.port(),
-        Some(["port", port]) => match port.parse() {
-            Ok(port) => port,
-            Err(_) => return format!("'{port}' is not a port.\n"),
-        },
-        Some(_) => {
-            return "set server <b>/<s> addr requires an address and optionally 'port' and a port.\n"
-                .to_owned();
-        }
-    };
-    let new = SocketAddr::new(ip, port);
-    let ip_part = if old.ip() == new.ip() {
+    let ip_part = if old.ip() == ip {
         "no need to change the addr".to_owned()
     } else {
-        format!("IP changed from '{}' to '{}'", old.ip(), new.ip())
+        format!("IP changed from '{}' to '{ip}'", old.ip())
     };
-    let port_part = match words.len() > 2 {
-        false => String::new(),
-        true if old.port() == port => ", no need to change the port".to_owned(),
-        true => format!(", port changed from '{}' to '{port}'", old.port()),
+    let (port, port_part) = match words {
+        ["port", rest @ ..] => {
+            let text = rest.first().copied().unwrap_or_default();
+            let Ok(port) = text.parse() else {
+                return format!("{ip_part}, problem converting port '{text}' to an int");
+            };
+            match old.port() {
+                old if old == port => (port, ", no need to change the port".to_owned()),
+                old => (port, format!(", port changed from '{old}' to '{port}'")),
+            }
+        }
+        _ => (old.port(), String::new()),
     };
+    let new = SocketAddr::new(ip, port);
     if new != old {
         server.set_address(new.into());
     }
-    format!("{ip_part}{port_part} by 'stats socket command'\n")
+    ip_part + &port_part
 }
 
 /// `get weight <b>/<s>`.

@@ -7,6 +7,7 @@ use crate::http::health::outcome::Status;
 use crate::http::live::{Admin, Backend, Server};
 use crate::http::settings::ServerAddress;
 use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Every line, in the configuration's order: frontend, servers, backend.
 fn all(scene: &Scene) -> Vec<Row> {
@@ -276,7 +277,7 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
     let standing = scene.board.get(at).filter(|_| server.settings.checked);
     let (ip, port) = match server.address() {
         ServerAddress::Inet(address) => (address.ip().to_string(), address.port()),
-        ServerAddress::Unix(path) => (path.display().to_string(), 0),
+        ServerAddress::Unix(_) => ("-".to_owned(), 0),
     };
     // SRV_ST_STOPPED, SRV_ST_RUNNING, SRV_ST_STOPPING.
     let operational = match server.admin() {
@@ -313,13 +314,16 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
         _ => 2,
     });
     let (rise, _) = scene.numbers.rise_and_fall(at);
-    let health = standing.as_ref().map_or(rise, |standing| standing.health);
-    let health = if server.admin() == Admin::Maintenance { 0 } else { health };
+    let whole = scene.board.get(at);
+    let health = whole.as_ref().map_or(rise, |standing| standing.health);
+    let place = whole.map(|standing| standing.place).unwrap_or_default();
+    let check_address = place.ip.map_or_else(|| "-".to_owned(), |ip| ip.to_string());
     // CHK_ST_CONFIGURED and CHK_ST_ENABLED; CHK_ST_PAUSED in maintenance, and for ever where there
     // is no check that could go on.
+    let enabled = if server.checking.load(Relaxed) { 4 } else { 0 };
     let checks = match (server.settings.checked, server.admin()) {
-        (true, Admin::Maintenance) => 8 + 6,
-        (true, _) => 6,
+        (true, Admin::Maintenance) => 8 + 2 + enabled,
+        (true, _) => 2 + enabled,
         (false, _) if server.settings.disabled => 8,
         (false, _) => 0,
     };
@@ -327,7 +331,7 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
     let _ = writeln!(
         out,
         "{} {} {} {} {ip} {operational} {administrative} {} {} {} {status} {result} {health} \
-         {checks} 0 0 0 {} {port} - 0 0 - - 0",
+         {checks} 0 0 0 {} {port} - 0 {} {check_address} - 0",
         scene.numbers.backends.get(at.0).copied().unwrap_or_default(),
         backend.settings.name,
         scene.numbers.server(at),
@@ -336,6 +340,7 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
         server.settings.weight,
         server.changed().elapsed().as_secs(),
         server.settings.host.as_deref().unwrap_or("-"),
+        place.port.unwrap_or(0),
     );
 }
 

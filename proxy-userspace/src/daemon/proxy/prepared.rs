@@ -165,7 +165,7 @@ impl Prepared {
     ) -> anyhow::Result<Running> {
         let Self { origin, config, assembled, styles, listeners, pages, numbers: stated, .. } =
             self;
-        let Assembled { settings, checks, rises, numbers, .. } = assembled;
+        let Assembled { settings, checks, healths, numbers, .. } = assembled;
         let logger = Arc::new(Logger::new(styles));
         let closes = ear;
         let log = Arc::clone(&logger);
@@ -178,7 +178,7 @@ impl Prepared {
         });
         let engine = starting.join().map_err(|_| anyhow::anyhow!("cannot start the workers"))??;
         let engine = Arc::new(engine);
-        let board = Arc::new(Board::new(&rises));
+        let board = Arc::new(Board::new(&healths, &checks));
         let of_config = OfConfig { board: Arc::clone(&board), numbers: Arc::new(numbers) };
         let own = (Address::Unix(socket.to_owned()), AccessLevel::Admin);
         let more = config.global.stats_sockets.into_iter().map(|said| (said.address, said.level));

@@ -113,9 +113,9 @@ impl Running {
         let of_pages = (&self.pages, &*self.numbers);
         let Renewed { config, assembled, styles, labels } =
             renew(&self.origin, of_pages, Voice::Aloud, place)?;
-        let Assembled { checks, rises, numbers, .. } = assembled;
+        let Assembled { checks, healths, numbers, .. } = assembled;
         self.logger.reload(styles);
-        let board = Arc::new(Board::new(&rises));
+        let board = Arc::new(Board::new(&healths, &checks));
         self.control.reloaded(OfConfig { board: Arc::clone(&board), numbers: Arc::new(numbers) });
         self.check(checks, &board);
         Ok(Reloaded { labels, policies: policies(&config) })

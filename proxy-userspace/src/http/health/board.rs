@@ -1,7 +1,9 @@
 //! What the checks of every server have found, for statistics and the runtime socket.
 
+use super::Plan;
 use super::outcome::{Outcome, Status};
 use crate::http::live::Backend;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,17 @@ pub struct Standing {
     pub failed: u64,
     /// Its ups and downs.
     pub ups: Ups,
+    /// Where it is checked.
+    pub place: Place,
+}
+
+/// Where a server is checked, as far as that is not where it serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// `addr`, `set server ... check-addr`.
+    pub ip: Option<IpAddr>,
+    /// `port`, `set server ... check-port`; 0 is the server's own.
+    pub port: Option<u16>,
 }
 
 /// Ups and downs of a server or a backend.
@@ -70,24 +83,29 @@ impl Ups {
 }
 
 impl Board {
-    /// For backends with servers that begin with this health, which is their `rise`.
+    /// For backends with servers that begin with this health, and are checked by these plans.
     #[must_use]
-    pub fn new(rises: &[Vec<u32>]) -> Self {
-        let standing = |&rise: &u32| {
+    pub fn new(begin: &[Vec<u32>], plans: &[Plan]) -> Self {
+        let standing = |&health: &u32| {
             Mutex::new(Standing {
                 status: Status::Unknown,
                 code: 0,
                 info: String::new(),
                 took: Duration::ZERO,
-                health: rise,
+                health,
                 failed: 0,
                 ups: Ups::new(),
+                place: Place::default(),
             })
         };
-        Self {
-            servers: rises.iter().map(|list| list.iter().map(standing).collect()).collect(),
-            backends: rises.iter().map(|_| Mutex::new(Ups::new())).collect(),
+        let board = Self {
+            servers: begin.iter().map(|list| list.iter().map(standing).collect()).collect(),
+            backends: begin.iter().map(|_| Mutex::new(Ups::new())).collect(),
+        };
+        for plan in plans {
+            board.set_place(plan.server, |place| *place = plan.place);
         }
+        board
     }
 
     fn of(&self, (backend, server): (usize, usize)) -> Option<MutexGuard<'_, Standing>> {
@@ -119,6 +137,17 @@ impl Board {
         if let Some(mut standing) = self.of(server) {
             standing.health = health;
         }
+    }
+
+    /// Changes where a server is checked, from its next check on.
+    pub fn set_place(&self, server: (usize, usize), change: impl FnOnce(&mut Place)) {
+        if let Some(mut standing) = self.of(server) {
+            change(&mut standing.place);
+        }
+    }
+
+    pub(super) fn place(&self, server: (usize, usize)) -> Place {
+        self.of(server).map_or_else(Place::default, |standing| standing.place)
     }
 
     pub(super) fn status(&self, server: (usize, usize)) -> Status {

@@ -12,12 +12,19 @@ pub enum Turn {
     Down,
     /// ...or stopping: it gets nothing new.
     Stopping,
-    /// An operator put it into maintenance...
-    Maintenance,
+    /// An operator put it into maintenance, where it was up...
+    Maintenance {
+        /// Whether it got nothing new any more.
+        drained: bool,
+    },
+    /// ...or down already...
+    DownMaintenance,
     /// ...took it out of that...
     Ready,
-    /// ...drains it...
+    /// ...drains it, at once...
     Drain,
+    /// ...or where it comes out of maintenance...
+    ReadyToDrain,
     /// ...or does so no more.
     Undrained,
 }
@@ -50,15 +57,25 @@ pub fn tell(
         Turn::Up => format!("is UP{why}{online}"),
         Turn::Down => format!("is DOWN{why}{left}"),
         Turn::Stopping => format!("is stopping{why}{online}"),
-        Turn::Maintenance => format!("is going DOWN for maintenance{left}"),
+        Turn::Maintenance { .. } => format!("is going DOWN for maintenance{left}"),
+        Turn::DownMaintenance => "was DOWN and now enters maintenance.".to_owned(),
         Turn::Ready => format!("is {}/READY (leaving forced maintenance).", up_or_down(server)),
         Turn::Drain => format!("enters drain state{online}"),
+        Turn::ReadyToDrain => {
+            format!("is {}/DRAIN (leaving forced maintenance).", up_or_down(server))
+        }
         Turn::Undrained => format!("is {} (leaving forced drain).", up_or_down(server)),
     };
     let title = if server.settings.backup { "Backup " } else { "" };
-    let line = format!("{title}Server {}/{} {what}", backend.settings.name, server.settings.name);
-    // HAProxy: alert for down, emerg for the last one, notice for all else.
-    events.event(backend, if turn == Turn::Down { 1 } else { 5 }, &line);
+    let who = format!("{title}Server {}/{}", backend.settings.name, server.settings.name);
+    let line = format!("{who} {what}");
+    // HAProxy: alert for who goes down, emerg for the last one, notice for all else.
+    let goes_down = matches!(turn, Turn::Down | Turn::Maintenance { drained: false });
+    events.event(backend, if goes_down { 1 } else { 5 }, &line);
+    if turn == Turn::ReadyToDrain {
+        let line = format!("{who} remains in forced drain mode.");
+        events.event(backend, 5, &line);
+    }
     if served && now + backups == 0 {
         let kind = if backend.settings.of_listen { "proxy" } else { "backend" };
         let line = format!("{kind} {} has no server available!", backend.settings.name);

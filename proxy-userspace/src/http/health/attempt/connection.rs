@@ -1,6 +1,7 @@
 //! A check's connection: opened, read, written, and closed as HAProxy closes a check's.
 
 use crate::http::closes::{Class, Cookie, Doing, Upstream};
+use crate::http::health::board::Place;
 use crate::http::health::outcome::{Outcome, Status};
 use crate::http::health::script::{CheckKind, Connect};
 use crate::http::health::{Plan, Surroundings, Target};
@@ -75,12 +76,15 @@ pub(super) async fn connect<'a>(
 }
 
 fn target(plan: &Plan, around: &Surroundings, to: &Connect) -> Target {
-    let own = match (plan.address, around.server.address()) {
-        (Some(address), _) | (None, ServerAddress::Inet(address)) => address,
-        (None, ServerAddress::Unix(path)) => return Target::Unix(path),
+    let Place { ip, port } = around.board.place(plan.server);
+    let port = port.filter(|&port| port > 0);
+    let own = match (around.server.address(), ip, port) {
+        (ServerAddress::Inet(own), ..) => own,
+        (ServerAddress::Unix(_), Some(ip), Some(port)) => SocketAddr::new(ip, port),
+        (ServerAddress::Unix(path), ..) => return Target::Unix(path),
     };
-    let ip = to.host.unwrap_or_else(|| own.ip());
-    let port = to.port.or(plan.port).unwrap_or_else(|| own.port());
+    let ip = to.host.or(ip).unwrap_or_else(|| own.ip());
+    let port = to.port.or(port).unwrap_or_else(|| own.port());
     Target::Inet(SocketAddr::new(ip, port))
 }
 

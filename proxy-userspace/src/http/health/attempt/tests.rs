@@ -1,4 +1,4 @@
-use super::super::board::Board;
+use super::super::board::{Board, Place};
 use super::super::script::{HttpSend, Script};
 use super::super::told::{Turn, tell};
 use super::super::{Events, conclude};
@@ -70,8 +70,7 @@ fn stage(address: SocketAddr, script: Script) -> Stage {
         down: None,
         rise: 2,
         fall: 3,
-        address: None,
-        port: None,
+        place: Place::default(),
         connect_timeout: None,
         check_timeout: Some(Duration::from_secs(30)),
         spread: 0,
@@ -80,7 +79,7 @@ fn stage(address: SocketAddr, script: Script) -> Stage {
     let around = Surroundings {
         server: Arc::clone(&backend.servers[0]),
         backend,
-        board: Arc::new(Board::new(&[vec![2]])),
+        board: Arc::new(Board::new(&[vec![2]], std::slice::from_ref(&plan))),
         events: Arc::clone(&heard) as Arc<dyn Events>,
         closes: Arc::clone(&heard) as Arc<dyn Closes>,
         shut: Arc::new({
@@ -377,7 +376,11 @@ async fn what_an_operator_does_to_a_server_is_said_in_haproxys_words() {
     assert_eq!(say(Turn::Undrained, false, ""), ["Server b/s is UP (leaving forced drain)."]);
     server.set_up(false);
     for (turn, why, line) in [
-        (Turn::Maintenance, "", format!("Server b/s is going DOWN for maintenance. {left}")),
+        (
+            Turn::Maintenance { drained: false },
+            "",
+            format!("Server b/s is going DOWN for maintenance. {left}"),
+        ),
         (Turn::Down, by, format!("Server b/s is DOWN, changed from CLI. {left}")),
         (Turn::Drain, "", format!("Server b/s enters drain state. {online}")),
         (Turn::Stopping, by, format!("Server b/s is stopping, changed from CLI. {online}")),
