@@ -6,6 +6,7 @@ mod commands;
 mod fields;
 mod frontends;
 mod info;
+mod limits;
 mod rows;
 mod sessions;
 mod set;
@@ -144,7 +145,8 @@ impl Control {
             }
             "get weight" => set::weight(&scene, rest),
             "set maxconn frontend" => frontends::maxconn(&scene, rest),
-            "set maxconn global" => set::maxconn_global(&scene, rest),
+            "set maxconn global" => limits::maxconn(&scene, rest),
+            "set rate-limit" => limits::rate(&scene, rest),
             "set maxconn server" => set::maxconn_server(&scene, rest),
             _ => set::shutdown_sessions(&scene, rest),
         };

@@ -143,6 +143,7 @@ fn has_room(proxies: &Proxies, door: &Door) -> bool {
         && (limit == 0 || frontend.sessions.now() < limit)
         && (ear.maxconn == 0 || ear.connections.now() < ear.maxconn)
         && (of_process == 0 || proxies.connections.now() < of_process)
+        && proxies.throttle.has_room(Instant::now())
 }
 
 fn welcome(
@@ -156,6 +157,7 @@ fn welcome(
     let frontend = &door.frontend;
     worker.count(&frontend.counters, Count::Sessions, 1);
     worker.count(&frontend.counters, Count::Connections, 1);
+    proxies.throttle.count(Instant::now());
     let of_process = Arc::clone(&proxies.connections);
     let of_address = Arc::clone(&door.ear.connections);
     let presence = Presence::new(Arc::clone(frontend), [of_process, of_address]);

@@ -26,6 +26,7 @@ use super::{
     counters::{Count, Counters, Gauge, Rate},
     settings::{self, ServerAddress, Settings},
     termination::Cause,
+    throttle::Throttle,
 };
 
 /// All proxies of one configuration.
@@ -41,6 +42,8 @@ pub struct Proxies {
     pub workers: usize,
     /// Client connections at most, 0 is no limit (`set maxconn global`).
     pub maxconn: AtomicU32,
+    /// How many clients may connect in a second (`set rate-limit`).
+    pub throttle: Throttle,
     /// Client connections of the process. Shared by the configurations before and after a reload.
     pub connections: Arc<Gauge>,
     /// When these were built.
@@ -54,6 +57,7 @@ impl Proxies {
         let backends = settings.backends.into_iter().enumerate();
         Self {
             maxconn: AtomicU32::new(settings.global.maxconn.unwrap_or(0)),
+            throttle: Throttle::default(),
             global: settings.global,
             frontends: frontends.map(|(i, f)| Arc::new(Frontend::new(i, f, workers))).collect(),
             backends: backends.map(|(i, b)| Arc::new(Backend::new(i, b, workers))).collect(),

@@ -54,6 +54,7 @@ mod splice;
 pub mod syslog;
 mod tcp;
 pub mod termination;
+pub mod throttle;
 mod tunnel;
 mod upstream;
 mod watch;

@@ -1,7 +1,7 @@
 //! Commands of the runtime socket, with HAProxy's answer beside each.
 
 use crate::stage::Stage;
-use crate::support::until::until;
+use crate::support::until::{until, until_empty};
 use crate::twins::Twins;
 use std::net::{SocketAddr, TcpStream};
 
@@ -57,8 +57,9 @@ fn a_frontend_that_was_shut_down_stays_shut() {
     twins.end();
 }
 
-/// What the two answer with the times since changes taken out of `show servers state`.
-fn ageless(twins: &Twins, command: &str) -> [String; 2] {
+/// Asserts that both show their servers alike, but for the times since something changed. While a
+/// check is under way HAProxy shows that it is.
+fn alike(twins: &Twins, after: &str) {
     let without_age = |line: &str| {
         let mut words: Vec<&str> = line.split(' ').collect();
         if words.len() > 20 && words[0] != "#" {
@@ -66,7 +67,15 @@ fn ageless(twins: &Twins, command: &str) -> [String; 2] {
         }
         words.join(" ")
     };
-    twins.ask(command).map(|text| text.lines().map(without_age).collect::<Vec<_>>().join("\n"))
+    let status = |line: &str| line.split(',').nth(17).unwrap_or_default().to_owned();
+    let shown = |command: &str, part: &dyn Fn(&str) -> String| {
+        twins.ask(command).map(|text| text.lines().map(part).collect::<Vec<_>>())
+    };
+    until_empty(after, || {
+        let states = [shown("show servers state", &without_age), shown("show stat", &status)];
+        let unlike = states.into_iter().filter(|[ours, theirs]| ours != theirs);
+        unlike.map(|pair| format!("{pair:#?}")).collect()
+    });
 }
 
 /// Servers of every kind: checked or not, up or down, in maintenance, at a path.
@@ -134,23 +143,12 @@ fn checks_are_switched_off_and_moved() {
         "set server web/plain addr 127.0.0.1 port x",
     ] {
         twins.same(command);
-        for show in ["show servers state", "show stat"] {
-            let [ours, theirs] = ageless(&twins, show);
-            let status = |text: &str| -> Vec<String> {
-                let cells = text.lines().map(|row| row.split(','));
-                cells.filter_map(|mut row| row.nth(17).map(str::to_owned)).collect()
-            };
-            match show {
-                "show stat" => assert_eq!(status(&ours), status(&theirs), "{command}"),
-                _ => assert_eq!(ours, theirs, "{command}"),
-            }
-        }
+        alike(&twins, command);
     }
     let nobody = "set server web/checked check-addr 127.0.0.1 port 1";
     twins.same(nobody);
     settled("the check to go where nobody is", "web,checked,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN,5,");
-    let [ours, theirs] = ageless(&twins, "show servers state");
-    assert_eq!(ours, theirs);
+    alike(&twins, nobody);
     twins.same("set server web/checked check-port 0");
     settled("its own port to do again", "web,checked,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,5,");
     twins.end();
@@ -180,6 +178,58 @@ fn what_becomes_of_a_server_is_told_alike() {
             let [ours, theirs] = twins.lines("Server web/");
             assert_eq!(ours, theirs, "{command}");
         }
+    }
+    twins.end();
+}
+
+#[test]
+fn limits_of_the_process_are_set() {
+    let twins = Twins::start(three);
+    for command in [
+        "set maxconn frontend",
+        "set maxconn frontend in",
+        "set maxconn frontend nobody 1",
+        "set maxconn frontend in x",
+        "set maxconn frontend in 10k",
+        "set maxconn frontend in -3",
+        "set maxconn global",
+        "set maxconn global x",
+        "set maxconn global 99",
+        "set maxconn global 101",
+        "set maxconn global -1",
+        "set rate-limit connections global",
+        "set rate-limit connections global -1",
+        "set rate-limit connections global x",
+        "operator; set rate-limit connections global 9",
+        "set rate-limit sessions global 7k",
+    ] {
+        twins.same(command);
+    }
+    for command in ["set rate-limit", "set rate-limit connections", "set rate-limit x global 7"] {
+        let usage = twins.ask(command).map(|text| {
+            // HAProxy has TLS and compression.
+            let lines = text.lines().filter(|line| !line.contains("SSL") && !line.contains("kB/s"));
+            lines.collect::<Vec<_>>().join("\n")
+        });
+        assert_eq!(usage[0], usage[1], "{command}");
+    }
+    twins.same("set rate-limit connections global 2");
+    let limits = twins.ask("show info").map(|text| {
+        let lines = text.lines().filter(|line| {
+            line.starts_with("ConnRateL")
+                || line.starts_with("SessRateL")
+                || line.starts_with("Maxconn")
+        });
+        lines.collect::<Vec<_>>().join(" ")
+    });
+    assert_eq!(limits, ["Maxconn: 100 ConnRateLimit: 2 SessRateLimit: 7"; 2]);
+    // Two in a second: six take two seconds at least.
+    for port in [8080, 8081] {
+        let begun = std::time::Instant::now();
+        for _ in 0..6 {
+            assert!(twins.stage.get(port, "/").ends_with("nobody"));
+        }
+        assert!(begun.elapsed().as_secs() >= 1, "{port}: {:?}", begun.elapsed());
     }
     twins.end();
 }

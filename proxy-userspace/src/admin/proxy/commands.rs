@@ -70,6 +70,11 @@ pub(super) const COMMANDS: &[(&str, AccessLevel, &str)] = &[
         "set maxconn server <bk>/<srv> <value>   : change a server's maxconn setting",
     ),
     (
+        "set rate-limit",
+        AccessLevel::Admin,
+        "set rate-limit <setting> <value>        : change a rate limiting value",
+    ),
+    (
         "set server",
         AccessLevel::Admin,
         "set server <bk>/<srv> [opts]            : change a server's state, weight, address or check",

@@ -1,6 +1,7 @@
 //! What may be changed of frontends while the proxy runs.
 
 use super::Scene;
+use super::limits::number;
 use crate::http::counters::Count;
 use crate::http::engine::Engine;
 use crate::http::live::Frontend;
@@ -65,11 +66,12 @@ pub(super) fn maxconn(scene: &Scene, words: &[&str]) -> String {
         Ok(frontend) => frontend,
         Err(why) => return why,
     };
-    match words.get(1).map(|value| value.parse()) {
+    match words.get(1).map(|value| u32::try_from(number(value))) {
         Some(Ok(most)) => {
             frontend.maxconn.store(most, Relaxed);
             String::new()
         }
-        _ => "Integer value expected.\n".to_owned(),
+        Some(Err(_)) => "Value out of range.\n".to_owned(),
+        None => "Integer value expected.\n".to_owned(),
     }
 }

@@ -84,6 +84,8 @@ fn value(control: &Control, scene: &Scene, name: &str) -> Value {
         "MaxConnRate" | "MaxSessRate" => {
             proxies.frontends.iter().map(|f| u64::from(f.session_rate.max())).max().unwrap_or(0)
         }
+        "ConnRateLimit" => proxies.throttle.connections.load(Relaxed).into(),
+        "SessRateLimit" => proxies.throttle.sessions.load(Relaxed).into(),
         "Listeners" => {
             let open = proxies.frontends.iter().filter(|frontend| !frontend.shut.load(Relaxed));
             let binds = open.map(|frontend| frontend.settings.binds.len());

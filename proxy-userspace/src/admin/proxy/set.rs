@@ -149,7 +149,7 @@ fn set_weight(backend: &Backend, server: &Server, value: &str) -> String {
 }
 
 /// The number that a word begins with, and what stands behind it, as C's `strtol` finds them.
-fn leading_number(word: &str) -> Option<(i64, &str)> {
+pub(super) fn leading_number(word: &str) -> Option<(i64, &str)> {
     let digits = word.trim_start_matches(['+', '-']);
     let length = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     let end = word.len() - digits.len() + length;
@@ -202,22 +202,6 @@ pub(super) fn weight(scene: &Scene, words: &[&str]) -> String {
     match scene.find(words.first()) {
         Ok((_, server)) => format!("{} (initial {})\n", server.weight(), server.settings.weight),
         Err(why) => why,
-    }
-}
-
-/// `set maxconn global <value>`.
-pub(super) fn maxconn_global(scene: &Scene, words: &[&str]) -> String {
-    match words.first().map(|value| value.parse()) {
-        // 0 is what the configuration says, as in HAProxy.
-        Some(Ok(0)) => {
-            scene.proxies.maxconn.store(scene.proxies.global.maxconn.unwrap_or(0), Relaxed);
-            String::new()
-        }
-        Some(Ok(most)) => {
-            scene.proxies.maxconn.store(most, Relaxed);
-            String::new()
-        }
-        _ => "Expects an integer value.\n".to_owned(),
     }
 }
 
