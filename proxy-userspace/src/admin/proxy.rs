@@ -5,8 +5,11 @@ mod columns;
 mod commands;
 mod fields;
 mod frontends;
+mod idle;
 mod info;
+mod json;
 mod limits;
+mod lists;
 mod rows;
 mod sessions;
 mod set;
@@ -124,9 +127,14 @@ impl Control {
             "show cli level" => format!("{}\n", level.name()),
             "show cli sockets" => self.sockets(),
             "show version" => format!("{}\n", env!("CARGO_PKG_VERSION")),
+            "show servers conn" => idle::servers(&scene, &self.engine.idle().await, rest),
+            "show acl" => lists::patterns("ACL", rest),
+            "show map" => lists::patterns("map", rest),
+            "show table" => lists::tables(rest),
+            "show env" => lists::env(rest),
             "show servers state" => show::servers_state(&scene, rest),
             "show errors" => sessions::errors(&scene, rest),
-            "show sess" => sessions::list(self.engine.sessions().await),
+            "show sess" => sessions::list(self.engine.sessions().await, rest),
             "shutdown session" => sessions::kill(&self.engine, rest).await,
             "clear counters" => set::clear(&scene, rest),
             "disable agent" => checks::agent(&scene, rest, false),
@@ -184,6 +192,17 @@ fn begins(words: &[String], name: &str) -> bool {
 }
 
 impl Scene {
+    /// The number of the proxy that a word names, by name, as `#2` or by the number alone; -1 is all.
+    fn proxy(&self, word: &str) -> Result<i64, String> {
+        let frontend = self.proxies.frontend(word).map(|it| self.numbers.frontends.get(it.index));
+        let backend = self.proxies.backend(word).map(|it| self.numbers.backends.get(it.index));
+        let named = frontend.or(backend).flatten().copied().map(i64::from);
+        match named.unwrap_or_else(|| limits::number(word.trim_start_matches('#'))) {
+            0 => Err("No such proxy.\n".to_owned()),
+            number => Ok(number),
+        }
+    }
+
     /// The backend and server that `BACKEND/SERVER` names, to be changed.
     fn server(&self, name: Option<&&str>) -> Result<(&Arc<Backend>, &Arc<Server>), String> {
         let (backend, server) = self.find(name)?;

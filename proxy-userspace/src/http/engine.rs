@@ -1,7 +1,9 @@
 //! The engine: workers on their threads, and what may be asked of them from outside.
 
+mod idle;
 mod sessions;
 
+pub use idle::{IdleByServer, IdleInfo};
 pub use sessions::SessionInfo;
 
 use std::{
@@ -70,6 +72,7 @@ enum Command {
     Stop,
     HardStop,
     Sessions(oneshot::Sender<Vec<SessionInfo>>),
+    Idle(oneshot::Sender<IdleByServer>),
     Kill(u64),
     Look,
 }
@@ -249,6 +252,17 @@ impl Engine {
         all
     }
 
+    /// The idle connections to servers, of each worker.
+    pub async fn idle(&self) -> Vec<IdleByServer> {
+        let mut all = Vec::new();
+        for worker in &self.workers {
+            let (reply, answer) = oneshot::channel();
+            worker.tell(Command::Idle(reply));
+            all.push(answer.await.unwrap_or_default());
+        }
+        all
+    }
+
     /// Ends a session (`shutdown session`).
     pub fn kill(&self, serial: u64) {
         self.workers.iter().for_each(|worker| worker.tell(Command::Kill(serial)));
@@ -360,6 +374,7 @@ fn serve(reception: &Reception, command: Command) {
     let worker = &reception.worker;
     match command {
         Command::Sessions(reply) => drop(reply.send(sessions::of(reception))),
+        Command::Idle(reply) => drop(reply.send(idle::of(worker))),
         Command::Kill(serial) => {
             reception.part(reception.lot.take(serial).into_iter().collect());
             worker.sessions.for_each(|session| {

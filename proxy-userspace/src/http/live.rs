@@ -9,7 +9,7 @@ mod refused;
 
 pub use frontend::Frontend;
 pub use queue::Queue;
-pub use refused::{Invalid, LastErrors};
+pub use refused::{Invalid, LastErrors, refused};
 
 use std::{
     sync::{

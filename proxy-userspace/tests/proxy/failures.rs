@@ -111,7 +111,7 @@ fn a_server_that_answers_nonsense() {
     assert!(proxy.exchange(GET).starts_with("HTTP/1.1 502 "));
     assert_eq!(state(&proxy), (502, "PH--".into()));
     let [_, refused] = proxy.engine.proxies().backends[0].errors.get();
-    assert!(refused.expect("kept").head.starts_with(b"HTTP/1.1 200 OK\r\nContent-Length : 2"));
+    assert!(refused.expect("kept").1.head.starts_with(b"HTTP/1.1 200 OK\r\nContent-Length : 2"));
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn a_refused_request_ends_the_connection() {
     assert_eq!(state(&proxy), (400, "PR--".into()));
     assert_eq!(origin.opened(), 0);
     let [refused, _] = proxy.engine.proxies().frontends[0].errors.get();
-    assert!(refused.expect("kept").reason.to_string().contains("RFC 9112, 5"));
+    assert!(refused.expect("kept").1.reason.to_string().contains("RFC 9112, 5"));
 }
 
 #[test]

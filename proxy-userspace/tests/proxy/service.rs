@@ -7,6 +7,7 @@ use std::{
 
 use teardown::http::{
     counters::Count,
+    engine::IdleInfo,
     event::Cause,
     live::Admin,
     settings::{Bind, BindAddress, Connection, Reuse, ServerAddress, Settings},
@@ -131,6 +132,20 @@ fn a_frontend_accepts_no_more_than_its_maxconn() {
     drop(first);
     assert_eq!(third.response(), OK);
     assert_eq!(frontend.sessions.max(), 2);
+}
+
+#[test]
+fn idle_connections_to_servers_are_told_by_whether_they_have_proven_to_persist() {
+    let (_origin, proxy) = with_reuse(Reuse::Safe);
+    let mut client = proxy.connect();
+    for (fresh, proven) in [(1, 0), (0, 1), (0, 1)] {
+        get(&mut client);
+        eventually(|| {
+            let all = proxy.idle();
+            let idle = all.iter().filter_map(|worker| worker.get(&(0, 0)));
+            (idle.copied().collect::<Vec<_>>() == [IdleInfo { fresh, proven }]).then_some(())
+        });
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::{
 
 use teardown::http::{
     closes::{Class, Closes, Cookie, Doing, Upstream},
-    engine::Engine,
+    engine::{Engine, IdleByServer},
     event::{Log, Session},
     hooks::{Balance, Edit, Request},
     live,
@@ -183,6 +183,12 @@ impl Proxy {
         let mut sessions = runtime.block_on(self.engine.sessions());
         sessions.retain(|session| session.idle && session.expires.is_none());
         sessions.iter().map(|session| session.serial).collect()
+    }
+
+    /// The idle connections to servers, of each worker.
+    pub fn idle(&self) -> Vec<IdleByServer> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("builds");
+        runtime.block_on(self.engine.idle())
     }
 
     /// The log, once it has so many lines.

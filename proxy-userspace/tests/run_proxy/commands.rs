@@ -233,3 +233,167 @@ fn limits_of_the_process_are_set() {
     }
     twins.end();
 }
+
+#[test]
+fn what_there_is_none_of_is_said_alike() {
+    let twins = Twins::start(three);
+    for command in [
+        "show map",
+        "show map x",
+        "show acl x",
+        "show table",
+        "show table web",
+        "show env NOWHERE",
+        "user; show env",
+        "show env PATH",
+        "show sess 0x1",
+        "show servers conn nobody",
+        "show stat nobody 1 1",
+        "show stat typed up no-maint",
+    ] {
+        twins.same(command);
+    }
+    let all = twins.ask("show env");
+    assert!(all[0].contains(twins.same("show env PATH").trim_end()), "{}", all[0]);
+    twins.end();
+}
+
+/// The first three cells and the state of each row.
+fn rows(text: &str) -> Vec<String> {
+    let rows = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split(',').collect();
+        format!("{}/{} {}", cells[0], cells[1], cells[17])
+    })
+    .collect()
+}
+
+#[test]
+fn statistics_are_chosen_as_haproxy_chooses_them() {
+    let twins = Twins::start(servers);
+    until("both to have made their checks", || {
+        let states = twins.ask("show stat").map(|text| rows(&text));
+        let done = states.iter().all(|rows| {
+            ["web/elsewhere DOWN", "web/checked UP"]
+                .iter()
+                .all(|row| rows.iter().any(|it| it == row))
+        });
+        done.then_some(())
+    });
+    twins.same("set server web/plain state drain");
+    twins.same("set server web/path health stopping");
+    twins.same("disable health web/checked");
+    for words in [
+        "",
+        "up",
+        "no-maint",
+        "up no-maint",
+        "web 4 2",
+        "web 4 2 up",
+        "web 6 -1 up",
+        "web 4 x",
+        "web x -1",
+        "-1 1 -1",
+        "-1 7 -1 no-maint",
+        "3 4 1",
+        "3 4",
+        "#3 4 1",
+        "web",
+        "nobody",
+        "99 4 1",
+    ] {
+        let [ours, theirs] = twins.ask(&format!("show stat {words}")).map(|text| rows(&text));
+        assert_eq!(ours, theirs, "{words}");
+    }
+    // What is not of the moment: names, numbers, tags, types.
+    let form = |text: &str| -> Vec<String> {
+        let without_value = |line: &str| match line.rsplit_once(':') {
+            Some((before, _)) => before.to_owned(),
+            None => line.to_owned(),
+        };
+        text.lines().map(without_value).collect()
+    };
+    let [ours, theirs] = twins.ask("show stat -1 1 -1 typed").map(|text| form(&text));
+    assert_eq!(ours, theirs);
+    let in_pieces = |text: &str| -> Vec<String> {
+        let pieces = text.split("\"value\":{").map(|piece| piece.split_once('}'));
+        pieces.map(|piece| piece.map_or(String::new(), |(_, rest)| rest.to_owned())).collect()
+    };
+    for command in ["show stat web 6 2 json", "show info json"] {
+        let [ours, theirs] = twins.ask(command).map(|text| in_pieces(&text));
+        assert_eq!(ours, theirs, "{command}");
+    }
+    twins.end();
+}
+
+#[test]
+fn refused_messages_are_shown_by_proxy_and_kind() {
+    let twins = Twins::start(three);
+    let odd = "GET /\u{1} HTTP/1.1\r\nHost: x\r\n\r\n";
+    for port in [8080, 8081, 8090, 8091, 8080, 8081] {
+        assert!(twins.stage.request(port, odd).starts_with("HTTP/1.1 400 "), "{port}");
+    }
+    for words in [
+        "",
+        "in",
+        "in request",
+        "in response",
+        "in other",
+        "both",
+        "web",
+        "2",
+        "#2 request",
+        "-1 request",
+        "-1 response",
+        "99",
+        "request",
+        "nobody",
+    ] {
+        let heads = twins.ask(&format!("show errors {words}")).map(|text| {
+            let events =
+                text.lines().filter(|line| line.contains("invalid ") || line.contains("event #"));
+            let plain = |line: &str| {
+                let line = line.split_once("] ").map_or(line, |(_, rest)| rest);
+                line.split(", src").next().unwrap_or_default().to_owned()
+            };
+            let total = text.lines().next().and_then(|line| line.rsplit_once(' '));
+            let total = total.map(|(_, total)| total.to_owned());
+            (total, events.map(plain).collect::<Vec<_>>())
+        });
+        assert_eq!(heads[0], heads[1], "{words}");
+    }
+    twins.end();
+}
+
+#[test]
+fn http_is_counted_as_haproxy_counts_it() {
+    let twins = Twins::start(|stage, which| {
+        format!(
+            "listen http\n  bind 127.0.0.1:{}\n  server s {server}\n\
+             listen tcp\n  mode tcp\n  bind 127.0.0.1:{}\n  server s {server}\n",
+            8080 + which,
+            8090 + which,
+            server = stage.server
+        )
+    });
+    for port in [8080, 8081, 8080, 8081, 8090, 8091] {
+        assert!(twins.stage.get(port, "/").ends_with("nobody"));
+    }
+    let of_http = |text: &str| -> Vec<String> {
+        let names: Vec<&str> = text.lines().next().unwrap_or_default().split(',').collect();
+        let cells = text.lines().skip(1).flat_map(|row| names.iter().zip(row.split(',')));
+        let of_http = cells.filter(|(name, _)| name.starts_with("h1_"));
+        of_http.map(|(name, value)| format!("{name} {value}")).collect()
+    };
+    until_empty("what is counted of HTTP", || {
+        let [ours, theirs] = twins.ask("show stat").map(|text| of_http(&text));
+        assert_eq!(theirs.len(), 6 * 8);
+        // Of a backend's bytes nothing is known here.
+        let unknown = |ours: &str| matches!(ours, "h1_bytes_in 0" | "h1_bytes_out 0");
+        assert_eq!(ours.iter().filter(|ours| unknown(ours)).count(), 2 * 3);
+        let pairs = ours.iter().zip(&theirs).filter(|(ours, _)| !unknown(ours));
+        let unlike = pairs.filter(|(ours, theirs)| ours != theirs);
+        unlike.map(|(ours, theirs)| format!("{ours}, HAProxy {theirs}")).collect()
+    });
+    twins.end();
+}

@@ -85,6 +85,11 @@ pub(super) const COMMANDS: &[(&str, AccessLevel, &str)] = &[
         "set weight <bk>/<srv> <value>           : change a server's weight",
     ),
     (
+        "show acl",
+        AccessLevel::User,
+        "show acl [@<ver>] <acl>]                : report available acls or dump an acl's contents",
+    ),
+    (
         "show backend",
         AccessLevel::User,
         "show backend                            : list backends in the current running config",
@@ -100,9 +105,24 @@ pub(super) const COMMANDS: &[(&str, AccessLevel, &str)] = &[
         "show cli sockets                        : dump list of cli sockets",
     ),
     (
+        "show env",
+        AccessLevel::Operator,
+        "show env [var]                          : dump environment variables known to the process",
+    ),
+    (
         "show errors",
         AccessLevel::Operator,
         "show errors [<px>] [request|response]   : report last request and/or response errors for each proxy",
+    ),
+    (
+        "show map",
+        AccessLevel::User,
+        "show map [@ver] [map]                   : report available maps or dump a map's contents",
+    ),
+    (
+        "show servers conn",
+        AccessLevel::User,
+        "show servers conn [<backend>]           : dump server connections status (all or for a single backend)",
     ),
     (
         "show servers state",
@@ -112,12 +132,17 @@ pub(super) const COMMANDS: &[(&str, AccessLevel, &str)] = &[
     (
         "show sess",
         AccessLevel::Operator,
-        "show sess                               : report the list of current sessions",
+        "show sess [id]                          : report the list of current sessions or this exact session",
     ),
     (
         "show stat",
         AccessLevel::User,
         "show stat [json|no-maint|typed|up]* [<px> <type> <sv>]: report counters for each proxy and server",
+    ),
+    (
+        "show table",
+        AccessLevel::User,
+        "show table <table> [<filter>]*          : report table usage stats or dump this table's contents (filter: data/key)",
     ),
     (
         "show version",

@@ -2,8 +2,7 @@
 
 use super::fields::FIELDS;
 use super::rows::Value;
-use super::show::{tags_in_json, value_in_json};
-use super::{Control, Scene};
+use super::{Control, Scene, json};
 use crate::http::counters::Count;
 use crate::http::format::Surroundings;
 use std::fmt::Write;
@@ -19,19 +18,7 @@ pub(super) fn show(control: &Control, scene: &Scene, words: &[&str]) -> String {
         .filter(|field| is_said(field.1))
         .map(|field| (field, value(control, scene, field.1)));
     if words.contains(&"json") {
-        let list: Vec<serde_json::Value> = values
-            .map(|((position, name, tags, kind), value)| {
-                serde_json::json!({
-                    "field": { "pos": position, "name": name },
-                    "processNum": 1,
-                    "tags": tags_in_json(tags),
-                    "value": { "type": kind, "value": value_in_json(&value) },
-                })
-            })
-            .collect();
-        let mut text = serde_json::to_string(&list).unwrap_or_default();
-        text.push('\n');
-        return text;
+        return json::info(values);
     }
     let mut out = String::new();
     for ((position, name, tags, kind), value) in values {

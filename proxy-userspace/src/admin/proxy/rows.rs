@@ -34,11 +34,13 @@ pub(super) struct Row {
     /// The server's, 0 for others.
     pub(super) server: u32,
     pub(super) values: Vec<Option<Value>>,
+    /// A backend's servers that run, and all.
+    servers: Option<(usize, usize)>,
 }
 
 impl Row {
     fn new(object: Object, proxy: u32, server: u32) -> Self {
-        Self { object, proxy, server, values: vec![None; COLUMNS.len()] }
+        Self { object, proxy, server, values: vec![None; COLUMNS.len()], servers: None }
     }
 
     fn set(&mut self, name: &str, value: Value) {
@@ -53,6 +55,21 @@ impl Row {
 
     fn number(&mut self, name: &str, number: impl Into<u64>) {
         self.set(name, Value::Number(number.into()));
+    }
+
+    /// Whether a server is up, be it that it gets nothing new.
+    pub(super) fn is_running(&self) -> bool {
+        let status = self.get("status");
+        !status.starts_with("DOWN") && !status.starts_with("MAINT")
+    }
+
+    /// Adds to a backend's state how many of its servers run, as HAProxy does where lines are left
+    /// out.
+    pub(super) fn tell_running(&mut self) {
+        if let Some((running, all)) = self.servers {
+            let status = format!("{} ({running}/{all})", self.get("status"));
+            self.text("status", status);
+        }
     }
 
     /// The value of a column, as text.
@@ -156,6 +173,16 @@ pub(super) fn frontend(scene: &Scene, frontend: &Frontend) -> Row {
     if settings.mode == Mode::Http {
         row.counts(&frontend.counters, &RESPONSES);
         row.counts(&frontend.counters, &[("intercepted", Count::Intercepted)]);
+        row.number("h1_open_connections", frontend.sessions.now());
+        row.counts(
+            &frontend.counters,
+            &[
+                ("h1_total_connections", Count::Connections),
+                ("h1_total_streams", Count::Requests),
+                ("h1_bytes_in", Count::BytesIn),
+                ("h1_bytes_out", Count::BytesOut),
+            ],
+        );
         row.zeros(&["cache_lookups", "cache_hits"]);
     }
     row
@@ -327,6 +354,14 @@ pub(super) fn backend(scene: &Scene, backend: &Backend) -> Row {
     row.zeros(&["comp_in", "comp_out", "comp_byp", "comp_rsp"]);
     if settings.mode == Mode::Http {
         row.zeros(&["cache_lookups", "cache_hits"]);
+        let used: u32 = backend.servers.iter().map(|server| server.sessions.now()).sum();
+        let idle: u32 = backend.servers.iter().map(|server| server.idle.now()).sum();
+        row.number("h1_open_streams", used);
+        row.number("h1_open_connections", used + idle);
+        row.counts(
+            &backend.counters,
+            &[("h1_total_connections", Count::Opened), ("h1_total_streams", Count::Sessions)],
+        );
     }
     row.text("algo", scene.numbers.algorithms.get(backend.index).map_or("", |name| name));
     let usable =
@@ -346,6 +381,8 @@ pub(super) fn backend(scene: &Scene, backend: &Backend) -> Row {
     row.number("bck", count(usable(true).count()));
     let up = !in_use.is_empty() || backend.servers.is_empty();
     row.text("status", if up { "UP" } else { "DOWN" });
+    let running = backend.servers.iter().filter(|server| server.is_running()).count();
+    row.servers = Some((running, backend.servers.len()));
     if let Some(ups) = scene.board.backend(backend.index) {
         row.number("chkdown", ups.downs);
         row.number("lastchg", ups.since.elapsed().as_secs());

@@ -3,7 +3,7 @@
 use super::Scene;
 use crate::http::engine::{Engine, SessionInfo};
 use crate::http::format::{self, Surroundings};
-use crate::http::live::Invalid;
+use crate::http::live::{Invalid, refused};
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::SystemTime;
@@ -13,10 +13,14 @@ fn id(session: &SessionInfo) -> String {
     format!("{:#x}", session.serial)
 }
 
-/// `show sess`: HAProxy's line, as far as there is such a thing here.
-pub(super) fn list(sessions: Vec<SessionInfo>) -> String {
+/// `show sess [<id>]`: HAProxy's line, as far as there is such a thing here.
+pub(super) fn list(sessions: Vec<SessionInfo>, words: &[&str]) -> String {
     let mut out = String::new();
+    let wanted = words.first().filter(|word| **word != "all");
     for session in &sessions {
+        if wanted.is_some_and(|word| *word != id(session)) {
+            continue;
+        }
         let (protocol, source) = match session.client {
             Some(SocketAddr::V4(at)) => ("tcpv4", at.to_string()),
             Some(SocketAddr::V6(at)) => ("tcpv6", at.to_string()),
@@ -39,6 +43,9 @@ pub(super) fn list(sessions: Vec<SessionInfo>) -> String {
             session.worker,
         );
     }
+    if out.is_empty() && wanted.is_some() {
+        return "Session not found.\n".to_owned();
+    }
     out
 }
 
@@ -58,50 +65,47 @@ pub(super) async fn kill(engine: &Engine, words: &[&str]) -> String {
     }
 }
 
-/// `show errors [<proxy>] [request|response]`.
+/// `show errors [<proxy> [request|response]]`.
 pub(super) fn errors(scene: &Scene, words: &[&str]) -> String {
-    let (mut proxy, mut kinds) = (None, [true, true]);
-    for word in words {
-        match *word {
-            "request" => kinds = [true, false],
-            "response" => kinds = [false, true],
-            name => proxy = Some(name),
-        }
-    }
-    let known = |name: &str| {
-        name.parse::<i64>().is_ok()
-            || scene.proxies.frontend(name).is_some()
-            || scene.proxies.backend(name).is_some()
+    let proxy = match words.first().map(|word| scene.proxy(word)) {
+        Some(Ok(number)) => number,
+        Some(Err(why)) => return why,
+        None => -1,
     };
-    if proxy.is_some_and(|name| !known(name)) {
-        return "No such proxy.\n".to_owned();
-    }
-    let fits = |name: &str, number: u32| {
-        proxy.is_none_or(|want| want == name || want.parse() == Ok(number) || want == "-1")
+    let kinds = match words.get(1) {
+        Some(&"request") => [true, false],
+        Some(&"response") => [false, true],
+        _ => [true, true],
     };
-    let mut count = 0;
-    let mut out = String::new();
-    let mut show = |kind: &str, name: &str, number: u32, errors: [Option<Invalid>; 2]| {
-        if !fits(name, number) {
-            return;
+    let Scene { proxies, numbers, .. } = scene;
+    let frontends = proxies.frontends.iter().map(|it| {
+        let place = numbers.frontend_places.get(it.index);
+        let number = numbers.frontends.get(it.index);
+        (place, "frontend", it.settings.name.as_str(), number, it.errors.get())
+    });
+    let backends = proxies.backends.iter().map(|it| {
+        let place = numbers.backend_places.get(it.index);
+        let number = numbers.backends.get(it.index);
+        (place, "backend", it.settings.name.as_str(), number, it.errors.get())
+    });
+    let mut all: Vec<_> = frontends.chain(backends).collect();
+    // In the configuration's order; of a `listen` the frontend first.
+    all.sort_by_key(|it| it.0);
+    let mut out =
+        format!("Total events captured on [{}] : {}\n", date(SystemTime::now()), refused());
+    for (_, kind, name, number, errors) in all {
+        let number = number.copied().unwrap_or_default();
+        if proxy != -1 && proxy != i64::from(number) {
+            continue;
         }
-        for (index, invalid) in errors.iter().enumerate() {
-            if let (Some(invalid), true) = (invalid, kinds[index]) {
-                let what = if index == 0 { "request" } else { "response" };
-                event(&mut out, (kind, name, number), what, invalid, count);
-                count += 1;
+        for ((invalid, wanted), what) in errors.iter().zip(kinds).zip(["request", "response"]) {
+            if let (Some((count, invalid)), true) = (invalid, wanted) {
+                let of = (kind, name, number);
+                event(&mut out, of, (what, &peer(scene, invalid)), invalid, *count);
             }
         }
-    };
-    for frontend in &scene.proxies.frontends {
-        let number = scene.numbers.frontends.get(frontend.index).copied().unwrap_or_default();
-        show("frontend", &frontend.settings.name, number, frontend.errors.get());
     }
-    for backend in &scene.proxies.backends {
-        let number = scene.numbers.backends.get(backend.index).copied().unwrap_or_default();
-        show("backend", &backend.settings.name, number, backend.errors.get());
-    }
-    format!("Total events captured on [{}] : {count}\n{out}", date(SystemTime::now()))
+    out
 }
 
 fn date(at: SystemTime) -> String {
@@ -111,23 +115,30 @@ fn date(at: SystemTime) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Who a message came from, or was to go to, with HAProxy's numbers.
+fn peer(scene: &Scene, invalid: &Invalid) -> String {
+    let Some((backend, server)) = &invalid.peer else {
+        return "backend <NONE> (#-1), server <NONE> (#-1)".to_owned();
+    };
+    let number = scene.proxy(backend).unwrap_or(-1);
+    let found = scene.proxies.backend(backend).and_then(|it| Some((it, it.server(server)?)));
+    let of_server =
+        found.map_or(-1, |(it, server)| i64::from(scene.numbers.server((it.index, server.index))));
+    format!("backend {backend} (#{number}), server {server} (#{of_server})")
+}
+
 fn event(
     out: &mut String,
     (kind, name, number): (&str, &str, u32),
-    what: &str,
+    (what, peer): (&str, &str),
     invalid: &Invalid,
     count: u32,
 ) {
-    let (backend, server) = match &invalid.peer {
-        Some((backend, server)) => (backend.as_str(), server.as_str()),
-        None => ("<NONE>", "<NONE>"),
-    };
     let source = invalid.client.map_or_else(|| "unix:1".to_owned(), |at| at.to_string());
     // Writing to a String does not fail.
     let _ = write!(
         out,
-        "\n[{}] {kind} {name} (#{number}): invalid {what}\n  backend {backend}, server {server}, \
-         event #{count}, src {source}\n  len {}, refused: {}\n\n",
+        "\n[{}] {kind} {name} (#{number}): invalid {what}\n  {peer}, event #{count}, src {source}\n  len {}, refused: {}\n\n",
         date(invalid.when),
         invalid.head.len(),
         invalid.reason,

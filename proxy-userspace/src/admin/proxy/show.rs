@@ -2,6 +2,8 @@
 
 use super::Scene;
 use super::columns::{COLUMNS, FIRST_OF_MODULES};
+use super::json;
+use super::limits::number;
 use super::rows::{self, Object, Row, Value};
 use crate::http::health::outcome::Status;
 use crate::http::live::{Admin, Backend, Server};
@@ -27,21 +29,18 @@ fn all(scene: &Scene) -> Vec<Row> {
     groups.into_iter().flat_map(|group| group.2).collect()
 }
 
-/// `show stat [<proxy> <types> <server>] [json|typed|no-maint|up]*`.
+/// `show stat [<proxy> <types> <server>] [json|typed|no-maint|up]*`: as HAProxy, three words are the
+/// former wherever there are so many.
 pub(super) fn stat(scene: &Scene, words: &[&str]) -> String {
     let mut list = all(scene);
-    let mut words = words.iter().copied().peekable();
-    if words.peek().is_some_and(|word| !["json", "typed", "no-maint", "up", "desc"].contains(word))
-    {
-        let proxy = words.next().unwrap_or("-1");
-        let types = words.next().and_then(|word| word.parse::<i32>().ok()).unwrap_or(-1);
-        let server = words.next().and_then(|word| word.parse::<i64>().ok()).unwrap_or(-1);
+    let mut flags = words;
+    if let [proxy, types, server, rest @ ..] = words {
+        let proxy = match scene.proxy(proxy) {
+            Ok(number) => number,
+            Err(why) => return why,
+        };
+        let (types, server) = (number(types), number(server));
         list.retain(|row| {
-            let of_proxy = match proxy.parse::<i64>() {
-                Ok(-1) => true,
-                Ok(number) => i64::from(row.proxy) == number,
-                Err(_) => row.get("pxname") == proxy,
-            };
             let bit = match row.object {
                 Object::Frontend => 1,
                 Object::Backend => 2,
@@ -49,19 +48,19 @@ pub(super) fn stat(scene: &Scene, words: &[&str]) -> String {
             };
             let of_server =
                 server == -1 || row.object != Object::Server || i64::from(row.server) == server;
-            of_proxy && (types == -1 || types & bit != 0) && of_server
+            (proxy == -1 || i64::from(row.proxy) == proxy) && types & bit != 0 && of_server
         });
+        flags = rest;
     }
-    let flags: Vec<&str> = words.collect();
-    leave_out(&mut list, &flags);
-    shown(&list, &flags).unwrap_or_else(|| csv(&list))
+    leave_out(&mut list, flags);
+    shown(&list, flags).unwrap_or_else(|| csv(&list))
 }
 
 /// In the form that `flags` ask for.
 fn shown(list: &[Row], flags: &[&str]) -> Option<String> {
     let form = ["json", "typed", "csv"].into_iter().find(|form| flags.contains(form))?;
     Some(match form {
-        "json" => json(list),
+        "json" => json::rows(list),
         "typed" => typed(list),
         _ => csv(list),
     })
@@ -69,14 +68,14 @@ fn shown(list: &[Row], flags: &[&str]) -> Option<String> {
 
 /// Takes away the lines that `no-maint` and `up` leave out.
 fn leave_out(list: &mut Vec<Row>, flags: &[&str]) {
+    if ["no-maint", "up"].iter().any(|flag| flags.contains(flag)) {
+        list.iter_mut().for_each(Row::tell_running);
+    }
     if flags.contains(&"no-maint") {
         list.retain(|row| !row.get("status").starts_with("MAINT"));
     }
     if flags.contains(&"up") {
-        list.retain(|row| {
-            let status = row.get("status");
-            row.object != Object::Server || status.starts_with("UP") || status == "no check"
-        });
+        list.retain(|row| row.object != Object::Server || row.is_running());
     }
 }
 
@@ -117,7 +116,7 @@ fn quoted(out: &mut String, text: &str) {
 }
 
 /// The type of a value, which for "never" is not the column's.
-fn kind(value: &Value, column: &'static str) -> &'static str {
+pub(super) fn kind(value: &Value, column: &'static str) -> &'static str {
     match value {
         Value::Signed(_) => "s32",
         Value::Text(_) => "str",
@@ -126,7 +125,7 @@ fn kind(value: &Value, column: &'static str) -> &'static str {
     }
 }
 
-fn tags(row: &Row, name: &str, tags: &'static str) -> &'static str {
+pub(super) fn tags(row: &Row, name: &str, tags: &'static str) -> &'static str {
     match (row.object, name) {
         (Object::Backend, "act" | "bck" | "rate" | "rate_max") => "MGP",
         _ => tags,
@@ -162,79 +161,6 @@ fn typed(list: &[Row]) -> String {
         out.push('\n');
     }
     out
-}
-
-/// The words for a tag's letters in JSON.
-pub(super) fn tags_in_json(tags: &str) -> serde_json::Value {
-    let mut letters = tags.chars();
-    let origin = match letters.next() {
-        Some('M') => "Metric",
-        Some('S') => "Status",
-        Some('K') => "Key",
-        Some('C') => "Config",
-        _ => "Product",
-    };
-    let nature = match letters.next() {
-        Some('A') => "Age",
-        Some('a') => "Avg",
-        Some('C') => "Counter",
-        Some('D') => "Duration",
-        Some('G') => "Gauge",
-        Some('L') => "Limit",
-        Some('M') => "Max",
-        Some('m') => "Min",
-        Some('N') => "Name",
-        Some('R') => "Rate",
-        _ => "Output",
-    };
-    let scope = match letters.next() {
-        Some('P') => "Process",
-        Some('C') => "Cluster",
-        _ => "Service",
-    };
-    serde_json::json!({ "origin": origin, "nature": nature, "scope": scope })
-}
-
-pub(super) fn value_in_json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Text(text) => text.as_str().into(),
-        Value::Number(number) => (*number).into(),
-        Value::Signed(number) => (*number).into(),
-    }
-}
-
-fn json(list: &[Row]) -> String {
-    let rows: Vec<Vec<serde_json::Value>> = list
-        .iter()
-        .map(|row| {
-            let object = match row.object {
-                Object::Frontend => "Frontend",
-                Object::Backend => "Backend",
-                Object::Server => "Server",
-            };
-            let fields = COLUMNS.iter().zip(&row.values).enumerate();
-            fields
-                .filter_map(|(position, (column, value))| {
-                    let value = value.as_ref()?;
-                    Some(serde_json::json!({
-                        "objType": object,
-                        "proxyId": row.proxy,
-                        "id": row.server,
-                        "field": { "pos": position, "name": column.name },
-                        "processNum": 1,
-                        "tags": tags_in_json(tags(row, column.name, column.tags)),
-                        "value": {
-                            "type": kind(value, column.kind),
-                            "value": value_in_json(value),
-                        },
-                    }))
-                })
-                .collect()
-        })
-        .collect();
-    let mut text = serde_json::to_string(&rows).unwrap_or_default();
-    text.push('\n');
-    text
 }
 
 /// `show backend`.

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::SystemTime,
 };
 
@@ -23,23 +26,36 @@ pub struct Invalid {
     pub head: Vec<u8>,
 }
 
-/// The last refused request and response of a proxy.
+/// How many were kept since the start, of all proxies.
+static KEPT: AtomicU32 = AtomicU32::new(0);
+
+/// How many messages were refused and kept since the start.
+pub fn refused() -> u32 {
+    KEPT.load(Relaxed)
+}
+
+/// The last refused request and response of a proxy, each with its number among all of the process.
 #[derive(Debug, Default)]
-pub struct LastErrors(Mutex<[Option<Invalid>; 2]>);
+pub struct LastErrors(Mutex<[Option<(u32, Invalid)>; 2]>);
 
 impl LastErrors {
     /// Keeps a refused request.
     pub fn request(&self, invalid: Invalid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[0] = Some(invalid);
+        self.keep(0, invalid);
     }
 
     /// Keeps a refused response.
     pub fn response(&self, invalid: Invalid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)[1] = Some(invalid);
+        self.keep(1, invalid);
     }
 
-    /// The last refused request and the last refused response.
-    pub fn get(&self) -> [Option<Invalid>; 2] {
+    fn keep(&self, place: usize, invalid: Invalid) {
+        let number = KEPT.fetch_add(1, Relaxed);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some((number, invalid));
+    }
+
+    /// The last refused request and the last refused response, with their numbers.
+    pub fn get(&self) -> [Option<(u32, Invalid)>; 2] {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
