@@ -146,6 +146,8 @@ pub struct Answer {
     /// Whether it counts as an answer of the statistics (`stats uri`): logged with `LR` as
     /// others and `<STATS>` as the server.
     pub stats: bool,
+    /// Whether it ends the connection of a request that has a body, as HAProxy's redirects do.
+    pub ends_bodies: bool,
 }
 
 /// `http-request` and `http-response` rules of one proxy.

@@ -82,10 +82,11 @@ async fn answer_with(
     answer: &Answer,
 ) -> After {
     account.status = answer.status;
-    let closes = answer
+    let says_close = answer
         .fields
         .iter()
         .any(|(name, value)| name.eq_ignore_ascii_case("connection") && rewrite::says_close(value));
+    let closes = says_close || answer.ends_bodies && !prepared.framing.is_empty();
     let (say, after) = persistence(client, prepared, answer.status, closes, Rest::Unread);
     let mut out = client.worker.buffer();
     reply::answer(&mut out, answer, say);

@@ -182,6 +182,7 @@ impl Reply {
             fields: fields.collect(),
             body: self.body.fill(view),
             stats: false,
+            ends_bodies: false,
         })
     }
 }
@@ -216,7 +217,8 @@ impl Redirect {
         if let Some(cookie) = &self.cookie {
             fields.push(("set-cookie".to_owned(), cookie.clone().into_bytes()));
         }
-        Some(Box::new(Answer { status: self.status, fields, ..Answer::default() }))
+        let status = self.status;
+        Some(Box::new(Answer { status, fields, ends_bodies: true, ..Answer::default() }))
     }
 
     fn append_uri(&self, request: &Request<'_>, location: &mut Vec<u8>) {

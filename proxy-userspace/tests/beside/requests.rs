@@ -201,6 +201,19 @@ pub(crate) fn requests() -> Vec<Case> {
         let request = format!("GET /{path} HTTP/1.1\r\n{h}{more}\r\n");
         other("edits", &format!("{path} {more:?}"), &request);
     }
+    // Redirected and denied with a body, without, and with one that is still to come.
+    for (listen, path) in [("edits", "slash/a"), ("rules", "secret")] {
+        for framing in [
+            "Content-Length: 3\r\n\r\nabc",
+            "Content-Length: 3\r\n\r\na",
+            "Content-Length: 0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "\r\n",
+        ] {
+            let request = format!("POST /{path} HTTP/1.1\r\n{h}{framing}");
+            other(listen, &format!("a POST of /{path} and {framing:?}"), &request);
+        }
+    }
     other("page", "an error file", &format!("GET /len HTTP/1.1\r\n{h}\r\n"));
     other("hurry", "half a head", "GET /len HT");
     other("hurry", "no byte", "");

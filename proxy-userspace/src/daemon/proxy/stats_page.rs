@@ -47,6 +47,7 @@ impl Page for StatsPage {
             fields,
             body: control.table(&words).into_bytes(),
             stats: true,
+            ends_bodies: false,
         })
     }
 }
