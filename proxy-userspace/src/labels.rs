@@ -98,12 +98,13 @@ impl Labels {
 
     /// A warning for each name of a filter that belongs to nothing.
     pub fn unknown(&self, filter: &Filter) -> impl Iterator<Item = String> {
-        filter.backends.iter().filter(|name| !self.knows(name)).map(|name| {
-            format!(
-                "--backend '{name}': the configuration (-f) has no proxy, backend or server of \
-                 this name"
-            )
-        })
+        let nothing = self.configured.is_empty() && self.added.is_empty();
+        let why = match nothing {
+            true => "without a configuration nothing has a name",
+            false => "the configuration has no proxy, backend or server of this name",
+        };
+        let unknown = filter.backends.iter().filter(|name| !self.knows(name));
+        unknown.map(move |name| format!("--backend '{name}': {why}"))
     }
 
     /// The names of a server by the number that this host's own proxy stated.

@@ -58,7 +58,7 @@ fn what_is_asked_wrongly_is_said_with_its_exit_code() {
         (
             &["explain", "-f", &named, "--backend", "b/t", &plain],
             1,
-            "--backend 'b/t': the configuration (-f) has no proxy, backend or server of this name",
+            "--backend 'b/t': the configuration has no proxy, backend or server of this name",
         ),
         (
             &["run", "-f", &nowhere, "--socket", &own],
