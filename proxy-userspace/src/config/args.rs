@@ -120,7 +120,13 @@ impl<'a> Args<'a> {
         let word = self.need(directive, &what)?;
         let number = word.parse().ok().filter(|number| range.contains(number));
         if number.is_none() {
-            self.wrong(format!("'{directive}' expects {what}, not '{word}'"));
+            // Who wrote it may have had ten thousand all the time, or ten.
+            let digits = word.find(|c: char| !c.is_ascii_digit()).map_or("", |end| &word[..end]);
+            let read = match digits {
+                "" => String::new(),
+                digits => format!("; HAProxy 2.6 reads it as {digits}"),
+            };
+            self.wrong(format!("'{directive}' expects {what}, not '{word}'{read}"));
         }
         number
     }

@@ -78,7 +78,10 @@ fn stats(args: &mut Args<'_>, to: &mut Global) {
                 to.stats_sockets.push(socket);
             }
         }
-        Some("timeout") => to.stats_timeout_ms = args.time("stats timeout"),
+        Some("timeout") => match args.time("stats timeout") {
+            Some(0) => args.wrong("'stats timeout' expects a time above 0"),
+            time => to.stats_timeout_ms = time,
+        },
         Some("maxconn") => to.stats_maxconn = args.number("stats maxconn", 1..=65535),
         Some("bind-process") => {
             args.wrong("'stats bind-process' is HAProxy's; teardown has not got it");

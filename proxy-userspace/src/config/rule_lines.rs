@@ -275,6 +275,10 @@ fn response(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, Wi
         args.wrong(format!("there are error pages of {list}, not of {}", reply.status));
         return None;
     }
+    if with == With::Own && matches!(reply.status, 204 | 304) && !reply.body.parts.is_empty() {
+        args.wrong_here(format!("'{action}' with status {} has no body", reply.status));
+        return None;
+    }
     if reply.body.parts.is_empty() {
         reply.content_type = None;
     } else if reply.content_type.is_none() {

@@ -271,6 +271,27 @@ fn every_directive_of_the_tables_is_read() {
 }
 
 #[test]
+fn what_haproxy_would_read_otherwise_is_an_error_that_says_so() {
+    let (_, findings) = read(
+        "global\n stats timeout 0\ndefaults\n mode http\n maxconn 10k\n\
+         frontend a\n bind :80\n maxconn many\n http-request return status 204 content-type t string x\n\
+         backend b\n server s 127.0.0.1:80 weight 50% close passive rst\n",
+        Strictness::Strict,
+    );
+    let said = findings.to_string();
+    for words in [
+        "test.cfg:2:16: 'stats timeout' expects a time above 0",
+        "test.cfg:5:10: 'maxconn' expects a number from 0 to 2147483647, not '10k'; HAProxy 2.6 reads \
+         it as 10",
+        "test.cfg:8:10: 'maxconn' expects a number from 0 to 2147483647, not 'many'\n",
+        "'return' with status 204 has no body",
+        "'weight' expects a number from 0 to 256, not '50%'; HAProxy 2.6 reads it as 50",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
 fn wrong_close_words_give_their_place_and_what_would_be_right() {
     let (_, findings) = read(
         "backend a\n server s 127.0.0.1:80 check close pasive rst weight 3\n \
