@@ -136,6 +136,12 @@ fn check_addr(args: &mut Args<'_>) -> Option<Address> {
 fn close(args: &mut Args<'_>, to: &mut ServerSettings) {
     let line = args.line;
     let from = args.taken();
+    // Behind a server's name and address, which may be called anything.
+    let begin = if line.words.first().is_some_and(|word| word.text == "server") { 3 } else { 1 };
+    let before = line.words.get(begin..from.saturating_sub(1)).unwrap_or_default();
+    if before.iter().any(|word| word.text == "close") {
+        args.wrong("'close' stands once: all its words follow it");
+    }
     let list: Vec<words::Word<'_>> = line
         .words
         .get(from..)

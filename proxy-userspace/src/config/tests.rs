@@ -295,10 +295,16 @@ fn what_haproxy_would_read_otherwise_is_an_error_that_says_so() {
 fn wrong_close_words_give_their_place_and_what_would_be_right() {
     let (_, findings) = read(
         "backend a\n server s 127.0.0.1:80 check close pasive rst weight 3\n \
-         server t 127.0.0.1:80 close passive ret\n",
+         server t 127.0.0.1:80 close passive ret\n \
+         server u 127.0.0.1:80 close passive rst weight 3 close active fin\n \
+         server v 127.0.0.1:80 close passive rst passive fin\n \
+         default-server close force\n server close 127.0.0.1:80 close dry-run\n",
         Strictness::Strict,
     );
     let said = findings.to_string();
+    assert!(said.contains("test.cfg:4:51: 'close' stands once: all its words follow it"), "{said}");
+    assert!(said.contains("test.cfg:5:42: 'close': 'passive' stands once, and does in"), "{said}");
+    assert_eq!(said.matches("[ALERT]").count(), 4, "{said}");
     assert!(said.contains("test.cfg:2:36: 'close': unknown policy word 'pasive'"), "{said}");
     assert!(said.contains("did you mean 'passive'?"), "{said}");
     assert!(

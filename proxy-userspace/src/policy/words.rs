@@ -6,7 +6,7 @@
 //! [tunnels WORDS...] [checks WORDS...]
 //! ```
 //!
-//! Later words win over earlier ones, so a preset is a start to build on. What follows `tunnels` is
+//! Each word stands once, a preset before the words that change what it says. What follows `tunnels` is
 //! for tunnels alone, what follows `checks` for health checks; without them, these follow the same
 //! policy as traffic.
 
@@ -130,7 +130,14 @@ pub fn take(words: &[Word<'_>], end: usize) -> Result<(Wishes, usize), WordError
     let mut wishes = Wishes::default();
     let mut of = Of::Traffic;
     let mut preset = None;
+    // Those of traffic, of tunnels or of checks.
+    let mut said: Vec<Word<'_>> = Vec::new();
     while let Some((column, word)) = reader.next_keyword() {
+        stands_well(&said, column, word)?;
+        match word {
+            "tunnels" | "checks" => said.clear(),
+            _ => said.push((column, word)),
+        }
         let policy = match of {
             Of::Traffic => &mut wishes.traffic,
             Of::Tunnels => wishes.tunnels.get_or_insert(Policy::KEEP),
@@ -191,6 +198,20 @@ pub fn take(words: &[Word<'_>], end: usize) -> Result<(Wishes, usize), WordError
         wishes.checks.get_or_insert(following(&preset.checks));
     }
     Ok((wishes, reader.used))
+}
+
+/// Whether a word may stand behind those: where a later one won, nobody would see which it is.
+fn stands_well(said: &[Word<'_>], column: usize, word: &str) -> Result<(), WordError> {
+    if let Some((before, _)) = said.iter().find(|(_, other)| *other == word) {
+        let message = format!("'{word}' stands once, and does in column {before} already");
+        return Err(wrong(column, &message));
+    }
+    let changed = said.iter().find(|(_, other)| ["active", "passive", "abort"].contains(other));
+    if let (Some((_, other)), "like") = (changed, word) {
+        let message = format!("'like' stands before '{other}', which it would take back");
+        return Err(wrong(column, &message));
+    }
+    Ok(())
 }
 
 /// A preset says what the three closes look like; times and bits stay.

@@ -78,6 +78,12 @@ fn wrong_words_give_the_position_and_what_would_be_right() {
         ("checks abort fin checks force", 18, "'checks' stands once"),
         ("active fin tunnels", 19, "'tunnels' expects"),
         ("tunnels force tunnels force", 15, "'tunnels' stands once"),
+        ("passive rst passive fin", 13, "'passive' stands once, and does in column 1 already"),
+        ("force dry-run force", 15, "'force' stands once"),
+        ("half-close 5s half-close 5s", 15, "'half-close' stands once"),
+        ("like haproxy-1.4 like haproxy-1.5", 18, "'like' stands once"),
+        ("checks abort fin abort fin", 18, "'abort' stands once"),
+        ("passive rst like haproxy-1.5", 13, "'like' stands before 'passive'"),
         ("active fin bogus", 12, "unknown policy word 'bogus'"),
         ("", 1, "expects what to do with a close"),
     ];
