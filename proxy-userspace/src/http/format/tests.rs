@@ -149,7 +149,7 @@ fn a_path_alone_has_no_host() {
     assert_eq!(of(b"GET http://x/a?b HTTP/1.1"), "http://x/a /a ?b");
     assert_eq!(of(b"OPTIONS * HTTP/1.1"), "*  ");
     assert_eq!(of(b"CONNECT x:443 HTTP/1.1"), "x:443  ");
-    assert_eq!(of(b""), "<BADREQ> <BADREQ> ");
+    assert_eq!(of(b""), "<BADREQ> <BADREQ> <BADREQ>");
 }
 
 /// What a running HAProxy 2.6.12 logged with this format.

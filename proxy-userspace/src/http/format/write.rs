@@ -51,6 +51,7 @@ impl Variable {
                 let path = hooks::path(target);
                 encoded(out, flags, if path.starts_with('/') { path.as_bytes() } else { b"" });
             }
+            Self::Query if session.request_line.is_empty() => encoded(out, flags, b"<BADREQ>"),
             Self::Query => {
                 let target = line(session).1;
                 let at = target.iter().position(|&b| b == b'?').unwrap_or(target.len());
