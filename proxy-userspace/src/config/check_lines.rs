@@ -7,13 +7,17 @@ use crate::near;
 
 /// Reads an `http-check` line, its first word taken.
 pub(super) fn http_check(args: &mut Args<'_>, to: &mut Script) {
-    const KNOWN: [&str; 4] = ["connect", "disable-on-404", "expect", "send"];
-    const OTHERS: [&str; 4] = ["comment", "send-state", "set-var", "unset-var"];
+    const KNOWN: [&str; 5] = ["comment", "connect", "disable-on-404", "expect", "send"];
+    const OTHERS: [&str; 3] = ["send-state", "set-var", "unset-var"];
     match args.next() {
         Some("connect") => to.http_steps.extend(connect(args).map(Step::Connect)),
         Some("send") => {
             if let Some(request) = http_send(args) {
-                if to.http_steps.iter().all(|step| matches!(step, Step::Connect(_))) {
+                if to
+                    .http_steps
+                    .iter()
+                    .all(|step| matches!(step, Step::Connect(_) | Step::Comment(_)))
+                {
                     to.request.overlay(request);
                 } else {
                     to.http_steps.push(Step::HttpSend(request));
@@ -21,6 +25,7 @@ pub(super) fn http_check(args: &mut Args<'_>, to: &mut Script) {
             }
         }
         Some("expect") => to.http_steps.extend(expect(args, true).map(Step::Expect)),
+        Some("comment") => to.http_steps.extend(said(args).map(Step::Comment)),
         Some("disable-on-404") => to.disable_on_404 = true,
         other => return unknown(args, "http-check", other, &KNOWN, &OTHERS),
     }
@@ -29,12 +34,12 @@ pub(super) fn http_check(args: &mut Args<'_>, to: &mut Script) {
 
 /// Reads a `tcp-check` line, its first word taken.
 pub(super) fn tcp_check(args: &mut Args<'_>, to: &mut Script) {
-    const KNOWN: [&str; 4] = ["connect", "expect", "send", "send-binary"];
-    const OTHERS: [&str; 6] =
-        ["comment", "send-lf", "send-binary-lf", "set-var", "set-var-fmt", "unset-var"];
+    const KNOWN: [&str; 5] = ["comment", "connect", "expect", "send", "send-binary"];
+    const OTHERS: [&str; 5] = ["send-lf", "send-binary-lf", "set-var", "set-var-fmt", "unset-var"];
     match args.next() {
         Some("connect") => to.tcp_steps.extend(connect(args).map(Step::Connect)),
         Some("expect") => to.tcp_steps.extend(expect(args, false).map(Step::Expect)),
+        Some("comment") => to.tcp_steps.extend(said(args).map(Step::Comment)),
         Some("send") => {
             if let Some(text) = args.need("tcp-check send", "what to send") {
                 to.tcp_steps.push(Step::Send(text.as_bytes().to_vec()));
@@ -73,7 +78,12 @@ fn unknown(
 }
 
 fn comment(args: &mut Args<'_>) -> Option<String> {
-    args.eat("comment").then(|| args.need("comment", "a text").map(str::to_owned)).flatten()
+    args.eat("comment").then(|| said(args)).flatten()
+}
+
+/// The text of a comment.
+fn said(args: &mut Args<'_>) -> Option<String> {
+    args.need("comment", "a text").map(str::to_owned)
 }
 
 fn connect(args: &mut Args<'_>) -> Option<Connect> {
@@ -93,9 +103,7 @@ fn connect(args: &mut Args<'_>) -> Option<Connect> {
                     }
                 }
             }
-            "comment" => {
-                let _ = args.need(word, "a text");
-            }
+            "comment" => model.comment = args.need(word, "a text").map(str::to_owned),
             "send-proxy" | "via-socks4" | "ssl" | "sni" | "alpn" | "proto" => {
                 args.wrong(format!("'{word}' of 'connect' is HAProxy's; teardown has not got it"));
                 args.skip(args.line.words.len());
@@ -151,7 +159,7 @@ fn expect(args: &mut Args<'_>, http: bool) -> Option<Expect> {
     let mut min_recv = None;
     loop {
         if args.eat("comment") {
-            comment = Some(args.need("comment", "a text")?.to_owned());
+            comment = Some(said(args)?);
         } else if args.eat("min-recv") {
             let number = args.number("min-recv", -1..=i32::MAX)?;
             min_recv = u32::try_from(number).ok();
@@ -190,6 +198,8 @@ fn expect(args: &mut Args<'_>, http: bool) -> Option<Expect> {
             return None;
         }
     };
+    // HAProxy takes it behind the pattern, too.
+    let comment = self::comment(args).or(comment);
     Some(Expect { negate, pattern, min_recv, comment })
 }
 

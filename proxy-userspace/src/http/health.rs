@@ -167,6 +167,8 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
     let stopping = outcome.status == Status::L7OkConditional;
     let served = around.backend.serves();
     if good && around.server.set_stopping(stopping) {
+        // With its last server the backend goes down, too.
+        around.board.went(plan.server, up, &around.backend);
         let turn = if stopping { Turn::Stopping } else { Turn::Up };
         tell(&*around.events, (&around.backend, &around.server), turn, served, &told);
     }

@@ -1,6 +1,7 @@
 //! `teardown run -f haproxy.cfg`: the proxy serves, logs, checks, is asked and reloaded, with
 //! Debian's HAProxy beside it for the shape of what it says.
 
+mod checks;
 mod commands;
 mod page;
 mod reload;

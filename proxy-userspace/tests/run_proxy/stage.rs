@@ -34,6 +34,20 @@ impl Stage {
         Self { netns, folder: tempfile::tempdir().expect("a folder"), server, log }
     }
 
+    /// A server that answers 404 to everything.
+    pub(crate) fn missing(&self) -> SocketAddr {
+        let listener = self.netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                // Who asked may have gone.
+                let _ = head(&mut stream);
+                let _ = stream.write_all(b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        address
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

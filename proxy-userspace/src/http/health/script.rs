@@ -42,6 +42,8 @@ pub enum Step {
     Send(Vec<u8>),
     /// `expect`.
     Expect(Expect),
+    /// `comment`: what the steps behind it are for, where they don't say it themselves.
+    Comment(String),
 }
 
 /// `http-check connect` and `tcp-check connect`.
@@ -53,6 +55,8 @@ pub struct Connect {
     pub host: Option<IpAddr>,
     /// `linger`: end with FIN instead of RST.
     pub linger: bool,
+    /// `comment`, reported when it fails.
+    pub comment: Option<String>,
 }
 
 /// What an HTTP check sends, as far as it is said.

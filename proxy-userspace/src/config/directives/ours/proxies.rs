@@ -78,6 +78,7 @@ pub const PROXY: &[Directive] = &[
         "map-based sdbm",
         "How `balance source`, `uri` and `hdr()` turn a hash into a server.",
     ),
+    at(BACK, "http-check comment", "TEXT", "none", "What the steps behind it are for."),
     at(
         BACK,
         "http-check connect",
@@ -277,8 +278,15 @@ pub const PROXY: &[Directive] = &[
     ),
     at(
         BACK,
+        "tcp-check comment",
+        "TEXT",
+        "none",
+        "What the steps behind it are for; said where one of them fails.",
+    ),
+    at(
+        BACK,
         "tcp-check connect",
-        "[default] [port N] [addr A] [linger]",
+        "[default] [port N] [addr A] [linger] [comment TEXT]",
         "none",
         "A step of a TCP check: connect. With `linger` the check ends with FIN instead of RST.",
     ),

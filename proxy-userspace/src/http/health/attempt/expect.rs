@@ -65,13 +65,15 @@ impl Connection<'_> {
                     _ => false,
                 };
                 if hit == expect.negate {
-                    let info = expect.comment.as_deref().unwrap_or(&answer.reason);
-                    return with(Status::L7Status, info);
+                    return with(Status::L7Status, &commented(&answer.reason, expect));
                 }
                 true
             }
             Pattern::Header { name, value, method, full } => {
-                answer.has(name, value.as_deref(), *method, *full) != expect.negate
+                if answer.has(name, value.as_deref(), *method, *full) == expect.negate {
+                    return with(Status::L7Status, &commented(&answer.reason, expect));
+                }
+                true
             }
             Pattern::Bytes(_) | Pattern::Regex(_) => loop {
                 let (body, whole) = answer.body(self.received.get(body_at..).unwrap_or_default());
@@ -89,12 +91,11 @@ impl Connection<'_> {
         if matched {
             return with(Status::L7Ok, "");
         }
-        let info = expect.comment.as_deref().unwrap_or(match expect.pattern {
-            Pattern::Header { .. } => "HTTP header check did not match",
-            _ if expect.negate => "HTTP check matched unwanted content",
-            _ => "HTTP content check did not match",
-        });
-        Outcome::new(Status::L7Response, info)
+        let info = match expect.negate {
+            true => "HTTP check matched unwanted content",
+            false => "HTTP content check did not match",
+        };
+        Outcome::new(Status::L7Response, commented(info, expect))
     }
 
     /// The connection failed after it was established.
@@ -113,8 +114,13 @@ fn unmatched(expect: &Expect, number: usize) -> String {
     } else {
         format!("TCPCHK did not match content {content} at step {number}")
     };
+    commented(&default, expect)
+}
+
+/// What was found, with the comment of who expected something else.
+fn commented(found: &str, expect: &Expect) -> String {
     match &expect.comment {
-        Some(comment) => format!("{default} comment: '{comment}'"),
-        None => default,
+        Some(comment) => format!("{found} comment: {comment}"),
+        None => found.to_owned(),
     }
 }
