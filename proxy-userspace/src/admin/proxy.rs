@@ -122,7 +122,7 @@ impl Control {
         let rest = rest.as_slice();
         let scene = self.scene();
         let answer = match *name {
-            "show stat" => show::stat(&scene, rest),
+            "show stat" => show::stat(&scene, rest, level >= AccessLevel::Operator),
             "show backend" => show::backends(&scene),
             "show cli level" => format!("{}\n", level.name()),
             "show cli sockets" => self.sockets(),
@@ -178,10 +178,10 @@ impl Control {
     }
 
     /// The statistics as the page shows them: in a form of `show stat` if one is among `flags`, and
-    /// without the lines that these leave out.
+    /// without the lines that these leave out; with addresses and algorithms where `legends` says so.
     #[must_use]
-    pub fn table(&self, flags: &[&str]) -> String {
-        show::page(&self.scene(), flags)
+    pub fn table(&self, flags: &[&str], legends: bool) -> String {
+        show::page(&self.scene(), flags, legends)
     }
 }
 

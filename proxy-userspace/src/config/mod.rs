@@ -28,6 +28,7 @@ mod reader;
 mod rule_lines;
 mod server;
 pub mod source;
+mod stats;
 pub mod token;
 mod unused;
 mod whole;

@@ -5,7 +5,7 @@ use super::directives::{self, Places};
 use super::format::{self, Place};
 use super::log::{self, Log};
 use super::model::{LogFormat, Proxy, Timeouts};
-use super::{balance, bind, check_lines, option, rule_lines, server};
+use super::{balance, bind, check_lines, option, rule_lines, server, stats};
 use crate::http::reply;
 use crate::http::settings::{Mode, Reuse};
 use crate::{host, near};
@@ -83,7 +83,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
             to.id_at = Some(args.last());
             to.id = args.number(word, 1..=MAX).unwrap_or(to.id);
         }
-        "stats" => return stats(args, to),
+        "stats" => return stats::stats(args, &mut settings.stats),
         "http-check" => {
             to.first_http_check.get_or_insert_with(|| args.last());
             return check_lines::http_check(args, &mut settings.check);
@@ -228,44 +228,4 @@ fn error_file(args: &mut Args<'_>, to: &mut Proxy) {
         }
         Err(why) => args.wrong(format!("'errorfile': cannot read {path}: {why}")),
     }
-}
-
-fn stats(args: &mut Args<'_>, to: &mut Proxy) {
-    const OTHERS: [&str; 10] = [
-        "admin",
-        "auth",
-        "hide-version",
-        "http-request",
-        "realm",
-        "scope",
-        "show-desc",
-        "show-legends",
-        "show-modules",
-        "show-node",
-    ];
-    let known = ["enable", "refresh", "uri"];
-    let Some(word) = args.need("stats", "one of enable, refresh, uri") else { return };
-    let stats = &mut to.settings.stats;
-    match word {
-        "enable" => {}
-        // A bare number counts seconds here.
-        "refresh" => stats.refresh_ms = args.time_in("stats refresh", 1_000_000),
-        "uri" => stats.uri = args.need("stats uri", "a path").map(str::to_owned),
-        _ => {
-            let message = if OTHERS.contains(&word) {
-                format!("'stats {word}' is HAProxy's; teardown has not got it")
-            } else {
-                let hint = near::hint(word, known);
-                format!(
-                    "unknown word '{word}' after 'stats', expected one of {}{hint}",
-                    known.join(", ")
-                )
-            };
-            args.wrong(message);
-            args.skip(args.line.words.len());
-            return;
-        }
-    }
-    stats.enabled = true;
-    args.end("stats");
 }

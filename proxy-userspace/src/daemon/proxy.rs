@@ -174,8 +174,7 @@ fn read(
         if !stats.enabled {
             return Vec::new();
         }
-        let uri = stats.uri.clone().unwrap_or_else(|| "/haproxy?stats".to_owned());
-        vec![Arc::new(StatsPage { uri, refresh_ms: stats.refresh_ms, of: Arc::clone(pages) })]
+        vec![Arc::new(StatsPage::new(stats, Arc::clone(pages)))]
     };
     let mut assembled = assemble::assemble(&config, &host::addresses, &pages, &mut findings);
     let warnings = say(&findings, voice)?;

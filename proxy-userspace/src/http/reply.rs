@@ -46,6 +46,14 @@ fn reason(status: u16) -> &'static str {
     named.and_then(|status| status.canonical_reason()).unwrap_or("Unknown")
 }
 
+/// The words of the page of `status`.
+pub(crate) fn page(status: u16) -> String {
+    let page = PAGES.iter().find(|page| page.0 == status);
+    // As HAProxy does for a status it has no page for.
+    let (status, reason, sentence) = page.unwrap_or(&PAGES[14]);
+    format!("<html><body><h1>{status} {reason}</h1>\n{sentence}\n</body></html>\n")
+}
+
 /// Writes the error page of `status`, from the first of `pages` that has one of its own.
 /// `body` says whether the body is sent: it is not for HEAD.
 pub(crate) fn error(out: &mut Vec<u8>, status: u16, pages: [Option<&ErrorPages>; 2], say: Say) {
@@ -54,9 +62,8 @@ pub(crate) fn error(out: &mut Vec<u8>, status: u16, pages: [Option<&ErrorPages>;
         return from_file(out, file, say);
     }
     let page = PAGES.iter().find(|page| page.0 == status);
-    // As HAProxy does for a status it has no page for.
-    let (status, reason, sentence) = *page.unwrap_or(&PAGES[14]);
-    let body = format!("<html><body><h1>{status} {reason}</h1>\n{sentence}\n</body></html>\n");
+    let (status, reason, _) = *page.unwrap_or(&PAGES[14]);
+    let body = self::page(status);
     let _ = write!(
         out,
         "HTTP/1.1 {status} {reason}\r\nContent-Length: {}\r\nCache-Control: no-cache\r\n\

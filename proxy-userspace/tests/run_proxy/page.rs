@@ -4,6 +4,7 @@ use crate::stage::Stage;
 use crate::support::process::Process;
 use crate::support::until::until;
 use crate::support::watch::teardown;
+use crate::twins::Twins;
 use rustix::process::Signal;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -64,4 +65,57 @@ fn it_takes_the_words_that_haproxys_takes() {
         process.signal(Signal::TERM);
         process.wait();
     }
+}
+
+/// The rows of a page as CSV that tell a server's address or a backend's algorithm.
+fn legends(csv: &str) -> [bool; 2] {
+    [",127.0.0.1:", ",roundrobin,"].map(|legend| csv.contains(legend))
+}
+
+#[test]
+fn it_asks_who_somebody_is_and_keeps_addresses_to_itself() {
+    let twins = Twins::start(|stage, which| {
+        format!(
+            "listen closed\n  bind 127.0.0.1:{}\n  stats uri /st\n  stats realm My\\ page\n\
+             \x20 stats auth admin:secret\n  stats auth bob:b:x\n  stats auth nopass\n\
+             \x20 stats hide-version\n  server s {server}\n\
+             listen open\n  bind 127.0.0.1:{}\n  stats uri /st\n  stats show-legends\n\
+             \x20 stats show-node\n  stats show-desc of ours\n  server s {server}\n",
+            8080 + which,
+            8090 + which,
+            server = stage.server
+        )
+    });
+    for (said, status) in [
+        ("", 401),
+        ("Authorization: Basic YWRtaW46c2VjcmV0\r\n", 200),
+        ("authorization: basic  YWRtaW46c2VjcmV0\r\n", 200),
+        ("Authorization: Basic Ym9iOmI6eA==\r\n", 200),
+        ("Authorization: Basic bm9wYXNzOg==\r\n", 200),
+        ("Authorization: Basic bm9wYXNz\r\n", 401),
+        ("Authorization: Basic YWRtaW46d3Jvbmc=\r\n", 401),
+        ("Authorization: Basic YWRtaW46c2VjcmV0eA==\r\n", 401),
+        ("Authorization: Bearer YWRtaW46c2VjcmV0\r\n", 401),
+        ("Authorization: Basic\r\n", 401),
+    ] {
+        let [ours, theirs] = [8080, 8081].map(|port| {
+            let head =
+                format!("GET /st;csv HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{said}\r\n");
+            let text = twins.stage.request(port, &head);
+            let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+            let challenge = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case("www-authenticate").then(|| value.to_owned())
+            });
+            let status = head.lines().next().unwrap_or_default().to_owned();
+            (status, challenge, (!body.contains("pxname")).then(|| body.to_owned()), legends(body))
+        });
+        assert_eq!(ours, theirs, "{said}");
+        assert!(ours.0.contains(&status.to_string()), "{said}: {ours:?}");
+        assert_eq!(ours.3, [false; 2], "{said}");
+    }
+    for port in [8090, 8091] {
+        assert_eq!(legends(&twins.stage.get(port, "/st;csv")), [true; 2], "{port}");
+    }
+    twins.end();
 }

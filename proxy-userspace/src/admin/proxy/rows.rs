@@ -57,6 +57,15 @@ impl Row {
         self.set(name, Value::Number(number.into()));
     }
 
+    /// Takes away what HAProxy tells operators alone.
+    pub(super) fn hide_legends(&mut self) {
+        for (column, value) in COLUMNS.iter().zip(&mut self.values) {
+            if matches!(column.name, "addr" | "algo") {
+                *value = None;
+            }
+        }
+    }
+
     /// Whether a server is up, be it that it gets nothing new.
     pub(super) fn is_running(&self) -> bool {
         let status = self.get("status");

@@ -11,8 +11,9 @@ use crate::http::settings::ServerAddress;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Every line, in the configuration's order: frontend, servers, backend.
-fn all(scene: &Scene) -> Vec<Row> {
+/// Every line, in the configuration's order: frontend, servers, backend. Addresses and algorithms are
+/// not for everybody's eyes.
+fn all(scene: &Scene, legends: bool) -> Vec<Row> {
     let mut groups: Vec<(Option<&usize>, u8, Vec<Row>)> = Vec::new();
     for frontend in &scene.proxies.frontends {
         let place = scene.numbers.frontend_places.get(frontend.index);
@@ -26,13 +27,17 @@ fn all(scene: &Scene) -> Vec<Row> {
         groups.push((place, 1, list));
     }
     groups.sort_by_key(|group| (group.0, group.1));
-    groups.into_iter().flat_map(|group| group.2).collect()
+    let mut list: Vec<Row> = groups.into_iter().flat_map(|group| group.2).collect();
+    if !legends {
+        list.iter_mut().for_each(Row::hide_legends);
+    }
+    list
 }
 
 /// `show stat [<proxy> <types> <server>] [json|typed|no-maint|up]*`: as HAProxy, three words are the
 /// former wherever there are so many.
-pub(super) fn stat(scene: &Scene, words: &[&str]) -> String {
-    let mut list = all(scene);
+pub(super) fn stat(scene: &Scene, words: &[&str], legends: bool) -> String {
+    let mut list = all(scene, legends);
     let mut flags = words;
     if let [proxy, types, server, rest @ ..] = words {
         let proxy = match scene.proxy(proxy) {
@@ -271,8 +276,8 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
 }
 
 /// The statistics page: as `show stat` has it where `flags` say `csv`, `json` or `typed`.
-pub(super) fn page(scene: &Scene, flags: &[&str]) -> String {
-    let mut list = all(scene);
+pub(super) fn page(scene: &Scene, flags: &[&str], legends: bool) -> String {
+    let mut list = all(scene, legends);
     leave_out(&mut list, flags);
     shown(&list, flags).unwrap_or_else(|| html(&list))
 }

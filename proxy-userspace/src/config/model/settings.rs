@@ -146,4 +146,10 @@ pub struct Stats {
     pub uri: Option<String>,
     /// `stats refresh`.
     pub refresh_ms: Option<u32>,
+    /// `stats auth`: who may see it, each as `user:password`; everybody where there is none.
+    pub accounts: Vec<String>,
+    /// `stats realm`; `HAProxy Statistics`.
+    pub realm: Option<String>,
+    /// `stats show-legends`: whether addresses and algorithms are shown.
+    pub legends: bool,
 }

@@ -1,7 +1,9 @@
 //! The statistics page that a proxy serves itself.
 
 use crate::admin::proxy::Control;
+use crate::config::model::Stats;
 use crate::http::hooks::{Answer, Request};
+use crate::http::reply;
 use crate::http::rules::Page;
 use std::sync::{Arc, OnceLock};
 
@@ -9,11 +11,17 @@ use std::sync::{Arc, OnceLock};
 /// `;no-maint` some servers are left out, and with `;norefresh` the page stays as it is.
 pub(super) struct StatsPage {
     /// `stats uri`.
-    pub(super) uri: String,
+    uri: String,
     /// `stats refresh`.
-    pub(super) refresh_ms: Option<u32>,
+    refresh_ms: Option<u32>,
+    /// `stats auth`: what a browser says of itself for each account, encoded.
+    accounts: Vec<String>,
+    /// `stats realm`.
+    realm: String,
+    /// `stats show-legends`.
+    legends: bool,
     /// What it shows, once there is something.
-    pub(super) of: Arc<OnceLock<Arc<Control>>>,
+    of: Arc<OnceLock<Arc<Control>>>,
 }
 
 impl std::fmt::Debug for StatsPage {
@@ -22,11 +30,49 @@ impl std::fmt::Debug for StatsPage {
     }
 }
 
+impl StatsPage {
+    pub(super) fn new(stats: &Stats, of: Arc<OnceLock<Arc<Control>>>) -> Self {
+        Self {
+            uri: stats.uri.clone().unwrap_or_else(|| "/haproxy?stats".to_owned()),
+            refresh_ms: stats.refresh_ms,
+            accounts: stats.accounts.iter().map(|account| base64(account.as_bytes())).collect(),
+            realm: stats.realm.clone().unwrap_or_else(|| "HAProxy Statistics".to_owned()),
+            legends: stats.legends,
+            of,
+        }
+    }
+
+    /// Whether who asks may see it (RFC 7617).
+    fn admits(&self, request: &Request<'_>) -> bool {
+        let known = |value: &[u8]| {
+            let (scheme, said) = value.split_at_checked("Basic ".len())?;
+            let is_basic = scheme.eq_ignore_ascii_case(b"Basic ");
+            let said = said.trim_ascii();
+            (is_basic && self.accounts.iter().any(|account| account.as_bytes() == said))
+                .then_some(())
+        };
+        self.accounts.is_empty() || request.values("authorization").any(|it| known(it).is_some())
+    }
+}
+
 impl Page for StatsPage {
     fn answer(&self, request: &Request<'_>) -> Option<Answer> {
         let rest = request.target.strip_prefix(self.uri.as_str())?;
         if !matches!(request.method, "GET" | "HEAD") {
             return None;
+        }
+        let no_cache = ("Cache-Control".to_owned(), b"no-cache".to_vec());
+        if !self.admits(request) {
+            let realm = self.realm.replace('\\', "\\\\").replace('"', "\\\"");
+            let challenge = format!("Basic realm=\"{realm}\"").into_bytes();
+            return Some(Answer {
+                status: 401,
+                content_type: Some("text/html".to_owned()),
+                fields: vec![no_cache, ("WWW-Authenticate".to_owned(), challenge)],
+                body: reply::page(401).into_bytes(),
+                stats: true,
+                ends_bodies: false,
+            });
         }
         let said = |word: &str| rest.split(';').skip(1).any(|part| part.starts_with(word));
         let words = ["json", "typed", "csv", "up", "no-maint"];
@@ -37,7 +83,7 @@ impl Page for StatsPage {
             _ => "text/html",
         };
         let control = self.of.get()?;
-        let mut fields = vec![("Cache-Control".to_owned(), b"no-cache".to_vec())];
+        let mut fields = vec![no_cache];
         if let Some(ms) = self.refresh_ms.filter(|_| !said("norefresh")) {
             fields.push(("Refresh".to_owned(), (ms / 1_000).to_string().into_bytes()));
         }
@@ -45,9 +91,37 @@ impl Page for StatsPage {
             status: 200,
             content_type: Some(content_type.to_owned()),
             fields,
-            body: control.table(&words).into_bytes(),
+            body: control.table(&words, self.legends).into_bytes(),
             stats: true,
             ends_bodies: false,
         })
+    }
+}
+
+/// RFC 4648.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
+            out.push(if place > three.len() { '=' } else { char::from(letter) });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    /// The examples of RFC 4648, section 10.
+    #[test]
+    fn base64_is_the_rfcs() {
+        let all = ["", "f", "fo", "foo", "foob", "fooba", "foobar"];
+        let encoded = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
+        assert_eq!(all.map(|text| base64(text.as_bytes())), encoded);
     }
 }
