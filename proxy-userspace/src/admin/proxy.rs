@@ -14,6 +14,7 @@ mod rows;
 mod sessions;
 mod set;
 mod show;
+mod state;
 
 use crate::admin::session::DENIED;
 use crate::assemble::Numbers;

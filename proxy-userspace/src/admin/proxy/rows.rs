@@ -1,7 +1,7 @@
 //! One line of the statistics: a frontend's, a server's, a backend's.
 
-use super::Scene;
 use super::columns::COLUMNS;
+use super::{Scene, state};
 use crate::http::counters::{Count, Counters};
 use crate::http::health::board::Standing;
 use crate::http::health::outcome::Status;
@@ -283,7 +283,7 @@ pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
     row.zeros(&["safe_conn_cur"]);
     row.number("lastchg", server.changed().elapsed().as_secs());
     let standing = scene.board.get(at).filter(|_| server.checking.load(Relaxed));
-    row.text("status", status(scene, at, server, standing.as_ref()));
+    row.text("status", state::status(scene, at, server, standing.as_ref()));
     if let Some(standing) = standing {
         row.number("chkfail", standing.failed);
         row.number("chkdown", standing.ups.downs);
@@ -310,32 +310,6 @@ fn checked(row: &mut Row, scene: &Scene, at: (usize, usize), standing: &Standing
     row.number("check_rise", rise);
     row.number("check_fall", fall);
     row.number("check_health", standing.health);
-}
-
-/// HAProxy's words: `UP`, `UP 1/3` on its way down, `DOWN 1/2` on its way up, and so on. Without
-/// checks, of which `standing` tells, it is on no way.
-pub(super) fn status(
-    scene: &Scene,
-    at: (usize, usize),
-    server: &Server,
-    standing: Option<&Standing>,
-) -> String {
-    let (rise, fall) = scene.numbers.rise_and_fall(at);
-    let word = match server.admin() {
-        Admin::Maintenance => return "MAINT".to_owned(),
-        _ if !server.is_up() => "DOWN",
-        _ if server.is_stopping() => "NOLB",
-        Admin::Drain => "DRAIN",
-        Admin::Ready if standing.is_none() => "no check",
-        Admin::Ready => "UP",
-    };
-    match standing.map(|standing| standing.health) {
-        Some(health) if server.is_up() && health + 1 < rise + fall => {
-            format!("{word} {}/{fall}", (health + 1).saturating_sub(rise))
-        }
-        Some(health) if !server.is_up() && health > 0 => format!("{word} {health}/{rise}"),
-        _ => word.to_owned(),
-    }
 }
 
 fn address(server: &Server) -> String {
