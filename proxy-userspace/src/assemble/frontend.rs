@@ -27,6 +27,7 @@ impl Builder<'_> {
             mode: said.mode,
             binds: proxy.binds.iter().filter_map(|bind| self.bind(bind, said)).collect(),
             maxconn: said.maxconn.unwrap_or(0),
+            session_rate: said.session_rate.unwrap_or(0),
             disabled: false,
             connection: connection(said.close_mode),
             timeouts: settings::ClientTimeouts {

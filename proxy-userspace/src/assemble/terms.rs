@@ -12,6 +12,8 @@ pub(super) fn global(config: &Config) -> settings::Global {
     let size = |size: u32| usize::try_from(size).unwrap_or(usize::MAX);
     global.threads = said.nbthread.map_or(0, size);
     global.maxconn = said.maxconn;
+    global.connection_rate = said.maxconnrate.unwrap_or(0);
+    global.session_rate = said.maxsessrate.unwrap_or(0);
     global.hard_stop_after = said.hard_stop_after_ms.map(millis);
     global.bufsize = said.bufsize.map_or(global.bufsize, size);
     global.maxrewrite = said.maxrewrite.map_or(global.maxrewrite, size);

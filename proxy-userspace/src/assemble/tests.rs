@@ -63,6 +63,18 @@ fn sections_become_frontends_and_backends() {
 }
 
 #[test]
+fn rates_are_limits_of_the_process_and_of_frontends() {
+    let text = format!("global\n maxconnrate 5\n maxsessrate 6\n{TEXT}");
+    let (assembled, findings) =
+        put_together(&text.replacen("listen both\n", "listen both\n rate-limit sessions 7\n", 1));
+    assert!(!findings.is_fatal(), "{findings}");
+    let settings = &assembled.settings;
+    assert_eq!((settings.global.connection_rate, settings.global.session_rate), (5, 6));
+    let rates: Vec<u32> = settings.frontends.iter().map(|front| front.session_rate).collect();
+    assert_eq!(rates, [0, 7]);
+}
+
+#[test]
 fn rules_and_routes_do_what_they_say() {
     let (assembled, _) = put_together(TEXT);
     let front = &assembled.settings.frontends[0];

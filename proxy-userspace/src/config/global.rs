@@ -28,6 +28,8 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Global) {
         "pidfile" => to.pidfile = text(args, word).map(Into::into),
         // 0 says nothing, as in HAProxy.
         "maxconn" => to.maxconn = args.number(word, 0..=MAX).filter(|most| *most > 0),
+        "maxconnrate" => to.maxconnrate = args.number(word, 0..=MAX),
+        "maxsessrate" => to.maxsessrate = args.number(word, 0..=MAX),
         "user" | "uid" => to.user = bind::user(args, word),
         "group" | "gid" => to.group = bind::group(args, word),
         "daemon" => to.daemon = true,

@@ -56,6 +56,11 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
             }
         }
         "maxconn" => settings.maxconn = args.number(word, 0..=MAX),
+        "rate-limit" => {
+            if args.choice(word, &[("sessions", ())]).is_some() {
+                settings.session_rate = args.number("rate-limit sessions", 0..=MAX);
+            }
+        }
         "fullconn" => settings.fullconn = args.number(word, 0..=MAX),
         "backlog" => settings.backlog = args.number(word, 0..=MAX),
         "retries" => settings.retries = args.number(word, 0..=100).unwrap_or(settings.retries),

@@ -144,6 +144,7 @@ fn has_room(proxies: &Proxies, door: &Door) -> bool {
         && (ear.maxconn == 0 || ear.connections.now() < ear.maxconn)
         && (of_process == 0 || proxies.connections.now() < of_process)
         && proxies.throttle.has_room(Instant::now())
+        && frontend.throttle.has_room(Instant::now())
 }
 
 fn welcome(
@@ -158,6 +159,7 @@ fn welcome(
     worker.count(&frontend.counters, Count::Sessions, 1);
     worker.count(&frontend.counters, Count::Connections, 1);
     proxies.throttle.count(Instant::now());
+    frontend.throttle.count(Instant::now());
     let of_process = Arc::clone(&proxies.connections);
     let of_address = Arc::clone(&door.ear.connections);
     let presence = Presence::new(Arc::clone(frontend), [of_process, of_address]);

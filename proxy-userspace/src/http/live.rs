@@ -57,7 +57,7 @@ impl Proxies {
         let backends = settings.backends.into_iter().enumerate();
         Self {
             maxconn: AtomicU32::new(settings.global.maxconn.unwrap_or(0)),
-            throttle: Throttle::default(),
+            throttle: Throttle::new(settings.global.connection_rate, settings.global.session_rate),
             global: settings.global,
             frontends: frontends.map(|(i, f)| Arc::new(Frontend::new(i, f, workers))).collect(),
             backends: backends.map(|(i, b)| Arc::new(Backend::new(i, b, workers))).collect(),

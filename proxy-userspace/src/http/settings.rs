@@ -33,6 +33,10 @@ pub struct Global {
     pub threads: usize,
     /// Client connections at most; more wait in the kernel's backlog (`maxconn`).
     pub maxconn: Option<u32>,
+    /// Client connections in a second at most; 0 is no limit (`maxconnrate`).
+    pub connection_rate: u32,
+    /// Sessions in a second at most; 0 is no limit (`maxsessrate`).
+    pub session_rate: u32,
     /// How long a soft stop may take before what is left is closed (`hard-stop-after`).
     pub hard_stop_after: Option<Duration>,
     /// The longest message head in bytes, with [`Global::maxrewrite`] kept free
@@ -55,6 +59,8 @@ impl Default for Global {
         Self {
             threads: 0,
             maxconn: None,
+            connection_rate: 0,
+            session_rate: 0,
             hard_stop_after: None,
             bufsize: 16384,
             maxrewrite: 1024,

@@ -1,4 +1,4 @@
-//! How many clients may connect in a second (`set rate-limit`).
+//! How many clients may connect in a second (`maxconnrate`, `rate-limit`, `set rate-limit`).
 
 use std::sync::{
     Mutex, PoisonError,
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Limits on the clients of the whole process. A connection is a session here, so that the lower one
+/// Limits on the clients of the process or of a frontend. A connection is a session here, so that the lower one
 /// counts.
 #[derive(Debug, Default)]
 pub struct Throttle {
@@ -29,6 +29,12 @@ struct Seen {
 }
 
 impl Throttle {
+    /// With these limits.
+    pub fn new(connections: u32, sessions: u32) -> Self {
+        let (connections, sessions) = (connections.into(), sessions.into());
+        Self { connections, sessions, seen: Mutex::default() }
+    }
+
     fn limit(&self) -> Option<u32> {
         let limits = [&self.connections, &self.sessions].map(|limit| limit.load(Relaxed));
         limits.into_iter().filter(|&limit| limit > 0).min()
@@ -74,8 +80,7 @@ mod tests {
 
     /// How many of a crowd get in at each of these milliseconds.
     fn let_in(limits: [u32; 2], at: &[u64]) -> Vec<u32> {
-        let [connections, sessions] = limits.map(AtomicU32::new);
-        let throttle = Throttle { connections, sessions, ..Throttle::default() };
+        let throttle = Throttle::new(limits[0], limits[1]);
         let begun = Instant::now();
         let crowd = |&ms: &u64| {
             let now = begun + Duration::from_millis(ms);

@@ -184,7 +184,11 @@ fn what_becomes_of_a_server_is_told_alike() {
 
 #[test]
 fn limits_of_the_process_are_set() {
-    let twins = Twins::start(three);
+    let twins = Twins::start(|stage, which| {
+        let slow = "  rate-limit sessions 3\n  default_backend web\n";
+        let port = 8100 + which;
+        format!("{}frontend slow\n  bind 127.0.0.1:{port}\n{slow}", three(stage, which))
+    });
     for command in [
         "set maxconn frontend",
         "set maxconn frontend in",
@@ -213,6 +217,24 @@ fn limits_of_the_process_are_set() {
         });
         assert_eq!(usage[0], usage[1], "{command}");
     }
+    let rates = twins.ask("show stat").map(|text| {
+        let row = text.lines().find(|row| row.starts_with("slow,FRONTEND,")).expect("a row");
+        row.split(',').nth(34).map(str::to_owned)
+    });
+    assert_eq!(rates, [const { Some("3") }; 2].map(|rate| rate.map(str::to_owned)));
+    twins.same("set rate-limit sessions global 0");
+    // What comes is within a second of what came: the fourth waits.
+    let waits = |port: u16, clients: u32, what: &str| {
+        let begun = std::time::Instant::now();
+        for _ in 0..clients {
+            assert!(twins.stage.get(port, "/").ends_with("nobody"));
+        }
+        assert!(begun.elapsed().as_millis() >= 300, "{what}, {port}: {:?}", begun.elapsed());
+    };
+    for port in [8100, 8101] {
+        waits(port, 7, "rate-limit sessions 3");
+    }
+    twins.same("set rate-limit sessions global 7");
     twins.same("set rate-limit connections global 2");
     let limits = twins.ask("show info").map(|text| {
         let lines = text.lines().filter(|line| {

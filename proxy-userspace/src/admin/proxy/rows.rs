@@ -178,7 +178,8 @@ pub(super) fn frontend(scene: &Scene, frontend: &Frontend) -> Row {
     }
     row.number("req_rate", frontend.request_rate.last());
     row.number("req_rate_max", frontend.request_rate.max());
-    row.zeros(&["rate_lim", "comp_in", "comp_out", "comp_byp", "comp_rsp", "dses"]);
+    row.number("rate_lim", frontend.throttle.sessions.load(Relaxed));
+    row.zeros(&["comp_in", "comp_out", "comp_byp", "comp_rsp", "dses"]);
     if settings.mode == Mode::Http {
         row.counts(&frontend.counters, &RESPONSES);
         row.counts(&frontend.counters, &[("intercepted", Count::Intercepted)]);

@@ -20,6 +20,10 @@ pub struct Global {
     pub pidfile: Option<PathBuf>,
     /// `maxconn` of the process.
     pub maxconn: Option<u32>,
+    /// `maxconnrate`: connections in a second, at most.
+    pub maxconnrate: Option<u32>,
+    /// `maxsessrate`: sessions in a second, at most.
+    pub maxsessrate: Option<u32>,
     /// `user` or `uid`: the uid to run as.
     pub user: Option<u32>,
     /// `group` or `gid`: the gid to run as.

@@ -35,6 +35,8 @@ pub struct Settings {
     pub log_tag: Option<String>,
     /// `option httplog`, `tcplog` or `log-format`.
     pub log_format: LogFormat,
+    /// `rate-limit sessions` of a frontend: sessions in a second, at most.
+    pub session_rate: Option<u32>,
     /// `maxconn` of a frontend; `None`: the process's.
     pub maxconn: Option<u32>,
     /// `fullconn` of a backend.
@@ -77,6 +79,7 @@ impl Default for Settings {
             log_global: false,
             log_tag: None,
             log_format: LogFormat::Default,
+            session_rate: None,
             maxconn: None,
             fullconn: None,
             backlog: None,

@@ -6,6 +6,7 @@ use super::LastErrors;
 use crate::http::{
     counters::{Counters, Gauge, Rate},
     settings,
+    throttle::Throttle,
 };
 
 /// A running frontend.
@@ -21,6 +22,8 @@ pub struct Frontend {
     pub shut: AtomicBool,
     /// Connections at most, 0 is no limit (`set maxconn frontend`).
     pub maxconn: AtomicU32,
+    /// How many clients may connect in a second (`rate-limit sessions`).
+    pub throttle: Throttle,
     /// Connections now (`scur`).
     pub sessions: Gauge,
     /// Totals.
@@ -42,6 +45,7 @@ impl Frontend {
             enabled: AtomicBool::new(!settings.disabled),
             shut: AtomicBool::new(false),
             maxconn: AtomicU32::new(settings.maxconn),
+            throttle: Throttle::new(0, settings.session_rate),
             sessions: Gauge::default(),
             counters: Counters::new(shards),
             session_rate: Rate::default(),

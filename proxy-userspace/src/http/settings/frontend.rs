@@ -15,6 +15,8 @@ pub struct Frontend {
     pub binds: Vec<Bind>,
     /// Client connections at most; 0 is no limit of its own (`maxconn`).
     pub maxconn: u32,
+    /// Sessions in a second at most; 0 is no limit (`rate-limit sessions`).
+    pub session_rate: u32,
     /// Whether it starts out not accepting (`disabled`).
     pub disabled: bool,
     /// Keep-alive, close or tunnel.
@@ -46,6 +48,7 @@ impl Default for Frontend {
             mode: Mode::Tcp,
             binds: Vec::new(),
             maxconn: 0,
+            session_rate: 0,
             disabled: false,
             connection: Connection::KeepAlive,
             timeouts: ClientTimeouts::default(),

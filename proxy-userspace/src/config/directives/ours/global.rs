@@ -59,6 +59,13 @@ pub const GLOBAL: &[Directive] = &[
         "from ulimit-n",
         "Client connections at once, at most; more wait in the kernel. Where it is not said, half of `ulimit-n` or of the descriptors that the system allows, less a hundred.",
     ),
+    global(
+        "maxconnrate",
+        "N",
+        "none",
+        "Client connections in a second, at most; more wait in the kernel.",
+    ),
+    global("maxsessrate", "N", "none", "As `maxconnrate`: a connection is a session here."),
     global("nbthread", "N", "one a core", "Worker threads."),
     global("node", "NAME", "the host's name", "Shown by `show info`."),
     global("pidfile", "FILE", "none", "Where the process's id is written."),

@@ -259,6 +259,13 @@ pub const PROXY: &[Directive] = &[
     at(EVERY, "option tcpka", "", "off", "TCP keep-alive on both sides."),
     at(EVERY, "option tcplog", "", "off", "Log lines with timers and states."),
     at(
+        FRONT,
+        "rate-limit sessions",
+        "N",
+        "none",
+        "Client connections of this proxy in a second, at most; more wait in the kernel.",
+    ),
+    at(
         PROXIES,
         "redirect",
         "location|prefix|scheme TO [code N] [drop-query] [append-slash] [ignore-empty] [set-cookie C] [clear-cookie C] [if|unless CONDITION]",

@@ -19,8 +19,6 @@ pub const GLOBAL_OTHERS: &[&str] = &[
     "h1-case-adjust-file",
     "lua-load",
     "lua-load-per-thread",
-    "maxconnrate",
-    "maxsessrate",
     "nbproc",
     "nogetaddrinfo",
     "noreuseport",

@@ -41,7 +41,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "monitor-uri",
     "no-ca-names",
     "persist",
-    "rate-limit",
     "reqadd",
     "reqallow",
     "reqdel",
