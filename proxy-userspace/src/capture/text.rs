@@ -172,8 +172,13 @@ impl Reader {
         time_ns: u64,
         sink: &mut impl Sink,
     ) -> Option<(FlowKey, Segment)> {
-        let source = line.source.and_then(|token| self.addresses.endpoint(token, sink));
-        let destination = line.destination.and_then(|token| self.addresses.endpoint(token, sink));
+        let [source_host, destination_host] = line.hosts.map_or([None; 2], |hosts| hosts.map(Some));
+        let mut endpoint = |host: Option<&[u8]>, token: Option<&[u8]>| match (host, token?) {
+            (Some(host), port) => self.addresses.endpoint(&[host, port].join(&b'.'), sink),
+            (None, token) => self.addresses.endpoint(token, sink),
+        };
+        let source = endpoint(source_host, line.source);
+        let destination = endpoint(destination_host, line.destination);
         match (source, destination) {
             (Some(source), Some(destination))
                 if source != destination && (source.port != 0 || destination.port != 0) =>

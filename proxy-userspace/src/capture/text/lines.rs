@@ -104,7 +104,9 @@ impl Logical {
         if self.held.is_empty() && packet::is_complete(line) {
             return packet(line, number);
         }
-        let begins = packet::begins(line);
+        // What a tunnel carries may stand on a line of its own, without a time.
+        let is_inner = packet::is_ip(line) && packet::has_time(&self.held);
+        let begins = packet::begins(line) && !is_inner;
         let joins = !self.held.is_empty()
             && !begins
             && !line.is_empty()

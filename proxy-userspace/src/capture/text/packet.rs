@@ -7,14 +7,19 @@ use memchr::memmem::Finder;
 use proxy_common::segment::{ACK, FIN, NO_WINDOW_SCALE, PSH, RST, SYN, URG};
 use std::sync::LazyLock;
 
-/// Every TCP packet's line has it, since tcpdump 4.0.
-static FLAGS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Flags ["));
+/// Where the bracket of a TCP packet's flags opens, which its line has since tcpdump 4.0. They stand
+/// behind the receiver, or behind the arrow where the addresses were removed; those of a tunnel
+/// around it (`GREv0, Flags [none]`) do not.
+fn flags_at(line: &[u8]) -> Option<usize> {
+    static FLAGS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Flags ["));
+    FLAGS.find_iter(line).find(|&at| matches!(line[..at].trim_ascii_end(), [.., b':' | b'>']))
+}
 
 /// Reads a line; `None` where it tells no TCP packet.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Line<'_>> {
     let mut parsed = Line::EMPTY;
-    let head = match FLAGS.find(line) {
+    let head = match flags_at(line) {
         Some(at) => {
             let rest = &line[at + 7..];
             let bracket = rest.iter().take(10).position(|&byte| byte == b']')?;
@@ -38,7 +43,7 @@ pub fn parse(line: &[u8]) -> Option<Line<'_>> {
 
 /// Whether a line holds a TCP packet's text from its flags to its length.
 pub(super) fn is_complete(line: &[u8]) -> bool {
-    match FLAGS.find(line) {
+    match flags_at(line) {
         Some(at) => length_field(&line[at..]).is_some(),
         None => classic::flags_at(line).is_some_and(|at| classic::is_complete(&line[at..])),
     }
@@ -60,7 +65,13 @@ pub(super) fn begins(line: &[u8]) -> bool {
     }
 }
 
-fn is_ip(text: &[u8]) -> bool {
+/// Whether a line begins with a time.
+pub(super) fn has_time(line: &[u8]) -> bool {
+    Stamp::find(line).0 != Stamp::None
+}
+
+/// Whether a text begins with the protocol.
+pub(super) fn is_ip(text: &[u8]) -> bool {
     text.starts_with(b"IP ") || text.starts_with(b"IP6 ")
 }
 
@@ -76,7 +87,7 @@ pub(super) fn stamp(line: &[u8]) -> Option<Stamp> {
 
 /// Whether a line has what only a TCP packet's has.
 pub(super) fn has_flags(line: &[u8]) -> bool {
-    FLAGS.find(line).is_some()
+    flags_at(line).is_some()
 }
 
 /// Whether the line tells a TCP packet as `-q` does: `… > 192.0.2.2.80: tcp 77`.
@@ -133,7 +144,20 @@ fn addresses<'a>(head: &'a [u8], parsed: &mut Line<'a>) -> Option<&'a [u8]> {
         return Some(before);
     }
     parsed.source = Some(source);
+    parsed.hosts = hosts(rest);
     Some(rest)
+}
+
+/// The two addresses where other headers stand between them and the ports:
+/// `2001:db8::1 > 2001:db8::2: HBH frag (0|32) 40000 > 80`.
+fn hosts(before: &[u8]) -> Option<[&[u8]; 2]> {
+    const HEADERS: [&[u8]; 5] = [b"HBH", b"DSTOPT", b"RT6", b"frag", b"AH("];
+    let arrow = memchr::memmem::rfind(before, b" > ")?;
+    let (_, source) = last_word(&before[..arrow]);
+    let end = memchr::memmem::find(&before[arrow..], b": ")? + arrow;
+    let destination = &before[arrow + 3..end];
+    let is_header = HEADERS.iter().any(|header| before[end + 2..].starts_with(header));
+    (is_header && !destination.contains(&b' ')).then_some([source, destination])
 }
 
 /// The last word of a text, and what stands before it.
@@ -276,6 +300,17 @@ mod tests {
         assert_eq!((line.seq, line.window_scale), (Some(3_118_574_468), 6));
         let other = parse(b"IP > : Flags [.], ack 1, win 2, length 0").unwrap();
         assert_eq!((other.source, other.destination, other.ack), (None, None, Some(1)));
+    }
+
+    #[test]
+    fn a_tunnels_flags_are_not_tcps() {
+        let line = parse(
+            b"11:17:45.1 IP 192.0.2.1 > 192.0.2.2: GREv0, Flags [none], length 48 IP \
+              10.0.0.1.4 > 10.0.0.2.80: Flags [S], seq 5, win 1, length 0",
+        )
+        .unwrap();
+        assert_eq!((line.source, line.flags), (Some(&b"10.0.0.1.4"[..]), SYN));
+        assert!(!has_flags(b"IP 192.0.2.1 > 192.0.2.2: GREv0, Flags [none], length 48"));
     }
 
     #[test]

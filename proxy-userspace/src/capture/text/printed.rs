@@ -14,6 +14,8 @@ pub struct Line<'a> {
     pub source: Option<&'a [u8]>,
     /// The receiver.
     pub destination: Option<&'a [u8]>,
+    /// The addresses of the two where they stand apart, and `source` and `destination` are ports.
+    pub hosts: Option<[&'a [u8]; 2]>,
     /// The flags byte.
     pub flags: u8,
     /// The sequence number; only segments with data, SYN, FIN or RST show one.
@@ -43,6 +45,7 @@ impl Line<'_> {
         interface: &[],
         source: None,
         destination: None,
+        hosts: None,
         flags: 0,
         seq: None,
         seq_end: None,
