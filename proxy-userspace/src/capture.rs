@@ -14,6 +14,7 @@ pub mod pcap;
 pub mod pcapng;
 pub mod table;
 pub mod text;
+mod utf16;
 pub mod write;
 
 use proxy_common::key::{Endpoint, FlowKey};

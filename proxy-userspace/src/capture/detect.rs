@@ -1,6 +1,7 @@
 //! What kind of capture a stream is, by its first bytes.
 
 use super::text::packet;
+use super::utf16;
 use clap::ValueEnum;
 
 /// The kinds that can be read.
@@ -57,6 +58,12 @@ pub fn kind(head: &[u8]) -> Result<Kind, String> {
     }
     if let Some(format) = foreign_binary(head) {
         return Err(format!("it is {format}; convert it with `editcap -F pcapng`"));
+    }
+    if let Some(encoding) = utf16::unmarked(head) {
+        return Err(format!(
+            "it is text in UTF-16 without a byte order mark; convert it with \
+             `iconv -f {encoding} -t UTF-8`"
+        ));
     }
     if head.contains(&0) {
         return Err("it is neither a pcap or pcapng file nor the text of tcpdump".into());
@@ -135,7 +142,9 @@ mod tests {
         let tshark = "    1   0.000000 10.0.0.1 → 10.0.0.2 TCP 74 34754 → 80 [SYN] Seq=0 Win=64240";
         assert!(kind(tshark.as_bytes()).unwrap_err().contains("tshark"));
         assert!(kind(b"snoop\0\0\0\0\0\0\x02").unwrap_err().contains("snoop"));
-        assert!(kind(b"\x7fELF\0\0").is_err());
+        assert!(kind(b"1\x001\0:\x000\0").unwrap_err().contains("UTF-16LE"));
+        assert!(kind(b"\x001\x001\0:\x000").unwrap_err().contains("UTF-16BE"));
+        assert!(kind(b"\x7fELF\0\0").unwrap_err().contains("neither"));
         assert!(kind(b"").is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::detect::{self, Compression, Kind, LOOK};
+use super::utf16::{self, Utf16};
 use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
@@ -78,6 +79,10 @@ impl Input {
         let mut head = look(&mut raw, Vec::new(), 4).map_err(read)?;
         if let Some(compression) = detect::compression(&head) {
             raw = decompressed(compression, io::Cursor::new(head).chain(raw));
+            head = look(&mut raw, Vec::new(), 4).map_err(read)?;
+        }
+        if let Some(order) = utf16::order(&head) {
+            raw = Box::new(Utf16::new(io::Cursor::new(head).chain(raw), order));
             head = Vec::new();
         }
         head = look(&mut raw, head, LOOK).map_err(read)?;

@@ -7,6 +7,7 @@
 
 mod classic;
 pub mod clock;
+pub mod columns;
 pub mod lines;
 pub mod nameless;
 pub mod names;
@@ -18,6 +19,7 @@ pub mod stamp;
 use super::input::Input;
 use super::{Account, Damage, Error, Options, Seen, Sink};
 use clock::Times;
+use columns::Columns;
 use lines::{Lines, Logical};
 use nameless::Nameless;
 use names::Addresses;
@@ -49,11 +51,12 @@ pub(super) fn read(
         cut: 0,
         first_cut: None,
     };
+    let mut columns = Columns::guess(input.head());
     let mut lines = Lines::new(input);
     let mut logical = Logical::default();
     let mut flow = ControlFlow::Continue(());
     while flow.is_continue()
-        && let Some(line) = lines.next()
+        && let Some(line) = columns.next(&mut lines)
     {
         flow = logical.push(line.bytes, line.number, |bytes, number| {
             reader.line(bytes, number, sink, account)

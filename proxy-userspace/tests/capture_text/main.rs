@@ -1,6 +1,7 @@
 //! The same capture as a file and as every text that tcpdump makes of it gives the same segments.
 
 mod around;
+mod pasted;
 
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::Segment;

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
 /// A longer line is no line of tcpdump's; the rest of it counts as another.
-const LONGEST: usize = 1 << 16;
+pub(super) const LONGEST: usize = 1 << 16;
 /// Lines that are joined at most: a packet with many options, wrapped at 20 columns.
 const JOINED: usize = 4096;
 
@@ -99,7 +99,7 @@ impl Logical {
         number: u64,
         mut packet: impl FnMut(&[u8], u64) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        let plain = unescaped(bytes);
+        let plain = plain(bytes);
         let line = unquoted(&plain);
         if self.held.is_empty() && packet::is_complete(line) {
             return packet(line, number);
@@ -148,18 +148,30 @@ impl Logical {
 
 /// A line without what quoting (`> `, `| `), indentation and an editor's byte order mark put before
 /// it.
-pub(super) fn unquoted(mut line: &[u8]) -> &[u8] {
+pub(super) fn unquoted(line: &[u8]) -> &[u8] {
+    unindented(line).trim_ascii_end()
+}
+
+/// The same with what stands behind it.
+pub(super) fn unindented(mut line: &[u8]) -> &[u8] {
     line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     while let [b' ' | b'\t' | b'>' | b'|' | b'`' | b'*', rest @ ..] = line {
         line = rest;
     }
-    line.trim_ascii_end()
+    line
 }
 
-/// A line without HTML's way to write `<`, `>` and `&`, which a page's source has.
-fn unescaped(line: &[u8]) -> Cow<'_, [u8]> {
-    const SIGNS: [(&[u8], u8); 3] = [(b"&gt;", b'>'), (b"&lt;", b'<'), (b"&amp;", b'&')];
-    if memchr::memmem::find(line, SIGNS[0].0).is_none() {
+/// A line without HTML's way to write `<`, `>` and `&`, which a page's source has, and without the
+/// spaces that do not break, which a page shows.
+pub(super) fn plain(line: &[u8]) -> Cow<'_, [u8]> {
+    const SIGNS: [(&[u8], u8); 5] = [
+        (b"&gt;", b'>'),
+        (b"&lt;", b'<'),
+        (b"&amp;", b'&'),
+        (b"&nbsp;", b' '),
+        ("\u{a0}".as_bytes(), b' '),
+    ];
+    if memchr::memchr2(b'&', 0xc2, line).is_none() {
         return Cow::Borrowed(line);
     }
     let mut plain = Vec::with_capacity(line.len());
@@ -172,7 +184,7 @@ fn unescaped(line: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-fn is_hex_dump(line: &[u8]) -> bool {
+pub(super) fn is_hex_dump(line: &[u8]) -> bool {
     line.starts_with(b"0x") && line.get(6) == Some(&b':')
 }
 
