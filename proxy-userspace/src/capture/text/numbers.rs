@@ -28,6 +28,14 @@ pub(super) struct Conversation {
     /// A handshake was seen, so that `base` is sure.
     handshake: bool,
     stage: Stage,
+    /// The connection before on these ports: until the next SYN+ACK tcpdump counts from its numbers.
+    older: Option<Older>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Older {
+    base: [u32; 2],
+    next: [u32; 2],
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,8 +100,15 @@ impl Conversation {
         if line.flags & (SYN | ACK) == SYN && !is_answered {
             self.begin(sender, line);
         }
-        let (seq, ack, distance) = self.best(sender, line);
         let has_ack = line.flags & ACK != 0;
+        if let Some(older) = self.older.filter(|_| has_ack && line.flags & SYN == 0) {
+            // A challenge ACK: it tells nothing of the new connection's numbers.
+            let (ours, theirs) = (sender.index(), sender.other().index());
+            let seq = line.seq.map_or(older.next[ours], |seq| seq.wrapping_add(older.base[ours]));
+            let ack = line.ack.unwrap_or(0).wrapping_add(older.base[theirs]);
+            return segment(line, sender, seq, ack);
+        }
+        let (seq, ack, distance) = self.best(sender, line);
         if has_ack && self.stage == Stage::First && line.flags & SYN == 0 {
             let (absolute, printed) = self.absolute(sender, line, false);
             let as_printed = self.distance(sender, absolute, line.ack.map(|_| printed));
@@ -112,13 +127,17 @@ impl Conversation {
             self.base[sender.index()] = seq;
             self.base[sender.other().index()] = ack.wrapping_sub(1);
             self.handshake |= line.flags & SYN != 0;
+            self.older = None;
         }
         segment
     }
 
     /// A SYN begins anew.
     fn begin(&mut self, sender: Side, line: &Line<'_>) {
-        *self = Self { handshake: true, ..Self::default() };
+        let is_relative = self.stage == Stage::Relative;
+        let older =
+            is_relative.then_some(Older { base: self.base, next: self.next }).or(self.older);
+        *self = Self { handshake: true, older, ..Self::default() };
         self.base[sender.index()] = line.seq.unwrap_or(0);
     }
 
@@ -260,6 +279,21 @@ mod tests {
         // Nor does one that is repeated.
         lines.insert(0, lines[1]);
         assert_eq!(numbers(&lines.join("\n"))[1..6], expected);
+    }
+
+    #[test]
+    fn a_challenge_has_the_numbers_of_the_connection_before() {
+        let before: Vec<&str> = RELATIVE.lines().take(4).collect();
+        let again = "c > s: Flags [S], seq 90000, win 1, length 0
+            s > c: Flags [.], ack 78, win 1, length 0
+            c > s: Flags [R], seq 1078, win 0, length 0
+            c > s: Flags [S], seq 90000, win 1, length 0
+            s > c: Flags [S.], seq 7000, ack 90001, win 1, length 0
+            c > s: Flags [.], ack 1, win 1, length 0";
+        let found = numbers(&format!("{}\n{again}", before.join("\n")));
+        let expected =
+            [(90000, 0), (5001, 1078), (1078, 0), (90000, 0), (7000, 90001), (90001, 7001)];
+        assert_eq!(found[4..], expected);
     }
 
     #[test]
