@@ -136,6 +136,16 @@ pub const fn first_closer(flow: &Flow) -> Option<Side> {
     }
 }
 
+/// Whether each end closed by FIN before the other's FIN had reached it (RFC 9293, figure 13).
+#[inline(always)]
+#[must_use]
+pub const fn closed_at_once(flow: &Flow) -> bool {
+    let [low, high] = &flow.ends;
+    let are_fins = low.closed_by_fin() && high.closed_by_fin();
+    let are_told = low.has(HAS_SIGNAL_ACK) && high.has(HAS_SIGNAL_ACK);
+    are_fins && are_told && !saw_fin_of(low, high) && !saw_fin_of(high, low)
+}
+
 /// Whether `end` had seen `peer`'s FIN when it closed.
 #[inline(always)]
 const fn saw_fin_of(end: &End, peer: &End) -> bool {

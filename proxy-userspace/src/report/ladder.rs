@@ -152,12 +152,15 @@ impl Ladder {
         });
     }
 
-    /// Whether a bare acknowledgment is worth a row: it completes the handshake, or is the first
-    /// that acknowledges a FIN.
+    /// Whether a bare acknowledgment is worth a row: it completes the handshake, or answers a SYN and
+    /// is none of it, or is the first that acknowledges a FIN.
     fn tells(&self, segment: &Segment, flow: &Flow) -> bool {
         let Some(last) = self.rows.last() else { return true };
         if last.flags & (SYN | ACK) == SYN | ACK && last.sender != segment.sender {
             return true;
+        }
+        if last.flags & (SYN | ACK) == SYN && last.sender != segment.sender {
+            return segment.ack != last.end();
         }
         let peer = flow.end(segment.sender.other());
         let acknowledges_fin = |row: &Row| row.ack == segment.ack && row.flags & ACK != 0;

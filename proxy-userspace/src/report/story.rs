@@ -1,6 +1,6 @@
 //! How a connection closed, as a sentence.
 
-use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK, INFERRED, SYN_SEEN};
+use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK, INFERRED, SYN_SEEN, closed_at_once};
 use proxy_common::key::Side;
 use proxy_common::seq::after as after_number;
 use proxy_common::verdict::{Close, ConnState, Role, Signal};
@@ -91,9 +91,20 @@ pub fn is_refusal(close: &Close) -> bool {
         && close.resp.control[0] == 0
 }
 
+/// Whether both ends are the same: a client was given the port that it asks for as its own, nobody
+/// listened there, and its SYN met its own socket (RFC 9293, 3.5: a simultaneous open).
+#[must_use]
+pub fn is_with_itself(close: &Close) -> bool {
+    close.orig.endpoint == close.resp.endpoint
+}
+
 /// The sentence.
 #[must_use]
 pub fn tell(close: &Close, flow: &Flow, facts: &Facts, names: &Names<'_>) -> String {
+    if is_with_itself(close) {
+        let signal = close.first_signal.map(|signal| format!(", and closed with {}", sign(signal)));
+        return format!("the socket is connected to itself{}", signal.unwrap_or_default());
+    }
     let Some((first, signal)) = close.first_closer.zip(close.first_signal) else {
         return unclosed(close, names);
     };
@@ -155,11 +166,22 @@ fn answer(
         Some(Signal::Timeout) => text.push_str(&format!("; {other} gave up waiting")),
         Some(signal) => {
             let later = after(peer.closed_at(), closed_ns);
-            text.push_str(&format!("; {other} answered with {} {later} later", sign(signal)));
+            let at_once = closed_at_once(flow);
+            if at_once {
+                text.push_str(&format!(
+                    "; {other} closed too, with FIN {later} later, before the first had reached \
+                     it (a simultaneous close)"
+                ));
+            } else {
+                text.push_str(&format!("; {other} answered with {} {later} later", sign(signal)));
+            }
             let acked = facts.fin_acked_ns[side.other().index()];
             if signal == Signal::Fin && acked >= peer.fin_ns && acked != 0 {
                 let more = after(acked, peer.fin_ns);
                 text.push_str(&format!(", acknowledged after {more} more"));
+            }
+            if at_once && !end.has_reset() && !peer.has_reset() {
+                text.push_str("; TIME_WAIT stays with both");
             }
         }
         None if is_refusal(close) => {}
@@ -221,7 +243,12 @@ fn unclosed(close: &Close, names: &Names<'_>) -> String {
                 if attempts > 1 { format!(", sent {attempts} times,") } else { String::new() };
             format!("{}'s SYN{times} was not answered", names.orig)
         }
-        ConnState::S1 => "nobody has closed: open when the capture ends".into(),
+        ConnState::S1 if close.is_unfinished() => {
+            "nobody has closed: open when the capture ends".into()
+        }
+        ConnState::S1 if !close.is_expired() && !close.is_evicted() => {
+            "nobody has closed, and another connection began on the same ports".into()
+        }
         _ if close.is_midstream() => "neither its beginning nor its end was captured".into(),
         _ => "nobody has closed, as far as the capture goes".into(),
     }

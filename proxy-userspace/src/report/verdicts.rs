@@ -6,8 +6,10 @@ mod topics;
 pub use topics::Topic;
 
 use super::kind::{KINDS, Kind};
-use super::story::{Facts, are_captured, is_refusal, never_acknowledged, time, was_open};
-use proxy_common::flow::Flow;
+use super::story::{
+    Facts, are_captured, is_refusal, is_with_itself, never_acknowledged, time, was_open,
+};
+use proxy_common::flow::{Flow, closed_at_once};
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::{Close, Role, Signal};
 use std::collections::HashMap;
@@ -167,6 +169,9 @@ impl Backend {
         let close = case.close;
         self.kinds[Kind::of(close).index()] += 1;
         self.closed += u64::from(close.first_closer.is_some());
+        if is_with_itself(close) {
+            return self.note(Topic::WithItself, case, 0, 0);
+        }
         self.half_closed(case);
         self.losses(case);
         self.signals(case);
@@ -179,6 +184,7 @@ impl Backend {
         }
         if close.first_signal == Some(Signal::Fin) && close.answer == Some(Signal::Fin) {
             let topic = match close.first_closer {
+                _ if closed_at_once(case.flow) => Topic::TimeWaitAtBoth,
                 Some(Role::Orig) => Topic::TimeWaitAtClient,
                 _ => Topic::TimeWaitAtServer,
             };

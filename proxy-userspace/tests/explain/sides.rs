@@ -66,9 +66,83 @@ fn a_simultaneous_close_ends_in_two_acknowledgments() {
         "< [.], ack 2",
     ];
     let said = said(&packets);
-    assert!(said.contains("the client has seen the FIN, 1.000 ms later"), "{said}");
-    assert!(said.contains("the server has seen the FIN, 3.000 ms later"), "{said}");
+    for wanted in [
+        "The client closed first, with FIN; the server closed too, with FIN 1.000 ms later, before \
+         the first had reached it (a simultaneous close), acknowledged after 1.000 ms more; TIME_WAIT stays \
+         with both; clean; nothing lost.",
+        "closes too, 1.000 ms later, before that FIN has reached it: a simultaneous close\n",
+        "the client has seen the FIN, 1.000 ms later, and stays in TIME_WAIT\n",
+        "the server has seen the FIN, 3.000 ms later, and stays in TIME_WAIT\n",
+    ] {
+        assert!(said.contains(wanted), "{wanted}\n{said}");
+    }
     assert_eq!(said.matches("  connected\n").count(), 1, "{said}");
+    // The same once more, from another number, to be worth a finding.
+    let again = packets.map(|packet| packet.replace("100", "70100").replace("101", "70101"));
+    let both = self::said(&[&packets[..], &again.each_ref().map(String::as_str)].concat());
+    let finding =
+        "both close with FIN before they have the other's: TIME_WAIT stays with both: 2 of 2";
+    assert!(both.contains(finding), "{both}");
+}
+
+#[test]
+fn who_closes_first_stays_in_time_wait() {
+    let packets = [
+        "> [S], seq 100",
+        "< [S.], seq 900, ack 101",
+        "> [.], ack 1",
+        "< [F.], seq 1, ack 1",
+        "> [.], ack 2",
+        "> [F.], seq 1, ack 2",
+        "< [.], ack 2",
+        "> [F.], seq 1, ack 2",
+        "< [.], ack 2",
+    ];
+    let ladder = said(&packets);
+    for wanted in [
+        "the client has seen the FIN, 1.000 ms later\n",
+        "the server has seen the FIN, 1.000 ms later, and stays in TIME_WAIT\n",
+        "the client repeats its FIN: the acknowledgment did not reach it\n",
+    ] {
+        assert!(ladder.contains(wanted), "{wanted}\n{ladder}");
+    }
+    // Not where a RST ends it.
+    let reset = said(&[&packets[..7], &["< [R.], seq 2, ack 2"]].concat());
+    assert!(!reset.contains("TIME_WAIT"), "{reset}");
+}
+
+#[test]
+fn a_simultaneous_open_is_called_so() {
+    let said = said(&[
+        "> [S], seq 100",
+        "< [S], seq 900",
+        "> [S.], seq 100, ack 901",
+        "< [S.], seq 900, ack 101",
+        "< [S.], seq 900, ack 101",
+    ]);
+    for wanted in [
+        "the server asks as well: a simultaneous open\n",
+        "the client accepts after 1.000 ms\n",
+        "the server accepts after 3.000 ms\n",
+        "the server accepts again\n",
+    ] {
+        assert!(said.contains(wanted), "{wanted}\n{said}");
+    }
+}
+
+#[test]
+fn ports_used_again_before_a_close_are_told() {
+    let said = said(&[
+        "> [S], seq 100",
+        "< [S.], seq 900, ack 101",
+        "> [.], ack 1",
+        "> [S], seq 70000",
+        "< [S.], seq 9000, ack 70001",
+        "> [.], ack 1",
+    ]);
+    let another = "Nobody has closed, and another connection began on the same ports.";
+    assert!(said.contains(another), "{said}");
+    assert!(said.contains("Nobody has closed: open when the capture ends."), "{said}");
 }
 
 #[test]
@@ -170,4 +244,53 @@ fn lines_that_were_cut_are_told() {
     );
     let said = text(&teardown(&["explain", "-"], wire(&WHOLE).as_bytes()));
     assert!(!said.contains("end before"), "{said}");
+}
+
+#[test]
+fn a_challenge_and_what_it_asks_for_are_shown() {
+    // The client was restarted and takes the same port; the server holds the older connection.
+    let ladder = said(&[
+        "> [S], seq 100",
+        "< [S.], seq 900, ack 101",
+        "> [.], ack 1",
+        "> [S], seq 70000",
+        "< [.], ack 1",
+        "> [R], seq 101",
+        "> [S], seq 70000",
+        "< [S.], seq 9000, ack 70001",
+        "> [.], ack 1",
+    ]);
+    for wanted in [
+        "the server holds an older connection on these ports: a challenge ACK\n",
+        "the client knows nothing of that one, and resets it\n",
+        "the client asks again: no answer yet\n",
+        "the server accepts after 4.000 ms\n",
+        "  connected\n",
+    ] {
+        assert!(ladder.contains(wanted), "{wanted}\n{ladder}");
+    }
+}
+
+#[test]
+fn a_socket_that_is_connected_to_itself_is_called_so() {
+    let packets = [
+        "> [S], seq 100",
+        "> [S.], seq 100, ack 101",
+        "> [.], ack 1",
+        "> [P.], seq 1:11, ack 1",
+        "> [.], ack 11",
+        "> [F.], seq 11, ack 11",
+        "> [.], ack 12",
+    ];
+    let input = wire(&packets).replace("192.0.2.2.80", "192.0.2.1.4000");
+    let said = text(&teardown(&["explain", "--ladder", "-"], input.as_bytes()));
+    for wanted in [
+        "192.0.2.1:4000 to 192.0.2.1:4000",
+        "The socket is connected to itself, and closed with FIN.",
+        "a socket is connected to itself: the port that it asked for was given to it as its own; \
+         keep that port out of net.ipv4.ip_local_port_range: 1 of 1 (#1)",
+    ] {
+        assert!(said.contains(wanted), "{wanted}\n{said}");
+    }
+    assert!(!said.contains("one direction") && !said.contains("the server"), "{said}");
 }

@@ -9,6 +9,10 @@ use proxy_common::segment::{ACK, FIN, RST, SYN};
 #[derive(Default)]
 struct Past {
     syn_ns: [Option<u64>; 2],
+    /// Which ends have accepted.
+    accepted: [bool; 2],
+    /// What each end acknowledged where a SYN was to be accepted: an older connection's number.
+    challenge: [Option<u32>; 2],
     data_ns: [Option<u64>; 2],
     fin_ns: [Option<u64>; 2],
     rst_ns: [Option<u64>; 2],
@@ -63,12 +67,15 @@ impl Past {
     }
 
     fn syn(&self, row: &Row, who: &str) -> String {
-        let peer = row.sender.other().index();
+        let (ours, peer) = (row.sender.index(), row.sender.other().index());
         match (row.flags & ACK != 0, row.again) {
             (false, true) => format!("{who} asks again: no answer yet"),
+            (false, false) if self.syn_ns[peer].is_some() => {
+                format!("{who} asks as well: a simultaneous open")
+            }
             (false, false) => format!("{who} asks for a connection"),
-            (true, true) => format!("{who} accepts again"),
-            (true, false) => match self.syn_ns[peer] {
+            (true, _) if self.accepted[ours] => format!("{who} accepts again"),
+            (true, _) => match self.syn_ns[peer] {
                 Some(asked) => format!("{who} accepts after {}", after(row, asked)),
                 None => format!("{who} accepts"),
             },
@@ -78,6 +85,9 @@ impl Past {
     fn fin(&self, row: &Row, flow: &Flow, who: &str) -> String {
         let (ours, peer) = (row.sender.index(), row.sender.other().index());
         let first = flow.end(row.sender).isn.wrapping_add(1);
+        if row.again && self.fin_acked[ours] {
+            return format!("{who} repeats its FIN: the acknowledgment did not reach it");
+        }
         if row.again {
             return format!("{who} repeats its FIN: it was not acknowledged");
         }
@@ -85,7 +95,13 @@ impl Past {
             return format!("{who} closes with FIN, but the connection is already reset");
         }
         match self.fin_ns[peer] {
-            Some(closed) => format!("{who} closes too, {} later", after(row, closed)),
+            Some(closed) if acknowledges_fin(row, flow) => {
+                format!("{who} closes too, {} later", after(row, closed))
+            }
+            Some(closed) => format!(
+                "{who} closes too, {} later, before that FIN has reached it: a simultaneous close",
+                after(row, closed)
+            ),
             None if row.bytes > 0 => format!("{who} closes first, with FIN on its last data"),
             None => match self.data_ns[ours] {
                 Some(last) => format!(
@@ -106,6 +122,9 @@ impl Past {
         let sign = if row.flags & ACK != 0 { "RST+ACK" } else { "RST" };
         if row.again {
             return format!("{who} repeats its {sign}");
+        }
+        if self.challenge[peer] == Some(row.seq) {
+            return format!("{who} knows nothing of that one, and resets it");
         }
         if !flow.end(row.sender).has_reset() {
             return format!("{who} sends {sign}, which the other end does not believe");
@@ -151,20 +170,37 @@ impl Past {
     }
 
     fn ack(&self, row: &Row, flow: &Flow, who: &str) -> String {
-        let peer = row.sender.other().index();
+        let (ours, peer) = (row.sender.index(), row.sender.other().index());
         match self.fin_ns[peer] {
             Some(closed) if !self.fin_acked[peer] && acknowledges_fin(row, flow) => {
-                format!("{who} has seen the FIN, {} later", after(row, closed))
+                // Whose own FIN was out before it had the other's waits (RFC 9293, 3.6).
+                let is_reset = flow.ends.iter().any(|end| end.has_reset());
+                let waits = self.fin_ns[ours].is_some() && !is_reset;
+                let left = if waits { ", and stays in TIME_WAIT" } else { "" };
+                format!("{who} has seen the FIN, {} later{left}", after(row, closed))
+            }
+            _ if self.is_challenge(row) => {
+                format!("{who} holds an older connection on these ports: a challenge ACK")
             }
             _ if self.syn_ns[peer].is_some() => "connected".into(),
             _ => "the connection was open before the capture began".into(),
         }
     }
 
+    /// Whether a bare acknowledgment stands where the other end's SYN was to be accepted.
+    fn is_challenge(&self, row: &Row) -> bool {
+        let (ours, peer) = (row.sender.index(), row.sender.other().index());
+        row.flags & (SYN | ACK) == ACK && self.syn_ns[peer].is_some() && self.syn_ns[ours].is_none()
+    }
+
     fn note(&mut self, row: &Row, flow: &Flow) {
         let ours = row.sender.index();
+        if row.flags & RST == 0 && self.is_challenge(row) {
+            self.challenge[ours] = Some(row.ack);
+        }
         if row.flags & SYN != 0 {
             self.syn_ns[ours].get_or_insert(row.time_ns);
+            self.accepted[ours] |= row.flags & ACK != 0;
         }
         if row.bytes > 0 {
             self.data_ns[ours] = Some(row.last_ns);

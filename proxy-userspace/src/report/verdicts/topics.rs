@@ -26,10 +26,14 @@ pub enum Topic {
     Race,
     /// The server refuses connections.
     Refused,
+    /// Both ends are one.
+    WithItself,
     /// The client closes first and keeps TIME_WAIT.
     TimeWaitAtClient,
     /// The server does.
     TimeWaitAtServer,
+    /// Both close at once and keep it.
+    TimeWaitAtBoth,
     /// Only what one end sent was captured.
     OneDirection,
     /// Nothing of all that.
@@ -42,11 +46,11 @@ impl Topic {
         match self {
             Self::ResetLosesOwn(_) | Self::ResetLosesPeers(_) => 0,
             Self::ServerStaysHalfClosed | Self::ClientStaysHalfClosed => 1,
-            Self::IgnoresConnectionClose | Self::Refused => 2,
+            Self::IgnoresConnectionClose | Self::Refused | Self::WithItself => 2,
             Self::UnusualReset => 3,
             Self::PassiveReset | Self::ActiveReset => 4,
             Self::Race => 5,
-            Self::TimeWaitAtClient | Self::TimeWaitAtServer => 6,
+            Self::TimeWaitAtClient | Self::TimeWaitAtServer | Self::TimeWaitAtBoth => 6,
             Self::OneDirection => 7,
             Self::Nothing => 8,
         }
@@ -56,7 +60,9 @@ impl Topic {
     pub(super) const fn is_worth_saying(self, count: u64, all: u64) -> bool {
         match self {
             // One connection that closes well is no news.
-            Self::TimeWaitAtClient | Self::TimeWaitAtServer => all > 1 && count * 10 >= all,
+            Self::TimeWaitAtClient | Self::TimeWaitAtServer | Self::TimeWaitAtBoth => {
+                all > 1 && count * 10 >= all
+            }
             _ => count > 0,
         }
     }
@@ -104,11 +110,19 @@ impl Topic {
             Self::UnusualReset => "RST where FIN is usual".into(),
             Self::Race => "a race with the server's FIN".into(),
             Self::Refused => "the server refuses connections".into(),
+            Self::WithItself => {
+                "a socket is connected to itself: the port that it asked for was given to \
+                 it as its own; keep that port out of net.ipv4.ip_local_port_range"
+                    .into()
+            }
             Self::TimeWaitAtClient => {
                 "the client closes first, with FIN: TIME_WAIT stays with the client".into()
             }
             Self::TimeWaitAtServer => {
                 "the server closes first, with FIN: TIME_WAIT stays with the server".into()
+            }
+            Self::TimeWaitAtBoth => {
+                "both close with FIN before they have the other's: TIME_WAIT stays with both".into()
             }
             Self::OneDirection => "only one direction was captured".into(),
             Self::Nothing => "nothing stands out".into(),
