@@ -1,6 +1,7 @@
 //! What is said of single connections: those of the thread, of a ticket, of the fixtures.
 
 use crate::{closes, fixture, teardown, text, text_of, wire};
+use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -187,4 +188,35 @@ fn a_half_closed_connection_is_in_the_servers_state_for_suricata() {
         assert_eq!(flows[0]["tcp"]["state"], state, "{flows:?}");
         assert_eq!(flows[0]["flow"]["state"], "established", "{flows:?}");
     }
+}
+
+#[test]
+fn suricatas_flows_have_its_flags_and_its_age() {
+    let input = "\
+09:20:00.900000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [SEW], seq 100, win 500, length 0
+09:20:01.100000 IP 192.0.2.2.80 > 192.0.2.1.4000: Flags [S.E], seq 900, ack 101, win 500, length 0
+";
+    let flows = closes(&teardown(&["explain", "--format-out", "eve", "-"], input.as_bytes()));
+    let tcp = &flows[0]["tcp"];
+    assert_eq!((&tcp["ecn"], &tcp["cwr"], &tcp["fin"]), (&true.into(), &true.into(), &Value::Null));
+    assert_eq!((&tcp["tcp_flags_ts"], &tcp["tcp_flags_tc"]), (&"c2".into(), &"52".into()));
+    assert_eq!(flows[0]["flow"]["age"], 1);
+}
+
+#[test]
+fn zeeks_log_tells_no_bytes_where_no_time_passed() {
+    let input = "\
+09:20:00.900000 IP 192.0.2.1.4000 > 192.0.2.2.80: Flags [P.], seq 100:110, ack 7, win 500, length 10
+";
+    let log = text(&teardown(&["explain", "--format-out", "zeek", "-"], input.as_bytes()));
+    let of = |name: &str| {
+        let column = |line: &str, at: usize| line.split('\t').nth(at).expect("a column").to_owned();
+        let names = log.lines().find_map(|line| line.strip_prefix("#fields\t")).expect("names");
+        let at = names.split('\t').position(|field| field == name).expect("the field");
+        let row = log.lines().find(|line| !line.starts_with('#')).expect("a row");
+        column(row, at)
+    };
+    // main.zeek sets all three where the duration is more than 0 seconds.
+    assert_eq!([of("duration"), of("orig_bytes"), of("resp_bytes")], ["-"; 3]);
+    assert_eq!([of("orig_pkts"), of("ip_proto")], ["1", "6"]);
 }

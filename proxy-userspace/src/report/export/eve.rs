@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 pub fn close(out: &mut Vec<u8>, traffic: &Traffic<'_>, close: &Close) {
     let [orig, resp] = ends(close);
     let flags = traffic.flags[0] | traffic.flags[1];
-    let start = time(close.started_ns);
-    let end = time(close.started_ns + close.duration_ns);
+    let ended_ns = close.started_ns + close.duration_ns;
+    let (start, end) = (time(close.started_ns), time(ended_ns));
     let mut event = json!({
         "timestamp": end,
         // Suricata's have 53 bits, so that JavaScript can hold them.
@@ -30,7 +30,8 @@ pub fn close(out: &mut Vec<u8>, traffic: &Traffic<'_>, close: &Close) {
             "bytes_toclient": traffic.ip_bytes[1],
             "start": start,
             "end": end,
-            "age": close.duration_ns / 1_000_000_000,
+            // The seconds that the two times differ by, without their fractions.
+            "age": ended_ns / 1_000_000_000 - close.started_ns / 1_000_000_000,
             "state": state(close),
             "reason": if close.is_unfinished() { "shutdown" } else { "timeout" },
             "alerted": false,
@@ -46,9 +47,17 @@ pub fn close(out: &mut Vec<u8>, traffic: &Traffic<'_>, close: &Close) {
         event["app_proto"] = service.into();
     }
     let tcp = &mut event["tcp"];
-    for (flag, name) in
-        [(SYN, "syn"), (FIN, "fin"), (RST, "rst"), (PSH, "psh"), (ACK, "ack"), (URG, "urg")]
-    {
+    let names = [
+        (SYN, "syn"),
+        (FIN, "fin"),
+        (RST, "rst"),
+        (PSH, "psh"),
+        (ACK, "ack"),
+        (URG, "urg"),
+        (0x40, "ecn"),
+        (0x80, "cwr"),
+    ];
+    for (flag, name) in names {
         if flags & flag != 0 {
             tcp[name] = Value::Bool(true);
         }

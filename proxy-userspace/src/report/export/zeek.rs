@@ -6,7 +6,7 @@ use jiff::Zoned;
 use proxy_common::verdict::Close;
 use std::io::Write;
 
-const FIELDS: [(&str, &str); 21] = [
+const FIELDS: [(&str, &str); 22] = [
     ("ts", "time"),
     ("uid", "string"),
     ("id.orig_h", "addr"),
@@ -28,6 +28,7 @@ const FIELDS: [(&str, &str); 21] = [
     ("resp_pkts", "count"),
     ("resp_ip_bytes", "count"),
     ("tunnel_parents", "set[string]"),
+    ("ip_proto", "count"),
 ];
 
 /// The lines above the first connection; the log is opened at `now`.
@@ -78,9 +79,8 @@ pub fn close(out: &mut Vec<u8>, traffic: &Traffic<'_>, close: &Close) {
         resp.endpoint.port,
         traffic.service.unwrap_or("-"),
     );
-    // Zeek leaves the three out where only one segment was seen.
-    let is_empty = [orig, resp].iter().all(|end| end.bytes.is_none_or(|bytes| bytes == 0));
-    if close.duration_ns == 0 && is_empty {
+    // Zeek leaves the three out where no time passed: only one segment was seen.
+    if close.duration_ns == 0 {
         out.extend_from_slice(b"-\t-\t-");
     } else {
         let _ = write!(
@@ -98,7 +98,7 @@ pub fn close(out: &mut Vec<u8>, traffic: &Traffic<'_>, close: &Close) {
     }
     let _ = writeln!(
         out,
-        "\t{}\t-\t-\t{}\t{}\t{}\t{}\t{}\t{}\t-",
+        "\t{}\t-\t-\t{}\t{}\t{}\t{}\t{}\t{}\t-\t6",
         close.conn_state.as_str(),
         if traffic.gaps == 0 { "0" } else { "-" },
         if history.is_empty() { "-" } else { &history },
