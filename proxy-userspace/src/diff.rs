@@ -5,6 +5,7 @@ mod groups;
 
 use crate::capture::Options;
 use crate::capture::detect::Kind;
+use crate::capture::input::shown;
 use crate::capture::table::Patience;
 use crate::console::{USAGE, Usage, is_reader_gone, say};
 use crate::explain::names::Placeholders;
@@ -107,15 +108,17 @@ fn compare(args: &Args) -> anyhow::Result<ExitCode> {
         (old, new) = joined;
     }
     let diff = Diff::new(old, new, args.tolerance / 100.0);
-    let (old_name, new_name) = (args.old.display().to_string(), args.new.display().to_string());
-    let titles = [old_name.as_str(), new_name.as_str()];
+    let paths = [&args.old, &args.new];
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", json::object(&diff, titles))?;
+        let titles = paths.map(|path| path.display().to_string());
+        writeln!(out, "{}", json::object(&diff, titles.each_ref().map(String::as_str)))?;
     } else {
-        let mut shown = String::new();
-        text::put(&mut shown, &diff, titles, Strokes::of_terminal(out.is_terminal()));
-        out.write_all(shown.as_bytes())?;
+        let titles = paths.map(|path| shown(path));
+        let mut said = String::new();
+        let strokes = Strokes::of_terminal(out.is_terminal());
+        text::put(&mut said, &diff, titles.each_ref().map(String::as_str), strokes);
+        out.write_all(said.as_bytes())?;
     }
     out.flush()?;
     tell(&notes);
@@ -158,6 +161,6 @@ fn tallies(
         connections += reading.connections;
         notes.extend(crate::explain::notes::notes(&reading));
     }
-    anyhow::ensure!(connections > 0, "{}: no TCP connection is in it", path.display());
+    anyhow::ensure!(connections > 0, "{}: no TCP connection is in it", shown(path));
     Ok(groups)
 }

@@ -48,7 +48,7 @@ impl Input {
     /// Where it cannot be opened or its first bytes cannot be read, and where they are those of
     /// something else.
     pub fn open(path: &Path, forced: Option<Kind>) -> Result<Self, Error> {
-        let name = path.display().to_string();
+        let name = shown(path);
         if path == Path::new("-") {
             return Self::new("standard input".into(), io::stdin().lock(), 0, forced);
         }
@@ -130,6 +130,16 @@ impl Read for Input {
             }
         }
     }
+}
+
+/// A path as it can be shown: what a terminal would act on is escaped.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    let escaped = |letter: char| {
+        let acts = letter.is_control();
+        if acts { letter.escape_default().to_string() } else { letter.to_string() }
+    };
+    path.display().to_string().chars().map(escaped).collect()
 }
 
 /// The first bytes of a stream, at most `wanted`, of which `head` was read before. A slow pipe is

@@ -1,7 +1,7 @@
 //! The captures that a path stands for.
 
 use crate::capture::detect::Kind;
-use crate::capture::input::Input;
+use crate::capture::input::{Input, shown};
 use crate::capture::{self, Options, Seen, Sink};
 use anyhow::Context;
 use std::ops::ControlFlow;
@@ -20,7 +20,7 @@ pub(super) fn captures(path: &Path, forced: Option<Kind>) -> anyhow::Result<Vec<
     if !path.is_dir() {
         return Ok(vec![vec![path.into()]]);
     }
-    let folder = || format!("cannot read {}", path.display());
+    let folder = || format!("cannot read {}", shown(path));
     let mut found: Vec<(Kind, PathBuf)> = Vec::new();
     for entry in std::fs::read_dir(path).with_context(folder)? {
         let file = entry.with_context(folder)?.path();
@@ -41,7 +41,7 @@ pub(super) fn captures(path: &Path, forced: Option<Kind>) -> anyhow::Result<Vec<
         .map(|(_, file)| file)
         .collect();
     files.sort();
-    anyhow::ensure!(!files.is_empty(), "{} holds no capture", path.display());
+    anyhow::ensure!(!files.is_empty(), "{} holds no capture", shown(path));
     if !binary {
         return Ok(files.into_iter().map(|file| vec![file]).collect());
     }

@@ -51,3 +51,23 @@ fn a_folder_may_be_one_capture_that_was_rotated() {
     assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
     assert!(text(&output).contains("Nothing changed."));
 }
+
+#[test]
+fn a_name_does_nothing_to_a_terminal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("a b\u{1b}[31m\n.pcap");
+    std::fs::copy(fixture("1.4.22__httpclose__dodgy_c10.back.pcap"), &file).expect("a copy");
+    let path = file.display().to_string();
+    let missing = folder.path().join("\u{1b}c").display().to_string();
+    for arguments in [
+        &["explain", &path][..],
+        &["explain", &missing],
+        &["diff", &path, &path],
+        &["diff", &path, &missing],
+    ] {
+        let output = teardown(arguments, b"");
+        let said = [output.stdout, output.stderr].concat();
+        assert!(!said.contains(&0x1b), "{}", String::from_utf8_lossy(&said));
+        assert!(memchr::memmem::find(&said, b"\\u{1b}").is_some(), "{}", said.escape_ascii());
+    }
+}
