@@ -263,7 +263,7 @@ fn a_challenge_and_what_it_asks_for_are_shown() {
     for wanted in [
         "the server holds an older connection on these ports: a challenge ACK\n",
         "the client knows nothing of that one, and resets it\n",
-        "the client asks again: no answer yet\n",
+        "the client asks again\n",
         "the server accepts after 4.000 ms\n",
         "  connected\n",
     ] {
@@ -293,4 +293,18 @@ fn a_socket_that_is_connected_to_itself_is_called_so() {
         assert!(said.contains(wanted), "{wanted}\n{said}");
     }
     assert!(!said.contains("one direction") && !said.contains("the server"), "{said}");
+}
+
+#[test]
+fn the_ladder_counts_from_the_data_that_was_last() {
+    let ladder = said(&[
+        "> [S], seq 100",
+        "< [S.], seq 900, ack 101",
+        "> [.], ack 1",
+        "> [P.], seq 1:11, ack 1",
+        "< [P.], seq 1:21, ack 11",
+        "> [F.], seq 11, ack 21",
+    ]);
+    let wanted = "the client closes first, with FIN, 1.000 ms after the server's last data\n";
+    assert!(ladder.contains(wanted), "{ladder}");
 }

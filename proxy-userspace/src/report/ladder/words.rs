@@ -52,7 +52,7 @@ impl Past {
         } else if row.flags & SYN != 0 {
             self.syn(row, who)
         } else if row.flags & FIN != 0 {
-            self.fin(row, flow, who)
+            self.fin(row, flow, names)
         } else if row.bytes > 0 {
             self.data(row, who)
         } else {
@@ -69,6 +69,7 @@ impl Past {
     fn syn(&self, row: &Row, who: &str) -> String {
         let (ours, peer) = (row.sender.index(), row.sender.other().index());
         match (row.flags & ACK != 0, row.again) {
+            (false, true) if self.challenge[peer].is_some() => format!("{who} asks again"),
             (false, true) => format!("{who} asks again: no answer yet"),
             (false, false) if self.syn_ns[peer].is_some() => {
                 format!("{who} asks as well: a simultaneous open")
@@ -82,7 +83,8 @@ impl Past {
         }
     }
 
-    fn fin(&self, row: &Row, flow: &Flow, who: &str) -> String {
+    fn fin(&self, row: &Row, flow: &Flow, names: &Names<'_>) -> String {
+        let who = names.of(row.sender, flow);
         let (ours, peer) = (row.sender.index(), row.sender.other().index());
         let first = flow.end(row.sender).isn.wrapping_add(1);
         if row.again && self.fin_acked[ours] {
@@ -104,6 +106,11 @@ impl Past {
             ),
             None if row.bytes > 0 => format!("{who} closes first, with FIN on its last data"),
             None => match self.data_ns[ours] {
+                Some(_) if self.data_ns[peer] > self.data_ns[ours] => format!(
+                    "{who} closes first, with FIN, {} after {}'s last data",
+                    after(row, self.data_ns[peer].unwrap_or_default()),
+                    names.of(row.sender.other(), flow)
+                ),
                 Some(last) => format!(
                     "{who} closes first, with FIN, {} after its last data",
                     after(row, last)
