@@ -5,6 +5,7 @@ use super::names::Placeholders;
 use super::notes::notes;
 use super::{Args, How, Reading};
 use crate::capture::detect::Kind;
+use crate::capture::heads::Heads;
 use crate::ends::address;
 use crate::labels::Labels;
 use crate::report::clock::Stamp;
@@ -148,10 +149,14 @@ impl Columns {
             story::time(ended.close.duration_ns),
         );
         let is_captured = story::are_captured(ended.flow);
-        let exchange = ended.kept.heads.as_ref().and_then(|heads| heads.line(is_captured));
+        let heads = ended.kept.heads.as_deref();
         out.push_str(&format!("{title}\n"));
-        if let Some(exchange) = exchange {
-            out.push_str(&format!("{exchange}\n"));
+        if let Some(exchange) = heads.and_then(|heads| heads.line(is_captured)) {
+            let short = match story::missing(ended.flow, heads.and_then(Heads::response_end)) {
+                0 => String::new(),
+                bytes => format!(", {} short", story::counted(bytes.into(), "byte")),
+            };
+            out.push_str(&format!("{exchange}{short}\n"));
         }
         out.push_str(&format!("{}.\n\n", capitalised(&story)));
         let called = [orig.as_str(), resp.as_str()];
@@ -251,7 +256,7 @@ impl Columns {
                 )?;
             }
         } else if count == 0 {
-            writeln!(out, "\nno connection is shown, of {}", reading.connections)?;
+            writeln!(out, "\n{}", nothing_shown(reading.connections))?;
         }
         Ok(())
     }
@@ -279,6 +284,13 @@ impl Output for Columns {
     fn close(&mut self, ended: &Ended<'_>) -> ControlFlow<()> {
         self.close(ended)
     }
+}
+
+fn nothing_shown(connections: u64) -> String {
+    if connections == 0 {
+        return "no TCP connection is in it".into();
+    }
+    format!("no connection is shown, of {connections}")
 }
 
 fn capitalised(text: &str) -> String {

@@ -72,6 +72,16 @@ pub fn never_acknowledged(end: &End, peer: &End) -> u32 {
     if after_number(sent, acked) { sent.wrapping_sub(acked) } else { 0 }
 }
 
+/// Bytes of a response that the server did not send: by its head it ends at `response_end`.
+#[must_use]
+pub fn missing(flow: &Flow, response_end: Option<u32>) -> u32 {
+    let server = flow.end(flow.orig.other());
+    let sent = data_end(server);
+    // What the client acknowledged was sent, also where it was not captured.
+    let sent = if after_number(server.acked, sent) { server.acked } else { sent };
+    response_end.map_or(0, |end| if after_number(end, sent) { end.wrapping_sub(sent) } else { 0 })
+}
+
 /// The number behind the last byte of data that an end sent.
 fn data_end(end: &End) -> u32 {
     let last_rst = end.isn.wrapping_add(end.rst_span[1]);

@@ -7,7 +7,7 @@ pub use topics::Topic;
 
 use super::kind::{KINDS, Kind};
 use super::story::{
-    Facts, are_captured, is_refusal, is_with_itself, never_acknowledged, time, was_open,
+    Facts, are_captured, is_refusal, is_with_itself, missing, never_acknowledged, time, was_open,
 };
 use proxy_common::flow::{Flow, closed_at_once};
 use proxy_common::key::Endpoint;
@@ -178,6 +178,10 @@ impl Backend {
         self.near(case);
         if let Some(ns) = promise_broken_ns(case) {
             self.note(Topic::IgnoresConnectionClose, case, ns, 0);
+        }
+        let missing = missing(case.flow, case.response_end);
+        if let Some(first) = close.first_closer.filter(|_| missing > 0) {
+            self.note(Topic::CutsResponse(first), case, 0, missing.into());
         }
         if is_one_sided(case.flow) {
             self.note(Topic::OneDirection, case, 0, 0);

@@ -61,3 +61,23 @@ fn a_request_is_not_answered_by_what_came_before_it() {
     let said = text(&teardown(&["explain", "-"], asked.as_bytes()));
     assert!(said.contains("\nGET /a\n"), "{said}");
 }
+
+#[test]
+fn a_response_that_was_cut_short_is_told() {
+    let name = "1.4.22__http-server-close__good-pf_c10.back.pcap";
+    let whole = std::fs::read(fixture(name)).expect("the fixture");
+    let said = text(&teardown(&["explain", "-"], &whole));
+    assert!(said.contains("\nGET /: 200\n") && !said.contains("complete"), "{said}");
+    // The same with a head that tells 600 bytes more than come.
+    let at = memchr::memmem::find(&whole, b"Content-Length: 365").expect("the field");
+    let mut cut = whole;
+    cut[at + 16] = b'9';
+    let said = text(&teardown(&["explain", "-"], &cut));
+    for wanted in [
+        "\nGET /: 200, 600 bytes short\n",
+        "the server closes before the response is complete: 600 bytes of what Content-Length tells \
+         were not sent: 1 of 1 (#1)",
+    ] {
+        assert!(said.contains(wanted), "{wanted}\n{said}");
+    }
+}

@@ -14,6 +14,8 @@ pub enum Topic {
     ResetLosesOwn(Role),
     /// A RST of this end threw away data that the other had sent.
     ResetLosesPeers(Role),
+    /// This end closed before the response was complete.
+    CutsResponse(Role),
     /// The server had said that it closes, and did not.
     IgnoresConnectionClose,
     /// The client closes a connection that is open with RST.
@@ -44,7 +46,7 @@ impl Topic {
     /// The order in which they are told: losses, then what stays open, then manners.
     pub(super) const fn gravity(self) -> u8 {
         match self {
-            Self::ResetLosesOwn(_) | Self::ResetLosesPeers(_) => 0,
+            Self::ResetLosesOwn(_) | Self::ResetLosesPeers(_) | Self::CutsResponse(_) => 0,
             Self::ServerStaysHalfClosed | Self::ClientStaysHalfClosed => 1,
             Self::IgnoresConnectionClose | Self::Refused | Self::WithItself => 2,
             Self::UnusualReset => 3,
@@ -95,6 +97,13 @@ impl Topic {
                 who(role),
                 counted(bytes, "byte"),
                 who(role.other())
+            ),
+            Self::CutsResponse(role) => format!(
+                "{} closes before the response is complete: {} of what Content-Length tells {} not \
+                 sent",
+                who(role),
+                counted(bytes, "byte"),
+                if bytes == 1 { "was" } else { "were" }
             ),
             Self::IgnoresConnectionClose => format!(
                 "the server ignores Connection: close: its response is complete, and it leaves the \
