@@ -136,14 +136,19 @@ pub const fn first_closer(flow: &Flow) -> Option<Side> {
     }
 }
 
-/// Whether each end closed by FIN before the other's FIN had reached it (RFC 9293, figure 13).
+/// Whether both ends closed and neither had the other's FIN when it did, as their numbers tell.
 #[inline(always)]
 #[must_use]
-pub const fn closed_at_once(flow: &Flow) -> bool {
+pub const fn closes_crossed(flow: &Flow) -> bool {
     let [low, high] = &flow.ends;
-    let are_fins = low.closed_by_fin() && high.closed_by_fin();
-    let are_told = low.has(HAS_SIGNAL_ACK) && high.has(HAS_SIGNAL_ACK);
-    are_fins && are_told && !saw_fin_of(low, high) && !saw_fin_of(high, low)
+    let are_closed = low.has_closed() && high.has_closed();
+    are_closed && missed_fin_of(low, high) && missed_fin_of(high, low)
+}
+
+/// Whether `end` closed without `peer`'s FIN, which it may not have sent.
+#[inline(always)]
+const fn missed_fin_of(end: &End, peer: &End) -> bool {
+    peer.fin_ns == 0 || end.has(HAS_SIGNAL_ACK) && !saw_fin_of(end, peer)
 }
 
 /// Whether `end` had seen `peer`'s FIN when it closed.

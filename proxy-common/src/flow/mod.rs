@@ -22,7 +22,7 @@ mod states;
 mod vantage;
 mod zeek;
 
-pub use close::{closed_at_once, first_closer, is_over, wire_is_over};
+pub use close::{closes_crossed, first_closer, is_over, wire_is_over};
 pub use end::*;
 pub use expiry::{expired, stale};
 pub use input::{Input, Mode, Outcome};

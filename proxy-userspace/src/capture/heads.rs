@@ -72,6 +72,13 @@ impl Heads {
             || (response.is_1_0 && !response.keep_alive)
     }
 
+    /// Whether the last exchange has told that the connection does not end with it.
+    #[must_use]
+    pub fn promise_to_stay(&self) -> bool {
+        let is_whole = self.response.as_ref().is_some_and(|response| response.body.is_some());
+        is_whole && self.request.is_some() && !self.promise_close()
+    }
+
     /// Whether a response has no body, whatever length it tells (RFC 9112, 6.3).
     fn is_bodyless(&self, response: &Response) -> bool {
         let asked = self.request.as_ref();

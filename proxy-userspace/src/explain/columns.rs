@@ -100,6 +100,7 @@ impl Columns {
             flow: ended.flow,
             facts: &ended.kept.facts,
             promised_close: heads.is_some_and(|heads| heads.promise_close()),
+            keeps_alive: heads.is_some_and(|heads| heads.promise_to_stay()),
             response_end: heads.and_then(|heads| heads.response_end()),
             until_ns: ended.until_ns,
         });

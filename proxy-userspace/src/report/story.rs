@@ -1,6 +1,6 @@
 //! How a connection closed, as a sentence.
 
-use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK, INFERRED, SYN_SEEN, closed_at_once};
+use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK, INFERRED, SYN_SEEN, closes_crossed};
 use proxy_common::key::Side;
 use proxy_common::seq::after as after_number;
 use proxy_common::verdict::{Close, ConnState, Role, Signal};
@@ -176,21 +176,32 @@ fn answer(
         Some(Signal::Timeout) => text.push_str(&format!("; {other} gave up waiting")),
         Some(signal) => {
             let later = after(peer.closed_at(), closed_ns);
-            let at_once = closed_at_once(flow);
-            if at_once {
-                text.push_str(&format!(
-                    "; {other} closed too, with FIN {later} later, before the first had reached \
+            let (by_fin, with) = (end.closed_by_fin(), sign(signal));
+            let both_fins = by_fin && signal == Signal::Fin;
+            let simultaneous = both_fins && closes_crossed(flow);
+            text.push_str(&match signal {
+                _ if simultaneous => format!(
+                    "; {other} closed too, with {with} {later} later, before that FIN had reached \
                      it (a simultaneous close)"
-                ));
-            } else {
-                text.push_str(&format!("; {other} answered with {} {later} later", sign(signal)));
-            }
+                ),
+                _ if by_fin && closes_crossed(flow) => {
+                    format!(
+                        "; {other} reset, with {with} {later} later, before that FIN had reached it"
+                    )
+                }
+                _ if by_fin => format!("; {other} answered with {with} {later} later"),
+                // A RST is answered by nothing; RSTs of both may be somebody's between them.
+                Signal::Fin => {
+                    format!("; {other} had sent its FIN before it came, seen {later} later")
+                }
+                _ => format!("; {other} reset as well, with {with} {later} later"),
+            });
             let acked = facts.fin_acked_ns[side.other().index()];
             if signal == Signal::Fin && acked >= peer.fin_ns && acked != 0 {
                 let more = after(acked, peer.fin_ns);
                 text.push_str(&format!(", acknowledged after {more} more"));
             }
-            if at_once && !end.has_reset() && !peer.has_reset() {
+            if simultaneous && !end.has_reset() && !peer.has_reset() {
                 text.push_str("; TIME_WAIT stays with both");
             }
         }

@@ -7,9 +7,10 @@ pub use topics::Topic;
 
 use super::kind::{KINDS, Kind};
 use super::story::{
-    Facts, are_captured, is_refusal, is_with_itself, missing, never_acknowledged, time, was_open,
+    Facts, are_captured, counted, is_refusal, is_with_itself, missing, never_acknowledged, time,
+    was_open,
 };
-use proxy_common::flow::{Flow, closed_at_once};
+use proxy_common::flow::{Flow, closes_crossed};
 use proxy_common::key::Endpoint;
 use proxy_common::verdict::{Close, Role, Signal};
 use std::collections::HashMap;
@@ -36,6 +37,8 @@ pub struct Case<'a> {
     pub facts: &'a Facts,
     /// HTTP has said that the connection ends with the last exchange.
     pub promised_close: bool,
+    /// It has said that it does not.
+    pub keeps_alive: bool,
     /// The sequence number behind the last response, where its length was told.
     pub response_end: Option<u32>,
     /// How far the capture goes.
@@ -188,7 +191,7 @@ impl Backend {
         }
         if close.first_signal == Some(Signal::Fin) && close.answer == Some(Signal::Fin) {
             let topic = match close.first_closer {
-                _ if closed_at_once(case.flow) => Topic::TimeWaitAtBoth,
+                _ if closes_crossed(case.flow) => Topic::TimeWaitAtBoth,
                 Some(Role::Orig) => Topic::TimeWaitAtClient,
                 _ => Topic::TimeWaitAtServer,
             };
@@ -252,7 +255,9 @@ impl Backend {
         let reset_first = matches!(signal, Signal::Rst | Signal::RstAck);
         match first {
             Role::Resp if signal == Signal::Fin && answered_by_reset => {
-                self.note(Topic::PassiveReset, case, 0, 0);
+                let crossed = closes_crossed(case.flow);
+                let topic = if crossed { Topic::ActiveReset } else { Topic::PassiveReset };
+                self.note(topic, case, 0, 0);
             }
             Role::Orig if reset_first && close.conn_state.as_str() != "RSTOS0" => {
                 self.note(Topic::ActiveReset, case, 0, 0);
@@ -261,22 +266,31 @@ impl Backend {
         }
     }
 
-    /// Closes of both ends within a millisecond.
+    /// Closes of both ends within a millisecond, where each would have closed without the other.
     fn near(&mut self, case: &Case<'_>) {
         let (close, flow) = (case.close, case.flow);
-        let (orig, resp) = (flow.end(flow.orig), flow.end(flow.orig.other()));
-        let server_fin = resp.fin_ns;
-        let client = orig.closed_at();
-        if server_fin == 0 || client == 0 || client.abs_diff(server_fin) >= RACE {
-            // A close just behind the response may be the same race, won before the FIN came.
-            let response = case.facts.last_data_ns[flow.orig.other().index()];
-            let just_behind = client != 0 && response != 0 && client.abs_diff(response) < RACE;
-            if close.first_closer == Some(Role::Orig) && just_behind {
-                self.races[0] += 1;
-            }
+        if case.keeps_alive {
             return;
         }
-        self.races[usize::from(close.first_closer == Some(Role::Resp))] += 1;
+        let (orig, resp) = (flow.end(flow.orig), flow.end(flow.orig.other()));
+        let (client, server_fin) = (orig.closed_at(), resp.fin_ns);
+        let response = case.facts.last_data_ns[flow.orig.other().index()];
+        // A close just behind the response may be the same race, won before the FIN came.
+        let is_behind =
+            |closed: u64| closed != 0 && response != 0 && closed.abs_diff(response) < RACE;
+        let is_near = server_fin != 0 && client != 0 && client.abs_diff(server_fin) < RACE;
+        match close.first_closer {
+            // Later it is the server's own timer that closes.
+            Some(Role::Resp) if is_near && (response == 0 || is_behind(server_fin)) => {
+                self.races[1] += 1;
+            }
+            Some(Role::Orig) if is_near && closes_crossed(flow) => self.races[0] += 1,
+            Some(Role::Orig) if is_behind(client) => {
+                self.races[0] += 1;
+                return;
+            }
+            _ => return,
+        }
         self.race.add(case, client.abs_diff(server_fin), 0);
     }
 
@@ -344,7 +358,9 @@ impl Backend {
             topic: Topic::Race,
             text: format!(
                 "the close comes within a millisecond of the server's FIN, and who is first is a \
-                 race: the client {client} times, the server {server} times {}",
+                 race: the client {}, the server {} {}",
+                counted(client, "time"),
+                counted(server, "time"),
                 self.race.evidence()
             ),
             count: self.race.count,

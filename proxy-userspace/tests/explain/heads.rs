@@ -81,3 +81,20 @@ fn a_response_that_was_cut_short_is_told() {
         assert!(said.contains(wanted), "{wanted}\n{said}");
     }
 }
+
+#[test]
+fn who_is_to_stay_open_runs_no_race() {
+    let name = "1.4.22__thread-config__imm__production.back.pcap";
+    let mut capture = std::fs::read(fixture(name)).expect("the fixture");
+    let said = text(&teardown(&["explain", "-"], &capture));
+    assert_eq!(said.matches("who is first is a race").count(), 2, "{said}");
+    // The same, had HTTP told that the connections stay.
+    for (was, is) in [(b"HTTP/1.0\r\n", b"HTTP/1.1\r\n"), (b"n: close\r\n", b"n: alive\r\n")] {
+        while let Some(at) = memchr::memmem::find(&capture, was) {
+            capture[at..at + was.len()].copy_from_slice(is);
+        }
+    }
+    let said = text(&teardown(&["explain", "-"], &capture));
+    assert!(said.contains("the client closes open connections with RST"), "{said}");
+    assert!(!said.contains("race"), "{said}");
+}

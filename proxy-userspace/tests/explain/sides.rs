@@ -68,7 +68,7 @@ fn a_simultaneous_close_ends_in_two_acknowledgments() {
     let said = said(&packets);
     for wanted in [
         "The client closed first, with FIN; the server closed too, with FIN 1.000 ms later, before \
-         the first had reached it (a simultaneous close), acknowledged after 1.000 ms more; TIME_WAIT stays \
+         that FIN had reached it (a simultaneous close), acknowledged after 1.000 ms more; TIME_WAIT stays \
          with both; clean; nothing lost.",
         "closes too, 1.000 ms later, before that FIN has reached it: a simultaneous close\n",
         "the client has seen the FIN, 1.000 ms later, and stays in TIME_WAIT\n",
@@ -307,4 +307,55 @@ fn the_ladder_counts_from_the_data_that_was_last() {
     ]);
     let wanted = "the client closes first, with FIN, 1.000 ms after the server's last data\n";
     assert!(ladder.contains(wanted), "{ladder}");
+}
+
+#[test]
+fn what_crossed_a_close_is_no_answer_to_it() {
+    let open = ["> [S], seq 100", "< [S.], seq 900, ack 101", "> [.], ack 1"];
+    // The RST+ACK does not acknowledge the FIN; what answers the FIN is the RST behind it.
+    let reset = said(
+        &[&open[..], &["< [F.], seq 1, ack 1", "> [R.], seq 1, ack 1", "> [R], seq 101"]].concat(),
+    );
+    for wanted in [
+        "the client reset, with RST+ACK 1.000 ms later, before that FIN had reached it;",
+        "the client resets, 1.000 ms later, before that FIN has reached it\n",
+        "the client closes open connections with RST",
+    ] {
+        assert!(reset.contains(wanted), "{wanted}\n{reset}");
+    }
+    // One that does is the answer.
+    let answer = said(&[&open[..], &["< [F.], seq 1, ack 1", "> [R.], seq 1, ack 2"]].concat());
+    assert!(answer.contains("the client answered with RST+ACK 1.000 ms later"), "{answer}");
+    // Nobody answers a RST.
+    let fin = said(&[&open[..], &["> [R.], seq 1, ack 1", "< [F.], seq 1, ack 1"]].concat());
+    let crossed = "RST+ACK; the server had sent its FIN before it came, seen 1.000 ms later;";
+    assert!(fin.contains(crossed), "{fin}");
+}
+
+#[test]
+fn what_answers_a_close_or_a_timer_is_no_race() {
+    let open = ["> [S], seq 100", "< [S.], seq 900, ack 101", "> [.], ack 1"];
+    let data = ["> [P.], seq 1:11, ack 1", "< [P.], seq 1:21, ack 11"];
+    let client = ["> [F.], seq 11, ack 21", "< [F.], seq 21, ack 12", "> [.], ack 22"];
+    let server = ["< [F.], seq 21, ack 11", "> [F.], seq 11, ack 22", "< [.], ack 12"];
+    // A packet every tenth of a millisecond; the second connection waits before it closes.
+    let lines =
+        |text: String, second: &str| text.replace("10:00:00.", &format!("10:00:{second}.0"));
+    let once = |close: &[&str]| wire(&[&open[..], &data, close].concat());
+    let told = |pause: bool| {
+        let late: String = once(&server)
+            .lines()
+            .enumerate()
+            .map(|(at, line)| {
+                let second = if pause && at > 4 { "04" } else { "02" };
+                lines(format!("{line}\n"), second).replace(".4000", ".4001")
+            })
+            .collect();
+        let both = lines(once(&client), "00") + &late;
+        text(&teardown(&["explain", "-"], both.as_bytes()))
+    };
+    assert!(told(false).contains("who is first is a race: the client 1 time, the server 1 time "));
+    // The server's own timer closes, and races with nothing.
+    let paused = told(true);
+    assert!(!paused.contains("race"), "{paused}");
 }

@@ -143,6 +143,10 @@ impl Past {
             (Some(closed), None) => {
                 format!("{who} resets what it has closed, {} later", after(row, closed))
             }
+            (None, Some(closed)) if row.flags & ACK != 0 && !acknowledges_fin(row, flow) => {
+                let later = after(row, closed);
+                format!("{who} resets, {later} later, before that FIN has reached it")
+            }
             (None, Some(closed)) => {
                 let like = if row.sender == flow.orig && row.flags & ACK != 0 {
                     ": HAProxy 1.4's passive close"
