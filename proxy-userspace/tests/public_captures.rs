@@ -82,7 +82,7 @@ fn conn_log(file: &Path, checksums: bool) -> HashMap<Ends, Vec<Vec<String>>> {
     let mut rows: HashMap<Ends, Vec<Vec<String>>> = HashMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let row: Vec<String> = line.split('\t').map(str::to_owned).collect();
-        assert_eq!(row.len(), 21, "{line}");
+        assert_eq!(row.len(), 22, "{line}");
         let ends = [2, 3, 4, 5].map(|at| row[at].clone());
         rows.entry(ends).or_default().push(row);
     }
