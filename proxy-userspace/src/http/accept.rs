@@ -143,8 +143,8 @@ fn has_room(proxies: &Proxies, door: &Door) -> bool {
         && (limit == 0 || frontend.sessions.now() < limit)
         && (ear.maxconn == 0 || ear.connections.now() < ear.maxconn)
         && (of_process == 0 || proxies.connections.now() < of_process)
-        && proxies.throttle.has_room(Instant::now())
-        && frontend.throttle.has_room(Instant::now())
+        && proxies.throttle.has_room(Instant::now)
+        && frontend.throttle.has_room(Instant::now)
 }
 
 fn welcome(
@@ -158,8 +158,8 @@ fn welcome(
     let frontend = &door.frontend;
     worker.count(&frontend.counters, Count::Sessions, 1);
     worker.count(&frontend.counters, Count::Connections, 1);
-    proxies.throttle.count(Instant::now());
-    frontend.throttle.count(Instant::now());
+    proxies.throttle.count(Instant::now);
+    frontend.throttle.count(Instant::now);
     let of_process = Arc::clone(&proxies.connections);
     let of_address = Arc::clone(&door.ear.connections);
     let presence = Presence::new(Arc::clone(frontend), [of_process, of_address]);

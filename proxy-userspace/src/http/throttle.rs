@@ -40,18 +40,18 @@ impl Throttle {
         limits.into_iter().filter(|&limit| limit > 0).min()
     }
 
-    /// Whether one more may come now.
-    pub fn has_room(&self, now: Instant) -> bool {
+    /// Whether one more may come now. Where there is no limit no clock is looked at.
+    pub fn has_room(&self, now: impl FnOnce() -> Instant) -> bool {
         let Some(limit) = self.limit() else { return true };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.turn(now) < limit
+        seen.turn(now()) < limit
     }
 
     /// Counts one that has come.
-    pub fn count(&self, now: Instant) {
+    pub fn count(&self, now: impl FnOnce() -> Instant) {
         if self.limit().is_some() {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.turn(now);
+            seen.turn(now());
             seen.now += 1;
         }
     }
@@ -85,8 +85,8 @@ mod tests {
         let crowd = |&ms: &u64| {
             let now = begun + Duration::from_millis(ms);
             let mut came = 0;
-            while came < 100 && throttle.has_room(now) {
-                throttle.count(now);
+            while came < 100 && throttle.has_room(|| now) {
+                throttle.count(|| now);
                 came += 1;
             }
             came
