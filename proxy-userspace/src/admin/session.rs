@@ -142,10 +142,13 @@ async fn serve(
                 ["prompt"] => prompt = !prompt,
                 ["quit"] => return Ok(()),
                 // A session may give up what it may do, as in HAProxy.
+                ["operator"] if level < AccessLevel::Operator => {
+                    say(&mut write, format!("{DENIED}\n").as_bytes(), silence).await?;
+                }
                 [word @ ("operator" | "user")] => {
                     level = match *word {
                         "user" => AccessLevel::User,
-                        _ => level.min(AccessLevel::Operator),
+                        _ => AccessLevel::Operator,
                     };
                     say(&mut write, b"\n", silence).await?;
                 }

@@ -262,6 +262,8 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         "show cli level",
         "operator; show cli level; set weight web/w1 1",
         "user; show cli level",
+        "user; operator; show cli level",
+        "operator; operator; user; user; operator",
         "set server web/w1 weight 50%",
         "get weight web/w1",
         "set server web/w1 addr 127.0.0.1",

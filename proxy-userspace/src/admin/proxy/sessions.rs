@@ -16,7 +16,8 @@ fn id(session: &SessionInfo) -> String {
 /// `show sess [<id>]`: HAProxy's line, as far as there is such a thing here.
 pub(super) fn list(sessions: Vec<SessionInfo>, words: &[&str]) -> String {
     let mut out = String::new();
-    let wanted = words.first().filter(|word| **word != "all");
+    // What is no number stands for all, as in HAProxy.
+    let wanted = words.first().filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     for session in &sessions {
         if wanted.is_some_and(|word| *word != id(session)) {
             continue;
@@ -150,5 +151,33 @@ fn event(
             let _ = writeln!(out, "  {at:05}{mark} {}", part.escape_ascii());
             at += part.len();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_number_chooses_one_session_and_what_is_none_all() {
+        let session = |serial| SessionInfo {
+            serial,
+            worker: 0,
+            client: None,
+            frontend: "in".to_owned(),
+            server: None,
+            age: Duration::ZERO,
+            expires: None,
+            idle: true,
+        };
+        let shown = |words: &[&str]| {
+            let text = list(vec![session(1), session(17)], words);
+            text.lines().map(|line| line.split(':').next().unwrap_or_default().to_owned()).collect()
+        };
+        let all: [Vec<String>; 3] = [&[][..], &["all"], &["foo"]].map(shown);
+        assert_eq!(all, [["0x1", "0x11"]; 3]);
+        let some: [Vec<String>; 2] = [["0x11"], ["0x7"]].map(|words| shown(&words));
+        assert_eq!(some, [["0x11"], ["Session not found."]]);
     }
 }
