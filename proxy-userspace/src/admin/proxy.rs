@@ -27,7 +27,7 @@ use crate::http::syslog::Logger;
 use commands::COMMANDS;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What the commands act on.
 pub struct Control {
@@ -38,6 +38,8 @@ pub struct Control {
     sockets: Vec<(Address, AccessLevel)>,
     started: Instant,
     started_at: SystemTime,
+    /// When `show info` last looked at the process's CPU time, and what it was.
+    looked: Mutex<(Instant, Duration)>,
 }
 
 /// What belongs to one configuration.
@@ -79,6 +81,7 @@ impl Control {
             of_config: Mutex::new(of_config),
             started: Instant::now(),
             started_at: SystemTime::now(),
+            looked: Mutex::new((Instant::now(), info::cpu_time())),
         }
     }
 

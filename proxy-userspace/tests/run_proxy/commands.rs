@@ -275,6 +275,13 @@ fn what_there_is_none_of_is_said_alike() {
     ] {
         twins.same(command);
     }
+    until("both to be idle", || {
+        let idle = twins.ask("show info").map(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("Idle_pct: "));
+            line.and_then(|idle| idle.parse::<u32>().ok())
+        });
+        idle.iter().all(|idle| matches!(idle, Some(50..=100))).then_some(())
+    });
     let all = twins.ask("show env");
     assert!(all[0].contains(twins.same("show env PATH").trim_end()), "{}", all[0]);
     twins.end();

@@ -6,8 +6,9 @@ use super::{Control, Scene, json};
 use crate::http::counters::Count;
 use crate::http::format::Surroundings;
 use std::fmt::Write;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 /// `show info [typed|json]`.
 pub(super) fn show(control: &Control, scene: &Scene, words: &[&str]) -> String {
@@ -71,6 +72,12 @@ fn value(control: &Control, scene: &Scene, name: &str) -> Value {
         "MaxConnRate" | "MaxSessRate" => {
             proxies.frontends.iter().map(|f| u64::from(f.session_rate.max())).max().unwrap_or(0)
         }
+        "Idle_pct" => {
+            let (now, cpu) = (Instant::now(), cpu_time());
+            let mut looked = control.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            let (since, before) = std::mem::replace(&mut *looked, (now, cpu));
+            idle(now.duration_since(since), cpu.saturating_sub(before), proxies.workers)
+        }
         "ConnRateLimit" => proxies.throttle.connections.load(Relaxed).into(),
         "SessRateLimit" => proxies.throttle.sessions.load(Relaxed).into(),
         "Listeners" => {
@@ -89,4 +96,34 @@ fn value(control: &Control, scene: &Scene, name: &str) -> Value {
         _ => 0,
     };
     Value::Number(number)
+}
+
+/// The CPU time that the process has used.
+pub(super) fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// What of the workers' time was not used, in percent.
+fn idle(wall: Duration, cpu: Duration, workers: usize) -> u64 {
+    let all = wall.as_secs_f64() * f64::from(u32::try_from(workers).unwrap_or(u32::MAX));
+    let used = if all > 0.0 { cpu.as_secs_f64() / all } else { 0.0 };
+    // Within 0 and 100, as a float's conversion stays at the ends.
+    (100.0 - 100.0 * used).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::idle;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_not_used_is_idle() {
+        let second = Duration::from_secs(1);
+        assert_eq!(idle(second, Duration::ZERO, 2), 100);
+        assert_eq!(idle(second, Duration::from_millis(500), 2), 75);
+        assert_eq!(idle(second, second * 3, 2), 0);
+        assert_eq!(idle(Duration::ZERO, Duration::ZERO, 2), 100);
+    }
 }
