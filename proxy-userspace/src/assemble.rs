@@ -89,9 +89,12 @@ impl Builder<'_> {
             request: proxy.http_request.iter().chain(&proxy.redirects).cloned().collect(),
             response: proxy.http_response.clone(),
             pages: (self.pages)(proxy),
+            monitor: proxy.settings.monitor_uri.clone().filter(|_| proxy.kind.is_frontend()),
         };
-        let is_idle =
-            rules.request.is_empty() && rules.response.is_empty() && rules.pages.is_empty();
+        let is_idle = rules.request.is_empty()
+            && rules.response.is_empty()
+            && rules.pages.is_empty()
+            && rules.monitor.is_none();
         (!is_idle).then(|| Arc::new(rules) as _)
     }
 

@@ -81,6 +81,9 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
             }
         }
         "errorfile" => error_file(args, to),
+        "monitor-uri" => {
+            settings.monitor_uri = args.need(word, "a path such as /health").map(str::to_owned);
+        }
         "description" => settings.description = Some(args.rest().join(" ")),
         "disabled" => settings.disabled = true,
         "enabled" => settings.disabled = false,

@@ -37,6 +37,8 @@ pub(crate) struct Account {
     pub(crate) srv_queue: u32,
     pub(crate) backend_queue: u32,
     pub(crate) stats: bool,
+    /// Whether the log hears of it.
+    pub(crate) is_logged: bool,
     /// The head of a server's final response is there.
     answered: bool,
     /// The request turned out to be none.
@@ -71,6 +73,7 @@ impl Account {
             srv_queue: 0,
             backend_queue: 0,
             stats: false,
+            is_logged: true,
             answered: false,
             bad: false,
         }
@@ -175,7 +178,9 @@ impl Account {
     /// Counts and logs.
     pub(crate) fn finish(mut self, client: &mut Client, prepared: Option<&Prepared>) {
         self.finish_unlogged(client, prepared);
-        self.log(client, prepared);
+        if self.is_logged {
+            self.log(client, prepared);
+        }
     }
 
     /// Counts alone.

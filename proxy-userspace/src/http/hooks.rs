@@ -39,12 +39,19 @@ impl<'a> Request<'a> {
 /// The path of a target; of `*` and an authority, which have none, all of it.
 #[must_use]
 pub fn path(target: &str) -> &str {
-    let mut path = target;
-    if !path.starts_with('/') {
-        let Some((_, rest)) = path.split_once("://") else { return path };
-        path = rest.find('/').map_or("", |slash| &rest[slash..]);
-    }
+    let path = path_and_query(target);
     path.split(['?', '#']).next().unwrap_or(path)
+}
+
+/// A target without scheme and authority; of `*` and an authority all of it.
+#[must_use]
+pub fn path_and_query(target: &str) -> &str {
+    match target.split_once("://") {
+        Some((_, rest)) if !target.starts_with('/') => {
+            rest.find('/').map_or("", |slash| &rest[slash..])
+        }
+        _ => target,
+    }
 }
 
 /// A response's head as rules see it.
@@ -127,6 +134,8 @@ pub enum Decision {
     Refuse(Box<Answer>),
     /// Answer with the error page of this status (`http-request return default-errorfiles`).
     Page(u16),
+    /// Answer that the service is ready, and say nothing of it in the log (`monitor-uri`).
+    Ready,
     /// Answer this (`http-request return`, the statistics page).
     Answer(Box<Answer>),
 }

@@ -56,6 +56,13 @@ pub(super) async fn decided(
             account.termination = Termination::new(Cause::Local, Phase::Request);
             page(client, prepared, account, *status, Rest::Unread).await
         }
+        Decision::Ready => {
+            client.worker.count(counters, Count::Intercepted, 1);
+            account.status = 200;
+            account.is_logged = false;
+            account.termination = Termination::new(Cause::Local, Phase::Request);
+            page(client, prepared, account, 200, Rest::Unread).await
+        }
         Decision::Deny(status) => {
             count_denied(client, prepared);
             let fail = Fail::new(*status, Cause::Proxy, Phase::Request);

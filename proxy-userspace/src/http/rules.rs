@@ -16,6 +16,8 @@ pub struct RuleSet {
     pub response: Vec<Rule<HeadEdit>>,
     /// Whoever else answers requests: the statistics page.
     pub pages: Vec<Arc<dyn Page>>,
+    /// `monitor-uri`: path and query of requests that are answered before any rule sees them.
+    pub monitor: Option<String>,
 }
 
 /// A page that the proxy serves itself.
@@ -111,6 +113,10 @@ impl hooks::Rules for RuleSet {
         moment: &dyn Moment,
         edits: &mut Vec<Edit>,
     ) -> Decision {
+        // HAProxy looks for its monitor before the http-request rules, and serves its statistics behind.
+        if self.monitor.as_deref() == Some(hooks::path_and_query(request.target)) {
+            return Decision::Ready;
+        }
         for rule in &self.request {
             let view = View {
                 request: Some(request),
@@ -140,7 +146,6 @@ impl hooks::Rules for RuleSet {
                 }
             }
         }
-        // HAProxy serves its statistics behind the http-request rules.
         let page = self.pages.iter().find_map(|page| page.answer(request));
         page.map_or(Decision::Pass, |answer| Decision::Answer(Box::new(answer)))
     }

@@ -119,3 +119,45 @@ fn it_asks_who_somebody_is_and_keeps_addresses_to_itself() {
     }
     twins.end();
 }
+
+#[test]
+fn a_monitor_is_answered_before_any_rule_and_is_not_logged() {
+    let twins = Twins::start(|stage, which| {
+        format!(
+            " option httplog\nfrontend in\n bind 127.0.0.1:{}\n monitor-uri /health\n\
+             http-request deny if {{ path /health }}\n default_backend b\n\
+             backend b\n server s {}\n",
+            8080 + which,
+            stage.server
+        )
+    });
+    for (request, status) in [
+        ("GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
+        ("HEAD /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
+        ("GET http://x/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
+        ("GET /health HTTP/1.0\r\n\r\n", 200),
+        (
+            "POST /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab",
+            200,
+        ),
+        ("GET /health?x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 403),
+    ] {
+        let [ours, theirs] = [8080, 8081].map(|port| {
+            let text = twins.stage.request(port, request).to_ascii_lowercase();
+            let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+            let mut head: Vec<String> = head.lines().map(str::to_owned).collect();
+            head.sort();
+            (head, body.to_owned())
+        });
+        assert_eq!(ours, theirs, "{request}");
+        assert!(ours.0.iter().any(|line| line.contains(&format!(" {status} "))), "{ours:?}");
+    }
+    for line in twins.lines("HTTP/1.") {
+        assert!(line.ends_with("\"GET /health?x HTTP/1.1\""), "{line}");
+    }
+    let intercepted = twins
+        .ask("show stat in 1 -1")
+        .map(|text| text.lines().nth(1).and_then(|row| row.split(',').nth(80)).map(str::to_owned));
+    assert_eq!(intercepted, [const { Some("5") }; 2].map(|count| count.map(str::to_owned)));
+    twins.end();
+}

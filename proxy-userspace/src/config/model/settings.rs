@@ -61,6 +61,8 @@ pub struct Settings {
     pub check: Script,
     /// `errorfile`: the status code, and the whole response as it goes out.
     pub error_files: Vec<(u16, Vec<u8>)>,
+    /// `monitor-uri`: what is answered with 200 by itself.
+    pub monitor_uri: Option<String>,
     /// `stats` lines.
     pub stats: Stats,
 }
@@ -92,6 +94,7 @@ impl Default for Settings {
             default_server: ServerSettings::default(),
             check: Script::default(),
             error_files: Vec::new(),
+            monitor_uri: None,
             stats: Stats::default(),
         }
     }

@@ -147,6 +147,13 @@ pub const PROXY: &[Directive] = &[
     at(FRONT, "maxconn", "N", "global's", "Client connections of this proxy at once."),
     at(EVERY, "mode", "tcp|http", "tcp", "Pass bytes, or speak HTTP/1."),
     at(
+        FRONT,
+        "monitor-uri",
+        "PATH",
+        "none",
+        "Requests for just this path are answered with 200 at once; no rule and no log line sees them.",
+    ),
+    at(
         BACK,
         "option abortonclose",
         "",

@@ -38,7 +38,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "max-keep-alive-queue",
     "monitor",
     "monitor-net",
-    "monitor-uri",
     "no-ca-names",
     "persist",
     "reqadd",
