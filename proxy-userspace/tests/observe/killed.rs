@@ -7,6 +7,7 @@ use crate::support::reading::connections;
 use crate::support::servers::{BODY, Ended, Manner, Servers};
 use crate::support::tcpdump::Tcpdump;
 use crate::support::topology::{Family, Topology};
+use crate::support::until::{Over, until};
 use crate::support::watch::Watch;
 use rustix::process::Signal;
 use std::net::SocketAddr;
@@ -32,10 +33,9 @@ fn a_kill_in_mid_traffic_disturbs_no_connection() {
         }
         let more = |count| {
             let target = done.load(Ordering::Acquire) + count;
-            crate::support::until::until("further requests", || {
-                (done.load(Ordering::Acquire) >= target).then_some(())
-            });
+            until("further requests", || (done.load(Ordering::Acquire) >= target).then_some(()));
         };
+        let _over = Over(&stop);
         for _ in 0..3 {
             let mut watch = Watch::start(&topology, &[]);
             more(50);
@@ -44,7 +44,6 @@ fn a_kill_in_mid_traffic_disturbs_no_connection() {
             watch.process.wait();
             more(50);
         }
-        stop.store(true, Ordering::Release);
     });
     // A new one sees everything again, each connection once.
     let watch = Watch::start(&topology, &[]);

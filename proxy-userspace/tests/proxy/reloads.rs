@@ -1,7 +1,7 @@
 //! Reloads of the engine: what stays, what changes, and that nothing is lost.
 
 use crate::service::{CLOSE, GET, OK, get};
-use crate::support::{Origin, Proxy, eventually, settings};
+use crate::support::{Origin, Proxy, eventually, settings, until::Over};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -111,12 +111,12 @@ fn fifty_reloads_under_load_lose_no_request() {
                 }
             });
         }
+        let _over = Over(&over);
         for _ in 0..50 {
             let before = served.load(Relaxed);
             proxy.engine.reload(settings.clone()).expect("reloads");
             eventually(|| (served.load(Relaxed) >= before + 20).then_some(()));
         }
-        over.store(true, Relaxed);
     });
     let served = served.load(Relaxed);
     assert!(served >= 1000, "{served}");

@@ -5,9 +5,12 @@ mod client;
 mod origin;
 #[path = "../support/ports.rs"]
 pub(crate) mod ports;
+#[path = "../support/until.rs"]
+pub(crate) mod until;
 
 pub use client::Client;
 pub use origin::{Origin, Peer};
+pub(crate) use until::PATIENCE;
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -30,9 +33,6 @@ use teardown::http::{
         Settings,
     },
 };
-
-/// Longer than anything here takes.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Takes the servers in turn.
 #[derive(Debug, Default)]

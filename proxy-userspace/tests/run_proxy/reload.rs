@@ -1,7 +1,7 @@
 //! A new configuration under way.
 
 use crate::stage::{Stage, start};
-use crate::support::until::until;
+use crate::support::until::{Over, until};
 use crate::support::watch::teardown;
 use rustix::process::Signal;
 use std::io::{Read, Write};
@@ -52,6 +52,7 @@ fn fifty_reloads_by_sighup_lose_no_request() {
                 }
             });
         }
+        let _over = Over(&done);
         for round in 1..=50 {
             // Some requests between any two of them.
             let before = asked.load(Ordering::Relaxed);
@@ -64,7 +65,6 @@ fn fifty_reloads_by_sighup_lose_no_request() {
                 (said.count() == round).then_some(())
             });
         }
-        done.store(true, Ordering::Release);
     });
     assert!(asked.into_inner() >= 50 * CLIENTS);
     daemon.signal(Signal::TERM);
