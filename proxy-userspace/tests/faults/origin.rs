@@ -1,16 +1,19 @@
 //! The server behind both: what it does is in the request's path, or its first word in `mode tcp`.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
 use crate::support::sockets::abort;
-use crate::support::until::PATIENCE;
+use crate::support::until::{PATIENCE, until};
 
 /// A server, and the requests that it holds back.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
     held: Arc<Held>,
+    /// Its connections, by the proxy's end.
+    open: Arc<Mutex<HashMap<SocketAddr, TcpStream>>>,
 }
 
 #[derive(Default)]
@@ -25,15 +28,31 @@ impl Origin {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let held = Arc::new(Held::default());
-        let of_threads = Arc::clone(&held);
+        let open = Arc::<Mutex<HashMap<_, _>>>::default();
+        let (of_threads, all) = (Arc::clone(&held), Arc::clone(&open));
         std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let held = Arc::clone(&of_threads);
-                // A proxy that hangs up ends the thread.
-                std::thread::spawn(move || serve(stream, &held));
+            while let Ok((stream, peer)) = listener.accept() {
+                let (held, all) = (Arc::clone(&of_threads), Arc::clone(&all));
+                let again = stream.try_clone().expect("a descriptor");
+                all.lock().expect("unpoisoned").insert(peer, again);
+                std::thread::spawn(move || {
+                    // A proxy that hangs up ends it.
+                    let _hung_up = serve(stream, &held);
+                    all.lock().expect("unpoisoned").remove(&peer);
+                });
             }
         });
-        Self { address, held }
+        Self { address, held, open }
+    }
+
+    /// Closes those that wait for a request, and waits until the proxies have closed them too.
+    pub(crate) fn close_idle(&self) {
+        until("the end of idle connections", || {
+            let open = self.open.lock().expect("unpoisoned");
+            // One that is over already cannot be closed.
+            open.values().for_each(|stream| _ = stream.shutdown(Shutdown::Write));
+            open.is_empty().then_some(())
+        });
     }
 
     /// Waits until that many requests are held.

@@ -159,15 +159,7 @@ impl Pair {
     }
 
     fn act(&self, side: &Side, case: &Case) -> (Vec<String>, Counts) {
-        self.origin.release();
-        // Lines of the log count the connections that are open: none of the case before is.
-        until("nobody to be left", || {
-            let rows = side.rows();
-            let idle = |(name, row): (&String, &BTreeMap<String, String>)| {
-                !name.starts_with(&format!("{}/", case.listen)) || row["scur"] == "0"
-            };
-            rows.iter().all(idle).then_some(())
-        });
+        self.begin(case);
         let before = side.counts();
         let proxy = side.ports[case.listen].address();
         let attempts = format!("{}/s0 connect", case.listen);
@@ -187,6 +179,22 @@ impl Pair {
             });
         };
         (self.netns.run(|| follow(&case.acts, proxy, &self.origin, proxy_is)), before)
+    }
+
+    /// Leaves nothing of the case before: neither connections that lines of the log would count, nor
+    /// idle ones to the server that would be used again. Each proxy gives those up in its own time.
+    fn begin(&self, case: &Case) {
+        self.origin.release();
+        for side in [&self.haproxy, &self.ours] {
+            until("nobody to be left", || {
+                let rows = side.rows();
+                let idle = |(name, row): (&String, &BTreeMap<String, String>)| {
+                    !name.starts_with(&format!("{}/", case.listen)) || row["scur"] == "0"
+                };
+                rows.iter().all(idle).then_some(())
+            });
+        }
+        self.origin.close_idle();
     }
 
     /// Counters may follow the log's line by a moment.
