@@ -12,6 +12,7 @@ use crate::support::watch::Watch;
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 #[test]
 fn a_kill_in_mid_traffic_disturbs_no_connection() {
@@ -28,6 +29,8 @@ fn a_kill_in_mid_traffic_disturbs_no_connection() {
                     assert_eq!(asked.ended, Ended::Eof, "{asked:?}");
                     assert!(asked.bytes > BODY, "{asked:?}");
                     done.fetch_add(1, Ordering::AcqRel);
+                    // teardown needs some of the processors too, to start.
+                    std::thread::sleep(Duration::from_millis(5));
                 }
             });
         }
