@@ -41,6 +41,8 @@ pub struct Row {
     pub bytes: u64,
     /// Segments.
     pub segments: u32,
+    /// Those of them that brought nothing new.
+    pub repeated: u32,
     /// The same SYN, FIN, RST or data was sent before.
     pub again: bool,
     /// It is a packet that stands before, captured a second time.
@@ -145,6 +147,7 @@ impl Ladder {
             ack: segment.ack,
             bytes: u64::from(segment.payload),
             segments: 1,
+            repeated: 0,
             again,
             copy,
             vantage: segment.vantage,
@@ -180,6 +183,8 @@ impl Ladder {
             last.bytes += u64::from(end.wrapping_sub(was));
         } else if last.is_near(segment.vantage, time_ns) {
             return true;
+        } else {
+            last.repeated += 1;
         }
         last.segments += 1;
         last.last_ns = time_ns;

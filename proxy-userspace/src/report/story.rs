@@ -108,6 +108,25 @@ pub fn is_with_itself(close: &Close) -> bool {
     close.orig.endpoint == close.resp.endpoint
 }
 
+/// Whether nothing was captured but RSTs: what they ended, or answered, came before.
+#[must_use]
+pub fn is_only_resets(flow: &Flow) -> bool {
+    !flow.has(INFERRED) && flow.ends.iter().all(|end| end.segments == u32::from(end.rsts))
+}
+
+/// Whether the originator has not acknowledged the responder's SYN+ACK.
+#[must_use]
+pub fn is_half_open(flow: &Flow) -> bool {
+    let (orig, resp) = (flow.end(flow.orig), flow.end(flow.orig.other()));
+    !flow.has(INFERRED) && resp.syns > 0 && orig.segments == u32::from(orig.syns)
+}
+
+/// Whether the end at `side` repeated its FIN, and nothing acknowledged it.
+#[must_use]
+pub fn is_unheard(flow: &Flow, facts: &Facts, side: Side) -> bool {
+    are_captured(flow) && flow.end(side).fins > 1 && facts.fin_acked_ns[side.index()] == 0
+}
+
 /// The sentence.
 #[must_use]
 pub fn tell(close: &Close, flow: &Flow, facts: &Facts, names: &Names<'_>) -> String {
@@ -116,8 +135,11 @@ pub fn tell(close: &Close, flow: &Flow, facts: &Facts, names: &Names<'_>) -> Str
         return format!("the socket is connected to itself{}", signal.unwrap_or_default());
     }
     let Some((first, signal)) = close.first_closer.zip(close.first_signal) else {
-        return unclosed(close, names);
+        return unclosed(close, flow, names);
     };
+    if is_only_resets(flow) {
+        return format!("nothing but {} of {}'s was captured", sign(signal), names.role(first));
+    }
     let side = if first == Role::Orig { flow.orig } else { flow.orig.other() };
     let mut story = opening(close, flow, facts, names, first, signal, side);
     story.push_str(&answer(close, flow, facts, names, first, side));
@@ -219,6 +241,12 @@ fn answer(
                 names.role(first)
             ));
         }
+        None if end.closed_by_fin() && is_unheard(flow, facts, side) => {
+            text.push_str(&format!(
+                "; {other} never acknowledged the FIN, which was sent {} times",
+                end.fins
+            ));
+        }
         None if end.closed_by_fin() => {
             let open = time(close.half_closed_ns.unwrap_or(0));
             text.push_str(&format!(
@@ -256,16 +284,32 @@ fn loss(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
 }
 
 /// A connection that nobody closed.
-fn unclosed(close: &Close, names: &Names<'_>) -> String {
+fn unclosed(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
+    let times = |attempts: u16| match attempts {
+        0 | 1 => String::new(),
+        attempts => format!(", sent {attempts} times,"),
+    };
     match close.conn_state {
         ConnState::S0 => {
-            let attempts = close.orig.control[0];
-            let times =
-                if attempts > 1 { format!(", sent {attempts} times,") } else { String::new() };
-            format!("{}'s SYN{times} was not answered", names.orig)
+            format!("{}'s SYN{} was not answered", names.orig, times(close.orig.control[0]))
         }
+        ConnState::S1 if is_half_open(flow) => format!(
+            "{} never completed the handshake: {}'s SYN+ACK{} was not acknowledged",
+            names.orig,
+            names.resp,
+            times(close.resp.control[0])
+        ),
         ConnState::S1 if close.is_unfinished() => {
-            "nobody has closed: open when the capture ends".into()
+            let mut text = String::from("nobody has closed: open when the capture ends");
+            for role in [Role::Orig, Role::Resp] {
+                let side = if role == Role::Orig { flow.orig } else { flow.orig.other() };
+                let bytes = never_acknowledged(flow.end(side), flow.end(side.other()));
+                if bytes > 0 {
+                    let (bytes, whose) = (counted(bytes.into(), "byte"), names.role(role));
+                    text.push_str(&format!("; {bytes} of {whose}'s not acknowledged yet"));
+                }
+            }
+            text
         }
         ConnState::S1 if !close.is_expired() && !close.is_evicted() => {
             "nobody has closed, and another connection began on the same ports".into()

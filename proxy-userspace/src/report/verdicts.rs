@@ -7,12 +7,12 @@ pub use topics::Topic;
 
 use super::kind::{KINDS, Kind};
 use super::story::{
-    Facts, are_captured, counted, is_refusal, is_with_itself, missing, never_acknowledged, time,
-    was_open,
+    Facts, are_captured, counted, is_half_open, is_only_resets, is_refusal, is_unheard,
+    is_with_itself, missing, never_acknowledged, time, was_open,
 };
 use proxy_common::flow::{Flow, closes_crossed};
 use proxy_common::key::Endpoint;
-use proxy_common::verdict::{Close, Role, Signal};
+use proxy_common::verdict::{Close, ConnState, Role, Signal};
 use std::collections::HashMap;
 
 /// Backends that are looked at; a scan of ports must not fill the memory.
@@ -21,6 +21,8 @@ const MOST_BACKENDS: usize = 1024;
 const EVIDENCE: usize = 5;
 /// A half-closed time that people notice.
 const HALF_CLOSED: u64 = 1_000_000_000;
+/// A SYN that has waited for this long is not answered: Linux repeats it.
+const PATIENCE: u64 = 1_000_000_000;
 /// Closes of both ends this near to one another are a race.
 const RACE: u64 = 1_000_000;
 
@@ -171,11 +173,15 @@ impl Backend {
         self.connections += 1;
         let close = case.close;
         self.kinds[Kind::of(close).index()] += 1;
+        if is_only_resets(case.flow) {
+            return;
+        }
         self.closed += u64::from(close.first_closer.is_some());
         if is_with_itself(close) {
             return self.note(Topic::WithItself, case, 0, 0);
         }
         self.half_closed(case);
+        self.unanswered(case);
         self.losses(case);
         self.signals(case);
         self.near(case);
@@ -215,8 +221,26 @@ impl Backend {
             Some(Role::Resp) => (Topic::ClientStaysHalfClosed, case.flow.orig),
             None => return,
         };
-        if was_open(case.flow, case.facts, side) {
+        if was_open(case.flow, case.facts, side) && !is_unheard(case.flow, case.facts, side.other())
+        {
             self.note(topic, case, ns, 0);
+        }
+    }
+
+    /// What an end was waited for in vain.
+    fn unanswered(&mut self, case: &Case<'_>) {
+        let (close, flow) = (case.close, case.flow);
+        let waited = case.until_ns.saturating_sub(close.started_ns);
+        if close.conn_state == ConnState::S0 && waited >= PATIENCE {
+            self.note(Topic::Unanswered(Role::Resp), case, waited, 0);
+        }
+        if is_half_open(flow) && close.first_closer.is_none() && close.resp.control[0] > 1 {
+            self.note(Topic::Unanswered(Role::Orig), case, waited, 0);
+        }
+        for (role, side) in [(Role::Resp, flow.orig), (Role::Orig, flow.orig.other())] {
+            if is_unheard(flow, case.facts, side) {
+                self.note(Topic::Unheard(role), case, waited, 0);
+            }
         }
     }
 
@@ -261,6 +285,9 @@ impl Backend {
             }
             Role::Orig if reset_first && close.conn_state.as_str() != "RSTOS0" => {
                 self.note(Topic::ActiveReset, case, 0, 0);
+            }
+            Role::Resp if reset_first && close.conn_state == ConnState::Rstr => {
+                self.note(Topic::ServerReset, case, 0, 0);
             }
             _ => {}
         }

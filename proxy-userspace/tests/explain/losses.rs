@@ -120,3 +120,64 @@ fn a_capture_tells_what_was_never_acknowledged() {
         .collect();
     assert_eq!(row[6..], ["-", "41000"], "{said}");
 }
+
+/// The packets, and after the pause the rest.
+fn paused(first: &[&str], rest: &[&str]) -> String {
+    let late = wire(&[first, rest].concat());
+    let lines = late.lines().enumerate().map(|(at, line)| {
+        let line = if at < first.len() { line.into() } else { line.replace("10:00:0", "10:00:1") };
+        format!("{line}\n")
+    });
+    text(&teardown(&["explain", "--ladder", "-"], lines.collect::<String>().as_bytes()))
+}
+
+const OPEN: [&str; 3] = ["> [S], seq 100", "< [S.], seq 900, ack 101", "> [.], ack 1"];
+
+#[test]
+fn who_is_waited_for_in_vain_is_named() {
+    let syn = OPEN[0];
+    let unanswered = paused(&[syn], &[syn]);
+    for wanted in [
+        "The client's SYN, sent 2 times, was not answered.",
+        "  - nobody answers: SYNs have waited for 10.001 s: 1 of 1 (#1)",
+    ] {
+        assert!(unanswered.contains(wanted), "{wanted}\n{unanswered}");
+    }
+    let half_open = paused(&OPEN[..2], &OPEN[1..2]);
+    for wanted in [
+        "The client never completed the handshake: the server's SYN+ACK, sent 2 times, was not \
+         acknowledged.",
+        "  - the client does not complete the handshake: the server repeats its SYN+ACK: 1 of 1",
+    ] {
+        assert!(half_open.contains(wanted), "{wanted}\n{half_open}");
+    }
+    let fin = "< [F.], seq 1, ack 1";
+    let unheard = paused(&[&OPEN[..], &[fin]].concat(), &[fin, fin]);
+    for wanted in [
+        "The server closed first, with FIN; the client never acknowledged the FIN, which was sent 3 \
+         times",
+        "  - the client does not acknowledge the FIN, which is repeated: it is gone, or out of reach",
+    ] {
+        assert!(unheard.contains(wanted), "{wanted}\n{unheard}");
+    }
+    assert!(!unheard.contains("half closed") && !unheard.contains("close-wait"), "{unheard}");
+    let data = "> [P.], seq 1:51, ack 1";
+    let repeated = paused(&[&OPEN[..], &[data]].concat(), &[data, data]);
+    for wanted in [
+        "Nobody has closed: open when the capture ends; 50 bytes of the client's not acknowledged \
+         yet.",
+        "the client sends 50 bytes, repeated 2 times over 10.002 s\n",
+    ] {
+        assert!(repeated.contains(wanted), "{wanted}\n{repeated}");
+    }
+}
+
+#[test]
+fn a_server_that_resets_is_found_and_a_lone_rst_accuses_nobody() {
+    let data = ["> [P.], seq 1:51, ack 1", "< [.], ack 51", "< [R.], seq 1, ack 51"];
+    let reset = said(&[&OPEN[..], &data].concat());
+    assert!(reset.contains("  - the server closes open connections with RST"), "{reset}");
+    let lone = said(&["> [R.], seq 101, ack 901"]);
+    assert!(lone.contains("Nothing but RST+ACK of the client's was captured."), "{lone}");
+    assert!(!lone.contains("open connections") && !lone.contains("one direction"), "{lone}");
+}

@@ -168,7 +168,12 @@ impl Past {
         let mut amount = counted(row.bytes, "byte");
         if row.segments > 1 {
             let span = time(row.last_ns.saturating_sub(row.time_ns));
-            amount.push_str(&format!(" in {} segments over {span}", row.segments));
+            let repeats = counted(row.repeated.into(), "time");
+            amount.push_str(&match row.repeated {
+                0 => format!(" in {} segments over {span}", row.segments),
+                all if all + 1 == row.segments => format!(", repeated {repeats} over {span}"),
+                some => format!(" in {} segments over {span}, {some} repeated", row.segments),
+            });
         }
         if row.again {
             amount.push_str(" again");

@@ -28,6 +28,12 @@ pub enum Topic {
     Race,
     /// The server refuses connections.
     Refused,
+    /// This end leaves the other's SYN, or SYN+ACK, unanswered.
+    Unanswered(Role),
+    /// This end does not acknowledge the other's FIN.
+    Unheard(Role),
+    /// The server closes a connection that is open with RST.
+    ServerReset,
     /// Both ends are one.
     WithItself,
     /// The client closes first and keeps TIME_WAIT.
@@ -48,9 +54,13 @@ impl Topic {
         match self {
             Self::ResetLosesOwn(_) | Self::ResetLosesPeers(_) | Self::CutsResponse(_) => 0,
             Self::ServerStaysHalfClosed | Self::ClientStaysHalfClosed => 1,
-            Self::IgnoresConnectionClose | Self::Refused | Self::WithItself => 2,
+            Self::IgnoresConnectionClose
+            | Self::Refused
+            | Self::WithItself
+            | Self::Unanswered(_)
+            | Self::Unheard(_) => 2,
             Self::UnusualReset => 3,
-            Self::PassiveReset | Self::ActiveReset => 4,
+            Self::PassiveReset | Self::ActiveReset | Self::ServerReset => 4,
             Self::Race => 5,
             Self::TimeWaitAtClient | Self::TimeWaitAtServer | Self::TimeWaitAtBoth => 6,
             Self::OneDirection => 7,
@@ -119,6 +129,21 @@ impl Topic {
             Self::UnusualReset => "RST where FIN is usual".into(),
             Self::Race => "a race with the server's FIN".into(),
             Self::Refused => "the server refuses connections".into(),
+            Self::Unanswered(Role::Resp) => {
+                format!("nobody answers: SYNs have waited for {span}")
+            }
+            Self::Unanswered(Role::Orig) => {
+                "the client does not complete the handshake: the server repeats its SYN+ACK".into()
+            }
+            Self::Unheard(role) => format!(
+                "{} does not acknowledge the FIN, which is repeated: it is gone, or out of reach",
+                who(role)
+            ),
+            Self::ServerReset => {
+                "the server closes open connections with RST, as a close before all data is read \
+                 does, and SO_LINGER"
+                    .into()
+            }
             Self::WithItself => {
                 "a socket is connected to itself: the port that it asked for was given to \
                  it as its own; keep that port out of net.ipv4.ip_local_port_range"
