@@ -114,6 +114,13 @@ pub fn is_only_resets(flow: &Flow) -> bool {
     !flow.has(INFERRED) && flow.ends.iter().all(|end| end.segments == u32::from(end.rsts))
 }
 
+/// Whether the originator's SYNs are all that was sent: who goes on was answered, captured or not.
+#[must_use]
+pub fn is_unanswered(close: &Close, flow: &Flow) -> bool {
+    let orig = flow.end(flow.orig);
+    close.conn_state == ConnState::S0 && orig.segments == u32::from(orig.syns)
+}
+
 /// Whether the originator has not acknowledged the responder's SYN+ACK.
 #[must_use]
 pub fn is_half_open(flow: &Flow) -> bool {
@@ -290,6 +297,9 @@ fn unclosed(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
         attempts => format!(", sent {attempts} times,"),
     };
     match close.conn_state {
+        ConnState::S0 if !is_unanswered(close, flow) => {
+            format!("nobody has closed; nothing of {}'s was captured", names.resp)
+        }
         ConnState::S0 => {
             format!("{}'s SYN{} was not answered", names.orig, times(close.orig.control[0]))
         }

@@ -7,8 +7,8 @@ pub use topics::Topic;
 
 use super::kind::{KINDS, Kind};
 use super::story::{
-    Facts, are_captured, counted, is_half_open, is_only_resets, is_refusal, is_unheard,
-    is_with_itself, missing, never_acknowledged, time, was_open,
+    Facts, are_captured, counted, is_half_open, is_only_resets, is_refusal, is_unanswered,
+    is_unheard, is_with_itself, missing, never_acknowledged, time, was_open,
 };
 use proxy_common::flow::{Flow, closes_crossed};
 use proxy_common::key::Endpoint;
@@ -231,7 +231,7 @@ impl Backend {
     fn unanswered(&mut self, case: &Case<'_>) {
         let (close, flow) = (case.close, case.flow);
         let waited = case.until_ns.saturating_sub(close.started_ns);
-        if close.conn_state == ConnState::S0 && waited >= PATIENCE {
+        if is_unanswered(close, flow) && waited >= PATIENCE {
             self.note(Topic::Unanswered(Role::Resp), case, waited, 0);
         }
         if is_half_open(flow) && close.first_closer.is_none() && close.resp.control[0] > 1 {

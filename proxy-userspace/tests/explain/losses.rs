@@ -173,6 +173,19 @@ fn who_is_waited_for_in_vain_is_named() {
 }
 
 #[test]
+fn who_goes_on_was_answered() {
+    let one_way = paused(&[OPEN[0]], &["> [P.], seq 101:151, ack 901"]);
+    assert!(
+        one_way.contains("Nobody has closed; nothing of the server's was captured."),
+        "{one_way}"
+    );
+    assert!(!one_way.contains("answer"), "{one_way}");
+    // A handshake whose SYN is missing is no challenge.
+    let late = said(&["< [S.], seq 900, ack 101", "> [.], ack 1"]);
+    assert!(late.contains("  connected\n"), "{late}");
+}
+
+#[test]
 fn a_server_that_resets_is_found_and_a_lone_rst_accuses_nobody() {
     let data = ["> [P.], seq 1:51, ack 1", "< [.], ack 51", "< [R.], seq 1, ack 51"];
     let reset = said(&[&OPEN[..], &data].concat());

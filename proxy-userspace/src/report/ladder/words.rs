@@ -206,7 +206,8 @@ impl Past {
     /// Whether a bare acknowledgment stands where the other end's SYN was to be accepted.
     fn is_challenge(&self, row: &Row) -> bool {
         let (ours, peer) = (row.sender.index(), row.sender.other().index());
-        row.flags & (SYN | ACK) == ACK && self.syn_ns[peer].is_some() && self.syn_ns[ours].is_none()
+        let is_asked = self.syn_ns[peer].is_some() && !self.accepted[peer];
+        row.flags & (SYN | ACK) == ACK && is_asked && self.syn_ns[ours].is_none()
     }
 
     fn note(&mut self, row: &Row, flow: &Flow) {
