@@ -1,6 +1,8 @@
 //! How a connection closed, as a sentence.
 
-use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK, INFERRED, SYN_SEEN, closes_crossed};
+use proxy_common::flow::{
+    End, Flow, HAS_SIGNAL_ACK, INFERRED, RST_WITH_ACK, SYN_SEEN, closes_crossed,
+};
 use proxy_common::key::Side;
 use proxy_common::seq::after as after_number;
 use proxy_common::verdict::{Close, ConnState, Role, Signal};
@@ -121,6 +123,16 @@ pub fn is_unanswered(close: &Close, flow: &Flow) -> bool {
     close.conn_state == ConnState::S0 && orig.segments == u32::from(orig.syns)
 }
 
+/// Whether a SYN+ACK was answered by a RST without ACK: that is a host that knows of no connection,
+/// and no application that closes one.
+#[must_use]
+pub fn is_unasked(flow: &Flow) -> bool {
+    let (orig, resp) = (flow.end(flow.orig), flow.end(flow.orig.other()));
+    let is_bare = orig.has_reset() && !orig.has(RST_WITH_ACK);
+    let sent = u32::from(orig.syns) + u32::from(orig.rsts);
+    !flow.has(INFERRED) && is_bare && resp.syns > 0 && orig.segments == sent
+}
+
 /// Whether the originator has not acknowledged the responder's SYN+ACK.
 #[must_use]
 pub fn is_half_open(flow: &Flow) -> bool {
@@ -144,6 +156,13 @@ pub fn tell(close: &Close, flow: &Flow, facts: &Facts, names: &Names<'_>) -> Str
     let Some((first, signal)) = close.first_closer.zip(close.first_signal) else {
         return unclosed(close, flow, names);
     };
+    if is_unasked(flow) {
+        return format!(
+            "{} answered the SYN+ACK with RST: its host knew nothing of the connection{}",
+            names.orig,
+            loss(close, flow, names)
+        );
+    }
     if is_only_resets(flow) {
         return format!("nothing but {} of {}'s was captured", sign(signal), names.role(first));
     }

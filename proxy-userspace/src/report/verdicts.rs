@@ -8,7 +8,7 @@ pub use topics::Topic;
 use super::kind::{KINDS, Kind};
 use super::story::{
     Facts, are_captured, counted, is_half_open, is_only_resets, is_refusal, is_unanswered,
-    is_unheard, is_with_itself, missing, never_acknowledged, time, was_open,
+    is_unasked, is_unheard, is_with_itself, missing, never_acknowledged, time, was_open,
 };
 use proxy_common::flow::{Flow, closes_crossed};
 use proxy_common::key::Endpoint;
@@ -283,6 +283,7 @@ impl Backend {
                 let topic = if crossed { Topic::ActiveReset } else { Topic::PassiveReset };
                 self.note(topic, case, 0, 0);
             }
+            Role::Orig if is_unasked(case.flow) => self.note(Topic::Unasked, case, 0, 0),
             Role::Orig if reset_first && close.conn_state.as_str() != "RSTOS0" => {
                 self.note(Topic::ActiveReset, case, 0, 0);
             }

@@ -194,3 +194,20 @@ fn a_server_that_resets_is_found_and_a_lone_rst_accuses_nobody() {
     assert!(lone.contains("Nothing but RST+ACK of the client's was captured."), "{lone}");
     assert!(!lone.contains("open connections") && !lone.contains("one direction"), "{lone}");
 }
+
+#[test]
+fn a_host_that_did_not_ask_has_closed_nothing() {
+    let scan = said(&[&OPEN[..2], &["> [R], seq 101"]].concat());
+    for wanted in [
+        "The client answered the SYN+ACK with RST: its host knew nothing of the connection; \
+         nothing lost.",
+        "the client's host knows nothing of the connection, and answers RST\n",
+        "  - the client's host answers the SYN+ACK with RST, as where ports are scanned",
+    ] {
+        assert!(scan.contains(wanted), "{wanted}\n{scan}");
+    }
+    assert!(!scan.contains("abort fin"), "{scan}");
+    // A check that connects and resets has an ACK on its RST.
+    let check = said(&[&OPEN[..2], &["> [R.], seq 1, ack 1"]].concat());
+    assert!(check.contains("The client closed first, with RST+ACK"), "{check}");
+}

@@ -1,7 +1,7 @@
 //! What each row of a ladder means, in plain words.
 
 use super::{Ladder, Row};
-use crate::report::story::{Names, counted, time};
+use crate::report::story::{Names, counted, is_unasked, time};
 use proxy_common::flow::Flow;
 use proxy_common::segment::{ACK, FIN, RST, SYN};
 
@@ -159,6 +159,9 @@ impl Past {
             (None, None) if self.rst_ns[peer].is_some() => format!("{who} resets as well"),
             (None, None) if self.syn_ns[peer].is_some() && self.syn_ns[ours].is_none() => {
                 format!("{who} refuses the connection")
+            }
+            (None, None) if row.sender == flow.orig && is_unasked(flow) => {
+                format!("{who}'s host knows nothing of the connection, and answers {sign}")
             }
             (None, None) => format!("{who} closes first, with {sign}: no FIN, no TIME_WAIT"),
         }

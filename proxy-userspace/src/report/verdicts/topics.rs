@@ -32,6 +32,8 @@ pub enum Topic {
     Unanswered(Role),
     /// This end does not acknowledge the other's FIN.
     Unheard(Role),
+    /// The client's host answers the SYN+ACK with RST.
+    Unasked,
     /// The server closes a connection that is open with RST.
     ServerReset,
     /// Both ends are one.
@@ -58,7 +60,8 @@ impl Topic {
             | Self::Refused
             | Self::WithItself
             | Self::Unanswered(_)
-            | Self::Unheard(_) => 2,
+            | Self::Unheard(_)
+            | Self::Unasked => 2,
             Self::UnusualReset => 3,
             Self::PassiveReset | Self::ActiveReset | Self::ServerReset => 4,
             Self::Race => 5,
@@ -139,6 +142,9 @@ impl Topic {
                 "{} does not acknowledge the FIN, which is repeated: it is gone, or out of reach",
                 who(role)
             ),
+            Self::Unasked => "the client's host answers the SYN+ACK with RST, as where ports are \
+                 scanned, or the client's address is forged"
+                .into(),
             Self::ServerReset => {
                 "the server closes open connections with RST, as a close before all data is read \
                  does, and SO_LINGER"
