@@ -1,14 +1,15 @@
 //! What is to be said of each backend: findings, with the connections that show them, and the
 //! rule that would change them.
 
+mod races;
 mod topics;
 
 pub use topics::Topic;
 
 use super::kind::{KINDS, Kind};
 use super::story::{
-    Facts, are_captured, counted, is_half_open, is_only_resets, is_refusal, is_unanswered,
-    is_unasked, is_unheard, is_with_itself, missing, never_acknowledged, time, was_open,
+    Facts, are_captured, is_half_open, is_only_resets, is_refusal, is_unanswered, is_unasked,
+    is_unheard, is_with_itself, missing, never_acknowledged, time, was_open,
 };
 use proxy_common::flow::{Flow, closes_crossed};
 use proxy_common::key::Endpoint;
@@ -23,8 +24,6 @@ const EVIDENCE: usize = 5;
 const HALF_CLOSED: u64 = 1_000_000_000;
 /// A SYN that has waited for this long is not answered: Linux repeats it.
 const PATIENCE: u64 = 1_000_000_000;
-/// Closes of both ends this near to one another are a race.
-const RACE: u64 = 1_000_000;
 
 /// One connection, as the findings look at it.
 #[derive(Clone, Debug)]
@@ -294,34 +293,6 @@ impl Backend {
         }
     }
 
-    /// Closes of both ends within a millisecond, where each would have closed without the other.
-    fn near(&mut self, case: &Case<'_>) {
-        let (close, flow) = (case.close, case.flow);
-        if case.keeps_alive {
-            return;
-        }
-        let (orig, resp) = (flow.end(flow.orig), flow.end(flow.orig.other()));
-        let (client, server_fin) = (orig.closed_at(), resp.fin_ns);
-        let response = case.facts.last_data_ns[flow.orig.other().index()];
-        // A close just behind the response may be the same race, won before the FIN came.
-        let is_behind =
-            |closed: u64| closed != 0 && response != 0 && closed.abs_diff(response) < RACE;
-        let is_near = server_fin != 0 && client != 0 && client.abs_diff(server_fin) < RACE;
-        match close.first_closer {
-            // Later it is the server's own timer that closes.
-            Some(Role::Resp) if is_near && (response == 0 || is_behind(server_fin)) => {
-                self.races[1] += 1;
-            }
-            Some(Role::Orig) if is_near && closes_crossed(flow) => self.races[0] += 1,
-            Some(Role::Orig) if is_behind(client) => {
-                self.races[0] += 1;
-                return;
-            }
-            _ => return,
-        }
-        self.race.add(case, client.abs_diff(server_fin), 0);
-    }
-
     /// What is to be said, the gravest first.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
@@ -377,24 +348,6 @@ impl Backend {
                 }
             })
             .collect()
-    }
-
-    /// Both ends close at once, and either comes first.
-    fn racing(&self) -> Option<Finding> {
-        let [client, server] = self.races;
-        (self.race.count > 0 && client > 0 && server > 0).then(|| Finding {
-            topic: Topic::Race,
-            text: format!(
-                "the close comes within a millisecond of the server's FIN, and who is first is a \
-                 race: the client {}, the server {} {}",
-                counted(client, "time"),
-                counted(server, "time"),
-                self.race.evidence()
-            ),
-            count: self.race.count,
-            numbers: self.race.numbers.clone(),
-            rule: None,
-        })
     }
 
     fn nothing(&self) -> Finding {
