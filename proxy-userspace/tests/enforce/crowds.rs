@@ -1,9 +1,10 @@
 //! Thousands of connections closed at once: none is left over, and the counters add up.
 
 use crate::stage::{accept, connect, hear, listen};
+use crate::support::descriptors::descriptors_for;
 use crate::support::enforcer::Enforcer;
 use crate::support::packets::{FIN, RST};
-use crate::support::process::{Process, descriptors_for, undivided};
+use crate::support::process::{Process, undivided};
 use crate::support::servers::Ended;
 use crate::support::ss;
 use crate::support::tcpdump::Tcpdump;

@@ -2,7 +2,7 @@
 
 use teardown::http::settings::{Connection, ForwardFor};
 
-use crate::support::{Origin, Proxy, settings};
+use crate::support::{Origin, Proxy, descriptors::descriptors_for, settings};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Srv: Y\r\n\r\nok";
 
@@ -50,6 +50,8 @@ fn a_kept_connection_serves_several_requests() {
 fn connections_of_one_crowd_after_another_are_served() {
     // More at once than tasks may wait for the next connection, and by any of two workers.
     const CROWD: usize = 200;
+    // Both ends of two connections for each are here, and other tests' beside them.
+    descriptors_for(4_000);
     let origin = Origin::echo();
     let mut settings = settings(&[origin.address]);
     settings.global.threads = 2;

@@ -2,6 +2,8 @@
 #![allow(unreachable_pub, dead_code, reason = "helpers of one test binary")]
 
 mod client;
+#[path = "../support/descriptors.rs"]
+pub(crate) mod descriptors;
 mod origin;
 #[path = "../support/ports.rs"]
 pub(crate) mod ports;

@@ -6,6 +6,7 @@
 
 pub(crate) mod clients;
 pub(crate) mod clock;
+pub(crate) mod descriptors;
 pub(crate) mod enforcer;
 pub(crate) mod fixtures;
 pub(crate) mod foreign;

@@ -2,7 +2,7 @@
 
 use super::netns::Netns;
 use super::until::until;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -152,15 +152,5 @@ impl Lines {
     pub(crate) fn to_the_end(&self) -> Vec<String> {
         until("the end of the output", || self.ended.lock().expect("the flag").then_some(()));
         self.all()
-    }
-}
-
-/// Raises the limit of open descriptors where it is too low.
-pub(crate) fn descriptors_for(count: u32) {
-    let (limit, count) = (getrlimit(Resource::Nofile), u64::from(count));
-    if limit.current.is_some_and(|current| current < count) {
-        let maximum = limit.maximum.map(|maximum| maximum.max(count));
-        let wanted = Rlimit { current: Some(count), maximum };
-        setrlimit(Resource::Nofile, wanted).expect("a limit that root may raise");
     }
 }
