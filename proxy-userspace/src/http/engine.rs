@@ -1,5 +1,6 @@
 //! The engine: workers on their threads, and what may be asked of them from outside.
 
+mod doors;
 mod idle;
 mod sessions;
 
@@ -21,7 +22,6 @@ use tokio::{
 };
 
 use super::{
-    accept::{self, Door},
     background,
     closes::Closes,
     counters::Gauge,
@@ -36,12 +36,6 @@ use super::{
     watch::Watch,
     worker::{Outside, Worker},
 };
-
-/// A task that accepts for a frontend.
-struct DoorTask {
-    frontend: String,
-    task: tokio::task::JoinHandle<()>,
-}
 
 /// The engine could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -316,21 +310,21 @@ async fn work(
     mut inbox: mpsc::UnboundedReceiver<Command>,
 ) {
     let worker = &reception.worker;
-    let mut open = open_doors(&reception, doors);
+    let mut open = doors::open(&reception, doors);
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Doors(proxies, doors) => {
-                shut(open).await;
+                doors::shut(open).await;
                 *worker.proxies.borrow_mut() = HeldProxies::new(Arc::clone(&proxies));
                 for idle in worker.pool.reset(&proxies) {
                     worker.close_idle(idle, None);
                 }
-                open = open_doors(&reception, doors);
+                open = doors::open(&reception, doors);
             }
             Command::Shut(name) => {
                 let (of_it, others) = open.into_iter().partition(|door| door.frontend == name);
                 open = others;
-                shut(of_it).await;
+                doors::shut(of_it).await;
             }
             Command::Stop => {
                 break;
@@ -339,7 +333,7 @@ async fn work(
             other => serve(&reception, other),
         }
     }
-    shut(open).await;
+    doors::shut(open).await;
     drain(&reception, inbox).await;
 }
 
@@ -385,33 +379,5 @@ fn serve(reception: &Reception, command: Command) {
         }
         Command::Look => drop(worker.sessions.look(Instant::now())),
         Command::Doors(..) | Command::Shut(_) | Command::Stop | Command::HardStop => {}
-    }
-}
-
-/// Accepts on these sockets.
-fn open_doors(reception: &Rc<Reception>, doors: Vec<Ear>) -> Vec<DoorTask> {
-    let proxies = Rc::clone(&reception.worker.proxies.borrow());
-    let open = |ear: Ear| {
-        let frontend = Arc::clone(proxies.frontend(&ear.frontend)?);
-        let name = ear.frontend.clone();
-        let door = Door { ear, frontend };
-        let (reception, proxies) = (Rc::clone(reception), Rc::clone(&proxies));
-        let told = name.clone();
-        let task = tokio::task::spawn_local(async move {
-            if let Err(error) = accept::run(reception, proxies, door).await {
-                tracing::error!(frontend = told, %error, "no longer accepting");
-            }
-        });
-        Some(DoorTask { frontend: name, task })
-    };
-    doors.into_iter().filter_map(open).collect()
-}
-
-/// Stops accepting. The sockets may be watched anew afterwards.
-async fn shut(doors: Vec<DoorTask>) {
-    for door in doors {
-        door.task.abort();
-        // Its registration is gone when the task is.
-        let _ = door.task.await;
     }
 }

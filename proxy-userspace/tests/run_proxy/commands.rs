@@ -6,7 +6,7 @@ use crate::twins::Twins;
 use std::net::{SocketAddr, TcpStream};
 
 /// A frontend, a `listen` and a backend.
-fn three(stage: &Stage, which: u16) -> String {
+pub(crate) fn three(stage: &Stage, which: u16) -> String {
     format!(
         "frontend in\n  bind 127.0.0.1:{}\n  default_backend web\n\
          listen both\n  bind 127.0.0.1:{}\n  server b1 {server}\n\
@@ -178,80 +178,6 @@ fn what_becomes_of_a_server_is_told_alike() {
             let [ours, theirs] = twins.lines("Server web/");
             assert_eq!(ours, theirs, "{command}");
         }
-    }
-    twins.end();
-}
-
-#[test]
-fn limits_of_the_process_are_set() {
-    let twins = Twins::start(|stage, which| {
-        let slow = "  rate-limit sessions 3\n  default_backend web\n";
-        let port = 8100 + which;
-        format!("{}frontend slow\n  bind 127.0.0.1:{port}\n{slow}", three(stage, which))
-    });
-    for command in [
-        "set maxconn frontend",
-        "set maxconn frontend in",
-        "set maxconn frontend nobody 1",
-        "set maxconn frontend in x",
-        "set maxconn frontend in 10k",
-        "set maxconn frontend in -3",
-        "set maxconn global",
-        "set maxconn global x",
-        "set maxconn global 99",
-        "set maxconn global 101",
-        "set maxconn global -1",
-        "set rate-limit connections global",
-        "set rate-limit connections global -1",
-        "set rate-limit connections global x",
-        "operator; set rate-limit connections global 9",
-        "set rate-limit sessions global 7k",
-    ] {
-        twins.same(command);
-    }
-    for command in ["set rate-limit", "set rate-limit connections", "set rate-limit x global 7"] {
-        let usage = twins.ask(command).map(|text| {
-            // HAProxy has TLS and compression.
-            let lines = text.lines().filter(|line| !line.contains("SSL") && !line.contains("kB/s"));
-            lines.collect::<Vec<_>>().join("\n")
-        });
-        assert_eq!(usage[0], usage[1], "{command}");
-    }
-    let rates = twins.ask("show stat").map(|text| {
-        let row = text.lines().find(|row| row.starts_with("slow,FRONTEND,")).expect("a row");
-        row.split(',').nth(34).map(str::to_owned)
-    });
-    assert_eq!(rates, [const { Some("3") }; 2].map(|rate| rate.map(str::to_owned)));
-    twins.same("set rate-limit sessions global 0");
-    // What comes is within a second of what came: the fourth waits.
-    let waits = |port: u16, clients: u32, what: &str| {
-        let begun = std::time::Instant::now();
-        for _ in 0..clients {
-            assert!(twins.stage.get(port, "/").ends_with("nobody"));
-        }
-        assert!(begun.elapsed().as_millis() >= 300, "{what}, {port}: {:?}", begun.elapsed());
-    };
-    for port in [8100, 8101] {
-        waits(port, 7, "rate-limit sessions 3");
-    }
-    twins.same("set rate-limit sessions global 7");
-    twins.same("set rate-limit connections global 2");
-    let limits = twins.ask("show info").map(|text| {
-        let lines = text.lines().filter(|line| {
-            line.starts_with("ConnRateL")
-                || line.starts_with("SessRateL")
-                || line.starts_with("Maxconn")
-        });
-        lines.collect::<Vec<_>>().join(" ")
-    });
-    assert_eq!(limits, ["Maxconn: 100 ConnRateLimit: 2 SessRateLimit: 7"; 2]);
-    // Two in a second: six take two seconds at least.
-    for port in [8080, 8081] {
-        let begun = std::time::Instant::now();
-        for _ in 0..6 {
-            assert!(twins.stage.get(port, "/").ends_with("nobody"));
-        }
-        assert!(begun.elapsed().as_secs() >= 1, "{port}: {:?}", begun.elapsed());
     }
     twins.end();
 }

@@ -3,6 +3,7 @@
 
 mod checks;
 mod commands;
+mod limits;
 mod page;
 mod reload;
 mod stage;
