@@ -151,6 +151,18 @@ fn checks_are_switched_off_and_moved() {
     alike(&twins, nobody);
     twins.same("set server web/checked check-port 0");
     settled("its own port to do again", "web,checked,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,5,");
+    // Nobody sees where it went while its checks are off, and others are seen coming.
+    twins.same("disable health web/checked");
+    twins.same("set server web/checked addr 127.0.0.1 port 1");
+    twins.same(&format!(
+        "set server web/elsewhere addr 127.0.0.1 port {}",
+        twins.stage.server.port()
+    ));
+    settled("the other one to be up", "web,elsewhere,0,0,0,0,,0,0,0,,0,,0,0,0,0,UP,");
+    alike(&twins, "disable health web/checked");
+    settled("it to be there", "web,checked,0,0,0,0,,0,0,0,,0,,0,0,0,0,no check,5,");
+    twins.same("enable health web/checked");
+    settled("it to be gone", "web,checked,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN,5,");
     twins.end();
 }
 
