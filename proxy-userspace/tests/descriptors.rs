@@ -151,8 +151,12 @@ fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
 
 fn until(what: &str, holds: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
+    loop {
+        let is_over = Instant::now() >= end;
+        if holds() {
+            return;
+        }
+        assert!(!is_over, "{what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -20,8 +20,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    thread,
-    time::{Duration, Instant},
 };
 
 use teardown::http::{
@@ -210,15 +208,8 @@ impl Drop for Proxy {
 }
 
 /// Waits for a condition.
-pub fn eventually<T>(mut test: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = test() {
-            return value;
-        }
-        assert!(Instant::now() < end, "this never came true");
-        thread::sleep(Duration::from_millis(2));
-    }
+pub fn eventually<T>(test: impl FnMut() -> Option<T>) -> T {
+    until::until("what never came true", test)
 }
 
 pub fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
