@@ -8,7 +8,7 @@ use crate::frame::bpf_stats::{Measuring, Runs, Snapshot, held_by, sum};
 use crate::frame::floor;
 use crate::frame::live::Live;
 use crate::frame::rounds::{Column, interleaved};
-use crate::support::process::descriptors_for;
+use crate::support::descriptors::descriptors_for;
 use crate::support::topology::{Family, Topology};
 use socket2::{SockRef, Socket};
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,7 +3,7 @@
 use crate::frame::bpf_stats::{Measuring, Runs, Snapshot, held_by, sum};
 use crate::frame::floor::{self, ROUND_TRIPS, ping_pong};
 use crate::frame::live::Live;
-use crate::support::process::descriptors_for;
+use crate::support::descriptors::descriptors_for;
 use crate::support::topology::{Family, Topology};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener, TcpStream};
