@@ -1,7 +1,7 @@
 //! Lines that a terminal has cut at its width, put together again.
 //!
 //! Unlike a mail program it cuts within words and numbers, so that joining the pieces by a space, as
-//! [`lines`](super::lines) does, would make other numbers of them.
+//! [`lines`] does, would make other numbers of them.
 
 use super::lines::{self, LONGEST, Lines, Numbered};
 use super::packet;
