@@ -12,7 +12,7 @@ use crate::near;
 /// Reads an `option` line, its first word taken.
 pub(super) fn option(args: &mut Args<'_>, to: &mut Settings, place: Places, negated: bool) {
     let Some(name) = args.need("option", "the option's name") else { return };
-    let table = directives::PROXY.iter().find(|d| d.name.strip_prefix("option ") == Some(name));
+    let table = directives::OPTIONS.iter().find(|d| d.name.strip_prefix("option ") == Some(name));
     let Some(entry) = table else { return unknown(args, name) };
     if !entry.places.has(place) {
         let at = args.last();
@@ -55,7 +55,7 @@ fn unknown(args: &mut Args<'_>, name: &str) {
     if directives::OPTION_OTHERS.contains(&name) {
         args.wrong(format!("'option {name}' is HAProxy's; teardown has not got it"));
     } else {
-        let names = directives::PROXY.iter().filter_map(|d| d.name.strip_prefix("option "));
+        let names = directives::OPTIONS.iter().filter_map(|d| d.name.strip_prefix("option "));
         args.wrong(format!("unknown option '{name}'{}", near::hint(name, names)));
     }
 }

@@ -3,8 +3,8 @@
 
 use super::acl_words::{FAMILIES, METHODS, PREDEFINED};
 use super::directives::{
-    ACTION_OTHERS, BIND, BIND_OTHERS, Directive, GLOBAL, GLOBAL_OTHERS, MOOT, OPTION_OTHERS, PROXY,
-    PROXY_OTHERS, Places, SECTION_OTHERS, SERVER, SERVER_OTHERS,
+    ACTION_OTHERS, BIND, BIND_OTHERS, Directive, GLOBAL, GLOBAL_OTHERS, MOOT, OPTION_OTHERS,
+    PROXY_OTHERS, Places, SECTION_OTHERS, SERVER, SERVER_OTHERS, of_proxies,
 };
 use super::expression::{CONVERTERS, FETCHES};
 use super::format;
@@ -30,7 +30,9 @@ fn markdown() -> String {
     table(&mut page, GLOBAL, false);
     page.push_str("\n## defaults, frontend, listen, backend\n\n");
     page.push_str("The letters say where a directive may stand: D, F, L, B.\n\n");
-    table(&mut page, PROXY, true);
+    let mut proxy = of_proxies().copied().collect::<Vec<_>>();
+    proxy.sort_by_key(|directive| directive.name);
+    table(&mut page, &proxy, true);
     page.push_str("\n## bind\n\n`bind ADDRESS:PORT[-PORT][,...] [KEYWORDS]`\n\n");
     table(&mut page, BIND, false);
     page.push_str("\n## server and default-server\n\n");

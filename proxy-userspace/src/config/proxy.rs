@@ -118,7 +118,7 @@ fn unreachable_word(args: &mut Args<'_>, word: &str) {
 /// Whether `word` is known and may stand in this section; says so if not.
 fn may_stand(args: &mut Args<'_>, word: &str, place: Places) -> bool {
     let first = |name: &'static str| name.split(' ').next().unwrap_or(name);
-    let mut ours = directives::PROXY.iter().filter(|d| first(d.name) == word).peekable();
+    let mut ours = directives::of_proxies().filter(|d| first(d.name) == word).peekable();
     let section = place.section();
     if ours.peek().is_some() {
         if ours.any(|directive| directive.places.has(place)) {
@@ -149,7 +149,7 @@ fn may_stand(args: &mut Args<'_>, word: &str, place: Places) -> bool {
     } else if directives::GLOBAL.iter().any(|directive| first(directive.name) == word) {
         args.wrong(format!("'{word}' stands in the 'global' section, not in '{section}'"));
     } else {
-        let hint = near::hint(word, directives::PROXY.iter().map(|d| first(d.name)));
+        let hint = near::hint(word, directives::of_proxies().map(|d| first(d.name)));
         args.wrong(format!("unknown keyword '{word}' in '{section}' section{hint}"));
     }
     false

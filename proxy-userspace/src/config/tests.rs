@@ -235,7 +235,7 @@ fn labels_know_servers_listeners_and_checks() {
 /// it may complain about those, and about nothing else.
 #[test]
 fn every_directive_of_the_tables_is_read() {
-    use super::directives::{BIND, GLOBAL, PROXY, Places, SERVER};
+    use super::directives::{BIND, GLOBAL, Places, SERVER, of_proxies};
     let unread = |text: &str| {
         let (_, findings) = read(text, Strictness::Strict);
         let mut said = findings.list.iter().map(|finding| finding.message.clone());
@@ -254,7 +254,7 @@ fn every_directive_of_the_tables_is_read() {
         (Places::LISTEN, "listen a"),
         (Places::BACKEND, "backend a"),
     ];
-    for directive in PROXY {
+    for directive in of_proxies() {
         for (_, section) in sections.iter().filter(|section| directive.places.has(section.0)) {
             let text = format!("{section}\n {}\n", directive.name);
             assert_eq!(unread(&text), None, "{text}");

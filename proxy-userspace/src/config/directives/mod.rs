@@ -5,7 +5,7 @@
 mod ours;
 mod theirs;
 
-pub use ours::{BIND, GLOBAL, PROXY, SERVER};
+pub use ours::{BIND, GLOBAL, OPTIONS, PROXY, SERVER};
 pub use theirs::{
     ACTION_OTHERS, BIND_OTHERS, CONVERT_OTHERS, FETCH_OTHERS, GLOBAL_OTHERS, MOOT, OPTION_OTHERS,
     PROXY_OTHERS, SECTION_OTHERS, SERVER_OTHERS,
@@ -66,6 +66,11 @@ pub struct Directive {
     pub meaning: &'static str,
 }
 
+/// What a line of a proxy's section may begin with.
+pub fn of_proxies() -> impl Iterator<Item = &'static Directive> {
+    PROXY.iter().chain(OPTIONS)
+}
+
 /// Whether a line of the `global` section may begin with `word`, teardown's or HAProxy's.
 #[must_use]
 pub fn is_global(word: &str) -> bool {
@@ -86,7 +91,7 @@ mod tests {
         assert!(SERVER_OTHERS.iter().all(|other| !ours(SERVER).contains(other.0)));
         assert!(BIND_OTHERS.iter().all(|other| !ours(BIND).contains(other.0)));
         for name in OPTION_OTHERS {
-            assert!(!ours(PROXY).contains(format!("option {name}").as_str()), "{name}");
+            assert!(!ours(OPTIONS).contains(format!("option {name}").as_str()), "{name}");
         }
     }
 }

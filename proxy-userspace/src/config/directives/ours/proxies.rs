@@ -1,16 +1,8 @@
-//! Directives of `defaults`, `frontend`, `listen` and `backend`.
+//! Directives of `defaults`, `frontend`, `listen` and `backend`, but for options.
 
-use super::{Directive, PROXIES, Places, at};
+use super::{B, BACK, Directive, EVERY, F, FRONT, L, PROXIES, at};
 
-const D: Places = Places::DEFAULTS;
-const F: Places = Places::FRONTEND;
-const L: Places = Places::LISTEN;
-const B: Places = Places::BACKEND;
-const EVERY: Places = D.or(F).or(L).or(B);
-const FRONT: Places = D.or(F).or(L);
-const BACK: Places = D.or(L).or(B);
-
-/// Directives of `defaults`, `frontend`, `listen` and `backend`.
+/// Directives of `defaults`, `frontend`, `listen` and `backend`, but for [`OPTIONS`](super::OPTIONS).
 pub const PROXY: &[Directive] = &[
     at(
         PROXIES,
@@ -152,125 +144,6 @@ pub const PROXY: &[Directive] = &[
         "PATH",
         "none",
         "Requests for just this path are answered with 200 at once; no rule and no log line sees them.",
-    ),
-    at(
-        BACK,
-        "option abortonclose",
-        "",
-        "off",
-        "A request whose client has gone is given up while it waits or before the server answers.",
-    ),
-    at(
-        BACK,
-        "option allbackups",
-        "",
-        "off",
-        "Without any other server, use all backup servers instead of the first one.",
-    ),
-    at(FRONT, "option clitcpka", "", "off", "TCP keep-alive towards clients."),
-    at(FRONT, "option dontlog-normal", "", "off", "No log line where nothing went wrong."),
-    at(
-        FRONT,
-        "option dontlognull",
-        "",
-        "off",
-        "No log line for a connection whose client sent nothing; it is counted.",
-    ),
-    at(
-        EVERY,
-        "option forceclose",
-        "",
-        "off",
-        "As `option httpclose`: the name from before HAProxy 2.0.",
-    ),
-    at(
-        EVERY,
-        "option forwardfor",
-        "[except NET] [header NAME] [if-none]",
-        "off",
-        "Add `X-Forwarded-For` (or `NAME`) with the client's address.",
-    ),
-    at(EVERY, "option http-keep-alive", "", "on", "Both connections stay open after a response."),
-    at(
-        BACK,
-        "option http-pretend-keepalive",
-        "",
-        "off",
-        "Servers are not told that their connection will be closed.",
-    ),
-    at(
-        EVERY,
-        "option http-server-close",
-        "",
-        "off",
-        "The server's connection is closed after each response, the client's stays.",
-    ),
-    at(
-        EVERY,
-        "option http-tunnel",
-        "",
-        "off",
-        "Only the first request and response are read; then bytes are passed. HAProxy had it from 1.5 to 2.0.",
-    ),
-    at(
-        BACK,
-        "option httpchk",
-        "[METHOD] [URI [VERSION]]",
-        "OPTIONS / HTTP/1.0",
-        "Health checks send an HTTP request.",
-    ),
-    at(EVERY, "option httpclose", "", "off", "Both connections are closed after each response."),
-    at(FRONT, "option httplog", "[clf]", "off", "Log lines with requests, timers and states."),
-    at(BACK, "option log-health-checks", "", "off", "Log every check whose result changes."),
-    at(FRONT, "option log-separate-errors", "", "off", "Log what went wrong at level err."),
-    at(EVERY, "option nolinger", "", "off", "Close with RST."),
-    at(
-        BACK,
-        "option prefer-last-server",
-        "",
-        "off",
-        "Stay on the connection's last server where possible.",
-    ),
-    at(
-        BACK,
-        "option redispatch",
-        "[N]",
-        "off",
-        "Retry on another server: every N retries, or the last ones for a negative N; -1.",
-    ),
-    at(
-        EVERY,
-        "option splice-auto",
-        "",
-        "on",
-        "Accepted with a notice: bodies are spliced where it pays, by teardown's own judgement.",
-    ),
-    at(EVERY, "option splice-request", "", "on", "As `splice-auto`."),
-    at(EVERY, "option splice-response", "", "on", "As `splice-auto`."),
-    at(BACK, "option srvtcpka", "", "off", "TCP keep-alive towards servers."),
-    at(BACK, "option tcp-check", "", "off", "Health checks follow the `tcp-check` lines."),
-    at(
-        FRONT,
-        "option tcp-smart-accept",
-        "",
-        "off",
-        "Accepted with a notice: the first ACK is left to the kernel.",
-    ),
-    at(
-        BACK,
-        "option tcp-smart-connect",
-        "",
-        "off",
-        "The ACK of the handshake waits for the request and travels with it.",
-    ),
-    at(EVERY, "option tcpka", "", "off", "TCP keep-alive on both sides."),
-    at(EVERY, "option tcplog", "", "off", "Log lines with timers and states."),
-    at(
-        FRONT,
-        "rate-limit sessions",
-        "N",
-        "none",
-        "Client connections of this proxy in a second, at most; more wait in the kernel.",
     ),
     at(
         PROXIES,
