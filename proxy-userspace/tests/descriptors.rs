@@ -1,5 +1,7 @@
 //! A process without free descriptors, in a test binary of its own: the limit is the process's.
 
+mod support;
+
 use std::{
     fs::File,
     io::{Read, Write},
@@ -9,39 +11,13 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use teardown::http::{
-    closes::Closes,
-    engine::Engine,
-    event::{Log, Session},
-    hooks::{Balance, Edit, Request},
-    live,
-    settings::{Backend, Bind, BindAddress, Frontend, Mode, Server, Settings},
-};
-
-struct Nobody;
-
-impl Log for Nobody {
-    fn session(&self, _: &Session<'_>) {}
-}
-
-/// The only server there is.
-#[derive(Debug)]
-struct First;
-
-impl Balance for First {
-    fn key(&self, _: Option<&Request<'_>>, _: &[Edit], _: Option<SocketAddr>) -> u64 {
-        0
-    }
-    fn pick(&self, _: &live::Backend, _: u64, _: Option<usize>) -> Option<usize> {
-        Some(0)
-    }
-}
-
-impl Closes for Nobody {}
+use support::lone::{self, Nobody};
+use support::until::PATIENCE;
+use teardown::http::engine::Engine;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -52,9 +28,6 @@ fn status(stream: &mut TcpStream) -> Option<String> {
     let count = stream.read(&mut buffer).ok()?;
     String::from_utf8_lossy(&buffer[..count]).get(9..12).map(str::to_owned)
 }
-
-/// How long a test waits for what must come on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The limit is the process's: one test at a time.
 static LIMIT: Mutex<()> = Mutex::new(());
@@ -71,7 +44,8 @@ impl Stage {
     fn new(threads: usize) -> Self {
         let alone = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
         let (origin, server) = origin();
-        let engine = engine(origin, threads);
+        let engine =
+            lone::launch(origin, Arc::new(Nobody), |settings| settings.global.threads = threads);
         let address = engine.addresses()[0].1;
         Self { engine, address, server, _alone: alone }
     }
@@ -129,20 +103,6 @@ fn origin() -> (SocketAddr, Arc<Origin>) {
     (address, origin)
 }
 
-fn engine(origin: SocketAddr, threads: usize) -> Engine {
-    let mut frontend = Frontend { name: "f".into(), mode: Mode::Http, ..Frontend::default() };
-    frontend.binds.push(Bind::new(BindAddress::Inet(([127, 0, 0, 1], 0).into())));
-    frontend.default_backend = Some(0);
-    let mut backend = Backend::new("b", Arc::new(First));
-    backend.mode = Mode::Http;
-    backend.servers.push(Server::new("s", origin.into()));
-    let mut settings = Settings::default();
-    settings.global.threads = threads;
-    settings.frontends.push(frontend);
-    settings.backends.push(backend);
-    Engine::launch(settings, Arc::new(Nobody), Arc::new(Nobody)).expect("starts")
-}
-
 fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     let client = TcpStream::connect(address)?;
     client.set_read_timeout(Some(PATIENCE))?;
@@ -150,15 +110,7 @@ fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
 }
 
 fn until(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let is_over = Instant::now() >= end;
-        if holds() {
-            return;
-        }
-        assert!(!is_over, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
+    support::until::until(what, || holds().then_some(()));
 }
 
 /// Sets the process's limit; returns what it was.

@@ -11,14 +11,11 @@ use std::{
     sync::{Arc, Mutex, mpsc},
     thread,
 };
+use support::lone;
 use support::until::{PATIENCE, until};
 use teardown::http::{
     closes::{Class, Closes, Cookie, Upstream},
-    engine::Engine,
-    event::{Log, Session},
-    hooks::{Balance, Edit, Request},
-    live,
-    settings::{Backend, Bind, BindAddress, Connection, Frontend, Mode, Server, Settings},
+    settings::Connection,
 };
 
 /// Takes down which socket each connection has.
@@ -30,25 +27,6 @@ impl Closes for Sockets {
         let cookie = socket_cookie(socket).expect("every socket has one");
         self.0.lock().expect("no thread has panicked").push(cookie);
         Cookie(cookie)
-    }
-}
-
-struct Nobody;
-
-impl Log for Nobody {
-    fn session(&self, _: &Session<'_>) {}
-}
-
-/// The only server there is.
-#[derive(Debug)]
-struct First;
-
-impl Balance for First {
-    fn key(&self, _: Option<&Request<'_>>, _: &[Edit], _: Option<SocketAddr>) -> u64 {
-        0
-    }
-    fn pick(&self, _: &live::Backend, _: u64, _: Option<usize>) -> Option<usize> {
-        Some(0)
     }
 }
 
@@ -74,20 +52,6 @@ fn serve(mut stream: TcpStream, seen: &mpsc::Sender<Seen>) {
     seen.send((end.map_err(|error| error.kind()), port)).expect("the test waits for it");
 }
 
-fn engine(origin: SocketAddr, closes: Arc<Sockets>) -> Engine {
-    let mut frontend = Frontend { name: "f".into(), mode: Mode::Http, ..Frontend::default() };
-    frontend.binds.push(Bind::new(BindAddress::Inet(([127, 0, 0, 1], 0).into())));
-    frontend.default_backend = Some(0);
-    let mut backend = Backend::new("b", Arc::new(First));
-    backend.connection = Connection::ServerClose;
-    backend.servers.push(Server::new("s", origin.into()));
-    let mut settings = Settings::default();
-    settings.global.threads = 1;
-    settings.frontends.push(frontend);
-    settings.backends.push(backend);
-    Engine::launch(settings, Arc::new(Nobody), closes).expect("starts")
-}
-
 /// Asks for `path` on a connection of its own, until the proxy or the body's length ends it.
 fn ask(proxy: SocketAddr, path: &str) {
     let mut client = TcpStream::connect(proxy).expect("it listens");
@@ -105,7 +69,11 @@ fn a_socket_serves_one_connection_after_the_other() {
     let (sender, seen) = mpsc::channel();
     thread::spawn(move || listener.incoming().flatten().for_each(|one| serve(one, &sender)));
     let sockets = Arc::new(Sockets::default());
-    let engine = engine(origin, Arc::clone(&sockets));
+    let closes = Arc::<Sockets>::clone(&sockets);
+    let engine = lone::launch(origin, closes, |settings| {
+        settings.global.threads = 1;
+        settings.backends[0].connection = Connection::ServerClose;
+    });
     let proxy = engine.addresses()[0].1;
     for (path, end) in [("/close", Ok(())), ("/stay", Err(ErrorKind::ConnectionReset))] {
         let mut last = None;

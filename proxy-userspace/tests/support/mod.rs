@@ -14,6 +14,7 @@ pub(crate) mod frames;
 pub(crate) mod handmade;
 pub(crate) mod http;
 pub(crate) mod linux;
+pub(crate) mod lone;
 pub(crate) mod netns;
 pub(crate) mod observed;
 pub(crate) mod packets;
