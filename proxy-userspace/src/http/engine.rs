@@ -237,21 +237,23 @@ impl Engine {
 
     /// All connections.
     pub async fn sessions(&self) -> Vec<SessionInfo> {
-        let mut all = Vec::new();
-        for worker in &self.workers {
-            let (reply, answer) = oneshot::channel();
-            worker.tell(Command::Sessions(reply));
-            all.extend(answer.await.unwrap_or_default());
-        }
-        all
+        self.ask_each(Command::Sessions).await.into_iter().flatten().collect()
     }
 
     /// The idle connections to servers, of each worker.
     pub async fn idle(&self) -> Vec<IdleByServer> {
+        self.ask_each(Command::Idle).await
+    }
+
+    /// What each worker answers; nothing of one that has ended.
+    async fn ask_each<T: Default>(
+        &self,
+        question: impl Fn(oneshot::Sender<T>) -> Command,
+    ) -> Vec<T> {
         let mut all = Vec::new();
         for worker in &self.workers {
             let (reply, answer) = oneshot::channel();
-            worker.tell(Command::Idle(reply));
+            worker.tell(question(reply));
             all.push(answer.await.unwrap_or_default());
         }
         all

@@ -104,6 +104,10 @@ impl Pool {
         }
     }
 
+    pub(crate) fn for_each(&self, each: impl FnMut(&Idle)) {
+        self.places.borrow().iter().flatten().flatten().for_each(each);
+    }
+
     /// Takes out what fails the test.
     pub(crate) fn purge(&self, keep: impl Fn(&Idle) -> bool) -> Vec<Idle> {
         let mut places = self.places.borrow_mut();

@@ -1,6 +1,6 @@
 //! The idle connections to servers that a worker keeps.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::collections::HashMap;
 
 use crate::http::worker::Worker;
 
@@ -18,16 +18,13 @@ pub type IdleByServer = HashMap<(usize, usize), IdleInfo>;
 
 /// Those of a worker.
 pub(super) fn of(worker: &Worker) -> IdleByServer {
-    let all = RefCell::new(IdleByServer::new());
-    // All are kept: they are only looked at.
-    worker.pool.purge(|idle| {
-        let mut all = all.borrow_mut();
+    let mut all = IdleByServer::new();
+    worker.pool.for_each(|idle| {
         let info = all.entry((idle.backend.index, idle.server.index)).or_default();
         match idle.proven {
             true => info.proven += 1,
             false => info.fresh += 1,
         }
-        true
     });
-    all.into_inner()
+    all
 }
