@@ -7,9 +7,16 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    io,
+    net::SocketAddr,
+    rc::Rc,
 };
 
-use super::sock::{Kind, Sock};
+use super::{
+    settings::ServerAddress,
+    sock::{Kind, Sock},
+    watch::Watch,
+};
 
 /// So many of each list are kept.
 const MOST: usize = 64;
@@ -52,8 +59,23 @@ impl Spares {
         leaving.push_back(sock);
     }
 
+    /// A socket from which `address` can be reached: a spare one, or as [`Sock::open`] makes it.
+    pub(crate) fn open(
+        &self,
+        address: &ServerAddress,
+        source: Option<SocketAddr>,
+        keepalive: bool,
+        watch: &Rc<Watch>,
+    ) -> io::Result<Sock> {
+        let kind = Kind::of(address, source, keepalive);
+        match kind.and_then(|kind| self.take(kind)) {
+            Some(sock) => Ok(sock),
+            None => Sock::open(address, source, keepalive, watch),
+        }
+    }
+
     /// A socket of this kind that can be connected.
-    pub(crate) fn take(&self, kind: Kind) -> Option<Sock> {
+    fn take(&self, kind: Kind) -> Option<Sock> {
         let sock = self.take_free(kind).or_else(|| self.take_left(kind))?;
         // It may have been told of the last connection's end only now.
         sock.renew();

@@ -1,11 +1,9 @@
 //! What becomes of a socket, and what its peer sees of it.
 
 use super::*;
-use crate::http::{settings::ServerAddress, watch::Watch};
 use std::io::{ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// A server, and what a worker has to connect to it.
@@ -29,11 +27,7 @@ impl Server {
     /// A socket that is connected, new or spare, and its peer, to which it has said something.
     fn connect(&self) -> (Sock, TcpStream) {
         let address = self.address();
-        let kind = Kind::of(&address, None, false).expect("good for several");
-        let sock = self
-            .spares
-            .take(kind)
-            .unwrap_or_else(|| Sock::open(&address, None, false, &self.watch).expect("a socket"));
+        let sock = self.spares.open(&address, None, false, &self.watch).expect("a socket");
         sock.connect(&address).expect("on loopback it stands at once");
         let (mut peer, _) = self.listener.accept().expect("the connection");
         assert_eq!(sock.try_send(&[IoSlice::new(b"hello")]).expect("it is new"), 5);

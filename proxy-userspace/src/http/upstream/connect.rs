@@ -10,7 +10,7 @@ use crate::http::pool::Idle;
 use crate::http::session::Stop;
 use crate::http::settings::Reuse;
 use crate::http::slot::Slot;
-use crate::http::sock::{Kind, Sock};
+use crate::http::sock::Sock;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -67,16 +67,8 @@ pub(super) async fn connect(
     let closes = &client.worker.outside.closes;
     let address = server.address();
     let of_server = &server.settings;
-    let (source, keepalive) = (of_server.source, of_server.keepalive);
-    let spare =
-        Kind::of(&address, source, keepalive).and_then(|kind| client.worker.spares.take(kind));
-    let sock = match spare {
-        Some(sock) => sock,
-        None => {
-            let watch = &client.worker.watch;
-            Sock::open(&address, source, keepalive, watch).map_err(lost)?
-        }
-    };
+    let (spares, watch) = (&client.worker.spares, &client.worker.watch);
+    let sock = spares.open(&address, of_server.source, of_server.keepalive, watch).map_err(lost)?;
     if slot.backend.settings.smart_connect && !errand.is_silent() {
         sock.delay_ack();
     }
