@@ -114,7 +114,7 @@ impl hooks::Rules for RuleSet {
         edits: &mut Vec<Edit>,
     ) -> Decision {
         // HAProxy looks for its monitor before the http-request rules, and serves its statistics behind.
-        if self.monitor.as_deref() == Some(hooks::path_and_query(request.target)) {
+        if self.monitor.as_ref().is_some_and(|uri| uri == hooks::path_and_query(request.target)) {
             return Decision::Ready;
         }
         for rule in &self.request {
