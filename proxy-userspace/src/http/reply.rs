@@ -46,11 +46,15 @@ fn reason(status: u16) -> &'static str {
     named.and_then(|status| status.canonical_reason()).unwrap_or("Unknown")
 }
 
+/// The status, the reason and the sentence of the page of `status`; as HAProxy does, those of 500
+/// where it has none.
+fn page_of(status: u16) -> (u16, &'static str, &'static str) {
+    *PAGES.iter().find(|page| page.0 == status).unwrap_or(&PAGES[14])
+}
+
 /// The words of the page of `status`.
 pub(crate) fn page(status: u16) -> String {
-    let page = PAGES.iter().find(|page| page.0 == status);
-    // As HAProxy does for a status it has no page for.
-    let (status, reason, sentence) = page.unwrap_or(&PAGES[14]);
+    let (status, reason, sentence) = page_of(status);
     format!("<html><body><h1>{status} {reason}</h1>\n{sentence}\n</body></html>\n")
 }
 
@@ -61,9 +65,8 @@ pub(crate) fn error(out: &mut Vec<u8>, status: u16, pages: [Option<&ErrorPages>;
     if let Some(file) = own {
         return from_file(out, file, say);
     }
-    let page = PAGES.iter().find(|page| page.0 == status);
-    let (status, reason, _) = *page.unwrap_or(&PAGES[14]);
-    let body = self::page(status);
+    let (status, reason, _) = page_of(status);
+    let body = page(status);
     let _ = write!(
         out,
         "HTTP/1.1 {status} {reason}\r\nContent-Length: {}\r\nCache-Control: no-cache\r\n\
