@@ -5,30 +5,19 @@ mod deadline;
 mod egress;
 pub mod frame;
 mod ingress;
+pub mod pending;
 pub mod rules;
 mod socket;
 mod stand_in;
+mod tended;
 
 pub use deadline::{awaits_our_fin, td_peer_finished};
-pub use egress::{no_longer_pending, td_leaving};
-pub use ingress::{is_awaited, is_ours, td_arriving, td_reset_both};
+pub use egress::td_leaving;
+pub use ingress::{is_ours, td_arriving, td_reset_both};
 pub use stand_in::{
     any as any_stand_in, any_waits, relieve as relieve_stand_in, td_answer, td_step_aside,
     td_stood_in, tend,
 };
-
-use crate::flows::now;
-use crate::maps::TENDED;
-use proxy_common::stand_in::UNTENDED_NS;
-
-/// Whether the daemon keeps the time: one that is dead or stands still repeats no FIN, gives nobody
-/// up, and tells nobody what its rules do. clsact filters outlive it.
-#[inline(always)]
-fn is_tended() -> bool {
-    // SAFETY: the map's only entry, written whole by the daemon.
-    let tended = TENDED.get_ptr(0).map_or(0, |at| unsafe { *at });
-    now().saturating_sub(tended) < UNTENDED_NS
-}
 
 /// What becomes of a packet. A number, as it is what a global function returns.
 #[derive(Clone, Copy, PartialEq, Eq)]

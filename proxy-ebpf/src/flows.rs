@@ -2,9 +2,9 @@
 //! lock, and the end of a connection goes to the daemon.
 
 use crate::counters::count;
-use crate::enforce::no_longer_pending;
+use crate::direction::Direction;
+use crate::enforce::pending;
 use crate::maps::{ASLEEP, EMPTY, EVENTS, FLOWS, STATED, Slot};
-use crate::packets::Direction;
 use crate::settings;
 use aya_ebpf::bindings::{BPF_NOEXIST, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{
@@ -185,7 +185,7 @@ fn advance(key: &FlowKey, slot: *mut Slot, input: Input<'_>, mode: Mode, now: u6
             outcome = flow::step(flow, key, input, mode, now);
         }
         guard.unlock();
-        no_longer_pending(&before);
+        pending::forget(&before);
         if lost {
             count(Counter::LOST_LEAVING);
         }

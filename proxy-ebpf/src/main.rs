@@ -16,8 +16,10 @@
 #![allow(missing_docs, unreachable_pub, reason = "aya's macros make public functions without docs")]
 
 mod counters;
+mod direction;
 mod enforce;
 mod flows;
+mod headers;
 mod maps;
 mod owner;
 mod packets;
@@ -31,7 +33,7 @@ mod strike;
 use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::macros::{classifier, raw_tracepoint, sock_ops, xdp};
 use aya_ebpf::programs::{RawTracePointContext, SockOpsContext, TcContext, XdpContext};
-use packets::Direction;
+use direction::Direction;
 use proxy_common::wire::Link;
 
 /// tc ingress of devices with an Ethernet header.

@@ -1,12 +1,11 @@
 //! Every map, and the size of each. The daemon overrides sizes at load time.
 
-use crate::payload::Told;
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_spin_lock};
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use proxy_common::abi::{
-    COUNTERS, Peer, RULES as RULE_COUNT, Reap, Rule, RuleCounts, STAND_INS as STAND_IN_COUNT,
-    STATEMENTS, StandInSlot, Statement,
+    COUNTERS, MOST_PAYLOAD, Peer, RULES as RULE_COUNT, Reap, Rule, RuleCounts,
+    STAND_INS as STAND_IN_COUNT, STATEMENTS, SegmentRecord, StandInSlot, Statement,
 };
 use proxy_common::acts::Acts;
 use proxy_common::flow::Flow;
@@ -60,6 +59,15 @@ pub static REAP: Array<Reap, 1> = Array::new();
 /// itself.
 #[btf_map]
 pub static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
+
+/// A segment's record, and room for its data.
+#[repr(C)]
+pub struct Told {
+    /// The record.
+    pub record: SegmentRecord,
+    /// As much of the data as was asked for.
+    pub data: [u8; MOST_PAYLOAD as usize],
+}
 
 /// Where a segment is told from that takes its data along, one for each CPU as above.
 #[btf_map]

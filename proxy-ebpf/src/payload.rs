@@ -11,13 +11,6 @@ use core::hint::black_box;
 use proxy_common::abi::{Counter, MOST_PAYLOAD, RECORD_SEGMENT, SegmentRecord};
 use proxy_common::wire::Packet;
 
-/// A segment's record, and room for its data.
-#[repr(C)]
-pub struct Told {
-    record: SegmentRecord,
-    data: [u8; MOST_PAYLOAD as usize],
-}
-
 /// Tells a socket buffer's segment. Global, so that the verifier looks at it once.
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -2,7 +2,7 @@
 //! the lock, as the tuple may be in use by another connection by now.
 
 use crate::counters::count;
-use crate::enforce::no_longer_pending;
+use crate::enforce::pending;
 use crate::flows::{Guard, tell_close};
 use crate::maps::{FLOWS, REAP, Slot};
 use proxy_common::abi::{
@@ -59,7 +59,7 @@ pub extern "C" fn td_reap_entry(index: u32) -> u32 {
     if FLOWS.remove(&entry.key).is_err() {
         return STAYS;
     }
-    no_longer_pending(&acts);
+    pending::forget(&acts);
     count(match entry.verb {
         REAP_EXPIRE => Counter::EXPIRED,
         REAP_EVICT => Counter::EVICTED,

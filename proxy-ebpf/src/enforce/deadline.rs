@@ -1,7 +1,6 @@
 //! Tells the daemon that a connection under a deadline is half closed. The daemon waits, and strikes.
 
-use super::egress::note_match;
-use super::rules::{self, counted};
+use super::rules::{self, counted, note_match};
 use super::socket;
 use crate::counters::count;
 use crate::flows::{Guard, find_or_make, now, wake_flags};

@@ -3,20 +3,20 @@
 use super::Fate;
 use super::deadline;
 use super::frame::Frame;
-use super::rules::{self, counted};
+use super::pending;
+use super::rules::{self, counted, note_match};
 use super::socket;
 use super::stand_in;
 use crate::flows::{Guard, find_or_make};
-use crate::maps::{PENDING, Slot};
+use crate::maps::Slot;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use proxy_common::abi::{LOOPBACK, Rule};
 use proxy_common::acts::{
-    Acts, DRY, FIN_TO_RST, HOLDS_FIN, MATCHED, REFUSED, RST_TO_FIN, STOOD_IN, STRUCK, TOLD_LOCAL,
+    DRY, FIN_TO_RST, HOLDS_FIN, REFUSED, RST_TO_FIN, STOOD_IN, STRUCK, TOLD_LOCAL,
 };
 use proxy_common::decide::{Action, HAS_SOCKET, IS_RST, PASSIVE, Refusal, decide};
 use proxy_common::flow::shows_again;
-use proxy_common::key::Side;
 use proxy_common::policy::DRY_RUN;
 use proxy_common::segment::{ACK, FIN, PSH, RST};
 use proxy_common::wire::Packet;
@@ -144,19 +144,6 @@ fn fin_before(packet: &Packet, slot: *mut Slot) -> Option<u32> {
     (!again).then_some(u32::from(finished && packet.segment.has(RST)))
 }
 
-/// Remembers the rule; says whether it is the first time for this connection.
-#[inline(always)]
-pub fn note_match(slot: *mut Slot, rule: &Rule, local: Side) -> bool {
-    let guard = Guard::lock(slot);
-    let acts = guard.acts();
-    let first = acts.bits & MATCHED == 0;
-    acts.bits |= MATCHED;
-    acts.rule = rule.id;
-    acts.local = local.0;
-    guard.unlock();
-    first
-}
-
 #[inline(always)]
 fn mark(slot: *mut Slot, bits: u32) {
     let guard = Guard::lock(slot);
@@ -221,7 +208,7 @@ pub fn note_reset(slot: *mut Slot, local_rst: u32, asked: u8, more: u32) {
     acts.sent = RST | ACK;
     guard.unlock();
     if held {
-        pending(-1);
+        pending::add(-1);
     }
 }
 
@@ -277,25 +264,9 @@ fn strip(frame: &Frame<'_>, packet: &mut Packet, slot: *mut Slot, rule: &Rule) -
     acts.held_fin = packet.segment.seq.wrapping_add(packet.segment.payload);
     guard.unlock();
     if first {
-        pending(1);
+        pending::add(1);
         counted!(rule.id, stripped);
     }
     packet.segment.flags = flags;
     Fate::STEP
-}
-
-/// The connection's entry goes, or is used anew: what it waited for will not come.
-#[inline(always)]
-pub fn no_longer_pending(acts: &Acts) {
-    if acts.bits & HOLDS_FIN != 0 {
-        pending(-1);
-    }
-}
-
-/// One connection more, or less, for which incoming data must be looked at.
-#[inline(always)]
-pub fn pending(by: i64) {
-    if let Some(value) = PENDING.get_ptr_mut(0) {
-        crate::counters::add(value, by);
-    }
 }

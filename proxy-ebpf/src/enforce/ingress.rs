@@ -6,19 +6,11 @@ use super::egress::{is_for_local_stack, note_reset};
 use super::frame::Frame;
 use super::rules::counted;
 use crate::flows::find;
-use crate::maps::PENDING;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
 use proxy_common::acts::{ALL_ACKED, HOLDS_FIN};
 use proxy_common::segment::{ACK, FIN, RST, SYN};
 use proxy_common::wire::Packet;
-
-/// Whether any connection waits for an incoming segment without a control flag.
-#[inline(always)]
-pub fn is_awaited() -> bool {
-    // SAFETY: the map's only entry; a look that is a moment late does no harm.
-    PENDING.get_ptr(0).is_some_and(|pending| unsafe { *pending } != 0)
-}
 
 /// Whether this RST was made for the local stack.
 #[inline(always)]

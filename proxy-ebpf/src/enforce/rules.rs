@@ -1,13 +1,15 @@
 //! Which rule covers a peer, and what it did.
 
-use super::is_tended;
+use super::tended::is_tended;
+use crate::flows::Guard;
 use crate::maps::{RULE_COUNTS, RULES, RULES_SET, RULES_STATED, Slot};
 use crate::settings;
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use proxy_common::abi::{
     PEER_PORT_BITS, Peer, REFUSALS, Rule, RuleCounts, SWITCH_OUTLIVES, Statement,
 };
-use proxy_common::key::Endpoint;
+use proxy_common::acts::MATCHED;
+use proxy_common::key::{Endpoint, Side};
 
 /// Whether there is any rule, and the daemon that set it: programs that outlive it must not go on
 /// changing closes.
@@ -56,6 +58,19 @@ pub fn find(peer: &Endpoint) -> Option<Rule> {
     };
     // Without a number it is none: it keeps IPv4's addresses out of an IPv6 prefix.
     found.filter(|rule| rule.id != 0)
+}
+
+/// Remembers the rule; says whether it is the first time for this connection.
+#[inline(always)]
+pub fn note_match(slot: *mut Slot, rule: &Rule, local: Side) -> bool {
+    let guard = Guard::lock(slot);
+    let acts = guard.acts();
+    let first = acts.bits & MATCHED == 0;
+    acts.bits |= MATCHED;
+    acts.rule = rule.id;
+    acts.local = local.0;
+    guard.unlock();
+    first
 }
 
 /// Adds one to what `pick` chooses of a rule's counters on this CPU.

@@ -5,14 +5,15 @@ mod answer;
 
 pub use answer::td_answer;
 
+use super::Fate;
 use super::frame::Frame;
 use super::rules::counted;
 use super::socket;
-use super::{Fate, is_tended};
+use super::tended::is_tended;
 use crate::counters::{add, count};
 use crate::flows::{now, wake_up};
+use crate::headers::SkbBytes;
 use crate::maps::{DRAFT, STAND_INS, STANDING, Substitute};
-use crate::packets::SkbBytes;
 use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::{
     bpf_clone_redirect, bpf_map_update_elem, bpf_spin_lock, bpf_spin_unlock,
