@@ -3,6 +3,7 @@
 mod checks;
 mod columns;
 mod commands;
+mod csv;
 mod fields;
 mod frontends;
 mod idle;
@@ -15,6 +16,7 @@ mod sessions;
 mod set;
 mod show;
 mod state;
+mod typed;
 
 use crate::admin::session::DENIED;
 use crate::assemble::Numbers;

@@ -2,7 +2,7 @@
 
 use super::columns::COLUMNS;
 use super::rows::{Object, Row, Value};
-use super::show::{kind, tags};
+use super::typed::{kind, tags};
 
 type Field = (u32, &'static str, &'static str, &'static str);
 

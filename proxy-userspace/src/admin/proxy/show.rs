@@ -1,10 +1,8 @@
 //! `show stat`, `show backend`, `show servers state`, and the statistics page.
 
-use super::Scene;
-use super::columns::{COLUMNS, FIRST_OF_MODULES};
-use super::json;
 use super::limits::number;
-use super::rows::{self, Object, Row, Value};
+use super::rows::{self, Object, Row};
+use super::{Scene, csv, json, typed};
 use crate::http::health::outcome::Status;
 use crate::http::live::{Admin, Backend, Server};
 use crate::http::settings::ServerAddress;
@@ -58,7 +56,7 @@ pub(super) fn stat(scene: &Scene, words: &[&str], legends: bool) -> String {
         flags = rest;
     }
     leave_out(&mut list, flags);
-    shown(&list, flags).unwrap_or_else(|| csv(&list))
+    shown(&list, flags).unwrap_or_else(|| csv::rows(&list))
 }
 
 /// In the form that `flags` ask for.
@@ -66,8 +64,8 @@ fn shown(list: &[Row], flags: &[&str]) -> Option<String> {
     let form = ["json", "typed", "csv"].into_iter().find(|form| flags.contains(form))?;
     Some(match form {
         "json" => json::rows(list),
-        "typed" => typed(list),
-        _ => csv(list),
+        "typed" => typed::rows(list),
+        _ => csv::rows(list),
     })
 }
 
@@ -82,90 +80,6 @@ fn leave_out(list: &mut Vec<Row>, flags: &[&str]) {
     if flags.contains(&"up") {
         list.retain(|row| row.object != Object::Server || row.is_running());
     }
-}
-
-fn csv(list: &[Row]) -> String {
-    let mut out = String::from("# ");
-    for column in COLUMNS {
-        if column.name == FIRST_OF_MODULES {
-            out.push_str("-,");
-        }
-        out.push_str(column.name);
-        out.push(',');
-    }
-    out.push('\n');
-    for row in list {
-        for (column, value) in COLUMNS.iter().zip(&row.values) {
-            if column.name == FIRST_OF_MODULES {
-                out.push_str("-,");
-            }
-            if let Some(value) = value {
-                quoted(&mut out, &value.to_string());
-            }
-            out.push(',');
-        }
-        out.push('\n');
-    }
-    out
-}
-
-/// A CSV field, quoted where it must be (RFC 4180).
-fn quoted(out: &mut String, text: &str) {
-    if text.contains([',', '"', '\n']) {
-        out.push('"');
-        out.push_str(&text.replace('"', "\"\""));
-        out.push('"');
-    } else {
-        out.push_str(text);
-    }
-}
-
-/// The type of a value, which for "never" is not the column's.
-pub(super) fn kind(value: &Value, column: &'static str) -> &'static str {
-    match value {
-        Value::Signed(_) => "s32",
-        Value::Text(_) => "str",
-        Value::Number(_) if column == "str" => "u64",
-        Value::Number(_) => column,
-    }
-}
-
-pub(super) fn tags(row: &Row, name: &str, tags: &'static str) -> &'static str {
-    match (row.object, name) {
-        (Object::Backend, "act" | "bck" | "rate" | "rate_max") => "MGP",
-        _ => tags,
-    }
-}
-
-fn typed(list: &[Row]) -> String {
-    let mut out = String::new();
-    for row in list {
-        let letter = match row.object {
-            Object::Frontend => 'F',
-            Object::Backend => 'B',
-            Object::Server => 'S',
-        };
-        for (position, (column, value)) in COLUMNS.iter().zip(&row.values).enumerate() {
-            let Some(value) = value else { continue };
-            // Writing to a String does not fail.
-            let _ = writeln!(
-                out,
-                "{letter}.{}.{}.{position}.{}.1:{}:{}:{value}",
-                row.proxy,
-                row.server,
-                column.name,
-                tags(row, column.name, column.tags),
-                kind(value, column.kind),
-            );
-        }
-        out.push('\n');
-    }
-    // An empty line stands between two; the last one is the session's own.
-    out.truncate(out.trim_end().len());
-    if !out.is_empty() {
-        out.push('\n');
-    }
-    out
 }
 
 /// `show backend`.
