@@ -63,7 +63,9 @@ async fn attend(reception: &Rc<Reception>) -> io::Result<()> {
             }
             now = tick.tick() => {
                 reception.part(reception.lot.expire(now.into()));
-                reception.lot.give_back();
+                if reception.lot.owes_memory() {
+                    reception.give_back();
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ use super::{
     closes::Doing,
     held::HeldProxies,
     presence::Presence,
-    worker::{CROWD, Worker, trim},
+    worker::{CROWD, Worker},
 };
 
 /// Ticks after a crowd's last full count until the rest's memory is given back: by then the tasks that
@@ -122,16 +122,23 @@ impl Lot {
         late.into_iter().filter_map(|key| cars.try_remove(key)).collect()
     }
 
-    /// After a crowd was parked, gives the memory of its tasks back; and that of its last, who are
-    /// less than a crowd, a little later. What starting took is given back once, too.
-    pub(crate) fn give_back(&self) {
+    /// Whether memory is to be given back, asked at each tick: that of a crowd's tasks, after it was
+    /// parked; and that of its last, who are less than a crowd, a little later. What starting took is
+    /// given back once, too.
+    pub(crate) fn owes_memory(&self) -> bool {
         let crowd = self.lately.get() >= CROWD;
         let before = self.rest_in.get();
         self.rest_in.set(if crowd { REST } else { before.saturating_sub(1) });
-        if crowd || before == 1 {
+        let owes = crowd || before == 1;
+        if owes {
             self.lately.set(0);
-            trim();
         }
+        owes
+    }
+
+    /// Makes room for those who are here, and for no more.
+    pub(crate) fn shrink(&self) {
+        self.cars.borrow_mut().shrink_to_fit();
     }
 
     /// Takes out what stirred.

@@ -10,7 +10,7 @@ use super::{
     settings::Mode,
     sock::Sock,
     tcp,
-    worker::Worker,
+    worker::{Worker, trim},
 };
 
 /// A client, and who received it.
@@ -54,6 +54,15 @@ impl Reception {
     /// Closes parked connections.
     pub(crate) fn part(&self, parked: Vec<Parked>) {
         parked.into_iter().for_each(|parked| parked.part(&self.worker));
+    }
+
+    /// Gives the memory back that a crowd has left. What is shrunk first would keep the memory that it
+    /// has room in.
+    pub(crate) fn give_back(&self) {
+        self.lot.shrink();
+        self.worker.sessions.shrink();
+        self.worker.watch.shrink();
+        trim();
     }
 
     /// Ends tasks that have had nothing to do since the last time.

@@ -143,6 +143,11 @@ impl Sessions {
         self.all.borrow_mut().remove(key);
     }
 
+    /// Makes room for those who are here, and for no more.
+    pub(crate) fn shrink(&self) {
+        self.all.borrow_mut().shrink_to_fit();
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.all.borrow().len()
     }
@@ -207,12 +212,28 @@ mod tests {
     use super::*;
     use crate::http::{live::Proxies, settings};
 
-    #[test]
-    fn what_ends_all_sessions_goes_before_any_other_reason() {
+    fn session() -> Session {
         let frontends = vec![settings::Frontend::default()];
         let settings = settings::Settings { frontends, ..Default::default() };
         let proxies = Proxies::new(settings, 1, Arc::default());
-        let session = Session::new(1, None, Arc::clone(&proxies.frontends[0]), Instant::now());
+        Session::new(1, None, Arc::clone(&proxies.frontends[0]), Instant::now())
+    }
+
+    #[test]
+    fn a_crowd_needs_no_room_once_it_has_gone() {
+        let (sessions, session) = (Sessions::default(), Rc::new(session()));
+        let keys: Vec<usize> = (0..4096).map(|_| sessions.insert(Rc::clone(&session))).collect();
+        for key in &keys[1..] {
+            sessions.remove(*key);
+        }
+        sessions.shrink();
+        assert_eq!(sessions.len(), 1);
+        assert!(sessions.all.borrow().capacity() < 64);
+    }
+
+    #[test]
+    fn what_ends_all_sessions_goes_before_any_other_reason() {
+        let session = session();
         session.stop(Stop::Timeout);
         session.stop(Stop::Shut(Cause::Down));
         assert_eq!(session.stop.get(), Some(Stop::Timeout));

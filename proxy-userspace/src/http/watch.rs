@@ -88,6 +88,11 @@ impl Watch {
         }
     }
 
+    /// Makes room for those who are here, and for no more.
+    pub(crate) fn shrink(&self) {
+        self.places.borrow_mut().shrink_to_fit();
+    }
+
     /// Takes note of what has changed; of how many sockets.
     fn look(&self) -> io::Result<usize> {
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); BATCH];
