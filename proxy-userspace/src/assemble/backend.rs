@@ -3,11 +3,12 @@
 use super::terms::{connection, error_pages, keeps_alive, millis, redispatch, time};
 use super::{Assembled, Builder};
 use crate::config::address::{Address, Host, Port};
-use crate::config::model::{self, Kind, Proxy};
+use crate::config::model::{self, Kind, Proxy, ServerSettings};
 use crate::config::options::Switch;
 use crate::http::balance;
 use crate::http::health::Plan;
 use crate::http::health::board::Place;
+use crate::http::proxy_line::Version;
 use crate::http::settings;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -101,6 +102,11 @@ impl Builder<'_> {
             pool_max_conn: said.pool_max_conn,
             pool_purge_delay: millis(said.pool_purge_delay_ms),
             max_reuse: said.max_reuse,
+            send_proxy: match said {
+                ServerSettings { send_proxy_v2: true, .. } => Some(Version::V2),
+                ServerSettings { send_proxy: true, .. } => Some(Version::V1),
+                _ => None,
+            },
             checked: said.check,
             host: match &server.address {
                 Address::Tcp { host: Host::Name(name), .. } => Some(name.clone()),
@@ -117,6 +123,7 @@ impl Builder<'_> {
             _ => None,
         };
         let timeouts = &proxy.settings.timeouts;
+        let elsewhere = said.check_port.is_some() || said.check_addr.is_some();
         Plan {
             server: at,
             script: Arc::new(proxy.settings.check.clone()),
@@ -126,6 +133,8 @@ impl Builder<'_> {
             rise: said.rise,
             fall: said.fall,
             place: Place { ip, port: said.check_port },
+            sends_proxy: said.check_send_proxy
+                || (!elsewhere && (said.send_proxy || said.send_proxy_v2)),
             connect_timeout: time(timeouts.connect),
             check_timeout: time(timeouts.check),
             spread: self.config.global.spread_checks,

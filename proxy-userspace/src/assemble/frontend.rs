@@ -25,7 +25,7 @@ impl Builder<'_> {
         settings::Frontend {
             name: proxy.name.clone(),
             mode: said.mode,
-            binds: proxy.binds.iter().filter_map(|bind| self.bind(bind, said)).collect(),
+            binds: self.binds(proxy),
             maxconn: said.maxconn.unwrap_or(0),
             session_rate: said.session_rate.unwrap_or(0),
             disabled: false,
@@ -48,6 +48,17 @@ impl Builder<'_> {
         }
     }
 
+    fn binds(&mut self, proxy: &Proxy) -> Vec<settings::Bind> {
+        let mut binds = Vec::new();
+        for (bind, number) in proxy.binds.iter().zip(1..) {
+            let name = || bind.id.unwrap_or(number).to_string();
+            let name = bind.name.clone().unwrap_or_else(name);
+            let made = self.bind(bind, &proxy.settings);
+            binds.extend(made.map(|made| settings::Bind { name, ..made }));
+        }
+        binds
+    }
+
     fn bind(&mut self, bind: &model::Bind, said: &Said) -> Option<settings::Bind> {
         let address = match &bind.address {
             Address::Tcp { host, port: Port::Fixed(port) } => {
@@ -60,6 +71,7 @@ impl Builder<'_> {
             Address::Tcp { .. } => return None,
         };
         Some(settings::Bind {
+            accept_proxy: bind.accept_proxy,
             defer_accept: bind.defer_accept,
             maxconn: bind.maxconn.unwrap_or(0),
             v6only: bind.v6only,

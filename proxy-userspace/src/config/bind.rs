@@ -23,6 +23,7 @@ pub(super) fn bind(args: &mut Args<'_>) -> Vec<Bind> {
         address: Address::Fd(-1),
         name: None,
         id: None,
+        accept_proxy: false,
         maxconn: None,
         backlog: None,
         mode: None,
@@ -48,6 +49,7 @@ fn keyword(args: &mut Args<'_>, word: &str, to: &mut Bind) {
     match word {
         "name" => to.name = args.need(word, "a name").map(str::to_owned),
         "id" => to.id = args.number(word, 1..=i32::MAX.unsigned_abs()),
+        "accept-proxy" => to.accept_proxy = true,
         "maxconn" => to.maxconn = args.number(word, 0..=i32::MAX.unsigned_abs()),
         "backlog" => to.backlog = args.number(word, 0..=i32::MAX.unsigned_abs()),
         "mode" => to.mode = mode(args),

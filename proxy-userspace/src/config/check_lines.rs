@@ -91,7 +91,8 @@ fn connect(args: &mut Args<'_>) -> Option<Connect> {
     while let Some(word) = args.next() {
         match word {
             // The server line's own address and port hold unless these say otherwise.
-            "default" => {}
+            "default" => model.is_default = true,
+            "send-proxy" => model.send_proxy = true,
             "linger" => model.linger = true,
             "port" => model.port = args.number(word, 1..=u16::MAX),
             "addr" => {
@@ -104,12 +105,12 @@ fn connect(args: &mut Args<'_>) -> Option<Connect> {
                 }
             }
             "comment" => model.comment = args.need(word, "a text").map(str::to_owned),
-            "send-proxy" | "via-socks4" | "ssl" | "sni" | "alpn" | "proto" => {
+            "via-socks4" | "ssl" | "sni" | "alpn" | "proto" => {
                 args.wrong(format!("'{word}' of 'connect' is HAProxy's; teardown has not got it"));
                 args.skip(args.line.words.len());
             }
             _ => {
-                let known = ["default", "port", "addr", "linger", "comment"];
+                let known = ["default", "port", "addr", "send-proxy", "linger", "comment"];
                 let hint = near::hint(word, known);
                 let list = known.join(", ");
                 args.wrong(format!("'connect' expects some of {list}, not '{word}'{hint}"));

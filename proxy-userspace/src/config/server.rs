@@ -90,6 +90,12 @@ fn settings(
                     .number(word, -1..=i32::MAX)
                     .map_or(to.max_reuse, |most| u32::try_from(most).ok());
             }
+            "send-proxy" => to.send_proxy = true,
+            "no-send-proxy" => to.send_proxy = false,
+            "send-proxy-v2" => to.send_proxy_v2 = true,
+            "no-send-proxy-v2" => to.send_proxy_v2 = false,
+            "check-send-proxy" => to.check_send_proxy = true,
+            "no-check-send-proxy" => to.check_send_proxy = false,
             "pool-purge-delay" => set(args.time(word), &mut to.pool_purge_delay_ms),
             "id" if id.is_some() => {
                 if let (Some(number), Some(id)) = (args.number(word, 1..=MAX), id.as_deref_mut()) {

@@ -156,7 +156,6 @@ fn welcome(
 ) {
     let worker = &reception.worker;
     let frontend = &door.frontend;
-    worker.count(&frontend.counters, Count::Sessions, 1);
     worker.count(&frontend.counters, Count::Connections, 1);
     proxies.throttle.count(Instant::now);
     frontend.throttle.count(Instant::now);
@@ -168,7 +167,10 @@ fn welcome(
     let known = (Instant::now(), 0);
     let (own, proxies) = (Rc::clone(worker), Rc::clone(proxies));
     let client = Client::new(own, proxies, serial, sock, presence, addresses, known);
-    reception.serve(client);
+    match &door.ear.greeted {
+        None => reception.begin(client),
+        Some(bind) => reception.greet(client, Arc::clone(bind)),
+    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Account {
     fn at(client: &Client, now: Instant) -> Self {
         Self {
             began: client.begun,
-            timers: Timers::default(),
+            timers: Timers { handshake: client.handshake, ..Timers::default() },
             mark: now,
             settled: false,
             status: 0,
@@ -83,7 +83,7 @@ impl Account {
     pub(crate) fn request(client: &Client, prepared: &Prepared) -> Self {
         let mut account = Self::at(client, client.heard);
         account.bytes_in = prepared.consumed as u64;
-        account.timers.idle = Some(client.begun.duration_since(client.since));
+        account.timers.idle = Some(client.idle());
         account.timers.request = Some(account.mark.duration_since(client.begun));
         account.backend.clone_from(&prepared.backend);
         account
@@ -91,7 +91,7 @@ impl Account {
 
     /// The request was none after all: its body was malformed from the beginning.
     pub(crate) fn discard(&mut self) {
-        self.timers = Timers::default();
+        self.timers = Timers { handshake: self.timers.handshake, ..Timers::default() };
         self.backend = None;
         self.bad = true;
     }
@@ -190,6 +190,7 @@ impl Account {
         self.timers.active = now.duration_since(self.began);
         self.timers.total = now.duration_since(client.since);
         client.since = now;
+        client.handshake = Duration::ZERO;
         self.count(client);
     }
 

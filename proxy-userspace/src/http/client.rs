@@ -35,6 +35,8 @@ pub(crate) struct Client {
     /// Received and not yet looked at.
     pub(crate) input: Vec<u8>,
     pub(crate) local: Option<SocketAddr>,
+    /// How long it took to hear whose connection it is, until the first request is over.
+    pub(crate) handshake: Duration,
     /// Requests so far.
     pub(crate) requests: u64,
     /// The current request's [number](Self::number), once it is wanted.
@@ -91,6 +93,7 @@ impl Client {
             _place: place,
             input: Vec::new(),
             local,
+            handshake: Duration::ZERO,
             requests,
             number: Cell::new(None),
             own: None,
@@ -160,6 +163,11 @@ impl Client {
     pub(crate) fn note_requests(&mut self) {
         self.last.requests = u32::try_from(self.requests).unwrap_or(u32::MAX);
         self.last.http = self.frontend().settings.mode == Mode::Http;
+    }
+
+    /// How long the current request was waited for.
+    pub(crate) fn idle(&self) -> Duration {
+        self.begun.duration_since(self.since).saturating_sub(self.handshake)
     }
 
     /// Until when it may be idle.

@@ -12,6 +12,8 @@ pub use super::termination::{Cause, Phase, Termination};
 /// How long each step took; none if it was not reached (-1 in logs).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timers {
+    /// Waiting for what a proxy says of the connection (Th).
+    pub handshake: Duration,
     /// Waiting for the request's first byte on a kept connection (Ti).
     pub idle: Option<Duration>,
     /// Receiving the request's head (TR).
@@ -120,4 +122,21 @@ pub trait Log: Send + Sync {
     }
     /// A request or a connection is over.
     fn session(&self, session: &Session<'_>);
+    /// A connection is over that never became a session.
+    fn stillborn(&self, _connection: &Stillborn<'_>) {}
+}
+
+/// A connection that ended before its session began: nobody said, or well, whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Stillborn<'a> {
+    /// Where the client connected.
+    pub frontend: &'a live::Frontend,
+    /// The name of the address, or its number.
+    pub bind: &'a str,
+    /// Who connected; none on a Unix socket.
+    pub client: Option<SocketAddr>,
+    /// When it was accepted.
+    pub accepted: SystemTime,
+    /// In HAProxy's words.
+    pub why: &'static str,
 }

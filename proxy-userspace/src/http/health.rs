@@ -40,6 +40,8 @@ pub struct Plan {
     pub fall: u32,
     /// Where, at the start.
     pub place: Place,
+    /// Whether its connections begin with a PROXY line (`check-send-proxy`, `send-proxy`).
+    pub sends_proxy: bool,
     /// `timeout connect`.
     pub connect_timeout: Option<Duration>,
     /// `timeout check`.

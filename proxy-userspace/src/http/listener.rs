@@ -58,6 +58,8 @@ pub(crate) struct Ear {
     /// Connections at once on the address; 0 is no limit.
     pub(crate) maxconn: u32,
     pub(crate) connections: Arc<Gauge>,
+    /// The name of the address, where a proxy connects that says whose connection it passes on.
+    pub(crate) greeted: Option<Arc<str>>,
 }
 
 impl Listeners {
@@ -160,6 +162,7 @@ impl Listeners {
             socket: Arc::clone(&bound.sockets[worker % bound.sockets.len()]),
             maxconn: bound.bind.maxconn,
             connections: Arc::clone(&bound.connections),
+            greeted: bound.bind.accept_proxy.then(|| bound.bind.name.as_str().into()),
         };
         self.bound.iter().map(pick).collect()
     }

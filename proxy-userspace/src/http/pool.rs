@@ -25,6 +25,8 @@ pub(crate) struct Idle {
     pub(crate) since: Instant,
     /// Whether a request other than the first was answered on it: it has proven to persist.
     pub(crate) proven: bool,
+    /// The PROXY line that it began with, if there was one: it is good for who has the same.
+    pub(crate) line: Box<[u8]>,
     /// What the connection was called when it was opened.
     pub(crate) cookie: Cookie,
     /// What its last request was doing.
@@ -55,18 +57,21 @@ impl Pool {
         old.into_iter().flatten().flatten().inspect(|idle| idle.server.idle.fall()).collect()
     }
 
-    /// Takes the connection that was idle for the shortest time. Unfit ones are pushed to `dead`.
+    /// Takes the connection that was idle for the shortest time, of those that began with that PROXY
+    /// line. Unfit ones are pushed to `dead`.
     pub(crate) fn take(
         &self,
         backend: &Backend,
         server: &HeldServer,
         proven: bool,
+        line: &[u8],
         dead: &mut Vec<Idle>,
     ) -> Option<Idle> {
         let mut places = self.places.borrow_mut();
         let place = places.get_mut(backend.index)?.get_mut(server.index)?;
         loop {
-            let last = place.iter().rposition(|idle| idle.proven || !proven)?;
+            let fits = |idle: &Idle| (idle.proven || !proven) && *idle.line == *line;
+            let last = place.iter().rposition(fits)?;
             if !place[last].server.is(server) {
                 return None;
             }

@@ -74,12 +74,15 @@ struct Asking<'a> {
 impl Moment for Asking<'_> {
     fn session(&self) -> Session<'_> {
         let client = self.client;
-        let idle = client.begun.duration_since(client.since);
         Session {
             backend: self.backend.map(|backend| &**backend),
             // It is not among them yet.
             beconn: self.backend.map_or(0, |backend| backend.sessions.now() + 1),
-            timers: Timers { idle: Some(idle), ..Timers::default() },
+            timers: Timers {
+                handshake: client.handshake,
+                idle: Some(client.idle()),
+                ..Timers::default()
+            },
             request_line: self.line,
             ..client.blank(client.begun)
         }

@@ -1,11 +1,13 @@
 //! Who receives a worker's clients: the tasks that serve them, and the lot where they park between
 //! two requests.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use super::{
     client::Client,
+    counters::Count,
     crew::Crew,
+    greeting,
     park::{Lot, Parked},
     settings::Mode,
     sock::Sock,
@@ -16,6 +18,9 @@ use super::{
 /// A client, and who received it.
 type Received = (Rc<Reception>, Client);
 
+/// The same, and the address where a proxy connected.
+type Greeted = (Rc<Reception>, Client, Arc<str>);
+
 /// A worker's reception.
 #[derive(Debug)]
 pub(crate) struct Reception {
@@ -23,15 +28,28 @@ pub(crate) struct Reception {
     pub(crate) lot: Lot,
     http: Rc<Crew<Received>>,
     tcp: Rc<Crew<Received>>,
+    greeted: Rc<Crew<Greeted>>,
 }
 
 impl Reception {
     pub(crate) fn new(worker: Rc<Worker>, lot: Lot) -> Rc<Self> {
-        Rc::new(Self { worker, lot, http: Rc::default(), tcp: Rc::default() })
+        let (http, tcp, greeted) = (Rc::default(), Rc::default(), Rc::default());
+        Rc::new(Self { worker, lot, http, tcp, greeted })
+    }
+
+    /// A session begins.
+    pub(crate) fn begin(self: &Rc<Self>, client: Client) {
+        self.worker.count(&client.frontend().counters, Count::Sessions, 1);
+        self.serve(client);
+    }
+
+    /// The same, once its proxy has said whose connection it is.
+    pub(crate) fn greet(self: &Rc<Self>, client: Client, bind: Arc<str>) {
+        self.greeted.serve((Rc::clone(self), client, bind), greet);
     }
 
     /// Has a connection served.
-    pub(crate) fn serve(self: &Rc<Self>, client: Client) {
+    fn serve(self: &Rc<Self>, client: Client) {
         let mode = client.frontend().settings.mode;
         let received = (Rc::clone(self), client);
         match mode {
@@ -69,6 +87,13 @@ impl Reception {
     pub(crate) fn dismiss(&self) {
         self.http.dismiss();
         self.tcp.dismiss();
+        self.greeted.dismiss();
+    }
+}
+
+async fn greet((reception, client, bind): Greeted) {
+    if let Some(client) = greeting::hear(client, &bind).await {
+        reception.begin(client);
     }
 }
 

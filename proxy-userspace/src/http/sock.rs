@@ -190,6 +190,24 @@ impl Sock {
         Ok(sent)
     }
 
+    /// Looks at what is there to be read, once there is something, and leaves it there. 0 is the
+    /// peer's FIN.
+    pub(crate) fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let watched = self.watched()?;
+        loop {
+            ready!(watched.poll_read(cx));
+            match retry(|| rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::PEEK)) {
+                Ok((_, count)) => return Poll::Ready(Ok(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => watched.read_all(),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
     /// Reads once there is something to read. 0 is the peer's FIN.
     pub(crate) fn poll_recv(
         &self,

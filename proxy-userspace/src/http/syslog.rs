@@ -2,7 +2,7 @@
 
 mod writers;
 
-use super::event::{Log, Session};
+use super::event::{Log, Session, Stillborn};
 use super::format::{Format, Surroundings, date};
 use super::health;
 use super::live::Backend;
@@ -304,6 +304,26 @@ impl Log for Logger {
                 style.format.write(&view, self.surroundings, line);
                 self.send(style, level, line, message);
                 session.frontend.logged.fetch_add(1, Relaxed);
+            });
+        });
+    }
+
+    fn stillborn(&self, connection: &Stillborn<'_>) {
+        let Stillborn { frontend, bind, client, accepted, why } = *connection;
+        let name = &frontend.settings.name;
+        self.with_style(name, |style| {
+            let level = if style.separate_errors { 3 } else { 6 };
+            LINE.with_borrow_mut(|(line, message)| {
+                line.clear();
+                // A vector takes everything.
+                let _ = match client {
+                    Some(client) => write!(line, "{}:{} [", client.ip(), client.port()),
+                    None => write!(line, "unix:1 ["),
+                };
+                let zone = &self.surroundings.zone;
+                date(line, accepted, zone, "%d/%b/%Y:%H:%M:%S", true);
+                let _ = write!(line, "] {name}/{bind}: {why}");
+                self.send(style, level, line, message);
             });
         });
     }

@@ -27,7 +27,7 @@ use super::{
     sock,
 };
 use assign::assign;
-use connect::{connect, pooled};
+use connect::{connect, line, pooled};
 use lost::Lost;
 
 /// A request that was sent, its body perhaps not yet.
@@ -130,23 +130,24 @@ pub(crate) async fn reach(
         client.worker.count(&server.counters, Count::Sessions, 1);
         client.session.place(&slot.backend, &server);
         client.last_server = settings.prefer_last.then_some((errand.backend.index, server.index));
+        let line = line(client, &server);
         if errand.reuse
             && elsewhere
-            && let Some((conn, sent)) = pooled(client, &errand, &server)
+            && let Some((conn, sent)) = pooled(client, &errand, &server, &line)
         {
             count(client, errand.backend, &server, Count::Reused);
-            return Ok(finish(client, errand, account, slot, conn, sent, true));
+            return Ok(finish(client, errand, account, slot, conn, (b"", sent), true));
         }
         count(client, errand.backend, &server, Count::Opened);
         let connected = loop {
-            match connect(client, &errand, &slot).await {
+            match connect(client, &errand, &slot, &line).await {
                 Err(Lost::Resources) if client.worker.close_all_idle() => {}
                 connected => break connected,
             }
         };
         let late = match connected {
             Ok((conn, sent)) => {
-                return Ok(finish(client, errand, account, slot, conn, sent, false));
+                return Ok(finish(client, errand, account, slot, conn, (&line, sent), false));
             }
             Err(Lost::Stopped(stop)) => {
                 let cause = Fail::new(503, Cause::Client, Phase::Connect);
@@ -181,13 +182,14 @@ pub(crate) async fn reach(
 /// Between two attempts at the same server, as HAProxy does.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// What was sent is the number of bytes that of `line` and then of the errand have gone out.
 fn finish(
     client: &mut Client,
     errand: Errand<'_>,
     account: &mut Account,
     slot: Slot,
     mut conn: Idle,
-    sent: usize,
+    (line, sent): (&[u8], usize),
     reused: bool,
 ) -> Upstream {
     conn.doing.requests += 1;
@@ -201,7 +203,7 @@ fn finish(
     }
     let mut request = Pump::new(errand.body, false);
     let prefix = &client.input[..errand.prefix];
-    request.keep(&client.worker, &[errand.head, prefix], sent);
+    request.keep(&client.worker, &[line, errand.head, prefix], sent);
     request.taken = prefix.len() as u64;
     client.input.drain(..errand.prefix);
     Upstream { conn, slot, reused, request }

@@ -5,6 +5,7 @@ mod checks;
 mod commands;
 mod limits;
 mod page;
+mod proxy_lines;
 mod reload;
 mod stage;
 #[path = "../support/mod.rs"]

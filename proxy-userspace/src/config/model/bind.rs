@@ -12,6 +12,8 @@ pub struct Bind {
     pub name: Option<String>,
     /// `id`.
     pub id: Option<u32>,
+    /// `accept-proxy`: a proxy connects here, and says first whose connection it passes on.
+    pub accept_proxy: bool,
     /// `maxconn`.
     pub maxconn: Option<u32>,
     /// `backlog`.

@@ -58,6 +58,12 @@ pub struct ServerSettings {
     pub pool_purge_delay_ms: u32,
     /// `max-reuse`: the most requests over one connection; `None`: without limit.
     pub max_reuse: Option<u32>,
+    /// `send-proxy`.
+    pub send_proxy: bool,
+    /// `send-proxy-v2`.
+    pub send_proxy_v2: bool,
+    /// `check-send-proxy`.
+    pub check_send_proxy: bool,
     /// `close`.
     pub close: Option<Wishes>,
 }
@@ -83,6 +89,9 @@ impl Default for ServerSettings {
             pool_max_conn: None,
             pool_purge_delay_ms: 5_000,
             max_reuse: None,
+            send_proxy: false,
+            send_proxy_v2: false,
+            check_send_proxy: false,
             close: None,
         }
     }

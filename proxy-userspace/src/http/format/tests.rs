@@ -40,6 +40,7 @@ fn written(text: &str, place: Place, change: impl FnOnce(&mut Session<'_>)) -> S
         client: Some(SocketAddr::from(([10, 0, 1, 2], 33317))),
         local: Some(SocketAddr::from(([10, 0, 3, 31], 8012))),
         timers: Timers {
+            handshake: Duration::ZERO,
             idle: None,
             request: ms(10),
             queue: ms(0),

@@ -27,7 +27,7 @@ variables! {
     "Ta" ActiveTime "from the request's first byte to the end",
     "Tc" ConnectTime "connecting",
     "Td" DataTime "transferring data",
-    "Th" HandshakeTime "handshakes: 0",
+    "Th" HandshakeTime "handshakes: that a proxy says whose connection it passes on",
     "Ti" IdleTime "idle before the request",
     "Tl" LocalTime "time of accept",
     "Tq" RequestTimeWithIdle "Th + Ti + TR",

@@ -3,7 +3,7 @@
 use super::date::date;
 use super::variables::Variable;
 use super::{Flags, Surroundings};
-use crate::http::event::Session;
+use crate::http::event::{Session, Timers};
 use crate::http::hooks;
 use crate::http::live;
 use crate::http::settings::{Mode, ServerAddress};
@@ -67,9 +67,9 @@ impl Variable {
             Self::RequestTime => maybe(out, times.request),
             Self::ResponseTime => maybe(out, times.response),
             Self::IdleTime => number(out, times.idle.unwrap_or_default().as_millis()),
-            Self::HandshakeTime => out.push(b'0'),
+            Self::HandshakeTime => number(out, times.handshake.as_millis()),
             Self::RequestTimeWithIdle => {
-                maybe(out, times.request.map(|time| time + times.idle.unwrap_or_default()));
+                maybe(out, times.request.map(|time| time + before(times)));
             }
             Self::DataTime => {
                 let before = [times.request, times.queue, times.connect, times.response];
@@ -78,7 +78,7 @@ impl Variable {
             }
             Self::TotalTime => number(out, times.total.as_millis()),
             Self::UserTime => {
-                number(out, times.total.saturating_sub(times.idle.unwrap_or_default()).as_millis());
+                number(out, times.total.saturating_sub(before(times)).as_millis());
             }
             Self::Backend => text(out, flags, backend().as_bytes()),
             Self::Server => text(
@@ -168,9 +168,14 @@ impl Variable {
     }
 }
 
-/// When the connection was accepted: the idle time before the request.
+/// How long the connection was there before the request began.
+fn before(times: &Timers) -> Duration {
+    times.handshake + times.idle.unwrap_or_default()
+}
+
+/// When the connection was accepted, or the request before it was over.
 fn accepted(session: &Session<'_>) -> SystemTime {
-    session.started.checked_sub(session.timers.idle.unwrap_or_default()).unwrap_or(session.started)
+    session.started.checked_sub(before(&session.timers)).unwrap_or(session.started)
 }
 
 /// Method, target and version of the request line.

@@ -23,9 +23,10 @@ pub(super) async fn attempt(plan: &Plan, around: &Surroundings) -> Outcome {
     };
     let scripted = script.kind == CheckKind::Tcp;
     let first = steps.iter().find(|step| !matches!(step, Step::Comment(_)));
+    let implied = Connect { is_default: true, ..Connect::default() };
     let mut connection = match first {
         Some(Step::Connect(_)) => None,
-        _ => match connect(plan, around, &Connect::default()).await {
+        _ => match connect(plan, around, &implied).await {
             Ok(connection) => Some(connection),
             Err(outcome) if scripted => {
                 return at(outcome, " at initial connection step of tcp-check");

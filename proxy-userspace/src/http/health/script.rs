@@ -53,6 +53,10 @@ pub struct Connect {
     pub port: Option<u16>,
     /// `addr`; the server's check address when not set.
     pub host: Option<IpAddr>,
+    /// `default`, or the connect that nobody has to ask for: as the server line has it.
+    pub is_default: bool,
+    /// `send-proxy`: begin with a PROXY line.
+    pub send_proxy: bool,
     /// `linger`: end with FIN instead of RST.
     pub linger: bool,
     /// `comment`, reported when it fails.

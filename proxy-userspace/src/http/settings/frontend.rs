@@ -82,6 +82,10 @@ pub struct ClientTimeouts {
 pub struct Bind {
     /// The address.
     pub address: BindAddress,
+    /// Its name, or its number among the frontend's.
+    pub name: String,
+    /// A proxy connects here, and says first whose connection it passes on (`accept-proxy`).
+    pub accept_proxy: bool,
     /// Wake only when the client's first bytes are there (TCP_DEFER_ACCEPT, `defer-accept`).
     /// Not for protocols in which the server speaks first; clients that stay silent are then
     /// invisible to `timeout http-request`.
@@ -114,6 +118,8 @@ impl Bind {
     pub fn new(address: BindAddress) -> Self {
         Self {
             address,
+            name: String::new(),
+            accept_proxy: false,
             defer_accept: false,
             maxconn: 0,
             v6only: None,

@@ -1,5 +1,6 @@
 //! A server of a backend.
 
+use crate::http::proxy_line::Version;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// A server of a backend.
@@ -32,6 +33,8 @@ pub struct Server {
     pub source: Option<SocketAddr>,
     /// Requests over one connection beyond the first; none is no limit (`max-reuse`).
     pub max_reuse: Option<u32>,
+    /// Each connection begins with a PROXY line (`send-proxy`, `send-proxy-v2`).
+    pub send_proxy: Option<Version>,
     /// TCP keep-alive (`option srvtcpka`, `option tcpka`).
     pub keepalive: bool,
     /// Whether health checks decide if it is up (`check`); the checks' own settings are health's.
@@ -61,6 +64,7 @@ impl Server {
             pool_purge_delay: Duration::from_secs(5),
             source: None,
             max_reuse: None,
+            send_proxy: None,
             keepalive: false,
             checked: false,
             host: None,

@@ -6,7 +6,9 @@ use crate::http::client::Client;
 use crate::http::closes::{Class, Doing, Upstream as Named};
 use crate::http::event::Phase;
 use crate::http::held::HeldServer;
+use crate::http::live::Server;
 use crate::http::pool::Idle;
+use crate::http::proxy_line;
 use crate::http::session::Stop;
 use crate::http::settings::Reuse;
 use crate::http::slot::Slot;
@@ -22,6 +24,7 @@ pub(super) fn pooled(
     client: &mut Client,
     errand: &Errand<'_>,
     server: &HeldServer,
+    line: &[u8],
 ) -> Option<(Idle, usize)> {
     let mut dead = Vec::new();
     let first = client.requests <= 1;
@@ -35,7 +38,7 @@ pub(super) fn pooled(
             Reuse::Always => (true, false),
         };
         let pool = &client.worker.pool;
-        takes.then(|| pool.take(errand.backend, server, proven, &mut dead)).flatten()
+        takes.then(|| pool.take(errand.backend, server, proven, line, &mut dead)).flatten()
     });
     let taken = found.and_then(|idle| {
         let slices = [IoSlice::new(errand.head), IoSlice::new(&client.input[..errand.prefix])];
@@ -54,12 +57,24 @@ pub(super) fn pooled(
     taken
 }
 
-/// Opens a connection and sends the request on it. The first write is tried at once: often the
+/// The PROXY line that a connection of this client to that server begins with; nothing where it does
+/// not.
+pub(super) fn line(client: &Client, server: &Server) -> Vec<u8> {
+    let mut line = Vec::new();
+    if let Some(version) = server.settings.send_proxy {
+        let ends = client.session.client.zip(client.local).map(|(from, to)| [from, to]);
+        proxy_line::write(version, ends, &mut line);
+    }
+    line
+}
+
+/// Opens a connection and sends the request on it, behind that PROXY line. The first write is tried at once: often the
 /// connection is established by then, and nothing has to be waited for.
 pub(super) async fn connect(
     client: &Client,
     errand: &Errand<'_>,
     slot: &Slot,
+    line: &[u8],
 ) -> Result<(Idle, usize), Lost> {
     let server = slot.server();
     let moves = server.moves();
@@ -69,12 +84,12 @@ pub(super) async fn connect(
     let of_server = &server.settings;
     let (spares, watch) = (&client.worker.spares, &client.worker.watch);
     let sock = spares.open(&address, of_server.source, of_server.keepalive, watch).map_err(lost)?;
-    if slot.backend.settings.smart_connect && !errand.is_silent() {
+    if slot.backend.settings.smart_connect && !(errand.is_silent() && line.is_empty()) {
         sock.delay_ack();
     }
     let cookie = closes.opened(sock.as_fd(), named, errand.class);
     let established = match sock.connect(&address) {
-        Ok(()) => establish(client, errand, &sock).await,
+        Ok(()) => establish(client, errand, &sock, line).await,
         Err(error) => Err(lost(error)),
     };
     let sent = match established {
@@ -89,14 +104,21 @@ pub(super) async fn connect(
     };
     let (backend, server) = (slot.backend.clone(), server.clone());
     let (since, doing) = (Instant::now(), client.doing());
-    Ok((Idle { sock, backend, server, moves, since, proven: false, cookie, doing }, sent))
+    let line = line.into();
+    Ok((Idle { sock, backend, server, moves, since, proven: false, line, cookie, doing }, sent))
 }
 
-/// Waits until a connection stands; how many bytes of the request are sent by then.
-async fn establish(client: &Client, errand: &Errand<'_>, sock: &Sock) -> Result<usize, Lost> {
-    let slices = [IoSlice::new(errand.head), IoSlice::new(&client.input[..errand.prefix])];
+/// Waits until a connection stands; how many bytes of the line and the request are sent by then.
+async fn establish(
+    client: &Client,
+    errand: &Errand<'_>,
+    sock: &Sock,
+    line: &[u8],
+) -> Result<usize, Lost> {
+    let prefix = &client.input[..errand.prefix];
+    let slices = [line, errand.head, prefix].map(IoSlice::new);
     // That nothing was sent would not tell whether it stands.
-    let nothing = errand.is_silent();
+    let nothing = errand.is_silent() && line.is_empty();
     let sent = if nothing { Err(io::ErrorKind::WouldBlock.into()) } else { sock.try_send(&slices) };
     let sent = match sent {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -13,6 +13,12 @@ const fn word(
 
 /// Keywords of `bind` lines.
 pub const BIND: &[Directive] = &[
+    word(
+        "accept-proxy",
+        "",
+        "off",
+        "A proxy connects here, and says first whose connection it passes on, in version 1 or 2 of the PROXY protocol; that has to come at once, within `timeout client`.",
+    ),
     word("backlog", "N", "the proxy's", "The length of the kernel's queue."),
     word(
         "defer-accept",
@@ -47,6 +53,12 @@ pub const SERVER: &[Directive] = &[
     word("backup", "", "off", "Used only when no other server is up; `no-backup` takes it back."),
     word("check", "", "off", "Health checks; `no-check` takes it back."),
     word(
+        "check-send-proxy",
+        "",
+        "as send-proxy",
+        "Checks begin with a PROXY line. They do with `send-proxy` alone where neither `addr` nor `port` says where to check.",
+    ),
+    word(
         "close",
         "[like haproxy-1.4|haproxy-1.5] [active keep|fin|rst] [passive keep|fin|rst] [abort keep|fin] [half-close TIME] [close-wait TIME] [any-fin] [dry-run] [force] [tunnels ...] [checks ...]",
         "keep",
@@ -70,6 +82,14 @@ pub const SERVER: &[Directive] = &[
     word("no-backup", "", "on", "Takes back a `backup` of `default-server`."),
     word("no-check", "", "on", "Takes back a `check` of `default-server`."),
     word(
+        "no-check-send-proxy",
+        "",
+        "on",
+        "Takes back a `check-send-proxy` of `default-server`, not a `send-proxy`.",
+    ),
+    word("no-send-proxy", "", "on", "Takes back a `send-proxy` of `default-server`."),
+    word("no-send-proxy-v2", "", "on", "Takes back a `send-proxy-v2` of `default-server`."),
+    word(
         "on-marked-down",
         "shutdown-sessions",
         "off",
@@ -90,5 +110,12 @@ pub const SERVER: &[Directive] = &[
     word("pool-purge-delay", "TIME", "5s", "How long an idle connection is kept."),
     word("port", "N", "the server's", "The port to check."),
     word("rise", "N", "2", "Good checks until it is up."),
+    word(
+        "send-proxy",
+        "",
+        "off",
+        "Say first of each connection whose it is, in version 1 of the PROXY protocol. Such a connection is used for that client alone.",
+    ),
+    word("send-proxy-v2", "", "off", "The same in version 2, which goes before version 1."),
     word("weight", "N", "1", "Its share, 0 to 256; 0 gets nothing new."),
 ];

@@ -74,7 +74,7 @@ pub const PROXY: &[Directive] = &[
     at(
         BACK,
         "http-check connect",
-        "[default] [port N] [addr A] [linger]",
+        "[default] [port N] [addr A] [send-proxy] [linger]",
         "none",
         "A step of an HTTP check: connect. With `linger` the check ends with FIN instead of RST.",
     ),
@@ -209,7 +209,7 @@ pub const PROXY: &[Directive] = &[
     at(
         BACK,
         "tcp-check connect",
-        "[default] [port N] [addr A] [linger] [comment TEXT]",
+        "[default] [port N] [addr A] [send-proxy] [linger] [comment TEXT]",
         "none",
         "A step of a TCP check: connect. With `linger` the check ends with FIN instead of RST.",
     ),

@@ -5,6 +5,7 @@ use crate::http::health::board::Place;
 use crate::http::health::outcome::{Outcome, Status};
 use crate::http::health::script::{CheckKind, Connect};
 use crate::http::health::{Plan, Surroundings, Target};
+use crate::http::proxy_line::{self, Version};
 use crate::http::settings::ServerAddress;
 use socket2::SockRef;
 use std::future::Future;
@@ -51,15 +52,16 @@ pub(super) async fn connect<'a>(
         Target::Unix(path) => within(patience, UnixStream::connect(path)).await.map(Socket::Unix),
     };
     match socket {
-        Ok(socket) => Ok(Connection {
-            socket: Some(socket),
-            cookie,
-            around,
-            http,
-            linger: to.linger,
-            ended: false,
-            received: Vec::new(),
-        }),
+        Ok(socket) => {
+            let linger = to.linger;
+            let (received, ended) = (Vec::new(), false);
+            let socket = Some(socket);
+            let mut new = Connection { socket, cookie, around, http, linger, ended, received };
+            if to.send_proxy || (to.is_default && plan.sends_proxy) {
+                new.greet().await?;
+            }
+            Ok(new)
+        }
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             Err(Outcome::new(Status::L4Timeout, ""))
         }
@@ -116,6 +118,14 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+
+    /// This process's end, and the server's; none of a Unix socket.
+    fn ends(&self) -> Option<[SocketAddr; 2]> {
+        match self {
+            Self::Tcp(stream) => Some([stream.local_addr().ok()?, stream.peer_addr().ok()?]),
+            Self::Unix(_) => None,
         }
     }
 
@@ -180,6 +190,17 @@ impl Drop for Connection<'_> {
 }
 
 impl Connection<'_> {
+    /// Says whose connection it is: by version 1 this process's, by version 2 nobody's.
+    async fn greet(&mut self) -> Result<(), Outcome> {
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        let version = self.around.server.settings.send_proxy.unwrap_or(Version::V1);
+        let ends = socket.ends().filter(|_| version == Version::V1);
+        let mut line = Vec::new();
+        proxy_line::write(version, ends, &mut line);
+        let sent = socket.write(&line).await;
+        sent.map_err(|error| Outcome::new(Status::L4Connection, plain(&error)))
+    }
+
     /// Sends; what came before is forgotten.
     pub(super) async fn send(&mut self, bytes: &[u8], number: usize) -> Outcome {
         self.received.clear();

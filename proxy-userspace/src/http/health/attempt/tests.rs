@@ -71,6 +71,7 @@ fn stage(address: SocketAddr, script: Script) -> Stage {
         rise: 2,
         fall: 3,
         place: Place::default(),
+        sends_proxy: false,
         connect_timeout: None,
         check_timeout: Some(Duration::from_secs(30)),
         spread: 0,
