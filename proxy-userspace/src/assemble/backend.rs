@@ -29,6 +29,7 @@ impl Builder<'_> {
         backend.of_listen = proxy.kind.is_frontend();
         backend.mode = said.mode;
         backend.all_backups = said.switches.has(Switch::AllBackups);
+        backend.fullconn = to.numbers.fullconns.get(place).copied().unwrap_or_default();
         backend.retries = said.retries;
         backend.redispatch = redispatch(said.redispatch);
         backend.reuse = said.http_reuse;
@@ -95,7 +96,10 @@ impl Builder<'_> {
             weight: said.weight,
             backup: said.backup,
             disabled: said.disabled,
-            maxconn: said.maxconn,
+            // As HAProxy: the greater one where it is alone, or not the lesser.
+            maxconn: said.maxconn.max(said.minconn),
+            minconn: if said.minconn < said.maxconn { said.minconn } else { 0 },
+            slowstart: said.slowstart_ms.div_ceil(1_000),
             maxqueue: said.maxqueue,
             shutdown_on_down: said.on_marked_down_shutdown,
             up_shuts_backups: said.on_marked_up_shutdown_backup,

@@ -71,6 +71,8 @@ fn settings(
             "addr" => to.check_addr = check_addr(args).or(to.check_addr.take()),
             "weight" => set(args.number(word, 0..=256), &mut to.weight),
             "maxconn" => set(args.number(word, 0..=MAX), &mut to.maxconn),
+            "minconn" => set(args.number(word, 0..=MAX), &mut to.minconn),
+            "slowstart" => set(args.time(word), &mut to.slowstart_ms),
             "maxqueue" => set(args.number(word, 0..=MAX), &mut to.maxqueue),
             "on-marked-down" => {
                 let choice = args.choice(word, &[("shutdown-sessions", true)]);

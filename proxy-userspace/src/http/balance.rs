@@ -113,7 +113,8 @@ impl Balance {
     /// The least loaded, ties in turn among those that may be chosen: a place that nobody may take
     /// would be its neighbour's.
     fn least(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
-        let free = |(index, server): &(usize, &Server)| Some(*index) != avoid && !server.full();
+        let free =
+            |(index, server): &(usize, &Server)| Some(*index) != avoid && !server.full(backend);
         let list = || self.candidates(backend).filter(free);
         let count = list().count().max(1);
         let turn = self.turns.fetch_add(1, Relaxed) as usize % count;
@@ -121,7 +122,7 @@ impl Balance {
             .enumerate()
             .min_by_key(|&(place, (_, server))| {
                 let load = u64::from(server.sessions.now() + server.queue.len()) << 16;
-                (load / u64::from(server.weight().max(1)), (place + count - turn) % count)
+                (load / u64::from(server.shares(backend).max(1)), (place + count - turn) % count)
             })
             .map(|(_, (index, _))| index)
     }
@@ -129,10 +130,10 @@ impl Balance {
     /// By weights that may change. Equals take turns by a count alone: no worker waits for another,
     /// and nothing is allocated.
     fn by_weight(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
-        let free = |index: usize| Some(index) != avoid && !backend.servers[index].full();
+        let free = |index: usize| Some(index) != avoid && !backend.servers[index].full(backend);
         let list = self.candidates(backend);
         let (_, first) = list.clone().next()?;
-        if list.clone().all(|(_, server)| server.weight() == first.weight()) {
+        if list.clone().all(|(_, server)| server.shares(backend) == first.shares(backend)) {
             let turn = match list.clone().count() {
                 // One alone takes no turns: workers don't meet at the counter.
                 0 | 1 => 0,
@@ -141,14 +142,14 @@ impl Balance {
             let mut order = list.clone().skip(turn).chain(list.take(turn));
             return order.find(|(index, _)| free(*index)).map(|(index, _)| index);
         }
-        let weights = list.map(|(index, server)| (index, server.weight()));
+        let weights = list.map(|(index, server)| (index, server.shares(backend)));
         let mut turns = self.weighted.lock().unwrap_or_else(PoisonError::into_inner);
         turns.next(weights, free)
     }
 
     /// By a map that holds each server as often as its weight asks for, spread evenly.
     fn in_turn(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
-        let free = |index: &usize| Some(*index) != avoid && !backend.servers[*index].full();
+        let free = |index: &usize| Some(*index) != avoid && !backend.servers[*index].full(backend);
         let list = self.candidates(backend);
         if list.clone().nth(1).is_none() {
             // One alone takes no turns: workers don't meet at the counter, nothing is allocated.
@@ -156,7 +157,7 @@ impl Balance {
         }
         let list: Vec<_> = list.collect();
         let turn = self.turns.fetch_add(1, Relaxed) as usize;
-        let map = self.tables.map(&list);
+        let map = self.tables.map(backend, &list);
         let count = map.len();
         (0..count).map(|i| usize::from(map[(turn + i) % count])).find(free)
     }
@@ -167,9 +168,9 @@ impl Balance {
         let chosen = match list.as_slice() {
             [] => return None,
             [only] => return Some(only.0),
-            _ if self.hashing.consistent => self.tables.ring(&list, hash, avoid)?,
+            _ if self.hashing.consistent => self.tables.ring(backend, &list, hash, avoid)?,
             _ => {
-                let map = self.tables.map(&list);
+                let map = self.tables.map(backend, &list);
                 usize::from(map[hash as usize % map.len()])
             }
         };
@@ -179,13 +180,13 @@ impl Balance {
     fn at_random(&self, backend: &Backend, draws: u32, avoid: Option<usize>) -> Option<usize> {
         let list: Vec<(usize, &Server)> = self
             .candidates(backend)
-            .filter(|(index, server)| Some(*index) != avoid && !server.full())
+            .filter(|(index, server)| Some(*index) != avoid && !server.full(backend))
             .collect();
-        let total: u64 = list.iter().map(|(_, server)| u64::from(server.weight())).sum();
+        let total: u64 = list.iter().map(|(_, server)| u64::from(server.shares(backend))).sum();
         let draw = || {
             let mut left = self.next_random().checked_rem(total)?;
             list.iter().find(|(_, server)| {
-                let weight = u64::from(server.weight());
+                let weight = u64::from(server.shares(backend));
                 let here = left < weight;
                 left = left.saturating_sub(weight);
                 here
@@ -194,7 +195,7 @@ impl Balance {
         (0..draws.max(1))
             .filter_map(|_| draw())
             .min_by_key(|(_, server)| {
-                (u64::from(server.sessions.now()) << 16) / u64::from(server.weight().max(1))
+                (u64::from(server.sessions.now()) << 16) / u64::from(server.shares(backend).max(1))
             })
             .map(|(index, _)| *index)
     }
@@ -254,7 +255,7 @@ impl hooks::Balance for Balance {
             Algorithm::StaticRoundRobin => self.in_turn(backend, avoid),
             Algorithm::LeastConn => self.least(backend, avoid),
             Algorithm::First => {
-                let free = |(i, s): &(usize, &Server)| Some(*i) != avoid && !s.full();
+                let free = |(i, s): &(usize, &Server)| Some(*i) != avoid && !s.full(backend);
                 let list = self.candidates(backend).filter(free);
                 list.min_by_key(|(_, server)| server.settings.id).map(|(index, _)| index)
             }
@@ -267,7 +268,7 @@ impl hooks::Balance for Balance {
         first_try.or_else(|| {
             let avoided = backend.servers.get(avoid?)?;
             let allowed = self.candidates(backend).any(|(index, _)| Some(index) == avoid);
-            (allowed && !avoided.full()).then_some(avoid?)
+            (allowed && !avoided.full(backend)).then_some(avoid?)
         })
     }
 

@@ -4,13 +4,16 @@
 //! built anew by a reload; sessions of the old ones keep them alive.
 
 mod frontend;
+mod pace;
 mod queue;
 mod refused;
 
 pub use frontend::Frontend;
+pub use pace::SHARES;
 pub use queue::Queue;
 pub use refused::{Invalid, LastErrors, refused};
 
+use pace::Warmth;
 use std::{
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -93,6 +96,9 @@ impl Proxies {
             backend.session_rate.sample(backend.counters.total(Count::Sessions));
             for server in &backend.servers {
                 server.session_rate.sample(server.counters.total(Count::Sessions));
+                if server.warms() {
+                    backend.changed(server, true);
+                }
             }
         }
     }
@@ -199,6 +205,7 @@ pub struct Server {
     pub checking: AtomicBool,
     admin: AtomicU8,
     weight: AtomicU32,
+    warmth: Warmth,
     /// Concurrent requests at most, 0 is no limit (`set maxconn server`).
     pub maxconn: AtomicU32,
     address: RwLock<ServerAddress>,
@@ -233,6 +240,7 @@ impl Server {
             checking: AtomicBool::new(settings.checked),
             admin: AtomicU8::new(admin as u8),
             weight: AtomicU32::new(settings.weight),
+            warmth: Warmth::new(settings.slowstart),
             maxconn: AtomicU32::new(settings.maxconn),
             address: RwLock::new(settings.address.clone()),
             shutdowns: AtomicU32::new(0),
@@ -266,6 +274,7 @@ impl Server {
         let was_up = self.health.swap(health as u8, SeqCst) != Health::Down as u8;
         if was_up != up {
             self.touch();
+            self.warmth.begin(up);
             if !up && self.settings.shutdown_on_down {
                 self.shutdown_sessions(Cause::Down);
             }
@@ -280,6 +289,7 @@ impl Server {
         let changed = self.health.compare_exchange(from, to, SeqCst, SeqCst).is_ok();
         if changed {
             self.touch();
+            self.warmth.begin(!stopping);
         }
         changed
     }
@@ -295,8 +305,12 @@ impl Server {
 
     /// The operator's wish.
     pub fn set_admin(&self, admin: Admin) {
-        if self.admin.swap(admin as u8, SeqCst) != admin as u8 {
+        let before = self.admin.swap(admin as u8, SeqCst);
+        if before != admin as u8 {
             self.touch();
+            if before == Admin::Maintenance as u8 {
+                self.warmth.begin(true);
+            }
             if admin == Admin::Maintenance && self.settings.shutdown_on_down {
                 self.shutdown_sessions(Cause::Down);
             }
@@ -332,12 +346,6 @@ impl Server {
     /// into maintenance.
     pub fn is_running(&self) -> bool {
         self.is_up() && self.admin() != Admin::Maintenance
-    }
-
-    /// Whether it serves as many requests as it may.
-    pub fn full(&self) -> bool {
-        let limit = self.maxconn.load(Relaxed);
-        limit > 0 && (self.sessions.now() >= limit || !self.queue.is_empty())
     }
 
     /// Where it listens now.

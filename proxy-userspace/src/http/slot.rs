@@ -1,7 +1,5 @@
 //! The right to use a server, and waiting for it (`maxconn`, `maxqueue`, `timeout queue`).
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use tokio::sync::oneshot;
 
 use super::held::{HeldBackend, HeldServer};
@@ -24,7 +22,7 @@ impl Slot {
     /// A slot on that server, if one is free and nobody waits for it.
     pub fn take(backend: &HeldBackend, index: usize) -> Option<Self> {
         let server = &backend.servers[index];
-        let limit = server.maxconn.load(Relaxed);
+        let limit = server.limit(backend);
         if limit > 0 && !server.queue.is_empty() {
             return None;
         }
@@ -89,7 +87,10 @@ mod tests {
         live::{Admin, Backend},
         settings,
     };
-    use std::{net::SocketAddr, sync::Arc};
+    use std::{
+        net::SocketAddr,
+        sync::{Arc, atomic::Ordering::Relaxed},
+    };
 
     #[derive(Debug)]
     struct First;

@@ -4,6 +4,7 @@
 mod checks;
 mod commands;
 mod limits;
+mod pace;
 mod page;
 mod proxy_lines;
 mod reload;

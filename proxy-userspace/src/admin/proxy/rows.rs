@@ -5,7 +5,7 @@ use super::{Scene, state};
 use crate::http::counters::{Count, Counters};
 use crate::http::health::board::Standing;
 use crate::http::health::outcome::Status;
-use crate::http::live::{Admin, Backend, Frontend, Server};
+use crate::http::live::{Admin, Backend, Frontend, SHARES, Server};
 use crate::http::settings::{Mode, ServerAddress};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -267,8 +267,12 @@ pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
         row.number("qlimit", settings.maxqueue);
     }
     served(&mut row, &server.counters, backend.settings.mode, last_session(scene, server));
-    row.number("weight", server.weight());
+    row.number("weight", server.shares(backend).div_ceil(SHARES));
     row.number("uweight", server.weight());
+    if server.is_cold() && server.usable() {
+        let full = server.weight() * SHARES;
+        row.number("throttle", (100 * server.shares(backend) + SHARES - 1) / full);
+    }
     row.number("act", u32::from(!settings.backup));
     row.number("bck", u32::from(settings.backup));
     row.number("rate", server.session_rate.last());
@@ -358,7 +362,8 @@ pub(super) fn backend(scene: &Scene, backend: &Backend) -> Row {
         usable(true).take(1).collect()
     };
     let weight: u32 = in_use.iter().map(|server| server.weight()).sum();
-    row.number("weight", weight);
+    let shares: u32 = in_use.iter().map(|server| server.shares(backend)).sum();
+    row.number("weight", shares.div_ceil(SHARES));
     row.number("uweight", weight);
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     row.number("act", count(usable(false).count()));

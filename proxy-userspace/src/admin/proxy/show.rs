@@ -124,11 +124,12 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
         ServerAddress::Inet(address) => (address.ip().to_string(), address.port()),
         ServerAddress::Unix(_) => ("-".to_owned(), 0),
     };
-    // SRV_ST_STOPPED, SRV_ST_RUNNING, SRV_ST_STOPPING.
+    // SRV_ST_STOPPED, SRV_ST_STARTING, SRV_ST_RUNNING, SRV_ST_STOPPING.
     let operational = match server.admin() {
         Admin::Maintenance => 0,
         _ if !server.is_up() => 0,
         _ if server.is_stopping() => 3,
+        _ if server.is_cold() => 1,
         Admin::Drain | Admin::Ready => 2,
     };
     // SRV_ADMF_FMAINT and SRV_ADMF_FDRAIN, with SRV_ADMF_CMAINT for one that began as `disabled`.

@@ -46,6 +46,10 @@ pub struct ServerSettings {
     pub disabled: bool,
     /// `maxconn`; 0: without limit.
     pub maxconn: u32,
+    /// `minconn`: `maxconn` without load; 0: it is always the same.
+    pub minconn: u32,
+    /// `slowstart`.
+    pub slowstart_ms: u32,
     /// `maxqueue`; 0: without limit.
     pub maxqueue: u32,
     /// `on-marked-down shutdown-sessions`.
@@ -83,6 +87,8 @@ impl Default for ServerSettings {
             backup: false,
             disabled: false,
             maxconn: 0,
+            minconn: 0,
+            slowstart_ms: 0,
             maxqueue: 0,
             on_marked_down_shutdown: false,
             on_marked_up_shutdown_backup: false,

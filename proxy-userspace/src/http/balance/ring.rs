@@ -1,13 +1,12 @@
 //! The map and the ring that turn a hash into a server, as HAProxy builds them.
 
 use super::hash::avalanche;
-use crate::http::live::Server;
+use crate::http::live::{Backend, SHARES, Server};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A server's points on the ring for each unit of weight (`BE_WEIGHT_SCALE`).
-const POINTS: u32 = 16;
-/// The distance of two servers' first points before hashing (`SRV_EWGHT_RANGE`).
-const RANGE: u32 = 256 * POINTS;
+/// The distance of two servers' first points before hashing (`SRV_EWGHT_RANGE`): each has a point for
+/// each of its shares.
+const RANGE: u32 = 256 * SHARES;
 
 /// The tables of one backend, rebuilt when a server comes, goes or changes its weight.
 #[derive(Debug, Default)]
@@ -20,7 +19,7 @@ pub(super) struct Tables {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Share {
     index: usize,
-    weight: u32,
+    shares: u32,
     id: u32,
 }
 
@@ -40,13 +39,14 @@ impl<T> Default for Cached<T> {
 impl<T> Cached<T> {
     fn get(
         cache: &Mutex<Self>,
+        backend: &Backend,
         list: &[(usize, &Server)],
         build: impl FnOnce(&[Share]) -> Vec<T>,
     ) -> Arc<[T]> {
         let mut cached = cache.lock().unwrap_or_else(PoisonError::into_inner);
         let share = |&(index, server): &(usize, &Server)| Share {
             index,
-            weight: server.weight(),
+            shares: server.shares(backend),
             id: server.settings.id,
         };
         let now = list.iter().map(share);
@@ -60,18 +60,19 @@ impl<T> Cached<T> {
 
 impl Tables {
     /// Server indices, each as often as its share; never empty if `list` is not.
-    pub(super) fn map(&self, list: &[(usize, &Server)]) -> Arc<[u16]> {
-        Cached::get(&self.map, list, map)
+    pub(super) fn map(&self, backend: &Backend, list: &[(usize, &Server)]) -> Arc<[u16]> {
+        Cached::get(&self.map, backend, list, map)
     }
 
     /// The server whose point is nearest to `hash`, other than the one to avoid if possible.
     pub(super) fn ring(
         &self,
+        backend: &Backend,
         list: &[(usize, &Server)],
         hash: u32,
         avoid: Option<usize>,
     ) -> Option<usize> {
-        let ring = Cached::get(&self.ring, list, ring);
+        let ring = Cached::get(&self.ring, backend, list, ring);
         let count = ring.len();
         if count == 0 {
             return None;
@@ -87,9 +88,9 @@ impl Tables {
 
 /// HAProxy's `recalc_server_map`: the first server first, then evenly spread.
 fn map(servers: &[Share]) -> Vec<u16> {
-    let divisor = servers.iter().fold(0, |a, share| gcd(a, share.weight)).max(1);
+    let divisor = servers.iter().fold(0, |a, share| gcd(a, share.shares)).max(1);
     let weights: Vec<i64> =
-        servers.iter().map(|share| i64::from((share.weight / divisor).max(1))).collect();
+        servers.iter().map(|share| i64::from((share.shares / divisor).max(1))).collect();
     let total: i64 = weights.iter().sum();
     let mut scores = vec![0_i64; servers.len()];
     let mut table = Vec::new();
@@ -113,8 +114,8 @@ fn map(servers: &[Share]) -> Vec<u16> {
 /// HAProxy's ring: each server's points are hashes of its `id` (`puid`) times the range, counted on.
 fn ring(servers: &[Share]) -> Vec<(u32, u16)> {
     let mut points = Vec::new();
-    for &Share { index, weight, id } in servers {
-        for point in 0..weight * POINTS {
+    for &Share { index, shares, id } in servers {
+        for point in 0..shares {
             let key = avalanche(id.wrapping_mul(RANGE).wrapping_add(point));
             points.push((key, u16::try_from(index).unwrap_or(u16::MAX)));
         }

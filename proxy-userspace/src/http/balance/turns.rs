@@ -6,8 +6,8 @@
 
 use std::cmp::Reverse;
 
-/// Places for each unit of weight (HAProxy's `BE_WEIGHT_SCALE`): so long is a round.
-const SCALE: u64 = 16;
+/// Places for each unit of weight: so long is a round.
+const SCALE: u64 = crate::http::live::SHARES as u64;
 /// The highest weight of a server.
 const MOST: u64 = 256;
 
@@ -54,7 +54,7 @@ struct Turn {
 }
 
 impl Turns {
-    /// The index of the one of `list`, indices and weights, whose turn it is among those that `may`.
+    /// The index of the one of `list`, indices and shares of the load, whose turn it is among those that `may`.
     pub(super) fn next(
         &mut self,
         list: impl Iterator<Item = (usize, u32)> + Clone,
@@ -87,7 +87,7 @@ impl Turns {
 
     /// Takes note of who came, went, or has another weight.
     fn follow(&mut self, list: impl Iterator<Item = (usize, u32)> + Clone) {
-        let scaled = list.map(|(index, weight)| (index, u64::from(weight) * SCALE));
+        let scaled = list.map(|(index, shares)| (index, u64::from(shares)));
         if self.servers.iter().map(|server| (server.index, server.weight)).eq(scaled.clone()) {
             return;
         }
@@ -208,7 +208,8 @@ mod tests {
             for change in changes.iter().filter(|change| change.0 == turn) {
                 weights[change.1] = change.2;
             }
-            let list = weights.iter().copied().enumerate().filter(|(_, weight)| *weight > 0);
+            let shares = weights.iter().map(|weight| weight * crate::http::live::SHARES);
+            let list = shares.enumerate().filter(|(_, shares)| *shares > 0);
             turns.next(list, |_| true).expect("somebody").to_string()
         };
         (0..length).map(&mut next).collect()
@@ -264,7 +265,7 @@ mod tests {
     #[test]
     fn who_may_not_keeps_its_share_of_later_turns() {
         let mut turns = Turns::default();
-        let list = [(0, 1), (3, 2)];
+        let list = [(0, 16), (3, 32)];
         let mut next = |may: fn(usize) -> bool| turns.next(list.into_iter(), may);
         assert_eq!([next(|_| true), next(|at| at == 0), next(|_| false)], [Some(3), Some(0), None]);
         let after: Vec<_> = (0..300).filter_map(|_| next(|_| true)).collect();

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Mutex, PoisonError},
 };
 
 use tokio::sync::oneshot;
@@ -85,7 +85,7 @@ impl Backend {
             } else {
                 return;
             };
-            if !server.sessions.rise_below(server.maxconn.load(Relaxed)) {
+            if !server.sessions.rise_below(server.limit(self)) {
                 return;
             }
             let Some(ticket) = queue.pop() else {

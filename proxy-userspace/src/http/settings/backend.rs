@@ -20,6 +20,8 @@ pub struct Backend {
     pub all_backups: bool,
     /// Which server gets a request.
     pub balance: Arc<dyn Balance>,
+    /// The load at which a server gets its full maxconn (`fullconn`).
+    pub fullconn: u32,
     /// Connection attempts after the first (`retries`, 3).
     pub retries: u32,
     /// When another server may be tried (`option redispatch`).
@@ -58,6 +60,7 @@ impl Backend {
             servers: Vec::new(),
             all_backups: false,
             balance,
+            fullconn: 0,
             retries: 3,
             redispatch: Redispatch::Never,
             reuse: Reuse::Safe,

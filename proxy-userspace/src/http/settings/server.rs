@@ -18,8 +18,12 @@ pub struct Server {
     pub disabled: bool,
     /// Concurrent requests at most; 0 is no limit (`maxconn`).
     pub maxconn: u32,
+    /// As `maxconn`, without load; less than that, or 0, where it is always the same (`minconn`).
+    pub minconn: u32,
     /// Requests waiting for this server at most; 0 is no limit (`maxqueue`).
     pub maxqueue: u32,
+    /// Seconds in which it warms up once it came up; 0 is at once (`slowstart`).
+    pub slowstart: u32,
     /// Kill its connections when it goes down (`on-marked-down shutdown-sessions`).
     pub shutdown_on_down: bool,
     /// Unless it is a backup, sessions of the backups are shut down when it comes up (`on-marked-up
@@ -57,7 +61,9 @@ impl Server {
             backup: false,
             disabled: false,
             maxconn: 0,
+            minconn: 0,
             maxqueue: 0,
+            slowstart: 0,
             shutdown_on_down: false,
             up_shuts_backups: false,
             pool_max_conn: None,

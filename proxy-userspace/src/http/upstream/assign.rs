@@ -6,7 +6,7 @@ use crate::http::account::Account;
 use crate::http::client::Client;
 use crate::http::counters::Count;
 use crate::http::event::{Cause, Phase};
-use crate::http::live::Server;
+use crate::http::live::{Backend, Server};
 use crate::http::slot::{Slot, Ticket};
 use std::future::poll_fn;
 use std::task::Poll;
@@ -24,15 +24,15 @@ pub(super) async fn assign(
     let pick = || backend.settings.balance.pick(backend, errand.key, avoid);
     let last = client.last_server.filter(|_| avoid.is_none()).and_then(|(of, index)| {
         let server = backend.servers.get(index).filter(|_| of == backend.index)?;
-        (server.usable() && !server.full()).then_some(index)
+        (server.usable() && !server.full(backend)).then_some(index)
     });
     let chosen = match fixed {
         Some(index) => Some(index),
         None => match pick() {
             _ if last.is_some() => last,
-            Some(index) if overfull(&backend.servers[index]) => {
+            Some(index) if overfull(backend, &backend.servers[index]) => {
                 let other = backend.settings.balance.pick(backend, errand.key, Some(index));
-                other.filter(|&other| !overfull(&backend.servers[other]))
+                other.filter(|&other| !overfull(backend, &backend.servers[other]))
             }
             Some(index) => Some(index),
             None => {
@@ -88,7 +88,7 @@ pub(super) async fn assign(
 }
 
 /// Whether a server's queue is as long as it may be.
-fn overfull(server: &Server) -> bool {
+fn overfull(backend: &Backend, server: &Server) -> bool {
     let limit = server.settings.maxqueue;
-    limit > 0 && server.full() && server.queue.len() >= limit
+    limit > 0 && server.full(backend) && server.queue.len() >= limit
 }

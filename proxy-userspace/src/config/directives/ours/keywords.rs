@@ -79,6 +79,12 @@ pub const SERVER: &[Directive] = &[
     ),
     word("maxconn", "N", "0", "Connections at once; more wait in its queue. 0 is without limit."),
     word("maxqueue", "N", "0", "How many wait in its queue at most. 0 is without limit."),
+    word(
+        "minconn",
+        "N",
+        "maxconn",
+        "maxconn without load. It grows with the backend's, up to maxconn at fullconn.",
+    ),
     word("no-backup", "", "on", "Takes back a `backup` of `default-server`."),
     word("no-check", "", "on", "Takes back a `check` of `default-server`."),
     word(
@@ -117,5 +123,11 @@ pub const SERVER: &[Directive] = &[
         "Say first of each connection whose it is, in version 1 of the PROXY protocol. Such a connection is used for that client alone.",
     ),
     word("send-proxy-v2", "", "off", "The same in version 2, which goes before version 1."),
+    word(
+        "slowstart",
+        "TIME",
+        "0",
+        "How long its maxconn and, where balance lets weights change, its weight grow once it came up: from 1 to all. Not when the proxy starts.",
+    ),
     word("weight", "N", "1", "Its share, 0 to 256; 0 gets nothing new."),
 ];
