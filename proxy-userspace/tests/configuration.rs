@@ -88,6 +88,7 @@ fn mistakes_are_named_by_the_same_lines() {
         "wrong-log-sample",
         "wrong-tcp-log",
         "wrong-ids",
+        "wrong-rewrites",
     ] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join(format!("tests/fixtures/configuration/{name}.cfg"));

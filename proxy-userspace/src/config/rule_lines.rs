@@ -1,5 +1,6 @@
 //! `acl`, `use_backend`, `http-request` and `http-response` lines.
 
+mod edits;
 mod redirect;
 
 use super::acl_words::{condition, never, test, warn_if_never};
@@ -11,7 +12,7 @@ use super::token::Position;
 use crate::http::format::Format;
 use crate::http::framing::frames;
 use crate::http::reply;
-use crate::http::rules::{HeadEdit, Reply, RequestAction, Rule};
+use crate::http::rules::{Reply, RequestAction, Rule};
 use crate::{host, near};
 use redirect::redirect;
 
@@ -57,8 +58,6 @@ pub(super) fn use_backend(args: &mut Args<'_>, to: &mut Proxy) {
 
 /// Reads an `http-request` line, its first word taken.
 pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
-    const KNOWN: [&str; 7] =
-        ["allow", "deny", "return", "redirect", "set-header", "add-header", "del-header"];
     let at = args.here();
     let Some(word) = args.need("http-request", "an action such as deny") else { return };
     let action = match word {
@@ -69,10 +68,15 @@ pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
             With::Status | With::Own => RequestAction::Return(reply),
         }),
         "redirect" => redirect(args).map(RequestAction::Redirect),
-        "set-header" | "add-header" | "del-header" => {
-            head_edit(args, word, Place::Request).map(RequestAction::Edit)
+        _ if edits::FIELDS.contains(&word) => {
+            edits::fields(args, word, Place::Request).map(RequestAction::Edit)
         }
-        _ => return unknown(args, "http-request", word, &KNOWN),
+        _ if edits::LINE.contains(&word) => edits::line(args, word).map(RequestAction::Line),
+        _ => {
+            let known = ["allow", "deny", "return", "redirect"];
+            let known = [known.as_slice(), &edits::FIELDS, &edits::LINE].concat();
+            return unknown(args, "http-request", word, &known);
+        }
     };
     let Some(action) = action else { return };
     let Ok(condition) = condition(args, &to.acls) else { return };
@@ -84,12 +88,11 @@ pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
 
 /// Reads an `http-response` line, its first word taken.
 pub(super) fn http_response(args: &mut Args<'_>, to: &mut Proxy) {
-    const KNOWN: [&str; 3] = ["set-header", "add-header", "del-header"];
     let at = args.here();
     let Some(word) = args.need("http-response", "an action such as set-header") else { return };
     let action = match word {
-        "set-header" | "add-header" | "del-header" => head_edit(args, word, Place::Response),
-        _ => return unknown(args, "http-response", word, &KNOWN),
+        _ if edits::FIELDS.contains(&word) => edits::fields(args, word, Place::Response),
+        _ => return unknown(args, "http-response", word, &edits::FIELDS),
     };
     let Some(action) = action else { return };
     let Ok(condition) = condition(args, &to.acls) else { return };
@@ -130,30 +133,6 @@ fn unknown(args: &mut Args<'_>, directive: &str, word: &str, known: &[&str]) {
         format!("'{directive}' expects one of {}, not '{word}'{hint}", known.join(", "))
     };
     args.wrong(message);
-}
-
-fn head_edit(args: &mut Args<'_>, action: &str, place: Place) -> Option<HeadEdit> {
-    let name = args.need(action, "a header's name")?;
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if !name.bytes().all(is_token) {
-        args.wrong(format!("'{name}' is not a header's name (RFC 9110, 5.1)"));
-        return None;
-    }
-    warn_if_framing(args, name);
-    let name = name.into();
-    if action == "del-header" {
-        if args.peek() == "-m" {
-            args.wrong_here("'-m' of 'del-header' is HAProxy's; teardown has not got it");
-            return None;
-        }
-        return Some(HeadEdit::Del(name));
-    }
-    let value = value(args, action, place)?;
-    Some(if action == "set-header" {
-        HeadEdit::Set(name, value)
-    } else {
-        HeadEdit::Add(name, value)
-    })
 }
 
 /// Says that a rule on this field, the word just taken, changes nothing.

@@ -18,29 +18,37 @@ pub(crate) fn check(
     if !host.is_empty() && split(host).is_none() {
         return Err(Refusal::Host);
     }
-    // Visible ASCII without a fragment; httparse lets bytes above 0x7f pass.
-    if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
-        return Err(Refusal::Target);
-    }
-    let (named, default_port) = if method == "CONNECT" {
-        let (_, port) = split(target.as_bytes()).ok_or(Refusal::Target)?;
-        if port.is_empty() {
-            return Err(Refusal::Target);
-        }
-        (target, "")
-    } else if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
-        return Ok(());
-    } else {
-        absolute(target).ok_or(Refusal::Target)?
-    };
+    let Some((named, default_port)) = named(method, target)? else { return Ok(()) };
     if hosts == 1 && !same(named.as_bytes(), host, default_port.as_bytes()) {
         return Err(Refusal::HostDiffers);
     }
     Ok(())
 }
 
+/// The authority that a target names, with its scheme's default port; none in a path or `*`.
+pub(crate) fn named<'a>(
+    method: &str,
+    target: &'a str,
+) -> Result<Option<(&'a str, &'static str)>, Refusal> {
+    // Visible ASCII without a fragment; httparse lets bytes above 0x7f pass.
+    if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+        return Err(Refusal::Target);
+    }
+    if method == "CONNECT" {
+        let (_, port) = split(target.as_bytes()).ok_or(Refusal::Target)?;
+        if port.is_empty() {
+            return Err(Refusal::Target);
+        }
+        return Ok(Some((target, "")));
+    }
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok(None);
+    }
+    absolute(target).map(Some).ok_or(Refusal::Target)
+}
+
 /// The authority and the scheme's default port of a target in absolute form.
-fn absolute(target: &str) -> Option<(&str, &str)> {
+fn absolute(target: &str) -> Option<(&str, &'static str)> {
     let (scheme, rest) = target.split_once("://")?;
     let default_port = match scheme {
         s if s.eq_ignore_ascii_case("http") => "80",

@@ -34,6 +34,16 @@ impl<'a> Request<'a> {
     pub fn values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         values(self.fields, name)
     }
+
+    /// The request with the target that rules have given it. Its method stays the client's.
+    #[must_use]
+    pub fn rewritten(&self, edits: &'a [Edit]) -> Self {
+        let target = edits.iter().rev().find_map(|edit| match edit {
+            Edit::Target(target) => Some(target.as_str()),
+            _ => None,
+        });
+        Self { target: target.unwrap_or(self.target), ..*self }
+    }
 }
 
 /// The path of a target; of `*` and an authority, which have none, all of it.
@@ -96,8 +106,8 @@ fn values<'a, 'n>(
     fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|f| f.value)
 }
 
-/// A change to a head's fields; applied in order. Content-Length and Transfer-Encoding stay what the
-/// message's framing is, whatever is asked; of Connection only `close` counts.
+/// A change to a head; applied in order. Content-Length and Transfer-Encoding stay what the message's
+/// framing is, whatever is asked; of Connection only `close` counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// Removes all fields of that name and adds this one at the end (`set-header`).
@@ -106,20 +116,38 @@ pub enum Edit {
     Add(Arc<str>, Vec<u8>),
     /// Removes all fields of that name (`del-header`).
     Del(Arc<str>),
+    /// Gives the fields of that name these values (`replace-header`, `replace-value`).
+    Values {
+        /// The name.
+        name: Arc<str>,
+        /// How many of the first stand where the message's own fields stood; the others are added.
+        kept: usize,
+        /// All of them, in order.
+        values: Vec<Vec<u8>>,
+    },
+    /// A request's method (`set-method`).
+    Method(String),
+    /// A request's target (`set-path` and its kin).
+    Target(String),
 }
 
 impl Edit {
-    /// The field that it changes.
+    /// The field that it changes; that of a start line has no name.
     #[must_use]
     pub fn name(&self) -> &str {
-        let (Self::Set(name, _) | Self::Add(name, _) | Self::Del(name)) = self;
-        name
+        match self {
+            Self::Set(name, _)
+            | Self::Add(name, _)
+            | Self::Del(name)
+            | Self::Values { name, .. } => name,
+            Self::Method(_) | Self::Target(_) => "",
+        }
     }
 
     /// Whether it takes away what stood there under that name.
     #[must_use]
     pub fn replaces(&self) -> bool {
-        !matches!(self, Self::Add(..))
+        matches!(self, Self::Set(..) | Self::Del(_) | Self::Values { .. })
     }
 }
 
@@ -132,6 +160,8 @@ pub enum Decision {
     Deny(u16),
     /// Refuse with this.
     Refuse(Box<Answer>),
+    /// Refuse with 500: what a rule wants to write cannot stand there.
+    Failed,
     /// Answer with the error page of this status (`http-request return default-errorfiles`).
     Page(u16),
     /// Answer that the service is ready, and say nothing of it in the log (`monitor-uri`).

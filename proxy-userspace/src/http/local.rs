@@ -68,6 +68,14 @@ pub(super) async fn decided(
             let fail = Fail::new(*status, Cause::Proxy, Phase::Request);
             fail_with(client, prepared, account, fail, Rest::Unread).await
         }
+        Decision::Failed => {
+            let of_backend = prepared.backend.as_ref().map(|backend| &backend.counters);
+            for counters in [Some(&client.frontend().counters), of_backend].into_iter().flatten() {
+                client.worker.count(counters, Count::RewriteErrors, 1);
+            }
+            let fail = Fail::new(500, Cause::Proxy, Phase::Request);
+            fail_with(client, prepared, account, fail, Rest::Unread).await
+        }
         Decision::Pass => After::Close,
     }
 }

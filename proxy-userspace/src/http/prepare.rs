@@ -20,8 +20,10 @@ const MOST_FIELDS: usize = 256;
 pub(crate) struct Prepared {
     /// Bytes of the head as received.
     pub(crate) consumed: usize,
-    /// The head as it goes to the server; begins with the request line as received.
+    /// The head as it goes to the server.
     pub(crate) out: Vec<u8>,
+    /// The request line as received, where rules have made another of it.
+    received: Vec<u8>,
     line: usize,
     method: usize,
     /// 0 or 1, of HTTP/1.x.
@@ -45,10 +47,10 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// The request line as received.
     pub(crate) fn line(&self) -> &[u8] {
-        &self.out[..self.line]
+        if self.received.is_empty() { &self.out[..self.line] } else { &self.received }
     }
 
-    /// The method.
+    /// The method that goes to the server.
     pub(crate) fn method(&self) -> &str {
         str::from_utf8(&self.out[..self.method]).unwrap_or_default()
     }
@@ -101,15 +103,15 @@ pub(crate) fn prepare(client: &Client, bytes: &[u8]) -> Result<Option<Prepared>,
     if head.len > global.head_limit() {
         return Err(Refusal::HeadLength);
     }
-    if !global.accept_any_payload && is_odd_payload(&head) {
+    if !global.accept_any_payload && is_odd_payload(&head, head.view.method) {
         return Err(Refusal::Payload);
     }
     Ok(Some(decided(client, &head)))
 }
 
 /// Whether an old server would look for no payload there.
-fn is_odd_payload(head: &RequestHead<'_>) -> bool {
-    let expected = !matches!(head.view.method, "GET" | "HEAD" | "DELETE");
+fn is_odd_payload(head: &RequestHead<'_>, method: &str) -> bool {
+    let expected = !matches!(method, "GET" | "HEAD" | "DELETE");
     head.view.minor == 0 && !expected && !head.framing.is_empty()
 }
 
@@ -132,6 +134,14 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         asking.backend = Some(backend);
         decision = apply(backend.settings.rules.as_deref(), head, &asking, &mut edits);
         by_backend = decision != Decision::Pass;
+    }
+    let is_changed = edits.iter().any(|edit| matches!(edit, Edit::Method(_) | Edit::Target(_)));
+    let method = rewrite::method(head.view.method, &edits);
+    if decision == Decision::Pass
+        && !client.proxies.global.accept_any_payload
+        && is_odd_payload(head, method)
+    {
+        decision = Decision::Failed;
     }
     let of_backend = backend.as_ref().map(|backend| &backend.settings);
     let mut mode =
@@ -164,8 +174,9 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     let balance = backend.as_ref().map(|backend| &backend.settings.balance);
     Prepared {
         consumed: head.len,
+        received: if is_changed { head.line.to_vec() } else { Vec::new() },
         line: head.line.len(),
-        method: head.view.method.len(),
+        method: method.len(),
         out,
         minor: head.view.minor,
         framing: head.framing,
@@ -173,7 +184,8 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         upgrade,
         persists: head.options.persists(head.view.minor) && mode != Connection::Close,
         mode,
-        key: balance.map_or(0, |balance| balance.key(Some(&head.view), &edits, address)),
+        key: balance
+            .map_or(0, |balance| balance.key(Some(&head.view.rewritten(&edits)), &edits, address)),
         backend,
         decision,
         by_backend,

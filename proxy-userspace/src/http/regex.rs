@@ -24,6 +24,12 @@ impl Regex {
     pub fn is_match(&self, bytes: &[u8]) -> bool {
         self.0.is_match(bytes)
     }
+
+    /// What is found in these bytes, and in its groups, where it is found.
+    #[must_use]
+    pub fn captures<'a>(&self, bytes: &'a [u8]) -> Option<regex::bytes::Captures<'a>> {
+        self.0.captures(bytes)
+    }
 }
 
 impl PartialEq for Regex {

@@ -41,13 +41,33 @@ pub(crate) fn request(
     forward: [Option<&ForwardFor>; 2],
     edits: &[Edit],
 ) {
-    out.extend_from_slice(head.line);
+    request_line(out, head, edits);
     out.extend_from_slice(b"\r\n");
     let drop = |name: &str| stays(name, head.view.fields, head.options, say);
     fields(out, head.view.fields, drop, edits, say);
     append(out, edits, say);
     forwarded_for(out, head, edits, forward);
     end(out, say);
+}
+
+/// Writes the request line as the rules have left it.
+fn request_line(out: &mut Vec<u8>, head: &RequestHead<'_>, edits: &[Edit]) {
+    let target = head.view.rewritten(edits).target;
+    let method = method(head.view.method, edits);
+    if method == head.view.method && target == head.view.target {
+        return out.extend_from_slice(head.line);
+    }
+    // Writing to a vector does not fail.
+    let _ = write!(out, "{method} {target} HTTP/1.{}", head.view.minor);
+}
+
+/// The method that the rules leave.
+pub(crate) fn method<'a>(received: &'a str, edits: &'a [Edit]) -> &'a str {
+    let given = edits.iter().rev().find_map(|edit| match edit {
+        Edit::Method(method) => Some(method.as_str()),
+        _ => None,
+    });
+    given.unwrap_or(received)
 }
 
 /// Writes a response's head for the client. `unframed` leaves out the fields of framing: the body
@@ -122,7 +142,8 @@ pub(crate) fn asks_to_close(edits: &[Edit]) -> bool {
         closes = match edit {
             Edit::Set(_, value) => says_close(value),
             Edit::Add(_, value) => closes || says_close(value),
-            Edit::Del(_) => false,
+            Edit::Values { values, .. } => values.iter().any(|value| says_close(value)),
+            _ => false,
         };
     }
     closes
@@ -141,35 +162,48 @@ fn fields(
     edits: &[Edit],
     say: Say,
 ) {
-    for field in fields {
-        let gone = |edit: &Edit| {
-            edit.replaces()
-                && edit.name().eq_ignore_ascii_case(field.name)
-                && !ours(field.name, say)
-        };
-        if drop(field.name) || edits.iter().any(gone) {
+    for (at, field) in fields.iter().enumerate() {
+        if drop(field.name) {
             continue;
         }
-        out.extend_from_slice(field.name.as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(field.value);
-        out.extend_from_slice(b"\r\n");
+        let is_it = |name: &str| name.eq_ignore_ascii_case(field.name);
+        let changed =
+            |edit: &&Edit| edit.replaces() && is_it(edit.name()) && !ours(field.name, say);
+        let value = match edits.iter().rfind(changed) {
+            None => field.value,
+            Some(Edit::Values { kept, values, .. }) => {
+                let before = fields[..at].iter().filter(|field| is_it(field.name)).count();
+                let Some(value) = values[..*kept].get(before) else { continue };
+                value
+            }
+            Some(_) => continue,
+        };
+        write_field(out, field.name, value);
     }
 }
 
 /// Writes the fields that edits add and that no later edit takes back.
 fn append(out: &mut Vec<u8>, edits: &[Edit], say: Say) {
     for (at, edit) in edits.iter().enumerate() {
-        let (Edit::Set(name, value) | Edit::Add(name, value)) = edit else { continue };
+        let name = edit.name();
+        let values = match edit {
+            Edit::Set(_, value) | Edit::Add(_, value) => std::slice::from_ref(value),
+            Edit::Values { kept, values, .. } => &values[*kept..],
+            _ => continue,
+        };
         let mut later = edits[at + 1..].iter().filter(|later| later.replaces());
         let undone = later.any(|later| later.name().eq_ignore_ascii_case(name));
         if !undone && !ours(name, say) {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
+            values.iter().for_each(|value| write_field(out, name, value));
         }
     }
+}
+
+fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Adds the client's address to a request as the rules have left it. Of the backend's word and the

@@ -1,5 +1,12 @@
 //! `http-request`, `http-response` and `use_backend` rules, ready to be applied.
 
+mod line;
+mod replace;
+
+pub(crate) use line::is_method;
+pub use line::{LineEdit, Misfit, Part};
+pub use replace::{Replace, Template};
+
 use super::acl::Condition;
 use super::format::Format;
 use super::hooks::{self, Answer, Decision, Edit, Moment, Request, Response};
@@ -50,8 +57,10 @@ pub enum RequestAction {
     Return(Reply),
     /// `redirect`.
     Redirect(Redirect),
-    /// A change to the head.
+    /// A change to the fields.
     Edit(HeadEdit),
+    /// A change to the request line.
+    Line(LineEdit),
 }
 
 /// A change to a head.
@@ -63,6 +72,15 @@ pub enum HeadEdit {
     Add(Arc<str>, Format),
     /// `del-header`.
     Del(Arc<str>),
+    /// `replace-header`, and `replace-value` for each of a field's values.
+    Replace {
+        /// The field's name.
+        name: Arc<str>,
+        /// Whether its lines are looked at whole.
+        whole: bool,
+        /// What is looked for, and what takes its place.
+        replace: Box<Replace>,
+    },
 }
 
 /// `http-request return`.
@@ -136,17 +154,22 @@ impl hooks::Rules for RuleSet {
                 RequestAction::Refuse(reply) => return Decision::Refuse(reply.answer(&view)),
                 RequestAction::Return(reply) => return Decision::Answer(reply.answer(&view)),
                 RequestAction::Redirect(redirect) => {
-                    if let Some(answer) = redirect.answer(request, &view) {
+                    if let Some(answer) = redirect.answer(&request.rewritten(edits), &view) {
                         return Decision::Answer(answer);
                     }
                 }
                 RequestAction::Edit(edit) => {
                     let edit = edit.fill(&view);
-                    edits.push(edit);
+                    edits.extend(edit);
+                }
+                RequestAction::Line(line) => {
+                    let Ok(changes) = line.changes(&view) else { return Decision::Failed };
+                    edits.extend(changes);
                 }
             }
         }
-        let page = self.pages.iter().find_map(|page| page.answer(request));
+        let request = request.rewritten(edits);
+        let page = self.pages.iter().find_map(|page| page.answer(&request));
         page.map_or(Decision::Pass, |answer| Decision::Answer(Box::new(answer)))
     }
 
@@ -162,19 +185,21 @@ impl hooks::Rules for RuleSet {
             };
             if rule.condition.as_ref().is_none_or(|condition| condition.holds(&view)) {
                 let edit = rule.action.fill(&view);
-                edits.push(edit);
+                edits.extend(edit);
             }
         }
     }
 }
 
 impl HeadEdit {
-    fn fill(&self, view: &View<'_>) -> Edit {
-        match self {
+    /// The change, if there is any.
+    fn fill(&self, view: &View<'_>) -> Option<Edit> {
+        Some(match self {
             Self::Set(name, value) => Edit::Set(Arc::clone(name), value.fill(view)),
             Self::Add(name, value) => Edit::Add(Arc::clone(name), value.fill(view)),
             Self::Del(name) => Edit::Del(Arc::clone(name)),
-        }
+            Self::Replace { name, whole, replace } => return replace.fields(name, *whole, view),
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 mod fields;
 
 use super::hooks::{Edit, Moment, Request, Response};
-pub(super) use fields::each_value;
 use fields::header;
+pub(super) use fields::{each_value, parts};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 /// What samples are taken from. What is not there yields no sample.
@@ -138,6 +138,14 @@ pub struct Expression {
     pub converts: Vec<Convert>,
 }
 
+impl<'a> View<'a> {
+    /// The request as the rules before have left it.
+    #[must_use]
+    pub fn rewritten(&self) -> Option<Request<'a>> {
+        self.request.map(|request| request.rewritten(self.edits))
+    }
+}
+
 impl Expression {
     /// The type of its samples.
     #[must_use]
@@ -268,20 +276,21 @@ impl Fetch {
     fn any(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
         let mut text = |text: Option<&str>| text.is_some_and(|t| found(Sample::Text(t.as_bytes())));
         match self {
-            Self::Path => text(view.request.and_then(path)),
-            Self::Query => text(view.request.and_then(query)),
-            Self::PathAndQuery => text(view.request.and_then(path_and_query)),
-            Self::Url => text(view.request.map(|request| request.target)),
+            Self::Path => text(view.rewritten().as_ref().and_then(path)),
+            Self::Query => text(view.rewritten().as_ref().and_then(query)),
+            Self::PathAndQuery => text(view.rewritten().as_ref().and_then(path_and_query)),
+            Self::Url => text(view.rewritten().map(|request| request.target)),
             Self::Method => method(view, found),
             Self::UrlParameter(name) => {
-                view.request.is_some_and(|r| url_parameters(r, name).any(|value| text(Some(value))))
+                let request = view.rewritten();
+                request.is_some_and(|r| url_parameters(&r, name).any(|value| text(Some(value))))
             }
             Self::Text(constant) => text(Some(constant)),
             Self::Version(of) => text(version(view, *of)),
-            Self::Base => view.request.is_some_and(|request| {
+            Self::Base => view.rewritten().is_some_and(|request| {
                 let mut base = Vec::new();
                 first_host(view, &mut base);
-                base.extend_from_slice(path(request).unwrap_or_default().as_bytes());
+                base.extend_from_slice(path(&request).unwrap_or_default().as_bytes());
                 found(Sample::Text(&base))
             }),
             Self::Header { of, name, full, occurrence } => {

@@ -24,7 +24,7 @@ pub(crate) fn assembled(text: &str) -> Settings {
 }
 
 /// These lines as the rules of a frontend.
-fn rules(lines: &str) -> Option<Arc<dyn Rules>> {
+pub(crate) fn rules(lines: &str) -> Option<Arc<dyn Rules>> {
     let text = format!(
         "defaults\n mode http\n timeout client 1m\n timeout server 1m\n timeout connect 1m\n\
          listen a\n bind 127.0.0.1:1\n{lines}"

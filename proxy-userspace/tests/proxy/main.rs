@@ -6,6 +6,7 @@ mod closes;
 mod edits;
 mod ends;
 mod failures;
+mod lines;
 mod options;
 mod pauses;
 mod reloads;

@@ -68,12 +68,13 @@ pub(in crate::http) fn each_value(
     }
     edits[replaced.unwrap_or(0)..].iter().any(|edit| match edit {
         Edit::Set(field, value) | Edit::Add(field, value) if is(field) => one(value),
+        Edit::Values { name, values, .. } if is(name) => values.iter().any(|value| one(value)),
         _ => false,
     })
 }
 
 /// What stands between a value's commas, those in quotes apart (RFC 9110, 5.6.4).
-fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(in crate::http) fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     value.split(move |&byte| {
         let plain = !std::mem::take(&mut escaped);

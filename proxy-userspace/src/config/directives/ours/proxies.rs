@@ -102,14 +102,14 @@ pub const PROXY: &[Directive] = &[
     at(
         PROXIES,
         "http-request",
-        "allow|deny [REPLY]|return [REPLY]|redirect ...|set-header N V|add-header N V|del-header N, each with [if|unless CONDITION]; a REPLY is [status N] [default-errorfiles] [content-type T] [string S|lf-string F|file PATH|lf-file PATH] [hdr N V]...",
+        "allow|deny [REPLY]|return [REPLY]|redirect ...|set-header N V|add-header N V|del-header N|replace-header N REGEX V|replace-value N REGEX V|set-method M|set-path F|set-pathq F|set-query F|set-uri F|replace-path REGEX F|replace-pathq REGEX F|replace-uri REGEX F, each with [if|unless CONDITION]; a REPLY is [status N] [default-errorfiles] [content-type T] [string S|lf-string F|file PATH|lf-file PATH] [hdr N V]...",
         "none",
-        "Rules on requests, in order. `deny` answers with the error page of its status, 403 or `deny_status N`, unless it has words of its own. None changes Content-Length or Transfer-Encoding.",
+        "Rules on requests, in order. `deny` answers with the error page of its status, 403 or `deny_status N`, unless it has words of its own. In what takes another's place `\\1` is what the first group has found. What cannot stand in a request line, such as a space, is written as `%20`; where no request line would come of it, or a HEAD or CONNECT from or to another method, the answer is 500. Logs show the request line as received. None changes Content-Length or Transfer-Encoding.",
     ),
     at(
         PROXIES,
         "http-response",
-        "set-header N V|add-header N V|del-header N, each with [if|unless CONDITION]",
+        "set-header N V|add-header N V|del-header N|replace-header N REGEX V|replace-value N REGEX V, each with [if|unless CONDITION]",
         "none",
         "Rules on responses, in order. Values take `%s`, `%b` and `%f` too, the server, backend and frontend. None changes Content-Length or Transfer-Encoding.",
     ),

@@ -1,0 +1,97 @@
+//! The words of rules that change a head.
+
+use super::{filled, value, warn_if_framing};
+use crate::config::args::Args;
+use crate::config::format::Place;
+use crate::http::format::{Format, Part as Piece};
+use crate::http::framing::{Asked, is_token};
+use crate::http::regex::Regex;
+use crate::http::rules::{HeadEdit, LineEdit, Part, Replace, Template, is_method};
+
+/// Actions on fields.
+pub(super) const FIELDS: [&str; 5] =
+    ["set-header", "add-header", "del-header", "replace-header", "replace-value"];
+
+/// Actions on the request line.
+pub(super) const LINE: [&str; 8] = [
+    "set-method",
+    "set-path",
+    "set-pathq",
+    "set-query",
+    "set-uri",
+    "replace-path",
+    "replace-pathq",
+    "replace-uri",
+];
+
+/// Reads what follows an action on fields.
+pub(super) fn fields(args: &mut Args<'_>, action: &str, place: Place) -> Option<HeadEdit> {
+    let name = args.need(action, "a header's name")?;
+    if !name.bytes().all(is_token) {
+        args.wrong(format!("'{name}' is not a header's name (RFC 9110, 5.1)"));
+        return None;
+    }
+    warn_if_framing(args, name);
+    let name = name.into();
+    Some(match action {
+        "del-header" => {
+            if args.peek() == "-m" {
+                args.wrong_here("'-m' of 'del-header' is HAProxy's; teardown has not got it");
+                return None;
+            }
+            HeadEdit::Del(name)
+        }
+        "set-header" => HeadEdit::Set(name, value(args, action, place)?),
+        "add-header" => HeadEdit::Add(name, value(args, action, place)?),
+        _ => {
+            let whole = action == "replace-header";
+            HeadEdit::Replace { name, whole, replace: Box::new(replace(args, action, place)?) }
+        }
+    })
+}
+
+/// Reads what follows an action on the request line.
+pub(super) fn line(args: &mut Args<'_>, action: &str) -> Option<LineEdit> {
+    let part = match action.split_once('-').map_or("", |(_, part)| part) {
+        "path" => Part::Path,
+        "pathq" => Part::PathAndQuery,
+        "query" => Part::Query,
+        "uri" => Part::Uri,
+        _ => return method(args).map(LineEdit::Method),
+    };
+    if action.starts_with("replace") {
+        return Some(LineEdit::Replace(part, replace(args, action, Place::Request)?));
+    }
+    let text = args.need(action, "a format string")?;
+    Some(LineEdit::Set(part, filled(args, action, text, Place::Request)?))
+}
+
+/// Reads a method, which may be known before any request is.
+fn method(args: &mut Args<'_>) -> Option<Format> {
+    let text = args.need("set-method", "a method")?;
+    let format = filled(args, "set-method", text, Place::Request)?;
+    if let [Piece::Text(text)] = format.parts.as_slice() {
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        if !is_method(text) {
+            args.wrong(format!("'{text}' is not a method's name (RFC 9110, 9.1)"));
+            return None;
+        }
+        if Asked::of(text) != Asked::Other {
+            args.wrong(format!(
+                "'set-method {text}' would change where the response ends; teardown has not got it"
+            ));
+            return None;
+        }
+    }
+    Some(format)
+}
+
+/// Reads a regular expression, and what takes the place of what it finds.
+fn replace(args: &mut Args<'_>, action: &str, place: Place) -> Option<Replace> {
+    let pattern = args.need(action, "a regular expression and what to put there")?;
+    let regex = Regex::new(pattern, false).map_err(|why| args.wrong(why)).ok()?;
+    let text = args.need(action, "what to put there, such as \\1 for the first group")?;
+    let with = Template::new(filled(args, action, text, place)?);
+    let with = with.map_err(|why| args.wrong(format!("'{action}': {why}"))).ok()?;
+    Some(Replace { regex, with })
+}

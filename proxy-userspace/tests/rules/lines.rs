@@ -1,0 +1,98 @@
+//! Rules that change request lines and fields.
+
+use crate::twins::{Twins, gets};
+
+const LINES: &str = r#"listen a
+  bind @a
+  http-request set-path /q?x=1 if { path /q }
+  http-request set-path /new%[path] if { path_beg /p/ }
+  http-request set-pathq /q?x=1 if { path /pq }
+  http-request set-query %[hdr(no)] if { path /sq0 }
+  http-request set-query a=b if { path /sq1 }
+  http-request set-query %[query]&z if { path /sq2 }
+  http-request set-uri http://h:90/u?v if { path /su }
+  http-request set-uri /new if { path /su2 }
+  http-request set-uri * if { path /star }
+  http-request set-method FOO if { path /m1 }
+  http-request set-method %[hdr(x-m)] if { path /m2 }
+  http-request replace-path (.*)/foo(.*) \1/bar\2 if { path_beg /rp }
+  http-request replace-path /rm/(mid) /[\0]\9\1 if { path_beg /rm }
+  http-request replace-pathq (.*)/foo(.*) \1/bar\2 if { path_beg /rq }
+  http-request replace-uri (.*)/foo(.*) \1/bar\2 if { path_beg /ru }
+  http-request replace-uri ^http://h/(.*) http://g/%[method]/\1 if { path_beg /rh }
+  http-request replace-header X-A a(.*) [\1]%[src] if { path /h1 }
+  http-request replace-value X-A a(.*) [\1] if { path /v1 }
+  http-request replace-value X-A ^b$ %[hdr(no)] if { path /v2 }
+  http-request replace-header X-A ^b %[hdr(no)] if { path /h2 }
+  http-request set-header X-A a7 if { path /h3 }
+  http-request add-header X-A "a8, b" if { path /h3 }
+  http-request replace-header X-A a(.) c\1 if { path /h3 }
+  http-request add-header X-A a9 if { path /h3 }
+  http-request replace-value X-A b d if { path /h3 }
+  http-request replace-header Host (.*) \1.inner if { path /h4 }
+  http-request replace-header Cookie foo=[^;]*;(.*) foo=\1;ip=%[src] if { path /h5 }
+  http-request deny if { path /secret }
+  http-request redirect prefix http://r if { path_beg /new/p/r }
+  http-request set-header X-Saw %[path],%[query],%[url],%[method],%[url_param(e)],%HM,%HP,%HQ
+  http-response replace-header X-Srv a(.*) <\1>
+  http-response replace-value X-Srv ^[cd]$ [%s]
+  http-response replace-header Location ^http://inner/(.*) http://outer/\1
+  server s @origin
+"#;
+
+#[test]
+fn request_lines_and_fields_are_rewritten_as_haproxy_does() {
+    let twins = Twins::start(&["a"], LINES, &[]);
+    let mut requests = gets([
+        "/",
+        "/q?k",
+        "/p/a?e=1&f",
+        "/p/a?",
+        "/p/r?e=1",
+        "/pq?k",
+        "/sq0?k",
+        "/sq0",
+        "/sq1?k",
+        "/sq1",
+        "/sq2?k",
+        "/sq2",
+        "/su?k",
+        "/su2?k",
+        "http://h/su2?k",
+        "http://h/q?k",
+        "http://h/sq1?k",
+        "http://h/sq1",
+        "/m1",
+        "/rp/foo/x?k=/foo",
+        "/rp/x?k=/foo",
+        "/rm/mid?k",
+        "/rq/foo/x?k=/foo",
+        "/ru/foo/x?k=/foo",
+        "http://h/ru/foo/x?k=/foo",
+        "http://h/rh/foo?k",
+        "/h3",
+        "/h4",
+    ]);
+    for path in ["/h1", "/v1", "/v2", "/h2", "/h3"] {
+        for fields in [
+            "X-A: a1, a2\r\nX-B: b\r\nX-a: b, a3\r\n",
+            "X-A: a1, b\r\nX-a: b\r\n",
+            "x-a: a\"b,a\",a1\r\nX-A:\r\n",
+            "",
+        ] {
+            requests.push(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{fields}\r\n"));
+        }
+    }
+    for more in [
+        "OPTIONS /star HTTP/1.1\r\nHost: h\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST /m2 HTTP/1.1\r\nHost: h\r\nX-M: PUT\r\nContent-Length: 3\r\n\r\nabc",
+        "HEAD /q HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /q HTTP/1.0\r\n\r\n",
+        "GET /su HTTP/1.0\r\n\r\n",
+        "GET /h5 HTTP/1.1\r\nHost: h\r\nCookie: foo=1; bar=2\r\n\r\n",
+    ] {
+        requests.push(more.to_owned());
+    }
+    twins.same("a", &requests);
+}

@@ -1,0 +1,7 @@
+//! Rules on requests and responses: HAProxy beside the engine, by the same lines.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod lines;
+mod twins;
