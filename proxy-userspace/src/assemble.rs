@@ -88,11 +88,13 @@ impl Builder<'_> {
         let rules = RuleSet {
             request: proxy.http_request.iter().chain(&proxy.redirects).cloned().collect(),
             response: proxy.http_response.clone(),
+            last: proxy.http_after_response.clone(),
             pages: (self.pages)(proxy),
             monitor: proxy.settings.monitor_uri.clone().filter(|_| proxy.kind.is_frontend()),
         };
         let is_idle = rules.request.is_empty()
             && rules.response.is_empty()
+            && rules.last.is_empty()
             && rules.pages.is_empty()
             && rules.monitor.is_none();
         (!is_idle).then(|| Arc::new(rules) as _)

@@ -40,6 +40,7 @@ impl Builder<'_> {
             server_fin: time(timeouts.server_fin),
             queue: time(timeouts.queue),
             tunnel: time(timeouts.tunnel),
+            tarpit: time(timeouts.tarpit.or(timeouts.connect)),
         };
         backend.prefer_last = said.switches.has(Switch::PreferLastServer);
         backend.pretend_keepalive = said.switches.has(Switch::PretendKeepAlive);

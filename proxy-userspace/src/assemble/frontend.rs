@@ -35,6 +35,7 @@ impl Builder<'_> {
                 client_fin: time(timeouts.client_fin),
                 http_request: time(timeouts.http_request),
                 http_keep_alive: time(timeouts.http_keep_alive),
+                tarpit: time(timeouts.tarpit.or(timeouts.connect)),
             },
             nolinger: said.switches.has(Switch::NoLinger),
             dontlognull: said.switches.has(Switch::DontLogNull),

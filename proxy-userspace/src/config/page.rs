@@ -48,8 +48,7 @@ fn markdown() -> String {
     list(&mut page, "sections", &mut SECTION_OTHERS.iter().copied());
     list(&mut page, "global", &mut GLOBAL_OTHERS.iter().copied());
     list(&mut page, "proxies", &mut PROXY_OTHERS.iter().copied());
-    let title =
-        "http-request and http-response, of which the first has allow, deny, redirect, return";
+    let title = "http-request, http-response and http-after-response";
     list(&mut page, title, &mut ACTION_OTHERS.iter().copied());
     list(&mut page, "option", &mut OPTION_OTHERS.iter().copied());
     list(&mut page, "bind", &mut BIND_OTHERS.iter().map(|other| other.0));

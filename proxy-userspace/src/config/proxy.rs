@@ -105,6 +105,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "http-request" => return rule_lines::http_request(args, to),
         "redirect" => return rule_lines::redirect_line(args, to),
         "http-response" => return rule_lines::http_response(args, to),
+        "http-after-response" => return rule_lines::http_after_response(args, to),
         _ => unreachable_word(args, word),
     }
     args.end(word);
@@ -173,10 +174,7 @@ fn timeout(args: &mut Args<'_>, to: &mut Timeouts, place: Places) {
         "http-request" => &mut to.http_request,
         "http-keep-alive" => &mut to.http_keep_alive,
         "queue" => &mut to.queue,
-        "tarpit" => {
-            args.moot("timeout tarpit", "there is no tarpit");
-            &mut to.tarpit
-        }
+        "tarpit" => &mut to.tarpit,
         "tunnel" => &mut to.tunnel,
         _ => {
             let hint = near::hint(word, names().map(|(name, _)| name));

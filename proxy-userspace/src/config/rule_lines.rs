@@ -1,7 +1,8 @@
-//! `acl`, `use_backend`, `http-request` and `http-response` lines.
+//! `acl`, `use_backend`, `http-request`, `http-response` and `http-after-response` lines.
 
 mod edits;
 mod redirect;
+mod replies;
 
 use super::acl_words::{condition, never, test, warn_if_never};
 use super::args::Args;
@@ -11,10 +12,23 @@ use super::model::{Acl, Proxy, UseBackend};
 use super::token::Position;
 use crate::http::format::Format;
 use crate::http::framing::frames;
-use crate::http::reply;
-use crate::http::rules::{Reply, RequestAction, Rule};
-use crate::{host, near};
+use crate::http::rules::{Action, Rule};
+use crate::near;
 use redirect::redirect;
+use replies::{deny, respond};
+
+/// `set-log-level`, by syslog's numbers; none is no line.
+const LOG_LEVELS: [(&str, Option<u8>); 9] = [
+    ("emerg", Some(0)),
+    ("alert", Some(1)),
+    ("crit", Some(2)),
+    ("err", Some(3)),
+    ("warning", Some(4)),
+    ("notice", Some(5)),
+    ("info", Some(6)),
+    ("debug", Some(7)),
+    ("silent", None),
+];
 
 /// Reads an `acl` line, its first word taken.
 pub(super) fn acl(args: &mut Args<'_>, to: &mut Proxy) {
@@ -58,29 +72,20 @@ pub(super) fn use_backend(args: &mut Args<'_>, to: &mut Proxy) {
 
 /// Reads an `http-request` line, its first word taken.
 pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
-    let at = args.here();
-    let Some(word) = args.need("http-request", "an action such as deny") else { return };
-    let action = match word {
-        "allow" => Some(RequestAction::Allow),
-        "deny" => deny(args),
-        "return" => response(args, "return", 200).map(|(reply, with)| match with {
-            With::Page => RequestAction::Page(reply.status),
-            With::Status | With::Own => RequestAction::Return(reply),
-        }),
-        "redirect" => redirect(args).map(RequestAction::Redirect),
-        _ if edits::FIELDS.contains(&word) => {
-            edits::fields(args, word, Place::Request).map(RequestAction::Edit)
-        }
-        _ if edits::LINE.contains(&word) => edits::line(args, word).map(RequestAction::Line),
-        _ => {
-            let known = ["allow", "deny", "return", "redirect"];
-            let known = [known.as_slice(), &edits::FIELDS, &edits::LINE].concat();
-            return unknown(args, "http-request", word, &known);
-        }
-    };
-    let Some(action) = action else { return };
-    let Ok(condition) = condition(args, &to.acls) else { return };
+    const DECIDE: [&str; 6] = ["allow", "deny", "return", "redirect", "tarpit", "reject"];
+    let known = || [DECIDE.as_slice(), &edits::FIELDS, &edits::LINE, &["set-log-level"]].concat();
     let later = [("use_backend", to.use_backends.len()), ("redirect", to.redirects.len())];
+    let Some((at, word)) = action(args, "http-request", known) else { return };
+    let rule = match word {
+        "tarpit" => {
+            deny(args, word, 500, Place::Request).map(|then| Action::Tarpit(Box::new(then)))
+        }
+        "reject" => Some(Action::Reject),
+        _ if edits::LINE.contains(&word) => edits::line(args, word).map(Action::Line),
+        _ => of_either(args, word, Place::Request),
+    };
+    let Some(action) = rule else { return };
+    let Ok(condition) = condition(args, &to.acls) else { return };
     warn_if_behind(args, &at, "http-request", &later);
     warn_if_never(args, condition.as_ref(), at, false);
     to.http_request.push(Rule { action, condition });
@@ -88,27 +93,64 @@ pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
 
 /// Reads an `http-response` line, its first word taken.
 pub(super) fn http_response(args: &mut Args<'_>, to: &mut Proxy) {
-    let at = args.here();
-    let Some(word) = args.need("http-response", "an action such as set-header") else { return };
-    let action = match word {
-        _ if edits::FIELDS.contains(&word) => edits::fields(args, word, Place::Response),
-        _ => return unknown(args, "http-response", word, &edits::FIELDS),
-    };
-    let Some(action) = action else { return };
-    let Ok(condition) = condition(args, &to.acls) else { return };
+    const DECIDE: [&str; 4] = ["allow", "deny", "return", "redirect"];
+    let known = || [DECIDE.as_slice(), &edits::FIELDS, &["set-log-level", "set-status"]].concat();
+    let Some((at, word)) = action(args, "http-response", known) else { return };
+    let rule = of_either(args, word, Place::Response);
+    let rule = rule.and_then(|action| condition(args, &to.acls).ok().map(|if_| (action, if_)));
+    let Some((action, condition)) = rule else { return };
     warn_if_never(args, condition.as_ref(), at, true);
     to.http_response.push(Rule { action, condition });
+}
+
+/// Reads an `http-after-response` line, its first word taken.
+pub(super) fn http_after_response(args: &mut Args<'_>, to: &mut Proxy) {
+    let known = || [["allow", "set-status"].as_slice(), &edits::FIELDS].concat();
+    let Some((at, word)) = action(args, "http-after-response", known) else { return };
+    let rule = of_either(args, word, Place::Response);
+    let rule = rule.and_then(|action| condition(args, &to.acls).ok().map(|if_| (action, if_)));
+    let Some((action, condition)) = rule else { return };
+    warn_if_never(args, condition.as_ref(), at, true);
+    to.http_after_response.push(Rule { action, condition });
+}
+
+/// Takes a rule's action, one of those that are known, and says where it stands.
+fn action<'a>(
+    args: &mut Args<'a>,
+    directive: &str,
+    known: impl Fn() -> Vec<&'static str>,
+) -> Option<(Position, &'a str)> {
+    let at = args.here();
+    let word = args.need(directive, "an action such as set-header")?;
+    if known().contains(&word) {
+        return Some((at, word));
+    }
+    unknown(args, directive, word, &known());
+    None
+}
+
+/// Reads what follows an action that requests and responses have.
+fn of_either(args: &mut Args<'_>, word: &str, place: Place) -> Option<Action> {
+    match word {
+        "allow" => Some(Action::Allow),
+        "deny" => deny(args, word, if place == Place::Request { 403 } else { 502 }, place),
+        "return" => respond(args, place),
+        "redirect" => redirect(args, place).map(Action::Redirect),
+        "set-log-level" => args.choice(word, &LOG_LEVELS).map(Action::Level),
+        "set-status" => edits::status(args),
+        _ => edits::fields(args, word, place).map(Action::Edit),
+    }
 }
 
 /// Reads a `redirect` line: as `http-request redirect`.
 pub(super) fn redirect_line(args: &mut Args<'_>, to: &mut Proxy) {
     let at = args.here();
-    let Some(action) = redirect(args) else { return };
+    let Some(action) = redirect(args, Place::Request) else { return };
     let Ok(condition) = condition(args, &to.acls) else { return };
     warn_if_behind(args, &at, "redirect", &[("use_backend", to.use_backends.len())]);
     warn_if_never(args, condition.as_ref(), at, false);
     // HAProxy looks at these after the http-request rules.
-    to.redirects.push(Rule { action: RequestAction::Redirect(action), condition });
+    to.redirects.push(Rule { action: Action::Redirect(action), condition });
 }
 
 /// Says that a rule comes before those of another kind, whose lines stand above it.
@@ -160,109 +202,4 @@ fn value(args: &mut Args<'_>, action: &str, place: Place) -> Option<Format> {
 fn filled(args: &mut Args<'_>, action: &str, text: &str, place: Place) -> Option<Format> {
     let read = format::format(text, place);
     read.map_err(|why| args.wrong(format!("'{action}': {why}"))).ok()
-}
-
-fn deny(args: &mut Args<'_>) -> Option<RequestAction> {
-    let (reply, with) = response(args, "deny", 403)?;
-    Some(match with {
-        With::Status | With::Page => RequestAction::Deny(reply.status),
-        With::Own => RequestAction::Refuse(reply),
-    })
-}
-
-/// What a `return` or `deny` says of its response.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum With {
-    /// At most its status, which for `deny` means the error page.
-    Status,
-    /// `default-errorfiles`: the error page of its status.
-    Page,
-    /// Fields or a body.
-    Own,
-}
-
-/// Reads the words of `return` and `deny`.
-fn response(args: &mut Args<'_>, action: &str, status: u16) -> Option<(Reply, With)> {
-    let mut reply = Reply { status, ..Reply::default() };
-    let mut with = With::Status;
-    loop {
-        match args.peek() {
-            word @ ("status" | "deny_status") => {
-                args.skip(1);
-                reply.status = args.number("status", 200..=599)?;
-                // As HAProxy has it: only 'deny_status' stands for an error page.
-                if word == "status" && action == "deny" && with == With::Status {
-                    with = With::Own;
-                }
-                continue;
-            }
-            "default-errorfiles" => {
-                args.skip(1);
-                with = With::Page;
-                continue;
-            }
-            "content-type" => {
-                args.skip(1);
-                reply.content_type = Some(args.need("content-type", "a type")?.to_owned());
-            }
-            "hdr" => {
-                args.skip(1);
-                let name = args.need("hdr", "a header's name and value")?.to_owned();
-                warn_if_framing(args, &name);
-                let value = value(args, "hdr", Place::Request)?;
-                reply.fields.push((name, value));
-            }
-            "string" => {
-                args.skip(1);
-                reply.body = Format::text(args.need("string", "a text")?);
-            }
-            "lf-string" => {
-                args.skip(1);
-                let text = args.need("lf-string", "a format string")?;
-                reply.body = filled(args, "lf-string", text, Place::Request)?;
-            }
-            word @ ("file" | "lf-file") => {
-                args.skip(1);
-                let path = args.need(word, "a file")?;
-                match host::file(path.as_ref()) {
-                    Ok(bytes) if word == "file" => reply.body = Format::text(bytes),
-                    Ok(bytes) => {
-                        let text = String::from_utf8_lossy(&bytes).into_owned();
-                        reply.body = filled(args, word, &text, Place::Request)?;
-                    }
-                    Err(why) => {
-                        args.wrong(format!("'{word}': cannot read {path}: {why}"));
-                        return None;
-                    }
-                }
-            }
-            word @ ("errorfile" | "errorfiles") => {
-                args.skip(1);
-                args.wrong(format!("'{word}' of '{action}' is HAProxy's; teardown has not got it"));
-                return None;
-            }
-            _ => break,
-        }
-        if with == With::Status {
-            with = With::Own;
-        }
-    }
-    let has_page = || reply::statuses().any(|status| status == reply.status);
-    if (with == With::Page || (with == With::Status && action == "deny")) && !has_page() {
-        let list: Vec<_> = reply::statuses().map(|status| status.to_string()).collect();
-        let list = list.join(", ");
-        args.wrong(format!("there are error pages of {list}, not of {}", reply.status));
-        return None;
-    }
-    if with == With::Own && matches!(reply.status, 204 | 304) && !reply.body.parts.is_empty() {
-        args.wrong_here(format!("'{action}' with status {} has no body", reply.status));
-        return None;
-    }
-    if reply.body.parts.is_empty() {
-        reply.content_type = None;
-    } else if reply.content_type.is_none() {
-        args.wrong_here(format!("'{action}' with a body expects its 'content-type' too"));
-        return None;
-    }
-    Some((reply, with))
 }

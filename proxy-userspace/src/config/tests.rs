@@ -325,13 +325,58 @@ proptest::proptest! {
 #[test]
 fn what_changes_nothing_says_so() {
     let (_, findings) = read(
-        "defaults\n mode http\n timeout tarpit 5s\n option splice-auto\n\
+        "defaults\n mode http\n option splice-auto\n\
          frontend a\n bind :80 nice 3\n option tcp-smart-accept\n default_backend b\n\
          backend b\n server s 127.0.0.1:80\n",
         Strictness::Strict,
     );
     let said = findings.to_string();
-    for what in ["timeout tarpit", "option splice-auto", "nice", "option tcp-smart-accept"] {
+    for what in ["option splice-auto", "nice", "option tcp-smart-accept"] {
         assert!(said.contains(&format!("'{what}' changes nothing here: ")), "{what}: {said}");
+    }
+}
+
+#[test]
+fn wrong_rules_give_their_place_and_what_would_be_right() {
+    let (_, findings) = read(
+        "defaults\n mode http\nfrontend a\n bind :80\n\
+         http-request set-path\n\
+         http-request set-pth /a\n\
+         http-request set-method A/B\n\
+         http-request set-method HEAD\n\
+         http-request replace-path (a b\n\
+         http-request replace-path a \\1\\\n\
+         http-request replace-header a:b c d\n\
+         http-request set-log-level warn\n\
+         http-request reject now\n\
+         http-request silent-drop\n\
+         http-response set-path /a\n\
+         http-response set-status 304\n\
+         http-response set-status 200 reason \"a\\nb\"\n\
+         http-response redirect prefix /a\n\
+         http-after-response deny\n",
+        Strictness::Strict,
+    );
+    let said = findings.to_string();
+    for words in [
+        "test.cfg:5:22: 'set-path' expects a format string",
+        "test.cfg:6:14: 'http-request' expects one of allow, ",
+        "did you mean 'set-path'?",
+        "test.cfg:7:25: 'A/B' is not a method's name",
+        "test.cfg:8:25: 'set-method HEAD' would change where the response ends",
+        "test.cfg:9:27: '(a' is not a regular expression",
+        "test.cfg:10:29: 'replace-path': nothing follows the last backslash",
+        "test.cfg:11:29: 'a:b' is not a header's name",
+        "test.cfg:12:28: 'set-log-level' expects one of emerg, ",
+        "did you mean 'warning'?",
+        "test.cfg:13:21: expected 'if' or 'unless' and a condition, not 'now'",
+        "test.cfg:14:14: 'http-request silent-drop' is HAProxy's",
+        "test.cfg:15:15: 'http-response' expects one of allow, ",
+        "test.cfg:16:26: 'set-status 304' would change where the response ends",
+        "test.cfg:17:37: a reason has no control characters",
+        "test.cfg:18:24: 'redirect' of a response expects 'location', not 'prefix'",
+        "test.cfg:19:21: 'http-after-response' expects one of allow, ",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
     }
 }

@@ -52,6 +52,7 @@ fn without_requests(proxy: &Proxy, warn: &mut dyn FnMut(&str)) {
     let unused = [
         ("http-request", !proxy.http_request.is_empty()),
         ("http-response", !proxy.http_response.is_empty()),
+        ("http-after-response", !proxy.http_after_response.is_empty()),
         ("redirect", !proxy.redirects.is_empty()),
         ("option forwardfor", said.forward_for.is_some()),
         ("stats", said.stats.enabled && proxy.kind != Kind::Backend),

@@ -39,8 +39,12 @@ pub(crate) struct Account {
     pub(crate) stats: bool,
     /// Whether the log hears of it.
     pub(crate) is_logged: bool,
+    /// The level of its log line, where rules say one.
+    level: Option<u8>,
     /// The head of a server's final response is there.
     answered: bool,
+    /// That response's status, 0 where there is none, also if the client never hears of it.
+    theirs: u16,
     /// The request turned out to be none.
     bad: bool,
 }
@@ -74,7 +78,9 @@ impl Account {
             backend_queue: 0,
             stats: false,
             is_logged: true,
+            level: None,
             answered: false,
+            theirs: 0,
             bad: false,
         }
     }
@@ -86,7 +92,16 @@ impl Account {
         account.timers.idle = Some(client.idle());
         account.timers.request = Some(account.mark.duration_since(client.begun));
         account.backend.clone_from(&prepared.backend);
+        account.log_at(prepared.level);
         account
+    }
+
+    /// What rules say of its log line.
+    pub(crate) fn log_at(&mut self, level: Option<Option<u8>>) {
+        if let Some(level) = level {
+            self.is_logged = level.is_some();
+            self.level = level;
+        }
     }
 
     /// The request was none after all: its body was malformed from the beginning.
@@ -141,6 +156,18 @@ impl Account {
         self.timers.response = at_once;
     }
 
+    /// It was held back since its head was there, as if in a queue.
+    pub(crate) fn held_back(&mut self) {
+        self.queued();
+        self.timers.request = None;
+    }
+
+    /// Nobody hears of it again, as if there had been no request.
+    pub(crate) fn rejected(&mut self) {
+        self.timers.request = None;
+        self.failed(0, Termination::new(Cause::Proxy, Phase::Request));
+    }
+
     /// A connection was there already.
     pub(crate) fn reused(&mut self) {
         self.timers.connect.get_or_insert_default();
@@ -152,7 +179,12 @@ impl Account {
         *self.timers.connect.get_or_insert_default() += took;
     }
 
-    /// The response's head was there.
+    /// A server has given a response of this status, whatever becomes of it.
+    pub(crate) fn judged(&mut self, status: u16) {
+        self.theirs = status;
+    }
+
+    /// The response's head was there, and goes to the client with this status.
     pub(crate) fn responded(&mut self, status: u16) {
         self.timers.response = Some(self.step());
         self.status = status;
@@ -224,6 +256,7 @@ impl Account {
             backend_queue: self.backend_queue,
             request_line: prepared.filter(|_| !self.bad).map_or(b"", Prepared::line),
             stats: self.stats,
+            level: self.level,
             ..client.blank(self.began)
         }
     }
@@ -242,10 +275,12 @@ impl Account {
             add(frontend, Count::response(self.status), 1);
         }
         let of_backend = backend.filter(|_| http && !silent);
-        let of_server = server.filter(|_| http && self.answered);
-        for counters in [of_backend, of_server].into_iter().flatten() {
-            add(counters, Count::Requests, 1);
-            add(counters, Count::response(self.status), 1);
+        let of_server = server.filter(|_| http && self.theirs > 0);
+        for (counters, status) in [(of_backend, self.status), (of_server, self.theirs)] {
+            if let Some(counters) = counters {
+                add(counters, Count::Requests, 1);
+                add(counters, Count::response(status), 1);
+            }
         }
         for counters in [Some(frontend), backend, server].into_iter().flatten() {
             add(counters, Count::BytesIn, self.bytes_in);

@@ -13,11 +13,12 @@ use super::{
     exchange::{Exchange, Headless},
     framing::{Asked, Framing},
     head,
-    hooks::{Edit, Moment, Response},
+    hooks::{Decision, Edit, Moment, Response, log_level},
     prepare::Prepared,
     pump::{Body, Pump},
     refusal::Refusal,
     rewrite::{self, Say},
+    sample,
     settings::Connection,
     sock::{self, Sock},
     splice::FIRST_READ,
@@ -52,9 +53,16 @@ impl Moment for Answering<'_> {
     }
 }
 
+/// Why a head does not go to the client.
+enum Unfit {
+    Refused(Refusal),
+    Decided(Decision),
+}
+
 /// What a server's head said.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answered {
+    /// As the client is told it.
     pub(super) status: u16,
     pub(super) framing: Framing,
     /// The server keeps its connection, as far as its head says.
@@ -96,7 +104,7 @@ impl Exchange<'_> {
             match result {
                 Ok(Some(answered)) => return Poll::Ready(Ok(answered)),
                 Ok(None) => {}
-                Err(fail) => return Poll::Ready(Err(Headless::Fail(fail))),
+                Err(headless) => return Poll::Ready(Err(headless)),
             }
         }
     }
@@ -107,7 +115,7 @@ impl Exchange<'_> {
         bytes: &[u8],
         upstream: &Upstream,
         pump: &mut Pump,
-    ) -> Result<Option<Answered>, Fail> {
+    ) -> Result<Option<Answered>, Headless> {
         let mut out = self.client.worker.buffer();
         let mut at = 0;
         let answered = loop {
@@ -127,18 +135,18 @@ impl Exchange<'_> {
                     self.rest = bytes[at..].to_vec();
                     break None;
                 }
-                Err(refusal) => return Err(self.refused_response(refusal, &bytes[at..], upstream)),
+                Err(refusal) => {
+                    return Err(self.refused_response(refusal, &bytes[at..], upstream).into());
+                }
             };
             at += head.len;
             if head.view.status >= 200 || head.view.status == 101 {
                 match self.final_head(&head, upstream, &mut out) {
                     Ok(answered) => break Some(answered),
-                    Err(refusal) => {
-                        return Err(self.refused_response(
-                            refusal,
-                            &bytes[at - head.len..],
-                            upstream,
-                        ));
+                    Err(Unfit::Decided(decision)) => return Err(Headless::Decided(decision)),
+                    Err(Unfit::Refused(refusal)) => {
+                        let bytes = &bytes[at - head.len..];
+                        return Err(self.refused_response(refusal, bytes, upstream).into());
                     }
                 }
             }
@@ -148,7 +156,7 @@ impl Exchange<'_> {
                 self.client.worker.count(&upstream.slot.server().counters, what, 1);
             }
             if self.interim > MOST_INTERIM {
-                return Err(self.refused_response(Refusal::Unasked, &bytes[at..], upstream));
+                return Err(self.refused_response(Refusal::Unasked, &bytes[at..], upstream).into());
             }
             if self.prepared.minor > 0 {
                 rewrite::response(&mut out, &head, Say::Nothing, false, &[]);
@@ -216,11 +224,11 @@ impl Exchange<'_> {
         head: &head::ResponseHead<'_>,
         upstream: &Upstream,
         out: &mut Vec<u8>,
-    ) -> Result<Answered, Refusal> {
+    ) -> Result<Answered, Unfit> {
         let status = head.view.status;
         let switched = status == 101;
         if switched && !self.prepared.upgrade {
-            return Err(Refusal::Switched);
+            return Err(Unfit::Refused(Refusal::Switched));
         }
         let connected = self.prepared.asked == Asked::Connect && status < 300;
         let mut edits: Vec<Edit> = Vec::new();
@@ -233,8 +241,21 @@ impl Exchange<'_> {
             status,
         };
         let view = Response { local: self.client.local, ..head.view };
-        for rules in [&self.backend.settings.rules, of_frontend].into_iter().flatten() {
-            rules.response(&view, &answering, &mut edits);
+        let all = || [&self.backend.settings.rules, of_frontend].into_iter().flatten();
+        let decisions = all().map(|rules| rules.response(&view, &answering, &mut edits));
+        let decision = { decisions }.find(|decision| *decision != Decision::Pass);
+        if decision.is_none() {
+            all().for_each(|rules| rules.last(&view, &answering, &mut edits));
+        }
+        let level = log_level(&edits);
+        self.account.judged(status);
+        self.account.log_at(level);
+        if let Some(decision) = decision {
+            return Err(Unfit::Decided(decision));
+        }
+        if connected {
+            // What follows is no response's.
+            edits.retain(|edit| !matches!(edit, Edit::Status(..)));
         }
         let is_tunnel = self.prepared.mode == Connection::Tunnel;
         let unframed = head.framing == Framing::Chunked && self.prepared.minor == 0 && !is_tunnel;
@@ -262,7 +283,7 @@ impl Exchange<'_> {
         };
         rewrite::response(out, head, say, unframed, &edits);
         Ok(Answered {
-            status,
+            status: sample::status(status, &edits).0,
             framing: head.framing,
             persists: head.options.persists(head.view.minor)
                 && head.framing != Framing::Close

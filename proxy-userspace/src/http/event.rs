@@ -80,6 +80,8 @@ pub struct Session<'a> {
     pub stats: bool,
     /// How many requests there were before it, of the whole process.
     pub serial: u64,
+    /// The level of its log line, where a rule says one (`set-log-level`).
+    pub level: Option<u8>,
 }
 
 impl<'a> Session<'a> {
@@ -110,6 +112,7 @@ impl<'a> Session<'a> {
             request_line: b"",
             stats: false,
             serial: 0,
+            level: None,
         }
     }
 }

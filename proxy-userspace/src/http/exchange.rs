@@ -12,6 +12,7 @@ use super::{
     counters::Count,
     event::{Cause, Phase},
     held::HeldBackend,
+    hooks::Decision,
     live::Invalid,
     prepare::Prepared,
     pump::{Broken, Waits},
@@ -24,6 +25,14 @@ pub(super) enum Headless {
     /// The connection was closed without a byte.
     Unanswered,
     Fail(Fail),
+    /// There is one, and rules have something else go to the client.
+    Decided(Decision),
+}
+
+impl From<Fail> for Headless {
+    fn from(fail: Fail) -> Self {
+        Self::Fail(fail)
+    }
 }
 
 /// A request under way.

@@ -12,7 +12,7 @@ use super::{
     exchange::{Exchange, Headless},
     framing::Asked,
     hooks::Decision,
-    local::{Rest, decided, fail_with},
+    local::{Rest, decided, fail_with, instead},
     prepare::Prepared,
     pump::{Body, Pump, Waits},
     refusal::Refusal,
@@ -110,14 +110,18 @@ impl Exchange<'_> {
                     return self.fail(self.unanswered(), Rest::Sent).await;
                 }
                 Err(headless) => {
+                    let over = upstream.request.is_done() && !self.request_broken;
+                    let rest = if over { Rest::Sent } else { Rest::Left };
                     let fail = match headless {
                         Headless::Unanswered => self.unanswered(),
                         Headless::Fail(fail) => fail,
+                        Headless::Decided(decision) => {
+                            return self.decided(upstream, decision, rest).await;
+                        }
                     };
-                    let over = upstream.request.is_done() && !self.request_broken;
                     self.account.termination = fail.termination;
                     self.close(upstream);
-                    return self.fail(fail, if over { Rest::Sent } else { Rest::Left }).await;
+                    return self.fail(fail, rest).await;
                 }
             }
         }
@@ -125,6 +129,20 @@ impl Exchange<'_> {
 
     async fn fail(&mut self, fail: Fail, rest: Rest) -> After {
         fail_with(self.client, self.prepared, &mut self.account, fail, rest).await
+    }
+
+    /// Sends what the rules have decided of a response.
+    async fn decided(&mut self, upstream: Upstream, decision: Decision, rest: Rest) -> After {
+        if matches!(decision, Decision::Deny(_) | Decision::Refuse(_)) {
+            let server = &upstream.slot.server().counters;
+            let frontend = &self.client.frontend().counters;
+            for counters in [frontend, &self.backend.counters, server] {
+                self.client.worker.count(counters, Count::DeniedResponses, 1);
+            }
+        }
+        self.close(upstream);
+        let answer = (&decision, Phase::Headers);
+        instead(self.client, self.prepared, &mut self.account, answer, rest).await
     }
 
     /// The beginning of the body is already wrong.

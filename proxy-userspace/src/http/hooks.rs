@@ -106,7 +106,7 @@ fn values<'a, 'n>(
     fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|f| f.value)
 }
 
-/// A change to a head; applied in order. Content-Length and Transfer-Encoding stay what the message's
+/// What a rule does, mostly to a head; applied in order. Content-Length and Transfer-Encoding stay what the message's
 /// framing is, whatever is asked; of Connection only `close` counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
@@ -129,6 +129,10 @@ pub enum Edit {
     Method(String),
     /// A request's target (`set-path` and its kin).
     Target(String),
+    /// A response's status and the reason for it (`set-status`).
+    Status(u16, Arc<str>),
+    /// The level of the log line, or that there is none (`set-log-level`).
+    Level(Option<u8>),
 }
 
 impl Edit {
@@ -140,7 +144,7 @@ impl Edit {
             | Self::Add(name, _)
             | Self::Del(name)
             | Self::Values { name, .. } => name,
-            Self::Method(_) | Self::Target(_) => "",
+            Self::Method(_) | Self::Target(_) | Self::Status(..) | Self::Level(_) => "",
         }
     }
 
@@ -151,7 +155,16 @@ impl Edit {
     }
 }
 
-/// What rules say about a request.
+/// What the rules say of the log line's level: none where they don't, `Some(None)` for no line at all.
+#[must_use]
+pub fn log_level(edits: &[Edit]) -> Option<Option<u8>> {
+    edits.iter().rev().find_map(|edit| match edit {
+        Edit::Level(level) => Some(*level),
+        _ => None,
+    })
+}
+
+/// What rules say about a request or a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Go on.
@@ -160,6 +173,10 @@ pub enum Decision {
     Deny(u16),
     /// Refuse with this.
     Refuse(Box<Answer>),
+    /// Refuse with this after a while, as if the proxy were slow (`http-request tarpit`).
+    Tarpit(Box<Self>),
+    /// Close without a word (`http-request reject`).
+    Reject,
     /// Refuse with 500: what a rule wants to write cannot stand there.
     Failed,
     /// Answer with the error page of this status (`http-request return default-errorfiles`).
@@ -198,8 +215,17 @@ pub trait Rules: Send + Sync + Debug {
         moment: &dyn Moment,
         edits: &mut Vec<Edit>,
     ) -> Decision;
-    /// Looks at a response and says what changes.
-    fn response(&self, response: &Response<'_>, moment: &dyn Moment, edits: &mut Vec<Edit>);
+    /// Looks at a server's response and says what changes.
+    fn response(
+        &self,
+        response: &Response<'_>,
+        moment: &dyn Moment,
+        edits: &mut Vec<Edit>,
+    ) -> Decision;
+    /// Whether there are rules for what goes to clients in the end (`http-after-response`).
+    fn has_last(&self) -> bool;
+    /// Looks at what goes to a client in the end, also if no server has made it.
+    fn last(&self, response: &Response<'_>, moment: &dyn Moment, edits: &mut Vec<Edit>);
 }
 
 /// `use_backend` rules of a frontend.

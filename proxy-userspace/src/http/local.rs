@@ -1,16 +1,20 @@
 //! Answers that no server gives: by the rules, and for failures.
 
+use std::{future::poll_fn, task::Poll};
+
 use super::{
     account::Account,
     client::{After, Client},
     counters::Count,
     event::{Cause, Phase, Termination},
     framing::Asked,
-    hooks::{Answer, Decision},
-    prepare::Prepared,
+    head,
+    hooks::{Answer, Decision, Response, Rules, log_level},
+    prepare::{MOST_FIELDS, Prepared},
     pump::Body,
     reply,
     rewrite::{self, Say},
+    sample::status,
     upstream::Fail,
 };
 
@@ -35,49 +39,91 @@ pub(super) async fn decided(
         (Some(backend), true) => &backend.counters,
         _ => &client.frontend().counters,
     };
-    match &prepared.decision {
-        Decision::Answer(answer) => {
+    let mut decision = &prepared.decision;
+    let mut phase = Phase::Request;
+    match decision {
+        Decision::Answer(_) | Decision::Page(_) | Decision::Ready => {
             client.worker.count(counters, Count::Intercepted, 1);
-            account.stats = answer.stats;
-            if answer.stats {
-                account.served_here();
-            }
-            account.termination = Termination::new(Cause::Local, Phase::Request);
-            answer_with(client, prepared, account, answer).await
         }
-        Decision::Refuse(answer) => {
+        Decision::Refuse(_) | Decision::Deny(_) => count_denied(client, prepared),
+        Decision::Tarpit(then) => {
             count_denied(client, prepared);
-            account.termination = Termination::new(Cause::Proxy, Phase::Request);
-            answer_with(client, prepared, account, answer).await
+            hold_back(client, prepared).await;
+            account.held_back();
+            (decision, phase) = (then, Phase::Tarpit);
         }
-        Decision::Page(status) => {
-            client.worker.count(counters, Count::Intercepted, 1);
-            account.status = *status;
-            account.termination = Termination::new(Cause::Local, Phase::Request);
-            page(client, prepared, account, *status, Rest::Unread).await
-        }
-        Decision::Ready => {
-            client.worker.count(counters, Count::Intercepted, 1);
-            account.status = 200;
-            account.is_logged = false;
-            account.termination = Termination::new(Cause::Local, Phase::Request);
-            page(client, prepared, account, 200, Rest::Unread).await
-        }
-        Decision::Deny(status) => {
+        Decision::Reject => {
             count_denied(client, prepared);
-            let fail = Fail::new(*status, Cause::Proxy, Phase::Request);
-            fail_with(client, prepared, account, fail, Rest::Unread).await
+            account.rejected();
+            return After::Close;
         }
         Decision::Failed => {
             let of_backend = prepared.backend.as_ref().map(|backend| &backend.counters);
             for counters in [Some(&client.frontend().counters), of_backend].into_iter().flatten() {
                 client.worker.count(counters, Count::RewriteErrors, 1);
             }
-            let fail = Fail::new(500, Cause::Proxy, Phase::Request);
-            fail_with(client, prepared, account, fail, Rest::Unread).await
         }
-        Decision::Pass => After::Close,
+        Decision::Pass => return After::Close,
     }
+    instead(client, prepared, account, (decision, phase), Rest::Unread).await
+}
+
+/// Sends what rules have decided in that phase, instead of a server's response.
+pub(super) async fn instead(
+    client: &mut Client,
+    prepared: &Prepared,
+    account: &mut Account,
+    (decision, phase): (&Decision, Phase),
+    rest: Rest,
+) -> After {
+    match decision {
+        Decision::Answer(answer) => {
+            account.stats = answer.stats;
+            if answer.stats {
+                account.served_here();
+            }
+            account.termination = Termination::new(Cause::Local, phase);
+            answer_with(client, prepared, account, answer, rest).await
+        }
+        Decision::Refuse(answer) => {
+            account.termination = Termination::new(Cause::Proxy, phase);
+            answer_with(client, prepared, account, answer, rest).await
+        }
+        Decision::Page(status) => {
+            account.status = *status;
+            account.termination = Termination::new(Cause::Local, phase);
+            page(client, prepared, account, *status, rest).await
+        }
+        Decision::Ready => {
+            account.status = 200;
+            account.is_logged = false;
+            account.termination = Termination::new(Cause::Local, phase);
+            page(client, prepared, account, 200, rest).await
+        }
+        Decision::Deny(status) => {
+            let fail = Fail::new(*status, Cause::Proxy, phase);
+            fail_with(client, prepared, account, fail, rest).await
+        }
+        Decision::Failed => {
+            let fail = Fail::new(500, Cause::Proxy, phase);
+            fail_with(client, prepared, account, fail, rest).await
+        }
+        Decision::Pass | Decision::Reject | Decision::Tarpit(_) => After::Close,
+    }
+}
+
+/// Waits for as long as a tarpit holds, or until the client gives up.
+async fn hold_back(client: &Client, prepared: &Prepared) {
+    let of_frontend = client.frontend().settings.timeouts.tarpit;
+    let of_backend = || prepared.backend.as_ref().and_then(|b| b.settings.timeouts.tarpit);
+    let timeout = if prepared.by_backend { of_backend() } else { of_frontend };
+    client.within(Some(timeout.unwrap_or_default()));
+    poll_fn(|cx| {
+        let is_over = client.session.check(cx).is_err() || client.poll_gone(cx);
+        if is_over { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    client.session.resume();
 }
 
 /// Counts a request that was denied; one that its backend denies is one of its frontend's, too.
@@ -95,6 +141,7 @@ async fn answer_with(
     prepared: &Prepared,
     account: &mut Account,
     answer: &Answer,
+    rest: Rest,
 ) -> After {
     account.status = answer.status;
     let says_close = answer
@@ -102,10 +149,10 @@ async fn answer_with(
         .iter()
         .any(|(name, value)| name.eq_ignore_ascii_case("connection") && rewrite::says_close(value));
     let closes = says_close || answer.ends_bodies && !prepared.framing.is_empty();
-    let (say, after) = persistence(client, prepared, answer.status, closes, Rest::Unread);
+    let (say, after) = persistence(client, prepared, answer.status, closes, rest);
     let mut out = client.worker.buffer();
     reply::answer(&mut out, answer, say);
-    send(client, prepared, account, out, after).await
+    send(client, prepared, account, out, (say, after)).await
 }
 
 /// Whether the connection is kept after an answer of our own: only where the next request's
@@ -170,7 +217,7 @@ async fn page(
     let pages = [of_backend, Some(&client.frontend().settings.error_pages)];
     reply::error(&mut out, status, pages, say);
     let after = if out.is_empty() && after == After::Keep { After::Close } else { after };
-    send(client, prepared, account, out, after).await
+    send(client, prepared, account, out, (say, after)).await
 }
 
 async fn send(
@@ -178,8 +225,18 @@ async fn send(
     prepared: &Prepared,
     account: &mut Account,
     mut out: Vec<u8>,
-    after: After,
+    (say, mut after): (Say, After),
 ) -> After {
+    let of_backend = prepared.backend.as_ref().and_then(|b| b.settings.rules.as_deref());
+    let rules = [of_backend, client.frontend().settings.rules.as_deref()];
+    if rules.into_iter().flatten().any(Rules::has_last) && !out.is_empty() {
+        let rewritten = rewritten(client, prepared, account, rules, (&out, say));
+        if let Some((new, status, closes)) = rewritten {
+            account.status = status;
+            after = if closes && after == After::Keep { After::Close } else { after };
+            client.worker.give_back(std::mem::replace(&mut out, new));
+        }
+    }
     if prepared.asked == Asked::Head {
         reply::head_only(&mut out);
     }
@@ -189,4 +246,30 @@ async fn send(
     account.bytes_out += out.len() as u64;
     client.worker.give_back(out);
     if sent.is_ok() { after } else { After::Close }
+}
+
+/// A response of our own after the rules for what goes to clients: the response, its status, and
+/// whether it says now that the connection ends with it.
+fn rewritten(
+    client: &Client,
+    prepared: &Prepared,
+    account: &mut Account,
+    rules: [Option<&dyn Rules>; 2],
+    (own, say): (&[u8], Say),
+) -> Option<(Vec<u8>, u16, bool)> {
+    let mut room = head::room::<MOST_FIELDS>();
+    let head = head::response(own, &mut room, prepared.asked, client.session.client).ok()??;
+    let view = Response { local: client.local, ..head.view };
+    let mut edits = Vec::new();
+    let session = account.session(client, Some(prepared));
+    for rules in rules.into_iter().flatten() {
+        rules.last(&view, &session, &mut edits);
+    }
+    let level = log_level(&edits);
+    account.log_at(level);
+    let closes = rewrite::asks_to_close(&edits);
+    let mut out = client.worker.buffer();
+    rewrite::response(&mut out, &head, if closes { Say::Close } else { say }, false, &edits);
+    out.extend_from_slice(&own[head.len..]);
+    Some((out, status(head.view.status, &edits).0, closes))
 }

@@ -6,14 +6,14 @@ use super::{
     framing::{Asked, Framing},
     head::{self, RequestHead},
     held::HeldBackend,
-    hooks::{Decision, Edit, Moment, Rules},
+    hooks::{Decision, Edit, Moment, Rules, log_level},
     refusal::Refusal,
     rewrite::{self, Say},
     settings::Connection,
 };
 
 /// The most fields that can be asked for.
-const MOST_FIELDS: usize = 256;
+pub(super) const MOST_FIELDS: usize = 256;
 
 /// A request that is ready to go.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(crate) struct Prepared {
     pub(crate) decision: Decision,
     /// Whether it was the backend's rules that decided.
     pub(crate) by_backend: bool,
+    /// What rules say of the log line: its level, or that there is none.
+    pub(crate) level: Option<Option<u8>>,
 }
 
 impl Prepared {
@@ -189,6 +191,7 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         backend,
         decision,
         by_backend,
+        level: log_level(&edits),
     }
 }
 

@@ -40,10 +40,17 @@ pub(crate) fn statuses() -> impl Iterator<Item = u16> {
     PAGES.iter().map(|page| page.0)
 }
 
-/// The reason phrase of a status that has no page.
-fn reason(status: u16) -> &'static str {
+/// The reason phrase of a status; where it is none of IANA's that of its class, as HAProxy's.
+pub(crate) fn reason(status: u16) -> &'static str {
     let named = http::StatusCode::from_u16(status).ok();
-    named.and_then(|status| status.canonical_reason()).unwrap_or("Unknown")
+    named.and_then(|status| status.canonical_reason()).unwrap_or(match status / 100 {
+        1 => "Informational",
+        2 => "Success",
+        3 => "Redirection",
+        4 => "Client Error",
+        5 => "Server Error",
+        _ => "Other",
+    })
 }
 
 /// The status, the reason and the sentence of the page of `status`; as HAProxy does, those of 500

@@ -10,7 +10,7 @@ use super::{
     framing::frames,
     head::{Options, RequestHead, ResponseHead, nominated},
     hooks::Edit,
-    sample::{Message, View, each_value},
+    sample::{Message, View, each_value, status},
     settings::ForwardFor,
 };
 
@@ -79,9 +79,17 @@ pub(crate) fn response(
     unframed: bool,
     edits: &[Edit],
 ) {
-    out.extend_from_slice(head.line);
-    if head.line.len() == NO_REASON {
-        out.push(b' ');
+    match status(head.view.status, edits) {
+        // Writing to a vector does not fail.
+        (status, Some(reason)) => {
+            let _ = write!(out, "HTTP/1.{} {status} {reason}", head.view.minor);
+        }
+        _ => {
+            out.extend_from_slice(head.line);
+            if head.line.len() == NO_REASON {
+                out.push(b' ');
+            }
+        }
     }
     out.extend_from_slice(b"\r\n");
     let unframed = unframed || (head.silent && say != Say::AsReceived);

@@ -18,9 +18,11 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     /// `http-request`, in order.
-    pub request: Vec<Rule<RequestAction>>,
+    pub request: Vec<Rule>,
     /// `http-response`, in order.
-    pub response: Vec<Rule<HeadEdit>>,
+    pub response: Vec<Rule>,
+    /// `http-after-response`, in order.
+    pub last: Vec<Rule>,
     /// Whoever else answers requests: the statistics page.
     pub pages: Vec<Arc<dyn Page>>,
     /// `monitor-uri`: path and query of requests that are answered before any rule sees them.
@@ -35,16 +37,16 @@ pub trait Page: Send + Sync + std::fmt::Debug {
 
 /// An action and when it is taken.
 #[derive(Clone, Debug)]
-pub struct Rule<A> {
+pub struct Rule {
     /// What to do.
-    pub action: A,
+    pub action: Action,
     /// When; always without one.
     pub condition: Option<Condition>,
 }
 
-/// What a rule may do with a request.
+/// What a rule may do with a request or a response.
 #[derive(Clone, Debug)]
-pub enum RequestAction {
+pub enum Action {
     /// `allow`: no further rule of this proxy is looked at.
     Allow,
     /// `deny`, with the error page of this status.
@@ -55,12 +57,76 @@ pub enum RequestAction {
     Refuse(Reply),
     /// `return`.
     Return(Reply),
+    /// `tarpit`: what `deny` would do, later.
+    Tarpit(Box<Self>),
+    /// `reject`.
+    Reject,
     /// `redirect`.
     Redirect(Redirect),
     /// A change to the fields.
     Edit(HeadEdit),
     /// A change to the request line.
     Line(LineEdit),
+    /// `set-status`, and the reason for it.
+    Status(u16, Arc<str>),
+    /// `set-log-level`; none is `silent`.
+    Level(Option<u8>),
+}
+
+/// What comes of an action.
+enum Taken {
+    Nothing,
+    Edit(Edit),
+    Edits(Vec<Edit>),
+    /// No further rule.
+    Allowed,
+    Decided(Decision),
+}
+
+impl Action {
+    fn take(&self, view: &View<'_>) -> Taken {
+        match self {
+            Self::Allow => Taken::Allowed,
+            Self::Tarpit(then) => match then.take(view) {
+                Taken::Decided(decision) => Taken::Decided(Decision::Tarpit(Box::new(decision))),
+                other => other,
+            },
+            Self::Deny(status) => Taken::Decided(Decision::Deny(*status)),
+            Self::Page(status) => Taken::Decided(Decision::Page(*status)),
+            Self::Refuse(reply) => Taken::Decided(Decision::Refuse(reply.answer(view))),
+            Self::Return(reply) => Taken::Decided(Decision::Answer(reply.answer(view))),
+            Self::Reject => Taken::Decided(Decision::Reject),
+            Self::Redirect(redirect) => match redirect.answer(view) {
+                Some(answer) => Taken::Decided(Decision::Answer(answer)),
+                None => Taken::Nothing,
+            },
+            Self::Edit(edit) => edit.fill(view).map_or(Taken::Nothing, Taken::Edit),
+            Self::Line(line) => match line.changes(view) {
+                Ok(changes) => Taken::Edits(changes),
+                Err(Misfit) => Taken::Decided(Decision::Failed),
+            },
+            Self::Status(status, reason) => Taken::Edit(Edit::Status(*status, Arc::clone(reason))),
+            Self::Level(level) => Taken::Edit(Edit::Level(*level)),
+        }
+    }
+}
+
+/// Takes the actions whose conditions hold, up to the one that decides.
+fn follow(rules: &[Rule], base: View<'_>, edits: &mut Vec<Edit>) -> Decision {
+    for rule in rules {
+        let view = View { edits, ..base };
+        if !rule.condition.as_ref().is_none_or(|condition| condition.holds(&view)) {
+            continue;
+        }
+        match rule.action.take(&view) {
+            Taken::Nothing => {}
+            Taken::Edit(edit) => edits.push(edit),
+            Taken::Edits(more) => edits.extend(more),
+            Taken::Allowed => break,
+            Taken::Decided(decision) => return decision,
+        }
+    }
+    Decision::Pass
 }
 
 /// A change to a head.
@@ -135,59 +201,48 @@ impl hooks::Rules for RuleSet {
         if self.monitor.as_ref().is_some_and(|uri| uri == hooks::path_and_query(request.target)) {
             return Decision::Ready;
         }
-        for rule in &self.request {
-            let view = View {
-                request: Some(request),
-                response: None,
-                edits,
-                client: request.client,
-                local: request.local,
-                moment: Some(moment),
-            };
-            if !rule.condition.as_ref().is_none_or(|condition| condition.holds(&view)) {
-                continue;
-            }
-            match &rule.action {
-                RequestAction::Allow => break,
-                RequestAction::Deny(status) => return Decision::Deny(*status),
-                RequestAction::Page(status) => return Decision::Page(*status),
-                RequestAction::Refuse(reply) => return Decision::Refuse(reply.answer(&view)),
-                RequestAction::Return(reply) => return Decision::Answer(reply.answer(&view)),
-                RequestAction::Redirect(redirect) => {
-                    if let Some(answer) = redirect.answer(&request.rewritten(edits), &view) {
-                        return Decision::Answer(answer);
-                    }
-                }
-                RequestAction::Edit(edit) => {
-                    let edit = edit.fill(&view);
-                    edits.extend(edit);
-                }
-                RequestAction::Line(line) => {
-                    let Ok(changes) = line.changes(&view) else { return Decision::Failed };
-                    edits.extend(changes);
-                }
-            }
+        let view = View {
+            request: Some(request),
+            client: request.client,
+            local: request.local,
+            moment: Some(moment),
+            ..View::default()
+        };
+        let decision = follow(&self.request, view, edits);
+        if decision != Decision::Pass || self.pages.is_empty() {
+            return decision;
         }
         let request = request.rewritten(edits);
         let page = self.pages.iter().find_map(|page| page.answer(&request));
         page.map_or(Decision::Pass, |answer| Decision::Answer(Box::new(answer)))
     }
 
-    fn response(&self, response: &Response<'_>, moment: &dyn Moment, edits: &mut Vec<Edit>) {
-        for rule in &self.response {
-            let view = View {
-                request: None,
-                response: Some(response),
-                edits,
-                client: response.client,
-                local: response.local,
-                moment: Some(moment),
-            };
-            if rule.condition.as_ref().is_none_or(|condition| condition.holds(&view)) {
-                let edit = rule.action.fill(&view);
-                edits.extend(edit);
-            }
-        }
+    fn response(
+        &self,
+        response: &Response<'_>,
+        moment: &dyn Moment,
+        edits: &mut Vec<Edit>,
+    ) -> Decision {
+        follow(&self.response, of_response(response, moment), edits)
+    }
+
+    fn has_last(&self) -> bool {
+        !self.last.is_empty()
+    }
+
+    fn last(&self, response: &Response<'_>, moment: &dyn Moment, edits: &mut Vec<Edit>) {
+        // None of these decides anything.
+        follow(&self.last, of_response(response, moment), edits);
+    }
+}
+
+fn of_response<'a>(response: &'a Response<'a>, moment: &'a dyn Moment) -> View<'a> {
+    View {
+        response: Some(response),
+        client: response.client,
+        local: response.local,
+        moment: Some(moment),
+        ..View::default()
     }
 }
 
@@ -219,7 +274,7 @@ impl Reply {
 
 impl Redirect {
     /// None where the location is empty and `ignore-empty` is set.
-    fn answer(&self, request: &Request<'_>, view: &View<'_>) -> Option<Box<Answer>> {
+    fn answer(&self, view: &View<'_>) -> Option<Box<Answer>> {
         let mut location = Vec::new();
         match &self.to {
             RedirectTo::Location(to) => location = to.fill(view),
@@ -228,13 +283,13 @@ impl Redirect {
                 if prefix != b"/" {
                     location = prefix;
                 }
-                self.append_uri(request, &mut location);
+                self.append_uri(view, &mut location);
             }
             RedirectTo::Scheme(to) => {
                 location = to.fill(view);
                 location.extend_from_slice(b"://");
                 first_host(view, &mut location);
-                self.append_uri(request, &mut location);
+                self.append_uri(view, &mut location);
             }
         }
         if self.ignore_empty && location.is_empty() {
@@ -251,8 +306,9 @@ impl Redirect {
         Some(Box::new(Answer { status, fields, ends_bodies: true, ..Answer::default() }))
     }
 
-    fn append_uri(&self, request: &Request<'_>, location: &mut Vec<u8>) {
-        let Some(all) = path_and_query(request) else { return location.push(b'/') };
+    fn append_uri(&self, view: &View<'_>, location: &mut Vec<u8>) {
+        let Some(request) = view.rewritten() else { return };
+        let Some(all) = path_and_query(&request) else { return location.push(b'/') };
         let uri = if self.drop_query { request.path() } else { all };
         location.extend_from_slice(uri.as_bytes());
         if self.append_slash && !uri.ends_with('/') {

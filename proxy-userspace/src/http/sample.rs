@@ -304,7 +304,10 @@ impl Fetch {
                 });
                 found(Sample::Number(count))
             }
-            Self::Status => view.response.is_some_and(|r| found(Sample::Number(r.status.into()))),
+            Self::Status => view.response.is_some_and(|response| {
+                let status = status(response.status, view.edits).0;
+                found(Sample::Number(status.into()))
+            }),
             Self::Source => {
                 view.client.is_some_and(|at| found(Sample::Address(at.ip().to_canonical())))
             }
@@ -321,6 +324,21 @@ impl Fetch {
             Self::Number(number) => found(Sample::Number(*number)),
         }
     }
+}
+
+/// The status that the rules leave, and the reason for it where they have given it.
+#[must_use]
+pub fn status(received: u16, edits: &[Edit]) -> (u16, Option<&str>) {
+    let given = edits.iter().rev().find_map(|edit| match edit {
+        Edit::Status(status, reason) => Some((*status, Some(&**reason))),
+        _ => None,
+    });
+    given.filter(|_| may_change(received)).unwrap_or((received, None))
+}
+
+/// Whether another status can take this one's place: it says nothing of where the response ends.
+fn may_change(status: u16) -> bool {
+    status >= 200 && !matches!(status, 204 | 304)
 }
 
 /// The method: also when the request's head is gone.

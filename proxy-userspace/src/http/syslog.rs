@@ -292,7 +292,8 @@ impl Log for Logger {
             if style.dont_log_normal && logline::is_normal(session) {
                 return;
             }
-            let level = if style.separate_errors && logline::is_error(session) { 3 } else { 6 };
+            let is_error = || style.separate_errors && logline::is_error(session);
+            let level = session.level.unwrap_or_else(|| if is_error() { 3 } else { 6 });
             LINE.with_borrow_mut(|(line, message)| {
                 line.clear();
                 let view = View {

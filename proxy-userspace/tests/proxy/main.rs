@@ -3,6 +3,7 @@
 mod behaviour;
 mod bodies;
 mod closes;
+mod decided;
 mod edits;
 mod ends;
 mod failures;

@@ -223,10 +223,12 @@ fn serve(mut stream: TcpStream) {
             .collect();
         fields.sort_unstable();
         let echo = format!("{first}\n{}\n{}", fields.join("\n"), String::from_utf8_lossy(&body));
+        let case = fields.iter().find(|field| field.starts_with("x-case: ")).cloned();
+        let case = case.map_or(String::new(), |case| format!("{case}\r\n"));
         let status = if first.contains("/404") { "404 Not Found" } else { "200 OK" };
         let response = format!(
             "HTTP/1.1 {status}\r\nContent-Length: {}\r\nX-Srv: a,b, c\r\nx-srv: d\r\n\
-             Set-Cookie: x=1; path=/\r\nLocation: http://inner/x\r\n\r\n{}",
+             Set-Cookie: x=1; path=/\r\nLocation: http://inner/x\r\n{case}\r\n{}",
             echo.len(),
             if first.starts_with("HEAD") { "" } else { &echo }
         );

@@ -5,7 +5,7 @@ use super::server::Server;
 use super::settings::Settings;
 use crate::config::token::Position;
 use crate::http::acl::{Condition, Test};
-use crate::http::rules::{HeadEdit, RequestAction, Rule};
+use crate::http::rules::Rule;
 
 /// The kind of a proxy section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +66,13 @@ pub struct Proxy {
     /// `use_backend` lines, in order.
     pub use_backends: Vec<UseBackend>,
     /// `http-request` lines, in order.
-    pub http_request: Vec<Rule<RequestAction>>,
+    pub http_request: Vec<Rule>,
     /// `redirect` lines, which come after the `http-request` rules.
-    pub redirects: Vec<Rule<RequestAction>>,
+    pub redirects: Vec<Rule>,
     /// `http-response` lines, in order.
-    pub http_response: Vec<Rule<HeadEdit>>,
+    pub http_response: Vec<Rule>,
+    /// `http-after-response` lines, in order.
+    pub http_after_response: Vec<Rule>,
     /// Its own first `http-check` line.
     pub first_http_check: Option<Position>,
     /// Its own first `tcp-check` line.
@@ -95,6 +97,7 @@ impl Proxy {
             http_request: Vec::new(),
             redirects: Vec::new(),
             http_response: Vec::new(),
+            http_after_response: Vec::new(),
             first_http_check: None,
             first_tcp_check: None,
         }

@@ -6,7 +6,8 @@ use crate::config::format::Place;
 use crate::http::format::{Format, Part as Piece};
 use crate::http::framing::{Asked, is_token};
 use crate::http::regex::Regex;
-use crate::http::rules::{HeadEdit, LineEdit, Part, Replace, Template, is_method};
+use crate::http::reply;
+use crate::http::rules::{Action, HeadEdit, LineEdit, Part, Replace, Template, is_method};
 
 /// Actions on fields.
 pub(super) const FIELDS: [&str; 5] =
@@ -94,4 +95,26 @@ fn replace(args: &mut Args<'_>, action: &str, place: Place) -> Option<Replace> {
     let with = Template::new(filled(args, action, text, place)?);
     let with = with.map_err(|why| args.wrong(format!("'{action}': {why}"))).ok()?;
     Some(Replace { regex, with })
+}
+
+/// Reads a status, and the reason for it.
+pub(super) fn status(args: &mut Args<'_>) -> Option<Action> {
+    let status = args.number("set-status", 200..=999)?;
+    if matches!(status, 204 | 304) {
+        args.wrong(format!(
+            "'set-status {status}' would change where the response ends; teardown has not got it"
+        ));
+        return None;
+    }
+    let reason = if args.eat("reason") {
+        let text = args.need("reason", "a text")?;
+        if text.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+            args.wrong("a reason has no control characters (RFC 9112, 4)");
+            return None;
+        }
+        text
+    } else {
+        reply::reason(status)
+    };
+    Some(Action::Status(status, reason.into()))
 }

@@ -7,7 +7,8 @@ use crate::http::format::Format;
 use crate::http::rules::{Redirect, RedirectTo};
 use crate::near;
 
-pub(super) fn redirect(args: &mut Args<'_>) -> Option<Redirect> {
+/// Reads what follows `redirect`. That of a response has no request to take the rest from.
+pub(super) fn redirect(args: &mut Args<'_>, place: Place) -> Option<Redirect> {
     const KNOWN: [&str; 9] = [
         "location",
         "prefix",
@@ -30,10 +31,14 @@ pub(super) fn redirect(args: &mut Args<'_>) -> Option<Redirect> {
     };
     while !matches!(args.peek(), "" | "if" | "unless") {
         let word = args.next()?;
+        if matches!(word, "prefix" | "scheme") && place == Place::Response {
+            args.wrong(format!("'redirect' of a response expects 'location', not '{word}'"));
+            return None;
+        }
         match word {
-            "location" => to = Some(RedirectTo::Location(value(args, word, Place::Request)?)),
-            "prefix" => to = Some(RedirectTo::Prefix(value(args, word, Place::Request)?)),
-            "scheme" => to = Some(RedirectTo::Scheme(value(args, word, Place::Request)?)),
+            "location" => to = Some(RedirectTo::Location(value(args, word, place)?)),
+            "prefix" => to = Some(RedirectTo::Prefix(value(args, word, place)?)),
+            "scheme" => to = Some(RedirectTo::Scheme(value(args, word, place)?)),
             "code" => {
                 let codes = [("301", 301), ("302", 302), ("303", 303), ("307", 307), ("308", 308)];
                 model.status = args.choice("code", &codes)?;

@@ -91,6 +91,8 @@ pub struct ServerTimeouts {
     pub queue: Option<Duration>,
     /// Silence of a tunnel in both directions (`timeout tunnel`); none takes the sides' own.
     pub tunnel: Option<Duration>,
+    /// How long a tarpit of its rules holds; none answers at once (`timeout tarpit`).
+    pub tarpit: Option<Duration>,
 }
 
 /// When a request may go to another server than the one chosen (`option redispatch`).

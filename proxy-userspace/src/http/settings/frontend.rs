@@ -75,6 +75,8 @@ pub struct ClientTimeouts {
     pub http_request: Option<Duration>,
     /// Waiting for the next request (`timeout http-keep-alive`); none takes `http_request`.
     pub http_keep_alive: Option<Duration>,
+    /// How long a tarpit holds; none answers at once (`timeout tarpit`).
+    pub tarpit: Option<Duration>,
 }
 
 /// One address that a frontend listens on.

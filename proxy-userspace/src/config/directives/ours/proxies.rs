@@ -102,16 +102,23 @@ pub const PROXY: &[Directive] = &[
     at(
         PROXIES,
         "http-request",
-        "allow|deny [REPLY]|return [REPLY]|redirect ...|set-header N V|add-header N V|del-header N|replace-header N REGEX V|replace-value N REGEX V|set-method M|set-path F|set-pathq F|set-query F|set-uri F|replace-path REGEX F|replace-pathq REGEX F|replace-uri REGEX F, each with [if|unless CONDITION]; a REPLY is [status N] [default-errorfiles] [content-type T] [string S|lf-string F|file PATH|lf-file PATH] [hdr N V]...",
+        "allow|deny [REPLY]|tarpit [REPLY]|reject|return [REPLY]|redirect ...|set-log-level LEVEL|set-header N V|add-header N V|del-header N|replace-header N REGEX V|replace-value N REGEX V|set-method M|set-path F|set-pathq F|set-query F|set-uri F|replace-path REGEX F|replace-pathq REGEX F|replace-uri REGEX F, each with [if|unless CONDITION]; a REPLY is [status N] [default-errorfiles] [content-type T] [string S|lf-string F|file PATH|lf-file PATH] [hdr N V]...",
         "none",
-        "Rules on requests, in order. `deny` answers with the error page of its status, 403 or `deny_status N`, unless it has words of its own. In what takes another's place `\\1` is what the first group has found. What cannot stand in a request line, such as a space, is written as `%20`; where no request line would come of it, or a HEAD or CONNECT from or to another method, the answer is 500. Logs show the request line as received. None changes Content-Length or Transfer-Encoding.",
+        "Rules on requests, in order. `deny` answers with the error page of its status, 403 or `deny_status N`, unless it has words of its own; `tarpit` does so with 500 after `timeout tarpit`, and `reject` closes without a word. `set-log-level` knows syslog's levels and `silent`. In what takes another's place `\\1` is what the first group has found. What cannot stand in a request line, such as a space, is written as `%20`; where no request line would come of it, or a HEAD or CONNECT from or to another method, the answer is 500. Logs show the request line as received. None changes Content-Length or Transfer-Encoding.",
+    ),
+    at(
+        PROXIES,
+        "http-after-response",
+        "allow|set-status N [reason TEXT]|set-header N V|add-header N V|del-header N|replace-header N REGEX V|replace-value N REGEX V, each with [if|unless CONDITION]",
+        "none",
+        "Rules on what goes to clients in the end, in order: behind those of `http-response`, and also on what no server has said, such as error pages and redirects.",
     ),
     at(
         PROXIES,
         "http-response",
-        "set-header N V|add-header N V|del-header N|replace-header N REGEX V|replace-value N REGEX V, each with [if|unless CONDITION]",
+        "allow|deny [REPLY]|return [REPLY]|redirect location L ...|set-status N [reason TEXT]|set-log-level LEVEL|set-header N V|add-header N V|del-header N|replace-header N REGEX V|replace-value N REGEX V, each with [if|unless CONDITION]",
         "none",
-        "Rules on responses, in order. Values take `%s`, `%b` and `%f` too, the server, backend and frontend. None changes Content-Length or Transfer-Encoding.",
+        "Rules on responses of servers, in order. `deny` answers with 502 unless it says otherwise. No status becomes 204 or 304, or these another. Values take `%s`, `%b` and `%f` too, the server, backend and frontend. None changes Content-Length or Transfer-Encoding.",
     ),
     at(
         BACK,
@@ -278,7 +285,7 @@ pub const PROXY: &[Directive] = &[
         "timeout tarpit",
         "TIME",
         "timeout connect",
-        "Accepted with a notice: there is no tarpit.",
+        "How long `http-request tarpit` holds a client.",
     ),
     at(
         BACK,

@@ -29,7 +29,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "grace",
     "guid",
     "hash-balance-factor",
-    "http-after-response",
     "http-error",
     "http-send-name-header",
     "ignore-persist",

@@ -1,0 +1,124 @@
+//! The words of rules that answer: `deny`, `tarpit` and `return`.
+
+use super::{filled, value, warn_if_framing};
+use crate::config::args::Args;
+use crate::config::format::Place;
+use crate::host;
+use crate::http::format::Format;
+use crate::http::reply;
+use crate::http::rules::{Action, Reply};
+
+/// Reads what follows `deny` and `tarpit`.
+pub(super) fn deny(args: &mut Args<'_>, action: &str, status: u16, place: Place) -> Option<Action> {
+    let (reply, with) = response(args, action, status, place)?;
+    Some(match with {
+        With::Status | With::Page => Action::Deny(reply.status),
+        With::Own => Action::Refuse(reply),
+    })
+}
+
+/// Reads what follows `return`.
+pub(super) fn respond(args: &mut Args<'_>, place: Place) -> Option<Action> {
+    let (reply, with) = response(args, "return", 200, place)?;
+    Some(match with {
+        With::Page => Action::Page(reply.status),
+        With::Status | With::Own => Action::Return(reply),
+    })
+}
+
+/// What a `return` or `deny` says of its response.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum With {
+    /// At most its status, which but for `return` means the error page.
+    Status,
+    /// `default-errorfiles`: the error page of its status.
+    Page,
+    /// Fields or a body.
+    Own,
+}
+
+/// Reads the words of these actions.
+fn response(args: &mut Args<'_>, action: &str, status: u16, place: Place) -> Option<(Reply, With)> {
+    let mut reply = Reply { status, ..Reply::default() };
+    let mut with = With::Status;
+    loop {
+        match args.peek() {
+            word @ ("status" | "deny_status") => {
+                args.skip(1);
+                reply.status = args.number("status", 200..=599)?;
+                // As HAProxy has it: only 'deny_status' stands for an error page.
+                if word == "status" && action != "return" && with == With::Status {
+                    with = With::Own;
+                }
+                continue;
+            }
+            "default-errorfiles" => {
+                args.skip(1);
+                with = With::Page;
+                continue;
+            }
+            "content-type" => {
+                args.skip(1);
+                reply.content_type = Some(args.need("content-type", "a type")?.to_owned());
+            }
+            "hdr" => {
+                args.skip(1);
+                let name = args.need("hdr", "a header's name and value")?.to_owned();
+                warn_if_framing(args, &name);
+                let value = value(args, "hdr", place)?;
+                reply.fields.push((name, value));
+            }
+            "string" => {
+                args.skip(1);
+                reply.body = Format::text(args.need("string", "a text")?);
+            }
+            "lf-string" => {
+                args.skip(1);
+                let text = args.need("lf-string", "a format string")?;
+                reply.body = filled(args, "lf-string", text, place)?;
+            }
+            word @ ("file" | "lf-file") => {
+                args.skip(1);
+                let path = args.need(word, "a file")?;
+                match host::file(path.as_ref()) {
+                    Ok(bytes) if word == "file" => reply.body = Format::text(bytes),
+                    Ok(bytes) => {
+                        let text = String::from_utf8_lossy(&bytes).into_owned();
+                        reply.body = filled(args, word, &text, place)?;
+                    }
+                    Err(why) => {
+                        args.wrong(format!("'{word}': cannot read {path}: {why}"));
+                        return None;
+                    }
+                }
+            }
+            word @ ("errorfile" | "errorfiles") => {
+                args.skip(1);
+                args.wrong(format!("'{word}' of '{action}' is HAProxy's; teardown has not got it"));
+                return None;
+            }
+            _ => break,
+        }
+        if with == With::Status {
+            with = With::Own;
+        }
+    }
+    let has_page = || reply::statuses().any(|status| status == reply.status);
+    if (with == With::Page || (with == With::Status && action != "return")) && !has_page() {
+        let list: Vec<_> = reply::statuses().map(|status| status.to_string()).collect();
+        let list = list.join(", ");
+        args.wrong(format!("there are error pages of {list}, not of {}", reply.status));
+        return None;
+    }
+    if with == With::Own && matches!(reply.status, 204 | 304) && !reply.body.parts.is_empty() {
+        args.wrong_here(format!("'{action}' with status {} has no body", reply.status));
+        return None;
+    }
+    if reply.body.parts.is_empty() {
+        reply.content_type = None;
+    } else if reply.content_type.is_none() {
+        args.wrong_here(format!("'{action}' with a body expects its 'content-type' too"));
+        return None;
+    }
+    Some((reply, with))
+}

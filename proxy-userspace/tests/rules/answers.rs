@@ -1,0 +1,106 @@
+//! Rules that answer, hold back or close, and rules on responses.
+
+use crate::twins::{Twins, gets};
+
+const ANSWERS: &str = r#"  timeout tarpit 150ms
+listen a
+  bind @a
+  http-request set-header X-Case %[path]
+  http-request tarpit if { path /tarpit }
+  http-request tarpit deny_status 429 if { path /tarpit-429 }
+  http-request tarpit status 410 content-type text/plain string bye if { path /tarpit-own }
+  http-request reject if { path /reject }
+  http-request set-log-level alert if { path /alert }
+  http-request set-log-level silent if { path_beg /loud }
+  http-request set-log-level debug if { path /loud }
+  http-request deny if { path /deny }
+  http-request return status 200 content-type text/plain string hi if { path /return }
+  http-request redirect location /x if { path /redirect }
+  http-response set-status 404 reason "No such" if { res.hdr(x-case) /reason }
+  http-response set-status 599 if { res.hdr(x-case) /599 }
+  http-response set-status 299 if { res.hdr(x-case) /299 }
+  http-response set-log-level notice if { status 599 }
+  http-response set-log-level crit if { res.hdr(x-case) /loud-crit }
+  http-response deny if { res.hdr(x-case) /r-deny }
+  http-response deny deny_status 403 if { res.hdr(x-case) /r-deny-403 }
+  http-response deny status 410 content-type text/plain string gone if { res.hdr(x-case) /r-deny-own }
+  http-response return status 200 content-type text/plain lf-string "by %s of %b" if { res.hdr(x-case) /r-return }
+  http-response return status 404 default-errorfiles if { res.hdr(x-case) /r-page }
+  http-response redirect location http://r/%s code 301 if { res.hdr(x-case) /r-redirect }
+  http-response allow if { res.hdr(x-case) /r-allow }
+  http-response set-header X-Late 1
+  http-after-response set-header X-After %[status]
+  http-after-response add-header X-By %s,%b if { status 200 }
+  http-after-response replace-value X-Srv ^a A
+  http-after-response set-status 418 if { res.hdr(x-case) /a-status }
+  http-after-response set-status 451 reason Ssh if { status 403 }
+  http-after-response allow if { res.hdr(x-case) /a-allow }
+  http-after-response del-header X-Late
+  server s @origin
+frontend b
+  bind @b
+  http-request tarpit deny_status 500 if { path /front }
+  http-response deny if { res.hdr(x-case) /both }
+  http-response set-header X-Front 1
+  http-after-response set-header X-Front-After %[res.hdr(x-back-after)]
+  default_backend bb
+backend bb
+  timeout tarpit 10ms
+  http-request tarpit if { path /back }
+  http-request reject if { path /back-reject }
+  http-request set-header X-Case %[path]
+  http-response allow if { res.hdr(x-case) /allowed }
+  http-response return status 202 if { res.hdr(x-case) /both }
+  http-response set-header X-Back 1
+  http-after-response set-header X-Back-After 1
+  server s @origin
+"#;
+
+fn twins() -> Twins {
+    Twins::start(&["a", "b"], ANSWERS, &[])
+}
+
+#[test]
+fn answers_and_their_logs_are_haproxys() {
+    let twins = twins();
+    let mut requests = gets([
+        "/",
+        "/tarpit",
+        "/tarpit-429",
+        "/tarpit-own",
+        "/reject",
+        "/alert",
+        "/loud",
+        "/loud-crit",
+        "/deny",
+        "/return",
+        "/redirect",
+        "/reason",
+        "/599",
+        "/299",
+        "/r-deny",
+        "/r-deny-403",
+        "/r-deny-own",
+        "/r-return",
+        "/r-page",
+        "/r-redirect",
+        "/r-allow",
+        "/a-status",
+        "/a-allow",
+        "/404",
+    ]);
+    for path in ["/deny", "/r-deny", "/r-return", "/599", "/tarpit", "/a-status"] {
+        requests.push(format!("HEAD {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        requests.push(format!("GET {path} HTTP/1.0\r\n\r\n"));
+        requests.push(format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+        let post = format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
+        requests.push(post);
+    }
+    twins.same("a", &requests);
+}
+
+#[test]
+fn backends_rules_come_before_frontends() {
+    let paths = ["/", "/front", "/back", "/back-reject", "/allowed", "/both", "/404"];
+    twins().same("b", &gets(paths));
+}
