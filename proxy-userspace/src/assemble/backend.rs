@@ -47,7 +47,7 @@ impl Builder<'_> {
         backend.nolinger = said.switches.has(Switch::NoLinger);
         backend.abortonclose = said.switches.has(Switch::AbortOnClose);
         backend.smart_connect = said.switches.has(Switch::SmartConnect);
-        backend.error_pages = error_pages(said);
+        backend.error_pages = error_pages(self.config, said);
         // A `listen` is one proxy: its rules and its forwardfor stand in its frontend half.
         if proxy.kind == Kind::Backend {
             backend.forwardfor = said.forward_for.clone();

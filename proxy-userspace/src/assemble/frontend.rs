@@ -42,7 +42,7 @@ impl Builder<'_> {
             logs_source: matches!(&said.log_format, model::LogFormat::Custom(format, _)
                 if format.needs_source()),
             forwardfor: said.forward_for.clone(),
-            error_pages: error_pages(said),
+            error_pages: error_pages(self.config, said),
             rules: self.rules(proxy),
             route: (!routes.is_empty()).then(|| Arc::new(Routes { rules: routes }) as _),
             default_backend: named.or(own).and_then(|name| self.index.get(name).copied()),

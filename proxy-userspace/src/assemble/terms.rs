@@ -1,8 +1,9 @@
 //! What single words of the configuration are in the engine's terms.
 
-use crate::config::model::{Config, Settings as Said};
+use crate::config::model::{Config, ErrorWord, Settings as Said};
 use crate::config::options::{CloseMode, Switch};
 use crate::http::settings::{self, Connection};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What holds for the whole process.
@@ -59,8 +60,24 @@ pub(super) fn redispatch(said: Option<i32>) -> settings::Redispatch {
     }
 }
 
-/// `errorfile`.
-pub(super) fn error_pages(said: &Said) -> settings::ErrorPages {
-    let pages = said.error_files.iter();
-    settings::ErrorPages(pages.map(|(code, text)| (*code, text.as_slice().into())).collect())
+/// What takes the place of error pages.
+pub(super) fn error_pages(config: &Config, said: &Said) -> settings::ErrorPages {
+    let mut pages = BTreeMap::new();
+    for word in &said.error_words {
+        match word {
+            ErrorWord::Page(code, page) => {
+                pages.insert(*code, page.clone());
+            }
+            ErrorWord::BuiltIn(code) => {
+                pages.remove(code);
+            }
+            ErrorWord::Section { name, codes, .. } => {
+                let named = config.http_errors.iter().filter(|section| section.name == *name);
+                let all = named.flat_map(|section| &section.pages);
+                let wanted = all.filter(|(code, _)| codes.is_empty() || codes.contains(code));
+                pages.extend(wanted.map(|(code, page)| (*code, page.clone())));
+            }
+        }
+    }
+    settings::ErrorPages(pages)
 }

@@ -13,6 +13,7 @@ mod check_lines;
 mod condition;
 pub mod diag;
 pub mod directives;
+mod error_lines;
 pub mod expression;
 pub mod format;
 mod global;

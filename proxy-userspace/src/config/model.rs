@@ -1,12 +1,14 @@
 //! The checked, typed model of a configuration. Times are milliseconds; `None` is "not set".
 
 mod bind;
+mod errors;
 mod global;
 mod proxy;
 mod server;
 mod settings;
 
 pub use bind::Bind;
+pub use errors::{ErrorWord, HttpErrors};
 pub use global::{AccessLevel, Global, StatsSocket};
 pub use proxy::{Acl, Kind, Proxy, UseBackend};
 pub use server::{Server, ServerSettings};
@@ -19,4 +21,6 @@ pub struct Config {
     pub global: Global,
     /// Every `frontend`, `backend` and `listen`, in the order of the files.
     pub proxies: Vec<Proxy>,
+    /// Every `http-errors`.
+    pub http_errors: Vec<HttpErrors>,
 }

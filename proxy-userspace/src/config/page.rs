@@ -141,7 +141,7 @@ and expand `$NAME`, `${NAME}`, `${NAME-default}` and `${NAME[*]}` from the envir
 quotes keep everything as it is; a backslash keeps one character (`\\n`, `\\r`, `\\t` and `\\xNN` \
 as in C).
 - Sections: `global`, `defaults [NAME] [from NAME]`, `frontend NAME [from NAME]`, `listen`, \
-`backend`. A proxy begins with what its defaults say: the last `defaults` before it, or the one \
+`backend`, `http-errors NAME`. A proxy begins with what its defaults say: the last `defaults` before it, or the one \
 that it names. Words of `global` that stand before any section are read as such, with a warning.
 - `.if`, `.elif`, `.else`, `.endif` with `defined()`, `streq()`, `strneq()`, `feature()`, \
 `version_atleast()`, `version_before()`; `.notice`, `.warning`, `.alert`, `.diag`. The version is \

@@ -5,10 +5,9 @@ use super::directives::{self, Places};
 use super::format::{self, Place};
 use super::log::{self, Log};
 use super::model::{LogFormat, Proxy, Timeouts};
-use super::{balance, bind, check_lines, option, rule_lines, server, stats};
-use crate::http::reply;
+use super::{balance, bind, check_lines, error_lines, option, rule_lines, server, stats};
 use crate::http::settings::{Mode, Reuse};
-use crate::{host, near};
+use crate::near;
 
 /// Reads one line of a proxy section. `place` is the one section it stands in.
 pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
@@ -80,7 +79,12 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
                 settings.default_backend = Some((name.to_owned(), args.last()));
             }
         }
-        "errorfile" => error_file(args, to),
+        "errorfile" => error_lines::error_file(args, &mut settings.error_words),
+        "errorfiles" => error_lines::error_files(args, &mut settings.error_words),
+        "errorloc" | "errorloc302" | "errorloc303" => {
+            error_lines::error_location(args, word, &mut settings.error_words);
+        }
+        "http-error" => error_lines::http_error(args, &mut settings.error_words),
         "monitor-uri" => {
             settings.monitor_uri = args.need(word, "a path such as /health").map(str::to_owned);
         }
@@ -210,28 +214,5 @@ fn log_line(args: &mut Args<'_>, to: &mut Proxy, negated: bool) {
         Some(Log::Global) => to.settings.log_global = true,
         Some(Log::Target(target)) => to.settings.logs.push(target),
         None => {}
-    }
-}
-
-fn error_file(args: &mut Args<'_>, to: &mut Proxy) {
-    let Some(code) = args.need("errorfile", "a status code and a file") else { return };
-    let known = code.parse().ok().filter(|&code| reply::statuses().any(|status| status == code));
-    let Some(code) = known else {
-        let list: Vec<_> = reply::statuses().map(|status| status.to_string()).collect();
-        let list = list.join(", ");
-        args.wrong(format!("'errorfile' expects one of the status codes {list}, not '{code}'"));
-        args.skip(args.line.words.len());
-        return;
-    };
-    let Some(path) = args.need("errorfile", "a file") else { return };
-    match host::file(path.as_ref()) {
-        Ok(text) => {
-            if let Err(why) = reply::check_file(&text) {
-                return args.wrong(format!("'errorfile': {path}: {why}"));
-            }
-            to.settings.error_files.retain(|file| file.0 != code);
-            to.settings.error_files.push((code, text));
-        }
-        Err(why) => args.wrong(format!("'errorfile': cannot read {path}: {why}")),
     }
 }

@@ -4,10 +4,11 @@ use super::args::Args;
 use super::condition::Blocks;
 use super::diag::Findings;
 use super::directives::{self, Places, SECTION_OTHERS};
-use super::model::{Config, Kind, Proxy, Settings};
+use super::model::{Config, HttpErrors, Kind, Proxy, Settings};
 use super::source::Source;
 use super::token::{self, Environment, Line, Position};
-use super::{global, proxy};
+use super::{error_lines, global, proxy};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Reads files one after the other.
@@ -27,6 +28,7 @@ enum Section {
     Global,
     Defaults(Box<Proxy>),
     Proxy(Box<Proxy>),
+    HttpErrors(HttpErrors),
     /// One that teardown has not, or whose first line was wrong: its lines are passed over.
     Foreign,
 }
@@ -83,6 +85,7 @@ impl Reader {
             Section::None | Section::Foreign => String::new(),
             Section::Global => "global".to_owned(),
             Section::Defaults(proxy) | Section::Proxy(proxy) => proxy.name.clone(),
+            Section::HttpErrors(errors) => errors.name.clone(),
         };
         let variables = |name: &str| match name {
             ".FILE" => Some(source.name.to_string()),
@@ -127,6 +130,7 @@ impl Reader {
                 };
                 proxy::directive(&mut args, proxy, place);
             }
+            Section::HttpErrors(errors) => error_lines::of_section(&mut args, errors),
             Section::Foreign => {}
             Section::None => {
                 let known = ["global", "defaults", "frontend", "listen", "backend"];
@@ -149,6 +153,11 @@ impl Reader {
             "defaults" => {
                 self.end_section();
                 self.begin_defaults(line);
+                return true;
+            }
+            "http-errors" => {
+                self.end_section();
+                self.begin_http_errors(line);
                 return true;
             }
             "frontend" => Kind::Frontend,
@@ -183,6 +192,19 @@ impl Reader {
         base.name = name.unwrap_or_default();
         base.at = line.at(0);
         self.current = Section::Defaults(Box::new(base));
+    }
+
+    fn begin_http_errors(&mut self, line: &Line) {
+        let mut args = Args::after_first(line, &mut self.findings);
+        self.current = match args.need("http-errors", "a name") {
+            Some(name) => {
+                let errors =
+                    HttpErrors { name: name.to_owned(), at: line.at(0), pages: BTreeMap::new() };
+                args.end("http-errors");
+                Section::HttpErrors(errors)
+            }
+            None => Section::Foreign,
+        };
     }
 
     fn begin_proxy(&mut self, line: &Line, kind: Kind) {
@@ -251,6 +273,7 @@ impl Reader {
         match std::mem::replace(&mut self.current, Section::None) {
             Section::Defaults(proxy) => self.defaults.push(*proxy),
             Section::Proxy(proxy) => self.config.proxies.push(*proxy),
+            Section::HttpErrors(errors) => self.config.http_errors.push(errors),
             Section::None | Section::Global | Section::Foreign => {}
         }
     }

@@ -11,10 +11,11 @@ use super::format::{self, Place};
 use super::model::{Acl, Proxy, UseBackend};
 use super::token::Position;
 use crate::http::format::Format;
-use crate::http::framing::frames;
+use crate::http::framing::{frames, is_token};
 use crate::http::rules::{Action, Rule};
 use crate::near;
 use redirect::redirect;
+pub(super) use replies::error_reply;
 use replies::{deny, respond};
 
 /// `set-log-level`, by syslog's numbers; none is no line.
@@ -175,6 +176,17 @@ fn unknown(args: &mut Args<'_>, directive: &str, word: &str, known: &[&str]) {
         format!("'{directive}' expects one of {}, not '{word}'{hint}", known.join(", "))
     };
     args.wrong(message);
+}
+
+/// Takes a field's name.
+fn field_name<'a>(args: &mut Args<'a>, action: &str) -> Option<&'a str> {
+    let name = args.need(action, "a header's name")?;
+    if name.is_empty() || !name.bytes().all(is_token) {
+        args.wrong(format!("'{name}' is not a header's name (RFC 9110, 5.1)"));
+        return None;
+    }
+    warn_if_framing(args, name);
+    Some(name)
 }
 
 /// Says that a rule on this field, the word just taken, changes nothing.

@@ -380,3 +380,37 @@ fn wrong_rules_give_their_place_and_what_would_be_right() {
         assert!(said.contains(words), "{words}: {said}");
     }
 }
+
+#[test]
+fn wrong_error_pages_give_their_place_and_what_would_be_right() {
+    let (_, findings) = read(
+        "http-errors one\n errorfile 404 /dev/null\n errorloc 404 /a\nhttp-errors one\n\
+         defaults\n mode http\n errorfiles tow\nfrontend a\n bind :80\n\
+         errorloc 402 /a\n\
+         errorfiles one 402\n\
+         http-error content-type text/plain string a\n\
+         http-error status 404 string a\n\
+         http-error status 402\n\
+         http-error status 404 errorfiles none\n\
+         http-request return status 200 hdr \"A: b\" c\n\
+         http-request return status 200 content-type \"a\\r\\nB: c\" string d\n",
+        Strictness::Strict,
+    );
+    let said = findings.to_string();
+    for words in [
+        "test.cfg:3:2: unknown keyword 'errorloc' in 'http-errors' section",
+        "test.cfg:4:1: http-errors 'one' has the name of the one at test.cfg:1:1",
+        "test.cfg:7:13: there is no section 'http-errors tow'",
+        "test.cfg:10:10: 'errorloc' expects one of the status codes 200, ",
+        "test.cfg:11:16: 'errorfiles' expects one of the status codes 200, ",
+        "test.cfg:12:12: 'http-error' expects 'status'",
+        "'http-error' with a body expects its 'content-type' too",
+        "test.cfg:14:19: there are error pages of 200, ",
+        "test.cfg:15:34: there is no section 'http-errors none'",
+        "test.cfg:16:36: 'A: b' is not a header's name",
+        "test.cfg:17:45: a 'content-type' has no control characters",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(said.matches("http-errors tow").count(), 1, "{said}");
+}

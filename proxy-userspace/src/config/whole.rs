@@ -1,7 +1,7 @@
 //! What can only be seen once every section is there: names that must exist, or exist once.
 
 use super::diag::Findings;
-use super::model::{Config, LogFormat, Proxy};
+use super::model::{Config, ErrorWord, LogFormat, Proxy};
 use super::token::Position;
 use super::unused;
 use crate::http::settings::Mode;
@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 /// Checks the references between sections.
 pub(super) fn check(config: &mut Config, findings: &mut Findings) {
     names(config, findings);
+    http_errors(config, findings);
     ids(config, findings);
     number(config.proxies.iter_mut().map(|proxy| &mut proxy.id).collect(), 2);
     for proxy in &mut config.proxies {
@@ -57,6 +58,30 @@ fn names(config: &Config, findings: &mut Findings) {
                     first.at
                 ),
             );
+        }
+    }
+}
+
+/// Looks for sections of error pages that are missing, or there twice.
+fn http_errors(config: &Config, findings: &mut Findings) {
+    let mut known: HashMap<&str, &Position> = HashMap::new();
+    for section in &config.http_errors {
+        if let Some(first) = known.insert(&section.name, &section.at) {
+            let message = format!(
+                "http-errors '{}' has the name of the one at {first}: names must differ",
+                section.name
+            );
+            findings.alert(section.at.clone(), message);
+        }
+    }
+    let mut seen = Vec::new();
+    for word in config.proxies.iter().flat_map(|proxy| &proxy.settings.error_words) {
+        let ErrorWord::Section { name, at, .. } = word else { continue };
+        // What stands in 'defaults' is every proxy's.
+        if !known.contains_key(name.as_str()) && !seen.contains(&at) {
+            seen.push(at);
+            let hint = near::hint(name, known.keys().copied());
+            findings.alert(at.clone(), format!("there is no section 'http-errors {name}'{hint}"));
         }
     }
 }

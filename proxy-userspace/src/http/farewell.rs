@@ -90,7 +90,8 @@ impl Client {
     async fn answer(&mut self, status: u16) {
         let mut out = Vec::new();
         let pages = [Some(&self.frontend().settings.error_pages), None];
-        reply::error(&mut out, status, pages, Say::Close);
+        // As HAProxy's: there is no request that a page could be made for.
+        reply::error(&mut out, status, pages, Say::Close, None);
         self.within(self.frontend().settings.timeouts.client);
         let _ = self.send(&out).await;
     }

@@ -14,7 +14,8 @@ use super::{
     pump::Body,
     reply,
     rewrite::{self, Say},
-    sample::status,
+    sample::{View, status},
+    settings::{ErrorPage, ErrorPages},
     upstream::Fail,
 };
 
@@ -215,7 +216,23 @@ async fn page(
     let mut out = client.worker.buffer();
     let of_backend = prepared.backend.as_ref().map(|backend| &backend.settings.error_pages);
     let pages = [of_backend, Some(&client.frontend().settings.error_pages)];
-    reply::error(&mut out, status, pages, say);
+    let made = |pages: &&ErrorPages| matches!(pages.0.get(&status), Some(ErrorPage::Reply(_)));
+    if pages.iter().flatten().any(made) {
+        let mut room = head::room::<MOST_FIELDS>();
+        let ends = (client.session.client, client.local);
+        let request = head::request(&prepared.out, &mut room, ends.0, ends.1).ok().flatten();
+        let session = account.session(client, Some(prepared));
+        let view = View {
+            request: request.as_ref().map(|request| &request.view),
+            client: ends.0,
+            local: ends.1,
+            moment: Some(&session),
+            ..View::default()
+        };
+        reply::error(&mut out, status, pages, say, Some(&view));
+    } else {
+        reply::error(&mut out, status, pages, say, None);
+    }
     let after = if out.is_empty() && after == After::Keep { After::Close } else { after };
     send(client, prepared, account, out, (say, after)).await
 }
@@ -232,7 +249,7 @@ async fn send(
     if rules.into_iter().flatten().any(Rules::has_last) && !out.is_empty() {
         let rewritten = rewritten(client, prepared, account, rules, (&out, say));
         if let Some((new, status, closes)) = rewritten {
-            account.status = status;
+            account.status = status.unwrap_or(account.status);
             after = if closes && after == After::Keep { After::Close } else { after };
             client.worker.give_back(std::mem::replace(&mut out, new));
         }
@@ -248,15 +265,15 @@ async fn send(
     if sent.is_ok() { after } else { After::Close }
 }
 
-/// A response of our own after the rules for what goes to clients: the response, its status, and
-/// whether it says now that the connection ends with it.
+/// A response of our own after the rules for what goes to clients: the response, its status where they
+/// have said one, and whether it says now that the connection ends with it.
 fn rewritten(
     client: &Client,
     prepared: &Prepared,
     account: &mut Account,
     rules: [Option<&dyn Rules>; 2],
     (own, say): (&[u8], Say),
-) -> Option<(Vec<u8>, u16, bool)> {
+) -> Option<(Vec<u8>, Option<u16>, bool)> {
     let mut room = head::room::<MOST_FIELDS>();
     let head = head::response(own, &mut room, prepared.asked, client.session.client).ok()??;
     let view = Response { local: client.local, ..head.view };
@@ -271,5 +288,6 @@ fn rewritten(
     let mut out = client.worker.buffer();
     rewrite::response(&mut out, &head, if closes { Say::Close } else { say }, false, &edits);
     out.extend_from_slice(&own[head.len..]);
-    Some((out, status(head.view.status, &edits).0, closes))
+    let (status, reason) = status(head.view.status, &edits);
+    Some((out, reason.map(|_| status), closes))
 }

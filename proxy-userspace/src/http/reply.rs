@@ -2,7 +2,13 @@
 
 use std::io::Write as _;
 
-use super::{framing::frames, hooks::Answer, rewrite::Say, settings::ErrorPages};
+use super::{
+    framing::frames,
+    hooks::Answer,
+    rewrite::Say,
+    sample::View,
+    settings::{ErrorPage, ErrorPages},
+};
 
 /// Status, reason, and the sentence of HAProxy 2.6's page.
 const PAGES: [(u16, &str, &str); 19] = [
@@ -65,12 +71,19 @@ pub(crate) fn page(status: u16) -> String {
     format!("<html><body><h1>{status} {reason}</h1>\n{sentence}\n</body></html>\n")
 }
 
-/// Writes the error page of `status`, from the first of `pages` that has one of its own.
-/// `body` says whether the body is sent: it is not for HEAD.
-pub(crate) fn error(out: &mut Vec<u8>, status: u16, pages: [Option<&ErrorPages>; 2], say: Say) {
-    let own = pages.into_iter().flatten().find_map(|pages| pages.0.get(&status));
-    if let Some(file) = own {
-        return from_file(out, file, say);
+/// Writes the error page of `status`, from the first of `pages` that has one of its own. One that
+/// is to be made is made by what is known `now`; where nothing is, the built-in one takes its place.
+pub(crate) fn error(
+    out: &mut Vec<u8>,
+    status: u16,
+    pages: [Option<&ErrorPages>; 2],
+    say: Say,
+    now: Option<&View<'_>>,
+) {
+    match (pages.into_iter().flatten().find_map(|pages| pages.0.get(&status)), now) {
+        (Some(ErrorPage::File(file)), _) => return from_file(out, file, say),
+        (Some(ErrorPage::Reply(reply)), Some(now)) => return answer(out, &reply.answer(now), say),
+        _ => {}
     }
     let (status, reason, _) = page_of(status);
     let body = page(status);
@@ -200,7 +213,7 @@ mod tests {
 
     fn text(status: u16, pages: &ErrorPages, say: Say) -> String {
         let mut out = Vec::new();
-        error(&mut out, status, [None, Some(pages)], say);
+        error(&mut out, status, [None, Some(pages)], say, None);
         String::from_utf8(out).expect("text")
     }
 
@@ -221,7 +234,7 @@ mod tests {
     #[test]
     fn a_file_takes_the_pages_place() {
         let file: Arc<[u8]> = b"HTTP/1.0 503 Busy\nConnection: close\nX: y\n\nwait\n"[..].into();
-        let pages = ErrorPages(BTreeMap::from([(503, file)]));
+        let pages = ErrorPages(BTreeMap::from([(503, ErrorPage::File(file))]));
         let page = text(503, &pages, Say::Nothing);
         assert_eq!(page, "HTTP/1.1 503 Busy\r\nX: y\r\nContent-Length: 5\r\n\r\nwait\n");
     }
@@ -242,7 +255,7 @@ mod tests {
             let said = check_file(file.as_bytes()).expect_err(file);
             assert!(said.starts_with(why), "{file:?}: {said}");
         }
-        let pages = ErrorPages(BTreeMap::from([(503, Arc::from(&b""[..]))]));
+        let pages = ErrorPages(BTreeMap::from([(503, ErrorPage::File(Arc::from(&b""[..])))]));
         assert_eq!(text(503, &pages, Say::Close), "");
     }
 

@@ -149,8 +149,8 @@ pub enum HeadEdit {
     },
 }
 
-/// `http-request return`.
-#[derive(Clone, Debug, Default)]
+/// A response of the configuration: `return`, `http-error`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
     /// The status.
     pub status: u16,
@@ -259,7 +259,7 @@ impl HeadEdit {
 }
 
 impl Reply {
-    fn answer(&self, view: &View<'_>) -> Box<Answer> {
+    pub(crate) fn answer(&self, view: &View<'_>) -> Box<Answer> {
         let fields = self.fields.iter().map(|(name, value)| (name.clone(), value.fill(view)));
         Box::new(Answer {
             status: self.status,

@@ -12,6 +12,7 @@ pub use backend::{Backend, Redispatch, Reuse, ServerTimeouts};
 pub use frontend::{Bind, BindAddress, ClientTimeouts, Frontend};
 pub use server::{Server, ServerAddress};
 
+use super::rules::Reply;
 use crate::prefix::Prefix;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -121,6 +122,21 @@ impl Default for ForwardFor {
     }
 }
 
-/// Whole responses, head included, by status (`errorfile`).
+/// What takes the place of the built-in error pages, by status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ErrorPages(pub BTreeMap<u16, Arc<[u8]>>);
+pub struct ErrorPages(pub BTreeMap<u16, ErrorPage>);
+
+/// A page of a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ErrorPage {
+    /// A whole response, head included (`errorfile`, `errorloc`).
+    File(Arc<[u8]>),
+    /// One that is made when it is wanted (`http-error`).
+    Reply(Arc<Reply>),
+}
+
+impl From<&[u8]> for ErrorPage {
+    fn from(file: &[u8]) -> Self {
+        Self::File(file.into())
+    }
+}

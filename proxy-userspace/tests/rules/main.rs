@@ -4,5 +4,6 @@
 mod support;
 
 mod answers;
+mod errors;
 mod lines;
 mod twins;

@@ -20,7 +20,6 @@ pub const SECTION_OTHERS: &[&str] = &[
     "cache",
     "crt-store",
     "fcgi-app",
-    "http-errors",
     "log-forward",
     "mailers",
     "peers",

@@ -1,5 +1,6 @@
 //! What a proxy may also inherit from a `defaults` section.
 
+use super::errors::ErrorWord;
 use super::server::ServerSettings;
 use crate::config::log::LogTarget;
 use crate::config::options::{CloseMode, Switches};
@@ -59,8 +60,8 @@ pub struct Settings {
     pub default_server: ServerSettings,
     /// `option httpchk`, `option tcp-check`, `http-check` and `tcp-check` lines.
     pub check: Script,
-    /// `errorfile`: the status code, and the whole response as it goes out.
-    pub error_files: Vec<(u16, Vec<u8>)>,
+    /// `errorfile`, `errorloc`, `http-error` and `errorfiles` lines, in order.
+    pub error_words: Vec<ErrorWord>,
     /// `monitor-uri`: what is answered with 200 by itself.
     pub monitor_uri: Option<String>,
     /// `stats` lines.
@@ -93,7 +94,7 @@ impl Default for Settings {
             default_backend: None,
             default_server: ServerSettings::default(),
             check: Script::default(),
-            error_files: Vec::new(),
+            error_words: Vec::new(),
             monitor_uri: None,
             stats: Stats::default(),
         }

@@ -1,10 +1,10 @@
 //! The words of rules that change a head.
 
-use super::{filled, value, warn_if_framing};
+use super::{field_name, filled, value};
 use crate::config::args::Args;
 use crate::config::format::Place;
 use crate::http::format::{Format, Part as Piece};
-use crate::http::framing::{Asked, is_token};
+use crate::http::framing::Asked;
 use crate::http::regex::Regex;
 use crate::http::reply;
 use crate::http::rules::{Action, HeadEdit, LineEdit, Part, Replace, Template, is_method};
@@ -27,13 +27,7 @@ pub(super) const LINE: [&str; 8] = [
 
 /// Reads what follows an action on fields.
 pub(super) fn fields(args: &mut Args<'_>, action: &str, place: Place) -> Option<HeadEdit> {
-    let name = args.need(action, "a header's name")?;
-    if !name.bytes().all(is_token) {
-        args.wrong(format!("'{name}' is not a header's name (RFC 9110, 5.1)"));
-        return None;
-    }
-    warn_if_framing(args, name);
-    let name = name.into();
+    let name = field_name(args, action)?.into();
     Some(match action {
         "del-header" => {
             if args.peek() == "-m" {

@@ -1,12 +1,16 @@
 //! The words of rules that answer: `deny`, `tarpit` and `return`.
 
-use super::{filled, value, warn_if_framing};
+use super::{field_name, filled, value};
 use crate::config::args::Args;
+use crate::config::error_lines;
 use crate::config::format::Place;
+use crate::config::model::ErrorWord;
 use crate::host;
 use crate::http::format::Format;
 use crate::http::reply;
 use crate::http::rules::{Action, Reply};
+use crate::http::settings::ErrorPage;
+use std::sync::Arc;
 
 /// Reads what follows `deny` and `tarpit`.
 pub(super) fn deny(args: &mut Args<'_>, action: &str, status: u16, place: Place) -> Option<Action> {
@@ -23,6 +27,32 @@ pub(super) fn respond(args: &mut Args<'_>, place: Place) -> Option<Action> {
     Some(match with {
         With::Page => Action::Page(reply.status),
         With::Status | With::Own => Action::Return(reply),
+    })
+}
+
+/// Reads what follows `http-error`.
+pub(in crate::config) fn error_reply(args: &mut Args<'_>) -> Option<ErrorWord> {
+    if args.peek() != "status" {
+        args.wrong_here("'http-error' expects 'status', a status code, and what to answer");
+        return None;
+    }
+    let word = args.line.words.get(args.taken() + 2).map_or("", |word| word.text.as_str());
+    if matches!(word, "errorfile" | "errorfiles") {
+        args.skip(1);
+        let code = error_lines::status(args, "status", "a status code")?;
+        args.skip(1);
+        if word == "errorfile" {
+            return Some(ErrorWord::Page(code, error_lines::file(args, word)?));
+        }
+        let name = args.need(word, "the name of an 'http-errors' section")?.to_owned();
+        return Some(ErrorWord::Section { name, at: args.last(), codes: vec![code] });
+    }
+    let (reply, with) = response(args, "http-error", 0, Place::Request)?;
+    Some(match with {
+        With::Page => ErrorWord::BuiltIn(reply.status),
+        With::Status | With::Own => {
+            ErrorWord::Page(reply.status, ErrorPage::Reply(Arc::new(reply)))
+        }
     })
 }
 
@@ -59,12 +89,16 @@ fn response(args: &mut Args<'_>, action: &str, status: u16, place: Place) -> Opt
             }
             "content-type" => {
                 args.skip(1);
-                reply.content_type = Some(args.need("content-type", "a type")?.to_owned());
+                let kind = args.need("content-type", "a type")?;
+                if kind.bytes().any(|byte| byte.is_ascii_control()) {
+                    args.wrong("a 'content-type' has no control characters");
+                    return None;
+                }
+                reply.content_type = Some(kind.to_owned());
             }
             "hdr" => {
                 args.skip(1);
-                let name = args.need("hdr", "a header's name and value")?.to_owned();
-                warn_if_framing(args, &name);
+                let name = field_name(args, "hdr")?.to_owned();
                 let value = value(args, "hdr", place)?;
                 reply.fields.push((name, value));
             }
@@ -104,9 +138,13 @@ fn response(args: &mut Args<'_>, action: &str, status: u16, place: Place) -> Opt
         }
     }
     let has_page = || reply::statuses().any(|status| status == reply.status);
-    if (with == With::Page || (with == With::Status && action != "return")) && !has_page() {
-        let list: Vec<_> = reply::statuses().map(|status| status.to_string()).collect();
-        let list = list.join(", ");
+    let is_page = match action {
+        "return" => with == With::Page,
+        "http-error" => true,
+        _ => with != With::Own,
+    };
+    if is_page && !has_page() {
+        let list = error_lines::statuses();
         args.wrong(format!("there are error pages of {list}, not of {}", reply.status));
         return None;
     }

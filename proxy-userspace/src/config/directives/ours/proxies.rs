@@ -57,6 +57,22 @@ pub const PROXY: &[Directive] = &[
         "The whole response, head included, for a status that the proxy makes itself: 200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 421, 422, 425, 429, 500, 501, 502, 503, 504. An empty file, as /dev/null, is a close without a word.",
     ),
     at(
+        EVERY,
+        "errorfiles",
+        "NAME [CODE...]",
+        "none",
+        "The pages of a section `http-errors NAME`, which has `errorfile` lines; all of them, or those of these statuses. Of lines on one status the last holds.",
+    ),
+    at(
+        EVERY,
+        "errorloc",
+        "CODE LOCATION",
+        "none",
+        "Instead of the page of such a status, a redirect with 302; `errorloc302` is the same.",
+    ),
+    at(EVERY, "errorloc302", "CODE LOCATION", "none", "As `errorloc`."),
+    at(EVERY, "errorloc303", "CODE LOCATION", "none", "As `errorloc`, with 303."),
+    at(
         BACK,
         "fullconn",
         "N",
@@ -98,6 +114,13 @@ pub const PROXY: &[Directive] = &[
         "[meth M] [uri U] [ver V] [hdr NAME VALUE]... [body TEXT] [comment TEXT]",
         "OPTIONS / HTTP/1.0",
         "A step of an HTTP check: the request. The first one says more of that of `option httpchk`.",
+    ),
+    at(
+        EVERY,
+        "http-error",
+        "status CODE [default-errorfiles|errorfile FILE|errorfiles NAME|content-type T string S|lf-string F|file PATH|lf-file PATH] [hdr N V]...",
+        "none",
+        "The response for a status that the proxy makes itself, as of `errorfile`. What answers no whole request is the built-in page or that of an `errorfile`.",
     ),
     at(
         PROXIES,
