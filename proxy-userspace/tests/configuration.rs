@@ -87,6 +87,7 @@ fn mistakes_are_named_by_the_same_lines() {
         "wrong-formats",
         "wrong-log-sample",
         "wrong-tcp-log",
+        "wrong-track",
         "wrong-ids",
         "wrong-rewrites",
     ] {

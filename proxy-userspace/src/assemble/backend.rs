@@ -5,6 +5,7 @@ use super::{Assembled, Builder};
 use crate::config::address::{Address, Host, Port};
 use crate::config::model::{self, Kind, Proxy, ServerSettings};
 use crate::config::options::Switch;
+use crate::config::track;
 use crate::http::balance;
 use crate::http::health::Plan;
 use crate::http::health::board::Place;
@@ -59,11 +60,13 @@ impl Builder<'_> {
             let Some(mut told) = self.server(server) else { continue };
             told.keepalive = keeps_alive(said, Switch::ServerTcpKeepAlive);
             told.id = server.id;
+            told.tracks = self.tracked(proxy, server);
             let at = (place, backend.servers.len());
             backend.servers.push(told);
             ids.push((server.id, server.settings.rise, server.settings.fall));
             // In maintenance nobody is well.
-            healths.push(if server.settings.disabled { 0 } else { server.settings.rise });
+            let well = !track::chain(self.config, proxy, server).any(|it| it.settings.disabled);
+            healths.push(if well { server.settings.rise } else { 0 });
             if server.settings.check {
                 to.checks.push(self.plan(at, proxy, server));
             }
@@ -71,6 +74,13 @@ impl Builder<'_> {
         to.settings.backends.push(backend);
         to.numbers.servers.push(ids);
         to.healths.push(healths);
+    }
+
+    /// The places of whom a server tracks.
+    fn tracked(&self, proxy: &Proxy, server: &model::Server) -> Option<(usize, usize)> {
+        let (of, tracked) = track::target(self.config, proxy, server)?;
+        let place = of.servers.iter().position(|it| std::ptr::eq(it, tracked))?;
+        Some((*self.index.get(of.name.as_str())?, place))
     }
 
     fn server(&mut self, server: &model::Server) -> Option<settings::Server> {

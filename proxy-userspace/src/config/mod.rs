@@ -31,6 +31,7 @@ mod server;
 pub mod source;
 mod stats;
 pub mod token;
+pub(crate) mod track;
 mod unused;
 mod whole;
 

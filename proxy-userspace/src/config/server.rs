@@ -71,6 +71,13 @@ fn settings(
             "addr" => to.check_addr = check_addr(args).or(to.check_addr.take()),
             "weight" => set(args.number(word, 0..=256), &mut to.weight),
             "maxconn" => set(args.number(word, 0..=MAX), &mut to.maxconn),
+            "track" => {
+                if let Some(word) = args.need(word, "a server, BACKEND/SERVER or SERVER") {
+                    let (backend, server) =
+                        word.rsplit_once('/').map_or((None, word), |(of, it)| (Some(of), it));
+                    to.track = Some((backend.map(str::to_owned), server.to_owned()));
+                }
+            }
             "minconn" => set(args.number(word, 0..=MAX), &mut to.minconn),
             "slowstart" => set(args.time(word), &mut to.slowstart_ms),
             "maxqueue" => set(args.number(word, 0..=MAX), &mut to.maxqueue),

@@ -3,7 +3,7 @@
 use super::diag::Findings;
 use super::model::{Config, ErrorWord, LogFormat, Proxy};
 use super::token::Position;
-use super::unused;
+use super::{track, unused};
 use crate::http::settings::Mode;
 use crate::near;
 use std::collections::{HashMap, HashSet};
@@ -27,6 +27,7 @@ pub(super) fn check(config: &mut Config, findings: &mut Findings) {
         log_format(proxy, findings);
         unused::check(&config.global, proxy, findings);
         backends(config, proxy, findings);
+        track::check(config, proxy, findings);
     }
     for proxy in &mut config.proxies {
         // A backend has no clients, and a frontend no servers, whatever its defaults say.

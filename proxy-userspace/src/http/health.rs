@@ -5,12 +5,13 @@
 
 mod attempt;
 pub mod board;
+pub mod follow;
 pub mod outcome;
 pub mod script;
 pub mod told;
 
 use super::closes::Closes;
-use super::live::{Admin, Backend, Server};
+use super::live::{Admin, Backend, Proxies, Server};
 use board::{Board, Place};
 use outcome::{Outcome, Status};
 use script::Script;
@@ -74,6 +75,8 @@ pub struct Surroundings {
     pub backend: Arc<Backend>,
     /// The server.
     pub server: Arc<Server>,
+    /// All of the configuration: others may track it.
+    pub proxies: Arc<Proxies>,
     /// Where results stand.
     pub board: Arc<Board>,
     /// Who hears of them.
@@ -163,6 +166,7 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
     let told = if plan.log_each { String::new() } else { format!(", {why}") };
     let up = health >= plan.rise;
     let stood = (around.server.is_running(), around.server.usable());
+    let was = (around.server.is_up(), around.server.is_stopping());
     if up != around.server.is_up() {
         set_up(around, plan, up, &told);
     }
@@ -177,6 +181,9 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
     if (around.server.is_running(), around.server.usable()) != stood {
         around.backend.changed(&around.server, stood.0);
         (around.shut)();
+    }
+    if (around.server.is_up(), around.server.is_stopping()) != was {
+        follow::follow(&around.proxies, &around.board, &*around.events, plan.server);
     }
 }
 

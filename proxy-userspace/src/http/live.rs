@@ -3,11 +3,13 @@
 //! Workers, balancing, health checks, statistics and the runtime socket all see these. They are
 //! built anew by a reload; sessions of the old ones keep them alive.
 
+mod admin;
 mod frontend;
 mod pace;
 mod queue;
 mod refused;
 
+pub use admin::Admin;
 pub use frontend::Frontend;
 pub use pace::SHARES;
 pub use queue::Queue;
@@ -58,7 +60,7 @@ impl Proxies {
     pub fn new(settings: Settings, workers: usize, connections: Arc<Gauge>) -> Self {
         let frontends = settings.frontends.into_iter().enumerate();
         let backends = settings.backends.into_iter().enumerate();
-        Self {
+        let proxies = Self {
             maxconn: AtomicU32::new(settings.global.maxconn.unwrap_or(0)),
             throttle: Throttle::new(settings.global.connection_rate, settings.global.session_rate),
             global: settings.global,
@@ -67,7 +69,15 @@ impl Proxies {
             workers,
             connections,
             since: Instant::now(),
-        }
+        };
+        proxies.inherit();
+        proxies
+    }
+
+    /// The server at that place, and its backend.
+    pub fn server(&self, (backend, server): (usize, usize)) -> Option<(&Backend, &Server)> {
+        let backend = self.backends.get(backend)?;
+        Some((backend, backend.servers.get(server)?))
     }
 
     /// The backend of that name.
@@ -181,18 +191,6 @@ enum Health {
     Up = 2,
 }
 
-/// What an operator wants of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Admin {
-    /// `ready`: health decides.
-    Ready = 0,
-    /// `drain`: no new requests.
-    Drain = 1,
-    /// `maint`: nothing, checks included.
-    Maintenance = 2,
-}
-
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -203,7 +201,10 @@ pub struct Server {
     health: AtomicU8,
     /// Whether its checks run, if it has any (`disable health`).
     pub checking: AtomicBool,
+    /// The greater of the two.
     admin: AtomicU8,
+    own_admin: AtomicU8,
+    inherited: AtomicU8,
     weight: AtomicU32,
     warmth: Warmth,
     /// Concurrent requests at most, 0 is no limit (`set maxconn server`).
@@ -239,6 +240,8 @@ impl Server {
             health: AtomicU8::new(Health::Up as u8),
             checking: AtomicBool::new(settings.checked),
             admin: AtomicU8::new(admin as u8),
+            own_admin: AtomicU8::new(admin as u8),
+            inherited: AtomicU8::new(Admin::Ready as u8),
             weight: AtomicU32::new(settings.weight),
             warmth: Warmth::new(settings.slowstart),
             maxconn: AtomicU32::new(settings.maxconn),
@@ -292,29 +295,6 @@ impl Server {
             self.warmth.begin(!stopping);
         }
         changed
-    }
-
-    /// What the operator wants.
-    pub fn admin(&self) -> Admin {
-        match self.admin.load(Relaxed) {
-            0 => Admin::Ready,
-            1 => Admin::Drain,
-            _ => Admin::Maintenance,
-        }
-    }
-
-    /// The operator's wish.
-    pub fn set_admin(&self, admin: Admin) {
-        let before = self.admin.swap(admin as u8, SeqCst);
-        if before != admin as u8 {
-            self.touch();
-            if before == Admin::Maintenance as u8 {
-                self.warmth.begin(true);
-            }
-            if admin == Admin::Maintenance && self.settings.shutdown_on_down {
-                self.shutdown_sessions(Cause::Down);
-            }
-        }
     }
 
     fn touch(&self) {

@@ -11,6 +11,7 @@ mod reload;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+mod track;
 mod twins;
 
 use rustix::process::Signal;

@@ -4,6 +4,7 @@ use super::columns::COLUMNS;
 use super::{Scene, state};
 use crate::http::counters::{Count, Counters};
 use crate::http::health::board::Standing;
+use crate::http::health::follow;
 use crate::http::health::outcome::Status;
 use crate::http::live::{Admin, Backend, Frontend, SHARES, Server};
 use crate::http::settings::{Mode, ServerAddress};
@@ -287,9 +288,15 @@ pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
     row.number("need_conn_est", server.sessions.max());
     row.zeros(&["safe_conn_cur"]);
     row.number("lastchg", server.changed().elapsed().as_secs());
-    let standing = scene.board.get(at).filter(|_| server.checking.load(Relaxed));
-    row.text("status", state::status(scene, at, server, standing.as_ref()));
-    if let Some(standing) = standing {
+    let root = follow::root(&scene.proxies, at);
+    let checking = |(_, server): &(&Backend, &Server)| server.checking.load(Relaxed);
+    let is_checked = scene.proxies.server(root).is_some_and(|root| checking(&root));
+    let standing = scene.board.get(root).filter(|_| is_checked);
+    row.text("status", state::status(scene, root, server, standing.as_ref()));
+    if let Some(name) = state::tracked(scene, server) {
+        row.text("tracked", name);
+    }
+    if let Some(standing) = standing.filter(|_| root == at) {
         row.number("chkfail", standing.failed);
         row.number("chkdown", standing.ups.downs);
         row.number("downtime", standing.ups.total_downtime().as_secs());

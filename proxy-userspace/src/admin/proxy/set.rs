@@ -1,8 +1,9 @@
 //! What may be changed while the proxy runs.
 
-use super::{Scene, checks};
+use super::{Scene, checks, state};
 use crate::http::counters::{Count, Counters};
 use crate::http::event::Cause;
+use crate::http::health::follow;
 use crate::http::health::told::{Turn, tell};
 use crate::http::live::{Admin, Backend, Server};
 use crate::http::settings::ServerAddress;
@@ -15,9 +16,14 @@ pub(super) fn server(scene: &Scene, name: Option<&&str>, words: &[&str]) -> Stri
         Ok(found) => found,
         Err(why) => return why,
     };
-    let was_running = server.is_running();
+    let state = || (server.admin(), server.is_up(), server.is_stopping());
+    let (was_running, was) = (server.is_running(), state());
     let answer = change(scene, backend, server, words);
     backend.changed(server, was_running);
+    if state() != was {
+        let at = (backend.index, server.index);
+        follow::follow(&scene.proxies, &scene.board, &*scene.logger, at);
+    }
     answer
 }
 
@@ -38,8 +44,19 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
                         .to_owned();
                 }
             };
-            let turn = match (server.admin(), admin) {
-                (before, after) if before == after => return String::new(),
+            let (own, inherited) = (server.own_admin(), server.inherited());
+            let held = inherited as u8 > admin as u8;
+            let turn = match (server.admin(), if held { inherited } else { admin }) {
+                (before, after) if before == after => {
+                    server.set_admin(admin);
+                    if own != admin && own == before {
+                        let turn = Turn::Remains(before);
+                        let via = state::tracked(scene, server);
+                        let via = via.map(|via| format!(" via {via}")).unwrap_or_default();
+                        tell(&*scene.logger, (backend, server), turn, served, &via);
+                    }
+                    return String::new();
+                }
                 (before, Admin::Maintenance) if server.is_up() => {
                     Turn::Maintenance { drained: server.is_stopping() || before == Admin::Drain }
                 }
@@ -57,7 +74,9 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
                 if server.checking.load(Relaxed) {
                     scene.board.set_health(at, scene.numbers.rise_and_fall(at).0);
                 }
-                server.set_up(true);
+                let leader = server.settings.tracks.and_then(|at| scene.proxies.server(at));
+                server.set_up(leader.is_none_or(|(_, leader)| leader.is_up()));
+                server.set_stopping(leader.is_some_and(|(_, leader)| leader.is_stopping()));
             }
             server.set_admin(admin);
             scene.board.went(at, server.is_running(), backend);
@@ -81,6 +100,9 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
                 _ => checks::set_port(scene, at, words),
             };
             done.err().unwrap_or_default()
+        }
+        Some("health") if server.settings.tracks.is_some() => {
+            "cannot change health on a tracking server.\n".to_owned()
         }
         Some("health") => {
             let (rise, fall) = scene.numbers.rise_and_fall(at);

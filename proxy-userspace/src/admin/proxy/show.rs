@@ -132,13 +132,18 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
         _ if server.is_cold() => 1,
         Admin::Drain | Admin::Ready => 2,
     };
-    // SRV_ADMF_FMAINT and SRV_ADMF_FDRAIN, with SRV_ADMF_CMAINT for one that began as `disabled`.
+    // SRV_ADMF_FMAINT and SRV_ADMF_FDRAIN, SRV_ADMF_IMAINT and SRV_ADMF_IDRAIN, with SRV_ADMF_CMAINT for one that began as `disabled`.
     let began = if server.settings.disabled { 4 } else { 0 };
     let administrative = began
-        + match server.admin() {
+        + match server.own_admin() {
             Admin::Ready => 0,
             Admin::Drain => 8,
             Admin::Maintenance => 1,
+        }
+        + match server.inherited() {
+            Admin::Ready => 0,
+            Admin::Drain => 16,
+            Admin::Maintenance => 2,
         };
     // HCHK_STATUS_* and CHK_RES_*, by their numbers in 2.6.
     let status = standing.as_ref().map_or(1, |standing| match standing.status {
@@ -199,10 +204,10 @@ pub(super) fn page(scene: &Scene, flags: &[&str], legends: bool) -> String {
 
 /// One table a proxy.
 fn html(list: &[Row]) -> String {
-    const SHOWN: [&str; 22] = [
+    const SHOWN: [&str; 23] = [
         "svname", "qcur", "qmax", "scur", "smax", "slim", "stot", "bin", "bout", "dreq", "dresp",
         "ereq", "econ", "eresp", "wretr", "wredis", "status", "last_chk", "weight", "chkfail",
-        "chkdown", "downtime",
+        "chkdown", "downtime", "throttle",
     ];
     let escape = |text: &str| {
         text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")

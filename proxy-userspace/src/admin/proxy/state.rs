@@ -5,7 +5,7 @@ use crate::http::health::board::Standing;
 use crate::http::live::{Admin, Server};
 
 /// A server's state in HAProxy's words; without checks, of which `standing` tells, it is on no way up
-/// or down.
+/// or down. They are those of the server `at` the end of the chain where it tracks one.
 pub(super) fn status(
     scene: &Scene,
     at: (usize, usize),
@@ -13,6 +13,10 @@ pub(super) fn status(
     standing: Option<&Standing>,
 ) -> String {
     let word = match server.admin() {
+        Admin::Maintenance if server.inherited() == Admin::Maintenance => {
+            let via = tracked(scene, server).map(|via| format!(" (via {via})"));
+            return format!("MAINT{}", via.unwrap_or_default());
+        }
         Admin::Maintenance => return "MAINT".to_owned(),
         _ if !server.is_up() => "DOWN",
         _ if server.is_stopping() => "NOLB",
@@ -22,6 +26,12 @@ pub(super) fn status(
     };
     let health = standing.map(|standing| standing.health);
     on_its_way(word, health, scene.numbers.rise_and_fall(at))
+}
+
+/// The server that it tracks, `BACKEND/SERVER`.
+pub(super) fn tracked(scene: &Scene, server: &Server) -> Option<String> {
+    let (backend, server) = scene.proxies.server(server.settings.tracks?)?;
+    Some(format!("{}/{}", backend.settings.name, server.settings.name))
 }
 
 /// `UP 1/3` on its way down, `DOWN 1/2` on its way up, the `word` alone on none.

@@ -46,6 +46,8 @@ pub struct ServerSettings {
     pub disabled: bool,
     /// `maxconn`; 0: without limit.
     pub maxconn: u32,
+    /// `track`: the backend's name, the server's own backend without one, and the server's.
+    pub track: Option<(Option<String>, String)>,
     /// `minconn`: `maxconn` without load; 0: it is always the same.
     pub minconn: u32,
     /// `slowstart`.
@@ -87,6 +89,7 @@ impl Default for ServerSettings {
             backup: false,
             disabled: false,
             maxconn: 0,
+            track: None,
             minconn: 0,
             slowstart_ms: 0,
             maxqueue: 0,

@@ -73,6 +73,7 @@ impl Running {
             let around = Surroundings {
                 backend: Arc::clone(backend),
                 server: Arc::clone(server),
+                proxies: Arc::clone(&proxies),
                 board: Arc::clone(board),
                 events: Arc::clone(&self.logger) as Arc<dyn health::Events>,
                 closes: Arc::clone(&self.closes),

@@ -1,7 +1,7 @@
 //! What is said of a server that gets another state, in HAProxy's words.
 
 use super::Events;
-use crate::http::live::{Backend, Server};
+use crate::http::live::{Admin, Backend, Server};
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +25,16 @@ pub enum Turn {
     Drain,
     /// ...or where it comes out of maintenance...
     ReadyToDrain,
-    /// ...or does so no more.
+    /// ...or does so no more...
     Undrained,
+    /// ...or takes out of maintenance or drain what another server, which it tracks, keeps there.
+    Remains(Admin),
+    /// The server that it tracks changed, and this one is kept in maintenance or drain by an operator.
+    RemainsForced(Admin),
 }
 
 /// Says it. `why` is what checks, or the runtime socket, say beside up, down and stopping:
-/// `, reason: ...`. `served` says whether the backend had a server for requests before.
+/// `, reason: ...`; or which server it follows, ` via BACKEND/SERVER`. `served` says whether the backend had a server for requests before.
 pub fn tell(
     events: &dyn Events,
     (backend, server): (&Backend, &Server),
@@ -53,18 +57,25 @@ pub fn tell(
          {waiting} remaining in queue.",
         server.sessions.now()
     );
+    let forced = if why.is_empty() { "forced " } else { "" };
     let what = match turn {
         Turn::Up => format!("is UP{why}{online}"),
         Turn::Down => format!("is DOWN{why}{left}"),
         Turn::Stopping => format!("is stopping{why}{online}"),
-        Turn::Maintenance { .. } => format!("is going DOWN for maintenance{left}"),
-        Turn::DownMaintenance => "was DOWN and now enters maintenance.".to_owned(),
-        Turn::Ready => format!("is {}/READY (leaving forced maintenance).", up_or_down(server)),
-        Turn::Drain => format!("enters drain state{online}"),
+        Turn::Maintenance { .. } => format!("is going DOWN for maintenance{why}{left}"),
+        Turn::DownMaintenance => format!("was DOWN and now enters maintenance{why}."),
+        Turn::Ready => format!("is {}/READY (leaving {forced}maintenance).", up_or_down(server)),
+        Turn::Drain => format!("enters drain state{why}{online}"),
         Turn::ReadyToDrain => {
-            format!("is {}/DRAIN (leaving forced maintenance).", up_or_down(server))
+            format!("is {}/DRAIN (leaving {forced}maintenance).", up_or_down(server))
         }
         Turn::Undrained => format!("is {} (leaving forced drain).", up_or_down(server)),
+        Turn::Remains(Admin::Maintenance) => {
+            format!("is leaving forced maintenance but remains in maintenance{why}.")
+        }
+        Turn::Remains(_) => format!("is leaving forced drain but remains in drain mode{why}."),
+        Turn::RemainsForced(Admin::Maintenance) => "remains in forced maintenance.".to_owned(),
+        Turn::RemainsForced(_) => "remains in forced drain mode.".to_owned(),
     };
     let title = if server.settings.backup { "Backup " } else { "" };
     let who = format!("{title}Server {}/{}", backend.settings.name, server.settings.name);

@@ -43,6 +43,8 @@ pub struct Server {
     pub keepalive: bool,
     /// Whether health checks decide if it is up (`check`); the checks' own settings are health's.
     pub checked: bool,
+    /// The backend and the server, by their places, whose state it has (`track`).
+    pub tracks: Option<(usize, usize)>,
     /// The host name that its address was found by.
     pub host: Option<String>,
     /// Its number in statistics, and on the ring of consistent hashing (`id`); 1.
@@ -73,6 +75,7 @@ impl Server {
             send_proxy: None,
             keepalive: false,
             checked: false,
+            tracks: None,
             host: None,
             id: 1,
             number: 0,

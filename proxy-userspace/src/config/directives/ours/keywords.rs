@@ -129,5 +129,11 @@ pub const SERVER: &[Directive] = &[
         "0",
         "How long its maxconn and, where balance lets weights change, its weight grow once it came up: from 1 to all. Not when the proxy starts.",
     ),
+    word(
+        "track",
+        "[BACKEND/]SERVER",
+        "none",
+        "It has that server's state instead of checks of its own: up, down, stopping, drained, in maintenance.",
+    ),
     word("weight", "N", "1", "Its share, 0 to 256; 0 gets nothing new."),
 ];

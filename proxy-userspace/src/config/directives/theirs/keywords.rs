@@ -119,7 +119,6 @@ pub const SERVER_OTHERS: &[(&str, usize)] = &[
     ("tcp-ut", 1),
     ("tfo", 0),
     ("tls-tickets", 0),
-    ("track", 1),
     ("usesrc", 0),
     ("verify", 1),
     ("verifyhost", 1),

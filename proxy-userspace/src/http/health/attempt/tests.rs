@@ -79,6 +79,7 @@ fn stage(address: SocketAddr, script: Script) -> Stage {
     };
     let around = Surroundings {
         server: Arc::clone(&backend.servers[0]),
+        proxies: Arc::new(proxies),
         backend,
         board: Arc::new(Board::new(&[vec![2]], std::slice::from_ref(&plan))),
         events: Arc::clone(&heard) as Arc<dyn Events>,

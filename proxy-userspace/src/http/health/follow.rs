@@ -1,0 +1,94 @@
+//! Servers that have another one's state (`track`).
+
+use super::Events;
+use super::board::Board;
+use super::told::{Turn, tell};
+use crate::http::live::{Admin, Backend, Proxies, Server};
+
+/// What those who follow a server look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    admin: Admin,
+    up: bool,
+    stopping: bool,
+}
+
+impl State {
+    fn of(server: &Server) -> Self {
+        Self { admin: server.admin(), up: server.is_up(), stopping: server.is_stopping() }
+    }
+}
+
+/// The server at the end of the chain: that whose checks count.
+#[must_use]
+pub fn root(proxies: &Proxies, mut at: (usize, usize)) -> (usize, usize) {
+    while let Some(next) = proxies.server(at).and_then(|(_, server)| server.settings.tracks) {
+        at = next;
+    }
+    at
+}
+
+/// Has those that track a server follow it, and those that track them; says so as HAProxy does, which
+/// begins with the last.
+pub fn follow(proxies: &Proxies, board: &Board, events: &dyn Events, at: (usize, usize)) {
+    let Some((of, leader)) = proxies.server(at) else { return };
+    let servers = proxies
+        .backends
+        .iter()
+        .flat_map(|backend| backend.servers.iter().map(move |server| (&**backend, &**server)));
+    let followers: Vec<_> =
+        servers.filter(|(_, server)| server.settings.tracks == Some(at)).collect();
+    for (backend, server) in followers.into_iter().rev() {
+        let via = format!(" via {}/{}", of.settings.name, leader.settings.name);
+        if take_over(board, events, (backend, server), leader, &via) {
+            follow(proxies, board, events, (backend.index, server.index));
+        }
+    }
+}
+
+/// Gives a server another one's state; whether that changes its own.
+fn take_over(
+    board: &Board,
+    events: &dyn Events,
+    (backend, server): (&Backend, &Server),
+    leader: &Server,
+    via: &str,
+) -> bool {
+    let (before, served, was_running) = (State::of(server), backend.serves(), server.is_running());
+    let was_inherited = server.inherited();
+    server.inherit(leader.admin());
+    if server.admin() != Admin::Maintenance {
+        server.set_up(leader.is_up());
+        server.set_stopping(leader.is_stopping());
+    }
+    let after = State::of(server);
+    let turn = match (before.admin, after.admin) {
+        (Admin::Maintenance, Admin::Maintenance) => {
+            let is_left =
+                was_inherited == Admin::Maintenance && server.inherited() != was_inherited;
+            is_left.then_some(Turn::RemainsForced(Admin::Maintenance))
+        }
+        (Admin::Drain, Admin::Drain) if server.inherited() != was_inherited => {
+            Some(Turn::RemainsForced(Admin::Drain))
+        }
+        (_, Admin::Maintenance) => {
+            board.set_health((backend.index, server.index), 0);
+            let drained = before.stopping || before.admin == Admin::Drain;
+            Some(if before.up { Turn::Maintenance { drained } } else { Turn::DownMaintenance })
+        }
+        (Admin::Maintenance, Admin::Drain) => Some(Turn::ReadyToDrain),
+        (Admin::Maintenance, Admin::Ready) => Some(Turn::Ready),
+        (Admin::Ready, Admin::Drain) => Some(Turn::Drain),
+        (Admin::Drain, Admin::Ready) => Some(Turn::Undrained),
+        _ if before == after => None,
+        _ if !after.up => Some(Turn::Down),
+        _ if after.stopping => Some(Turn::Stopping),
+        _ => Some(Turn::Up),
+    };
+    if let Some(turn) = turn {
+        board.went((backend.index, server.index), server.is_running(), backend);
+        tell(events, (backend, server), turn, served, via);
+        backend.changed(server, was_running);
+    }
+    before != after
+}
