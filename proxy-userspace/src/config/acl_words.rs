@@ -106,8 +106,12 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
             }
         }
     }
+    if expression.kind() == Kind::Any && method.is_none() {
+        args.wrong(format!("'{word}' may be of any type: say how to compare it, such as '-m str'"));
+        return None;
+    }
     let method = method.unwrap_or(match expression.kind() {
-        Kind::Text => Method::Text(TextMatch::Exact),
+        Kind::Text | Kind::Any => Method::Text(TextMatch::Exact),
         Kind::Number => Method::Int,
         Kind::Address => Method::Ip,
         Kind::Truth => Method::Bool,

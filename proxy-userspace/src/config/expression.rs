@@ -2,6 +2,7 @@
 
 use super::directives::{CONVERT_OTHERS, FETCH_OTHERS};
 use crate::http::sample::{Convert, Expression, Fetch, Message};
+use crate::http::variable::{Name, Scope};
 use crate::near;
 
 /// Converters by name.
@@ -48,6 +49,7 @@ pub(super) const FETCHES: &[&str] = &[
     "url",
     "url_param",
     "urlp",
+    "var",
 ];
 
 /// Reads `FETCH[(ARGUMENTS)][,CONVERTER]...`.
@@ -121,6 +123,13 @@ fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
     };
     let fetch = match name {
         "url_param" | "urlp" => return Ok(Fetch::UrlParameter(argument()?.to_owned())),
+        "var" => {
+            let (name, default) = match argument()?.split_once(',') {
+                Some((name, default)) => (name, Some(default.to_owned())),
+                None => (argument()?, None),
+            };
+            return Ok(Fetch::Variable(variable(name)?, default));
+        }
         "str" => return Ok(Fetch::Text(arguments.unwrap_or_default().to_owned())),
         "int" => {
             let number = argument()?.parse();
@@ -161,6 +170,29 @@ fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
         Some(text) if !text.is_empty() => Err(format!("'{name}' takes no argument")),
         _ => Ok(fetch),
     }
+}
+
+/// Reads a variable's name.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub(super) fn variable(text: &str) -> Result<Name, String> {
+    let (scope, name) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let scope = match scope {
+        "sess" => Scope::Session,
+        "txn" => Scope::Transaction,
+        "req" => Scope::Request,
+        "res" => Scope::Response,
+        "proc" => {
+            return Err("variables of 'proc' are HAProxy's; teardown has not got them".to_owned());
+        }
+        _ => return Err(format!("a variable begins with sess., txn., req. or res., not '{text}'")),
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    if name.is_empty() || !name.chars().all(fits) {
+        return Err(format!("a variable's name has letters, digits, '_' and '.', not '{name}'"));
+    }
+    Ok(Name { scope, name: name.to_owned() })
 }
 
 fn header_fetch(

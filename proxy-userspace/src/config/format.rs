@@ -102,7 +102,7 @@ fn variable(name: &str, by_default: bool) -> Result<Variable, String> {
 }
 
 /// An expression, if what it looks at is there in that place.
-fn sample(text: &str, place: Place) -> Result<Expression, String> {
+pub(super) fn sample(text: &str, place: Place) -> Result<Expression, String> {
     let mut expression = expression(text)?;
     // `hdr` is a field of the head that is at hand.
     if let Fetch::Header { of, .. } = &mut expression.fetch

@@ -80,7 +80,8 @@ A condition is names of acls, each with `!` before it or not, or anonymous ones,
 `or` and `||` stand between alternatives.
 
 - samples, in acls and in `%[...]`: {fetches}. `hdr(NAME,-1)` is the field's last occurrence. No \
-connection has TLS, so that `ssl_fc` is false.
+connection has TLS, so that `ssl_fc` is false. `var(VAR,DEFAULT)` is what rules have put there; a VAR is \
+`sess.NAME` for a client's connection, `txn.NAME` for a request, its response and the log, `req.NAME`, `res.NAME`.
 - converters, behind a comma: {converters}
 - `-m METHOD`: {methods}. `path_beg` is `path -m beg`; so of {families}.
 - acls that are there already: {predefined}

@@ -123,10 +123,11 @@ fn action<'a>(
 ) -> Option<(Position, &'a str)> {
     let at = args.here();
     let word = args.need(directive, "an action such as set-header")?;
-    if known().contains(&word) {
+    let is_variables = edits::VARIABLES.contains(&word.split('(').next().unwrap_or(word));
+    if is_variables || known().contains(&word) {
         return Some((at, word));
     }
-    unknown(args, directive, word, &known());
+    unknown(args, directive, word, &[known().as_slice(), &edits::VARIABLES].concat());
     None
 }
 
@@ -139,6 +140,9 @@ fn of_either(args: &mut Args<'_>, word: &str, place: Place) -> Option<Action> {
         "redirect" => redirect(args, place).map(Action::Redirect),
         "set-log-level" => args.choice(word, &LOG_LEVELS).map(Action::Level),
         "set-status" => edits::status(args),
+        _ if edits::VARIABLES.iter().any(|action| word.starts_with(action)) => {
+            edits::variable(args, word, place)
+        }
         _ => edits::fields(args, word, place).map(Action::Edit),
     }
 }

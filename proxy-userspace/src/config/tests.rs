@@ -139,9 +139,9 @@ fn lenient_reading_passes_over_what_it_does_not_know() {
 fn what_is_haproxys_alone_is_said_to_be() {
     let (_, findings) = read(
         "defaults\n mode http\n timeout client 1s\nfrontend f\n bind :1\n\
-         \x20http-request track-sc0 src\n http-request lua.x\n http-request set-var-fmt(txn.a) x\n\
-         \x20http-response unset-var(txn.a)\n http-request set-header X %[unique-id]\n\
-         \x20http-request set-header X %[path,set-var(txn.a)]\n hash-balance-factor 9\n",
+         \x20http-request track-sc0 src\n http-request lua.x\n http-request set-map(m) x\n\
+         \x20http-response del-map(m)\n http-request set-header X %[unique-id]\n\
+         \x20http-request set-header X %[path,jwt_verify(txn.a)]\n hash-balance-factor 9\n",
         Strictness::Strict,
     );
     assert_eq!(findings.list.len(), 7, "{findings}");
@@ -354,7 +354,14 @@ fn wrong_rules_give_their_place_and_what_would_be_right() {
          http-response set-status 304\n\
          http-response set-status 200 reason \"a\\nb\"\n\
          http-response redirect prefix /a\n\
-         http-after-response deny\n",
+         http-after-response deny\n\
+         http-request set-var path\n\
+         http-request set-var(a) path\n\
+         http-request set-var(txn.a-b) path\n\
+         http-request set-var(txn.a) res.hdr(x)\n\
+         http-request set-var(txn.a,ifexists) path\n\
+         http-request unset-var(proc.a)\n\
+         http-request deny if { var(txn.a) b }\n",
         Strictness::Strict,
     );
     let said = findings.to_string();
@@ -376,6 +383,13 @@ fn wrong_rules_give_their_place_and_what_would_be_right() {
         "test.cfg:17:37: a reason has no control characters",
         "test.cfg:18:24: 'redirect' of a response expects 'location', not 'prefix'",
         "test.cfg:19:21: 'http-after-response' expects one of allow, ",
+        "test.cfg:20:14: 'set-var' expects a variable's name: set-var(txn.NAME)",
+        "test.cfg:21:14: 'set-var': a variable begins with sess., txn., req. or res., not 'a'",
+        "test.cfg:22:14: 'set-var': a variable's name has letters",
+        "test.cfg:23:29: 'set-var': 'res.hdr(x)' takes something from the response",
+        "test.cfg:24:14: conditions in 'set-var' are HAProxy's",
+        "test.cfg:25:14: 'unset-var': variables of 'proc' are HAProxy's",
+        "test.cfg:26:35: 'var(txn.a)' may be of any type: say how to compare it",
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }

@@ -11,6 +11,7 @@ use super::{
     counters::{Count, Counters},
     event::{Cause, Phase, Session, Termination, Timers},
     held::{HeldBackend, HeldServer},
+    hooks::Edit,
     prepare::Prepared,
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct Account {
     pub(crate) is_logged: bool,
     /// The level of its log line, where rules say one.
     level: Option<u8>,
+    /// The variables that rules have left so far.
+    pub(crate) variables: Vec<Edit>,
     /// The head of a server's final response is there.
     answered: bool,
     /// That response's status, 0 where there is none, also if the client never hears of it.
@@ -79,6 +82,7 @@ impl Account {
             stats: false,
             is_logged: true,
             level: None,
+            variables: Vec::new(),
             answered: false,
             theirs: 0,
             bad: false,
@@ -93,6 +97,7 @@ impl Account {
         account.timers.request = Some(account.mark.duration_since(client.begun));
         account.backend.clone_from(&prepared.backend);
         account.log_at(prepared.level);
+        account.variables.clone_from(&prepared.variables);
         account
     }
 
@@ -223,6 +228,7 @@ impl Account {
         self.timers.total = now.duration_since(client.since);
         client.since = now;
         client.handshake = Duration::ZERO;
+        client.remember(&self.variables);
         self.count(client);
     }
 
@@ -257,6 +263,7 @@ impl Account {
             request_line: prepared.filter(|_| !self.bad).map_or(b"", Prepared::line),
             stats: self.stats,
             level: self.level,
+            variables: &self.variables,
             ..client.blank(self.began)
         }
     }

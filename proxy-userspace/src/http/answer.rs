@@ -23,6 +23,7 @@ use super::{
     sock::{self, Sock},
     splice::FIRST_READ,
     upstream::{Fail, Upstream},
+    variable::{self, Scope},
 };
 
 /// Heads of interim responses (1xx) before the final one.
@@ -231,7 +232,7 @@ impl Exchange<'_> {
             return Err(Unfit::Refused(Refusal::Switched));
         }
         let connected = self.prepared.asked == Asked::Connect && status < 300;
-        let mut edits: Vec<Edit> = Vec::new();
+        let mut edits: Vec<Edit> = self.account.variables.clone();
         let of_frontend = &self.client.frontend().settings.rules;
         let answering = Answering {
             client: self.client,
@@ -250,6 +251,7 @@ impl Exchange<'_> {
         let level = log_level(&edits);
         self.account.judged(status);
         self.account.log_at(level);
+        self.account.variables = variable::left(&edits, Scope::AFTER);
         if let Some(decision) = decision {
             return Err(Unfit::Decided(decision));
         }

@@ -14,12 +14,14 @@ use super::{
     closes::Doing,
     event,
     held::HeldProxies,
+    hooks::Edit,
     live::Frontend,
     pool::Idle,
     presence::{Place, Presence},
     session::Session,
     settings::Mode,
     sock::Sock,
+    variable::{self, Scope},
     worker::Worker,
 };
 
@@ -53,6 +55,8 @@ pub(crate) struct Client {
     pub(crate) last_server: Option<(usize, usize)>,
     /// What the last request was doing when it ended.
     pub(crate) last: Doing,
+    /// The variables that last as long as the connection.
+    pub(crate) variables: Vec<Edit>,
 }
 
 /// What becomes of a connection after a request.
@@ -102,6 +106,7 @@ impl Client {
             heard: since,
             last_server: None,
             last: Doing::default(),
+            variables: Vec::new(),
         }
     }
 
@@ -168,6 +173,13 @@ impl Client {
     /// How long the current request was waited for.
     pub(crate) fn idle(&self) -> Duration {
         self.begun.duration_since(self.since).saturating_sub(self.handshake)
+    }
+
+    /// Keeps the variables that last as long as the connection.
+    pub(crate) fn remember(&mut self, variables: &[Edit]) {
+        if !variables.is_empty() || !self.variables.is_empty() {
+            self.variables = variable::left(variables, &[Scope::Session]);
+        }
     }
 
     /// Until when it may be idle.

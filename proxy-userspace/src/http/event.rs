@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::live;
+use super::{hooks::Edit, live};
 
 pub use super::termination::{Cause, Phase, Termination};
 
@@ -82,6 +82,8 @@ pub struct Session<'a> {
     pub serial: u64,
     /// The level of its log line, where a rule says one (`set-log-level`).
     pub level: Option<u8>,
+    /// The variables that are left.
+    pub variables: &'a [Edit],
 }
 
 impl<'a> Session<'a> {
@@ -113,6 +115,7 @@ impl<'a> Session<'a> {
             stats: false,
             serial: 0,
             level: None,
+            variables: &[],
         }
     }
 }

@@ -5,7 +5,11 @@
 
 use std::{fmt::Debug, net::SocketAddr, sync::Arc};
 
-use super::{event::Session, live};
+use super::{
+    event::Session,
+    live,
+    variable::{Name, Value},
+};
 
 /// A request's head as rules see it. Borrowed from the receive buffer.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +137,8 @@ pub enum Edit {
     Status(u16, Arc<str>),
     /// The level of the log line, or that there is none (`set-log-level`).
     Level(Option<u8>),
+    /// A variable's value, or that it has none any more (`set-var`, `unset-var`).
+    Variable(Arc<Name>, Option<Value>),
 }
 
 impl Edit {
@@ -144,7 +150,11 @@ impl Edit {
             | Self::Add(name, _)
             | Self::Del(name)
             | Self::Values { name, .. } => name,
-            Self::Method(_) | Self::Target(_) | Self::Status(..) | Self::Level(_) => "",
+            Self::Method(_)
+            | Self::Target(_)
+            | Self::Status(..)
+            | Self::Level(_)
+            | Self::Variable(..) => "",
         }
     }
 

@@ -17,6 +17,7 @@ use super::{
     sample::{View, status},
     settings::{ErrorPage, ErrorPages},
     upstream::Fail,
+    variable::{self, Scope},
 };
 
 /// How much of the request that is answered was read.
@@ -227,6 +228,7 @@ async fn page(
             client: ends.0,
             local: ends.1,
             moment: Some(&session),
+            edits: &account.variables,
             ..View::default()
         };
         reply::error(&mut out, status, pages, say, Some(&view));
@@ -277,13 +279,14 @@ fn rewritten(
     let mut room = head::room::<MOST_FIELDS>();
     let head = head::response(own, &mut room, prepared.asked, client.session.client).ok()??;
     let view = Response { local: client.local, ..head.view };
-    let mut edits = Vec::new();
+    let mut edits = account.variables.clone();
     let session = account.session(client, Some(prepared));
     for rules in rules.into_iter().flatten() {
         rules.last(&view, &session, &mut edits);
     }
     let level = log_level(&edits);
     account.log_at(level);
+    account.variables = variable::left(&edits, Scope::AFTER);
     let closes = rewrite::asks_to_close(&edits);
     let mut out = client.worker.buffer();
     rewrite::response(&mut out, &head, if closes { Say::Close } else { say }, false, &edits);

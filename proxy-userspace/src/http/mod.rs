@@ -59,5 +59,6 @@ pub mod termination;
 pub mod throttle;
 mod tunnel;
 mod upstream;
+pub mod variable;
 mod watch;
 mod worker;

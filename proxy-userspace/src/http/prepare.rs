@@ -10,6 +10,7 @@ use super::{
     refusal::Refusal,
     rewrite::{self, Say},
     settings::Connection,
+    variable::{self, Scope},
 };
 
 /// The most fields that can be asked for.
@@ -44,6 +45,8 @@ pub(crate) struct Prepared {
     pub(crate) by_backend: bool,
     /// What rules say of the log line: its level, or that there is none.
     pub(crate) level: Option<Option<u8>>,
+    /// The variables that rules have left for the response and the log.
+    pub(crate) variables: Vec<Edit>,
 }
 
 impl Prepared {
@@ -120,7 +123,7 @@ fn is_odd_payload(head: &RequestHead<'_>, method: &str) -> bool {
 fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     let settings = &client.frontend().settings;
     let address = client.session.client;
-    let mut edits = Vec::new();
+    let mut edits = client.variables.clone();
     let mut asking = Asking { client, line: head.line, backend: None };
     let mut decision = apply(settings.rules.as_deref(), head, &asking, &mut edits);
     let mut by_backend = false;
@@ -192,6 +195,7 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         decision,
         by_backend,
         level: log_level(&edits),
+        variables: variable::left(&edits, &[Scope::Session, Scope::Transaction]),
     }
 }
 

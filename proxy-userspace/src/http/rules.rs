@@ -10,7 +10,8 @@ pub use replace::{Replace, Template};
 use super::acl::Condition;
 use super::format::Format;
 use super::hooks::{self, Answer, Decision, Edit, Moment, Request, Response};
-use super::sample::{View, first_host, path_and_query};
+use super::sample::{Expression, View, first_host, path_and_query};
+use super::variable::{Name, Value};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -71,6 +72,12 @@ pub enum Action {
     Status(u16, Arc<str>),
     /// `set-log-level`; none is `silent`.
     Level(Option<u8>),
+    /// `set-var`, where the expression has a sample.
+    Variable(Arc<Name>, Expression),
+    /// `set-var-fmt`.
+    VariableFormat(Arc<Name>, Format),
+    /// `unset-var`.
+    Unset(Arc<Name>),
 }
 
 /// What comes of an action.
@@ -107,6 +114,15 @@ impl Action {
             },
             Self::Status(status, reason) => Taken::Edit(Edit::Status(*status, Arc::clone(reason))),
             Self::Level(level) => Taken::Edit(Edit::Level(*level)),
+            Self::Variable(name, expression) => match expression.value(view) {
+                Some(value) => Taken::Edit(Edit::Variable(Arc::clone(name), Some(value))),
+                None => Taken::Nothing,
+            },
+            Self::VariableFormat(name, format) => {
+                let value = Value::Text(format.fill(view));
+                Taken::Edit(Edit::Variable(Arc::clone(name), Some(value)))
+            }
+            Self::Unset(name) => Taken::Edit(Edit::Variable(Arc::clone(name), None)),
         }
     }
 }
@@ -250,17 +266,26 @@ impl HeadEdit {
     /// The change, if there is any.
     fn fill(&self, view: &View<'_>) -> Option<Edit> {
         Some(match self {
-            Self::Set(name, value) => Edit::Set(Arc::clone(name), value.fill(view)),
-            Self::Add(name, value) => Edit::Add(Arc::clone(name), value.fill(view)),
+            Self::Set(name, value) => Edit::Set(Arc::clone(name), in_field(value.fill(view))),
+            Self::Add(name, value) => Edit::Add(Arc::clone(name), in_field(value.fill(view))),
             Self::Del(name) => Edit::Del(Arc::clone(name)),
             Self::Replace { name, whole, replace } => return replace.fields(name, *whole, view),
         })
     }
 }
 
+/// A field's value: line ends and NUL, which it cannot have, become spaces (RFC 9110, 5.5).
+fn in_field(mut value: Vec<u8>) -> Vec<u8> {
+    while let Some(at) = memchr::memchr3(b'\r', b'\n', 0, &value) {
+        value[at] = b' ';
+    }
+    value
+}
+
 impl Reply {
     pub(crate) fn answer(&self, view: &View<'_>) -> Box<Answer> {
-        let fields = self.fields.iter().map(|(name, value)| (name.clone(), value.fill(view)));
+        let value = |value: &Format| in_field(value.fill(view));
+        let fields = self.fields.iter().map(|(name, format)| (name.clone(), value(format)));
         Box::new(Answer {
             status: self.status,
             content_type: self.content_type.clone(),
@@ -295,7 +320,7 @@ impl Redirect {
         if self.ignore_empty && location.is_empty() {
             return None;
         }
-        let mut fields = vec![("location".to_owned(), location)];
+        let mut fields = vec![("location".to_owned(), in_field(location))];
         if matches!(self.status, 302 | 303 | 307) {
             fields.push(("cache-control".to_owned(), b"no-cache".to_vec()));
         }

@@ -3,6 +3,7 @@
 mod fields;
 
 use super::hooks::{Edit, Moment, Request, Response};
+use super::variable::{Name, Value, lookup};
 use fields::header;
 pub(super) use fields::{each_value, parts};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
@@ -48,6 +49,8 @@ pub enum Kind {
     Address,
     /// [`Sample::Truth`].
     Truth,
+    /// Any of these: a variable's.
+    Any,
 }
 
 /// Which message a header is taken from.
@@ -112,6 +115,8 @@ pub enum Fetch {
     Number(i64),
     /// `str()`.
     Text(String),
+    /// `var(NAME,DEFAULT)`.
+    Variable(Name, Option<String>),
 }
 
 /// What is done to a sample.
@@ -164,6 +169,7 @@ impl Expression {
             | Fetch::Status
             | Fetch::Number(_) => Kind::Number,
             Fetch::Truth(_) => Kind::Truth,
+            Fetch::Variable(..) => Kind::Any,
             _ => Kind::Text,
         }
     }
@@ -203,6 +209,17 @@ impl Expression {
             return self.fetch.any(view, found);
         }
         self.fetch.any(view, &mut |sample| converted(&self.converts, sample, found))
+    }
+
+    /// One sample, the one that [`Self::write`] would write.
+    pub fn value(&self, view: &View<'_>) -> Option<Value> {
+        let first = matches!(self.fetch, Fetch::UrlParameter(_));
+        let mut value = None;
+        self.any(view, &mut |sample| {
+            value = Some(sample.into());
+            first
+        });
+        value
     }
 
     /// One sample as text, appended to `out`; nothing if there is none. Of several values formats
@@ -322,6 +339,11 @@ impl Fetch {
             }
             Self::Truth(truth) => found(Sample::Truth(*truth)),
             Self::Number(number) => found(Sample::Number(*number)),
+            Self::Variable(name, default) => match (lookup(view.edits, name), default) {
+                (Some(value), _) => found(value.sample()),
+                (None, Some(default)) => found(Sample::Text(default.as_bytes())),
+                (None, None) => false,
+            },
         }
     }
 }

@@ -92,7 +92,8 @@ impl Client {
         let timeouts = self.frontend().settings.timeouts;
         let head = timeouts.http_request.or(timeouts.client);
         let idle = if self.requests == 0 { head } else { timeouts.http_keep_alive.or(head) };
-        let may_park = self.requests > 0 && self.own.is_none() && self.input.is_empty();
+        let has_something = self.own.is_some() || !self.variables.is_empty();
+        let may_park = self.requests > 0 && !has_something && self.input.is_empty();
         let park_after = self.proxies.global.park_after;
         let parks = may_park && idle.is_none_or(|idle| idle > park_after);
         self.within_from(now, if parks { Some(park_after) } else { idle });

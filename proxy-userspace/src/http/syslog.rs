@@ -300,6 +300,7 @@ impl Log for Logger {
                     moment: Some(session),
                     client: session.client,
                     local: session.local,
+                    edits: session.variables,
                     ..View::default()
                 };
                 style.format.write(&view, self.surroundings, line);

@@ -81,3 +81,26 @@ fn no_rule_on_values_changes_where_a_message_ends() {
         assert_eq!(seen, format!("{request}{hidden}"), "{action}");
     }
 }
+
+/// Messages bring no line ends, but a configuration's own texts may, through variables.
+#[test]
+fn no_value_begins_another_field() {
+    let origin = Origin::echo();
+    let lines = r#" http-request set-var-fmt(txn.a) "a\r\nX-Evil: 1\r\n\r\nGET /evil HTTP/1.1"
+ http-request set-header X-A %[var(txn.a)]
+ http-request add-header X-B %[var(txn.a)]
+ http-request replace-header X-A ^a(.) %[var(txn.a)]
+ http-request set-path /%[var(txn.a)]
+ http-request redirect location /%[var(txn.a)] if { hdr(x) r }
+ http-request return status 200 hdr X-D %[var(txn.a)] if { hdr(x) h }
+ http-response set-header X-E %[var(txn.a)]
+"#;
+    let (_proxy, mut client) = proxy(lines, &origin);
+    for x in ["", "r", "h"] {
+        client.send(format!("GET / HTTP/1.1\r\nHost: h\r\nX: {x}\r\n\r\n"));
+        let response = client.response().to_ascii_lowercase();
+        assert!(response.contains("a  x-evil: 1"), "{response}");
+        assert!(!response.contains("\nx-evil") && !response.contains("\nget /evil"), "{response}");
+    }
+    assert_eq!(origin.asked(), 1);
+}

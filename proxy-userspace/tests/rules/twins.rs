@@ -152,6 +152,30 @@ impl Twins {
         (theirs.seen(their_line), ours.seen(our_line))
     }
 
+    /// Asserts that both do the same with these requests, sent together on one connection: bodies alone
+    /// are compared, and log lines.
+    pub(crate) fn same_together(&self, listen: &str, requests: &[String]) {
+        let [theirs, ours] = [&self.theirs, &self.ours].map(|one| {
+            let mut stream = TcpStream::connect(one.ports[listen].address()).expect("connects");
+            stream.set_read_timeout(Some(PATIENCE)).expect("sets");
+            let last = requests.len() - 1;
+            for (at, request) in requests.iter().enumerate() {
+                let close = "\r\nConnection: close\r\n\r\n";
+                let bytes =
+                    request.trim_end().to_owned() + if at == last { close } else { "\r\n\r\n" };
+                stream.write_all(bytes.as_bytes()).expect("sends");
+            }
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("it closes");
+            let lines: Vec<String> = text.lines().map(str::to_ascii_lowercase).collect();
+            let shown = |line: &&String| line.starts_with("x-") || line.starts_with("http/");
+            let mut seen: Vec<_> = lines.iter().filter(shown).cloned().collect();
+            seen.extend(requests.iter().map(|_| one.line()));
+            seen
+        });
+        assert_eq!(theirs, ours, "{requests:?}");
+    }
+
     /// Asserts that both do the same with each of these requests.
     pub(crate) fn same(&self, listen: &str, requests: &[String]) {
         let mut wrong = Vec::new();

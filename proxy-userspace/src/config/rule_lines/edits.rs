@@ -2,12 +2,14 @@
 
 use super::{field_name, filled, value};
 use crate::config::args::Args;
-use crate::config::format::Place;
+use crate::config::expression::variable as variable_name;
+use crate::config::format::{Place, sample};
 use crate::http::format::{Format, Part as Piece};
 use crate::http::framing::Asked;
 use crate::http::regex::Regex;
 use crate::http::reply;
 use crate::http::rules::{Action, HeadEdit, LineEdit, Part, Replace, Template, is_method};
+use std::sync::Arc;
 
 /// Actions on fields.
 pub(super) const FIELDS: [&str; 5] =
@@ -24,6 +26,9 @@ pub(super) const LINE: [&str; 8] = [
     "replace-pathq",
     "replace-uri",
 ];
+
+/// Actions on variables, whose name stands behind them in parentheses.
+pub(super) const VARIABLES: [&str; 3] = ["set-var", "set-var-fmt", "unset-var"];
 
 /// Reads what follows an action on fields.
 pub(super) fn fields(args: &mut Args<'_>, action: &str, place: Place) -> Option<HeadEdit> {
@@ -111,4 +116,32 @@ pub(super) fn status(args: &mut Args<'_>) -> Option<Action> {
         reply::reason(status)
     };
     Some(Action::Status(status, reason.into()))
+}
+
+/// Reads an action on a variable, and what the variable gets.
+pub(super) fn variable(args: &mut Args<'_>, word: &str, place: Place) -> Option<Action> {
+    let (action, rest) = word.split_once('(').unwrap_or((word, ""));
+    let Some(name) = rest.strip_suffix(')') else {
+        args.wrong(format!("'{action}' expects a variable's name: {action}(txn.NAME)"));
+        return None;
+    };
+    if name.contains(',') {
+        args.wrong(format!("conditions in '{action}' are HAProxy's; teardown has not got them"));
+        return None;
+    }
+    let name = variable_name(name).map_err(|why| args.wrong(format!("'{action}': {why}"))).ok()?;
+    let name = Arc::new(name);
+    Some(match action {
+        "unset-var" => Action::Unset(name),
+        "set-var" => {
+            let text = args.need(action, "an expression such as path or hdr(host),lower")?;
+            let read = sample(text, place);
+            let read = read.map_err(|why| args.wrong(format!("'{action}': {why}"))).ok()?;
+            Action::Variable(name, read)
+        }
+        _ => {
+            let text = args.need(action, "a format string")?;
+            Action::VariableFormat(name, filled(args, action, text, place)?)
+        }
+    })
 }

@@ -92,13 +92,13 @@ fn groups(text: &[u8], pieces: &mut Vec<Piece>) -> Result<(), String> {
 }
 
 impl Replace {
-    /// What takes the place of `text`, if the expression matches.
+    /// What takes the place of `text`, if the expression matches; with spaces for line ends.
     #[must_use]
     pub fn apply(&self, text: &[u8], view: &View<'_>) -> Option<Vec<u8>> {
         let found = self.regex.captures(text)?;
         let mut out = Vec::new();
         self.with.write(&found, view, &mut out);
-        Some(out)
+        Some(super::in_field(out))
     }
 
     /// The change to all fields of that name; to each of their values between commas where they are

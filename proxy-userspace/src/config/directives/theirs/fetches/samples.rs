@@ -199,6 +199,5 @@ pub(super) const SAMPLES: &[&str] = &[
     "url_port",
     "urlp_val",
     "uuid",
-    "var",
     "wait_end",
 ];
