@@ -18,6 +18,9 @@ pub enum UnitError {
     /// More than `i32::MAX` milliseconds, HAProxy's own limit.
     #[error("is above the longest time, 2147483647 ms (about 24 days)")]
     TooLong,
+    /// More than `i32::MAX` seconds, the limit where HAProxy counts in seconds.
+    #[error("is above the longest time, 2147483647 s (about 68 years)")]
+    TooManySeconds,
     /// Not nothing, but below the smallest step.
     #[error("is not zero but below one millisecond, the shortest time")]
     TooShort,
@@ -32,6 +35,26 @@ pub enum UnitError {
 /// # Errors
 /// What is wrong with `text`.
 pub fn time(text: &str, unit_us: u64) -> Result<u32, UnitError> {
+    let micros = micros(text, unit_us)?;
+    let millis = micros.div_ceil(1_000);
+    if micros > 0 && micros < 1_000 {
+        return Err(UnitError::TooShort);
+    }
+    u32::try_from(millis).ok().filter(|&ms| ms <= i32::MAX.unsigned_abs()).ok_or(UnitError::TooLong)
+}
+
+/// A time in seconds, one that has begun being whole; a bare number is seconds.
+///
+/// # Errors
+/// What is wrong with `text`.
+pub fn time_s(text: &str) -> Result<u32, UnitError> {
+    let seconds = micros(text, 1_000_000)?.div_ceil(1_000_000);
+    let fits = |seconds: &u32| *seconds <= i32::MAX.unsigned_abs();
+    u32::try_from(seconds).ok().filter(fits).ok_or(UnitError::TooManySeconds)
+}
+
+/// A time in microseconds.
+fn micros(text: &str, unit_us: u64) -> Result<u64, UnitError> {
     let (number, unit) = split(text, UnitError::NotATime)?;
     let unit_us = match unit {
         "" => unit_us,
@@ -43,12 +66,7 @@ pub fn time(text: &str, unit_us: u64) -> Result<u32, UnitError> {
         "d" => 86_400_000_000,
         _ => return Err(UnitError::TimeUnit),
     };
-    let micros = number.checked_mul(unit_us).ok_or(UnitError::TooLong)?;
-    let millis = micros.div_ceil(1_000);
-    if micros > 0 && micros < 1_000 {
-        return Err(UnitError::TooShort);
-    }
-    u32::try_from(millis).ok().filter(|&ms| ms <= i32::MAX.unsigned_abs()).ok_or(UnitError::TooLong)
+    number.checked_mul(unit_us).ok_or(UnitError::TooLong)
 }
 
 /// A time in milliseconds, a bare number being milliseconds.
@@ -110,6 +128,16 @@ mod tests {
         assert_eq!(time("5", 1_000_000), Ok(5_000));
         assert_eq!(time_ms("1500us"), Ok(2));
         assert_eq!(time_ms("24d"), Ok(2_073_600_000));
+    }
+
+    #[test]
+    fn some_times_are_seconds() {
+        let cases = [("30", Ok(30)), ("90d", Ok(7_776_000)), ("1500ms", Ok(2)), ("0", Ok(0))];
+        for (text, seconds) in cases {
+            assert_eq!(time_s(text), seconds, "{text}");
+        }
+        assert_eq!(time_s("40000d"), Err(UnitError::TooManySeconds));
+        assert_eq!(time_s("5x"), Err(UnitError::TimeUnit));
     }
 
     #[test]

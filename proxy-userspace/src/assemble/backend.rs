@@ -31,6 +31,9 @@ impl Builder<'_> {
         backend.mode = said.mode;
         backend.all_backups = said.switches.has(Switch::AllBackups);
         backend.fullconn = to.numbers.fullconns.get(place).copied().unwrap_or_default();
+        backend.cookie = said.cookie.clone();
+        backend.persist = said.switches.has(Switch::Persist);
+        backend.persist_rules = proxy.persist_rules.clone();
         backend.retries = said.retries;
         backend.redispatch = redispatch(said.redispatch);
         backend.reuse = said.http_reuse;
@@ -105,6 +108,7 @@ impl Builder<'_> {
         let said = &server.settings;
         Some(settings::Server {
             weight: said.weight,
+            cookie: said.cookie.clone(),
             backup: said.backup,
             disabled: said.disabled,
             // As HAProxy: the greater one where it is alone, or not the lesser.

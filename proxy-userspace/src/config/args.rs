@@ -111,6 +111,16 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// Takes a time, in seconds.
+    pub(super) fn seconds(&mut self, directive: &str) -> Option<u32> {
+        let word = self.need(directive, "a time such as 30m or 8h")?;
+        let time = units::time_s(word);
+        time.map_err(|why| {
+            self.wrong(format!("'{directive}' expects a time such as 30m: '{word}' {why}"));
+        })
+        .ok()
+    }
+
     /// Takes a whole number within `range`.
     pub(super) fn number<T>(&mut self, directive: &str, range: RangeInclusive<T>) -> Option<T>
     where

@@ -11,6 +11,7 @@ mod balance;
 mod bind;
 mod check_lines;
 mod condition;
+mod cookie;
 pub mod diag;
 pub mod directives;
 mod error_lines;

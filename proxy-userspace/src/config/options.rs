@@ -22,6 +22,8 @@ pub enum Switch {
     LogSeparateErrors,
     /// `nolinger`: close with RST.
     NoLinger,
+    /// `persist`: a cookie binds to a server that is down, too.
+    Persist,
     /// `prefer-last-server`: stay on the connection's last server where possible.
     PreferLastServer,
     /// `splice-auto`.
@@ -55,7 +57,7 @@ impl Switch {
 }
 
 /// The switches by name.
-pub const SWITCHES: [(&str, Switch); 17] = [
+pub const SWITCHES: [(&str, Switch); 18] = [
     ("abortonclose", Switch::AbortOnClose),
     ("allbackups", Switch::AllBackups),
     ("clitcpka", Switch::ClientTcpKeepAlive),
@@ -65,6 +67,7 @@ pub const SWITCHES: [(&str, Switch); 17] = [
     ("log-health-checks", Switch::LogHealthChecks),
     ("log-separate-errors", Switch::LogSeparateErrors),
     ("nolinger", Switch::NoLinger),
+    ("persist", Switch::Persist),
     ("prefer-last-server", Switch::PreferLastServer),
     ("splice-auto", Switch::SpliceAuto),
     ("splice-request", Switch::SpliceRequest),

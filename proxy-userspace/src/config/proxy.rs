@@ -5,7 +5,8 @@ use super::directives::{self, Places};
 use super::format::{self, Place};
 use super::log::{self, Log};
 use super::model::{LogFormat, Proxy, Timeouts};
-use super::{balance, bind, check_lines, error_lines, option, rule_lines, server, stats};
+use super::{balance, bind, check_lines, cookie, error_lines, option, rule_lines, server, stats};
+use crate::http::cookie::Persist;
 use crate::http::settings::{Mode, Reuse};
 use crate::near;
 
@@ -65,6 +66,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "retries" => settings.retries = args.number(word, 0..=100).unwrap_or(settings.retries),
         "balance" => return balance::balance(args, settings),
         "hash-type" => return balance::hash_type(args, settings),
+        "cookie" => return cookie::cookie(args, &mut settings.cookie),
         "http-reuse" => {
             let kinds = [
                 ("never", Reuse::Never),
@@ -110,6 +112,8 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "redirect" => return rule_lines::redirect_line(args, to),
         "http-response" => return rule_lines::http_response(args, to),
         "http-after-response" => return rule_lines::http_after_response(args, to),
+        "force-persist" => return rule_lines::persist(args, to, word, Persist::Force),
+        "ignore-persist" => return rule_lines::persist(args, to, word, Persist::Ignore),
         _ => unreachable_word(args, word),
     }
     args.end(word);

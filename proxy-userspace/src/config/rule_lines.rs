@@ -10,6 +10,7 @@ use super::directives;
 use super::format::{self, Place};
 use super::model::{Acl, Proxy, UseBackend};
 use super::token::Position;
+use crate::http::cookie::{Persist, PersistRule};
 use crate::http::format::Format;
 use crate::http::framing::{frames, is_token};
 use crate::http::rules::{Action, Rule};
@@ -156,6 +157,18 @@ pub(super) fn redirect_line(args: &mut Args<'_>, to: &mut Proxy) {
     warn_if_never(args, condition.as_ref(), at, false);
     // HAProxy looks at these after the http-request rules.
     to.redirects.push(Rule { action: Action::Redirect(action), condition });
+}
+
+/// Reads a `force-persist` or `ignore-persist` line, its first word taken.
+pub(super) fn persist(args: &mut Args<'_>, to: &mut Proxy, word: &str, persist: Persist) {
+    let at = args.here();
+    if !matches!(args.peek(), "if" | "unless") {
+        args.wrong_here(format!("'{word}' expects 'if' or 'unless' and a condition"));
+        return args.skip(args.line.words.len());
+    }
+    let Ok(Some(condition)) = condition(args, &to.acls) else { return };
+    warn_if_never(args, Some(&condition), at, false);
+    to.persist_rules.push(PersistRule { persist, condition });
 }
 
 /// Says that a rule comes before those of another kind, whose lines stand above it.

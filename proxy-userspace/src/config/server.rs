@@ -69,6 +69,10 @@ fn settings(
             "fall" => set(args.number(word, 1..=MAX), &mut to.fall),
             "port" => to.check_port = args.number(word, 1..=u16::MAX).or(to.check_port),
             "addr" => to.check_addr = check_addr(args).or(to.check_addr.take()),
+            "cookie" => {
+                let value = args.need(word, "the server's value of the cookie");
+                to.cookie = value.map(str::to_owned).or(to.cookie.take());
+            }
             "weight" => set(args.number(word, 0..=256), &mut to.weight),
             "maxconn" => set(args.number(word, 0..=MAX), &mut to.maxconn),
             "track" => {

@@ -40,16 +40,15 @@ impl Note {
     /// The same for a reader.
     #[must_use]
     pub fn said(&self) -> Said<'_> {
-        let Doing { termination, method, status, requests, http } = &self.doing;
-        let [cause, phase] = termination.letters();
+        let Doing { termination, cookies, method, status, requests, http } = &self.doing;
+        let [[cause, phase], [asked, answered]] = [termination.letters(), cookies.0];
         Said {
             class: match self.class {
                 Class::Active | Class::Passive => "traffic",
                 Class::Check => "check",
                 Class::Tunnel => "tunnel",
             },
-            // The last two are for cookies, which teardown does not look at.
-            termination: Letters::new([cause, phase, b'-', b'-'], if *http { 4 } else { 2 }),
+            termination: Letters::new([cause, phase, asked, answered], if *http { 4 } else { 2 }),
             phase: match termination.phase {
                 Phase::None => None,
                 Phase::Request => Some("request"),

@@ -7,6 +7,7 @@ use crate::admin::session::{self, Terms};
 use crate::admin::socket::RuntimeSocket;
 use crate::config::model::AccessLevel;
 use crate::http::closes::{Class, Doing};
+use crate::http::cookie::Letters;
 use crate::report::columns::Paint;
 use crate::report::sample::{self, Script};
 use crate::report::tail::{Look, Tail};
@@ -208,7 +209,8 @@ async fn a_close_that_waits_for_its_note_meets_it_while_others_keep_coming() {
     waits.flow.ends.iter_mut().for_each(|end| end.cookie = 7);
     running.send(&[waits]).await;
     let connection = Connection { cookie: 7, port: 8_080 };
-    let doing = Doing { status: 503, ..Doing::default() };
+    let cookies = Letters(*b"NI");
+    let doing = Doing { status: 503, http: true, cookies, ..Doing::default() };
     ear.note(Note { connection, class: Class::Active, doing });
 
     let crowd = async {
@@ -223,7 +225,7 @@ async fn a_close_that_waits_for_its_note_meets_it_while_others_keep_coming() {
         line(&mut tail).await
     };
     tokio::select! {
-        told = told => assert!(told.contains("503"), "{told}"),
+        told = told => assert!(told.contains("--NI 503"), "{told}"),
         () = crowd => panic!("two thousand went ahead of it"),
     }
     assert_eq!(running.finish().await, Ended::Stopped);

@@ -8,11 +8,12 @@ use std::{
 use super::{
     client::Client,
     closes::Doing,
+    cookie::{Choice, Letters},
     counters::{Count, Counters},
     event::{Cause, Phase, Session, Termination, Timers},
     held::{HeldBackend, HeldServer},
     hooks::Edit,
-    prepare::Prepared,
+    prepare::{Prepared, tells},
 };
 
 /// The running account of a request.
@@ -35,6 +36,10 @@ pub(crate) struct Account {
     pub(crate) source: Option<SocketAddr>,
     pub(crate) retries: u32,
     pub(crate) redispatched: bool,
+    /// What its cookies chose, and what became of them.
+    pub(crate) choice: Choice,
+    /// Whether that is said of it.
+    tells_cookies: bool,
     pub(crate) srv_queue: u32,
     pub(crate) backend_queue: u32,
     pub(crate) stats: bool,
@@ -77,6 +82,8 @@ impl Account {
             source: None,
             retries: 0,
             redispatched: false,
+            choice: Choice::default(),
+            tells_cookies: false,
             srv_queue: 0,
             backend_queue: 0,
             stats: false,
@@ -98,6 +105,8 @@ impl Account {
         account.backend.clone_from(&prepared.backend);
         account.log_at(prepared.level);
         account.variables.clone_from(&prepared.variables);
+        account.choice = prepared.choice;
+        account.tells_cookies = tells(client, prepared.backend.as_ref());
         account
     }
 
@@ -113,6 +122,7 @@ impl Account {
     pub(crate) fn discard(&mut self) {
         self.timers = Timers { handshake: self.timers.handshake, ..Timers::default() };
         self.backend = None;
+        self.tells_cookies = false;
         self.bad = true;
     }
 
@@ -205,9 +215,15 @@ impl Account {
         }
     }
 
+    /// What is said of its cookies.
+    fn cookies(&self) -> Letters {
+        if self.tells_cookies { self.choice.letters() } else { Letters::default() }
+    }
+
     /// What the request is doing, for those who hear of closes.
     pub(crate) fn describe(&self, doing: &mut Doing, prepared: Option<&Prepared>) {
         doing.termination = self.termination;
+        doing.cookies = self.cookies();
         doing.method = prepared.map_or("", Prepared::method).into();
         doing.status = self.status;
     }
@@ -261,6 +277,7 @@ impl Account {
             srv_queue: self.srv_queue,
             backend_queue: self.backend_queue,
             request_line: prepared.filter(|_| !self.bad).map_or(b"", Prepared::line),
+            cookies: self.cookies(),
             stats: self.stats,
             level: self.level,
             variables: &self.variables,

@@ -8,6 +8,7 @@ use std::{
 use super::{
     account::Account,
     client::Client,
+    cookie::Answerer,
     counters::Count,
     event::{Cause, Phase, Session},
     exchange::{Exchange, Headless},
@@ -160,7 +161,7 @@ impl Exchange<'_> {
                 return Err(self.refused_response(Refusal::Unasked, &bytes[at..], upstream).into());
             }
             if self.prepared.minor > 0 {
-                rewrite::response(&mut out, &head, Say::Nothing, false, &[]);
+                rewrite::response(&mut out, &head, Say::Nothing, false, (&[], &[]));
             }
         };
         if let Some(answered) = &answered {
@@ -259,6 +260,12 @@ impl Exchange<'_> {
             // What follows is no response's.
             edits.retain(|edit| !matches!(edit, Edit::Status(..)));
         }
+        let answerer = Answerer {
+            cookie: self.backend.settings.cookie.as_ref(),
+            id: upstream.slot.server().settings.cookie.as_deref(),
+            method: self.prepared.method(),
+        };
+        let changes = answerer.look(&view, &mut edits, &mut self.account.choice);
         let is_tunnel = self.prepared.mode == Connection::Tunnel;
         let unframed = head.framing == Framing::Chunked && self.prepared.minor == 0 && !is_tunnel;
         let request_over = upstream.request.is_done() && !self.request_broken;
@@ -283,7 +290,7 @@ impl Exchange<'_> {
         } else {
             Say::Nothing
         };
-        rewrite::response(out, head, say, unframed, &edits);
+        rewrite::response(out, head, say, unframed, (&edits, &changes));
         Ok(Answered {
             status: sample::status(status, &edits).0,
             framing: head.framing,

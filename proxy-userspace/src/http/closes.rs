@@ -6,7 +6,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::{live, termination::Termination};
+use super::{cookie::Letters, live, termination::Termination};
 
 /// What kind of close the engine is about to make (RFC 9293, 3.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,8 @@ impl Default for Method {
 pub struct Doing {
     /// HAProxy's termination state; its second character is the phase.
     pub termination: Termination,
+    /// What is said of its cookie, behind that.
+    pub cookies: Letters,
     /// The last request's method; none in `mode tcp`.
     pub method: Method,
     /// The last response's status; 0 if there was none.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{hooks::Edit, live};
+use super::{cookie::Letters, hooks::Edit, live};
 
 pub use super::termination::{Cause, Phase, Termination};
 
@@ -57,6 +57,8 @@ pub struct Session<'a> {
     pub bytes_in: u64,
     /// How it ended.
     pub termination: Termination,
+    /// What is said of its cookie.
+    pub cookies: Letters,
     /// Client connections of the process.
     pub actconn: u32,
     /// Client connections of the frontend.
@@ -103,6 +105,7 @@ impl<'a> Session<'a> {
             bytes_out: 0,
             bytes_in: 0,
             termination: Termination::NORMAL,
+            cookies: Letters::default(),
             actconn: 0,
             feconn: 0,
             beconn: 0,

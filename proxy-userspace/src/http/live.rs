@@ -316,7 +316,7 @@ impl Server {
         self.weight.store(weight, Relaxed);
     }
 
-    /// Whether it takes new requests.
+    /// Whether it takes new requests. Those that are bound to it by a cookie, it may take even if not.
     pub fn usable(&self) -> bool {
         let healthy = self.health.load(Relaxed) == Health::Up as u8;
         healthy && self.admin() == Admin::Ready && self.weight() > 0

@@ -10,7 +10,7 @@ use super::{
     framing::Asked,
     head,
     hooks::{Answer, Decision, Response, Rules, log_level},
-    prepare::{MOST_FIELDS, Prepared},
+    prepare::{MOST_FIELDS, Prepared, named},
     pump::Body,
     reply,
     rewrite::{self, Say},
@@ -47,9 +47,13 @@ pub(super) async fn decided(
         Decision::Answer(_) | Decision::Page(_) | Decision::Ready => {
             client.worker.count(counters, Count::Intercepted, 1);
         }
-        Decision::Refuse(_) | Decision::Deny(_) => count_denied(client, prepared),
+        Decision::Refuse(_) | Decision::Deny(_) => {
+            count_denied(client, prepared);
+            account.server = named(client, prepared);
+        }
         Decision::Tarpit(then) => {
             count_denied(client, prepared);
+            account.server = named(client, prepared);
             hold_back(client, prepared).await;
             account.held_back();
             (decision, phase) = (then, Phase::Tarpit);
@@ -289,7 +293,8 @@ fn rewritten(
     account.variables = variable::left(&edits, Scope::AFTER);
     let closes = rewrite::asks_to_close(&edits);
     let mut out = client.worker.buffer();
-    rewrite::response(&mut out, &head, if closes { Say::Close } else { say }, false, &edits);
+    let say = if closes { Say::Close } else { say };
+    rewrite::response(&mut out, &head, say, false, (&edits, &[]));
     out.extend_from_slice(&own[head.len..]);
     let (status, reason) = status(head.view.status, &edits);
     Some((out, reason.map(|_| status), closes))

@@ -14,6 +14,7 @@ pub mod balance;
 pub mod chunked;
 mod client;
 pub mod closes;
+pub mod cookie;
 pub mod counters;
 mod crew;
 mod deliver;

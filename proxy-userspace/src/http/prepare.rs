@@ -2,13 +2,16 @@
 
 use super::{
     client::Client,
+    cookie::{Asker, Choice, Cookie, Letters},
     event::{Session, Timers},
     framing::{Asked, Framing},
     head::{self, RequestHead},
-    held::HeldBackend,
+    held::{HeldBackend, HeldServer},
     hooks::{Decision, Edit, Moment, Rules, log_level},
+    live::Backend,
     refusal::Refusal,
     rewrite::{self, Say},
+    sample::View,
     settings::Connection,
     variable::{self, Scope},
 };
@@ -40,6 +43,8 @@ pub(crate) struct Prepared {
     pub(crate) backend: Option<HeldBackend>,
     /// What its server is chosen by (`balance`).
     pub(crate) key: u64,
+    /// What its cookies choose (`cookie`).
+    pub(crate) choice: Choice,
     pub(crate) decision: Decision,
     /// Whether it was the backend's rules that decided.
     pub(crate) by_backend: bool,
@@ -78,6 +83,14 @@ struct Asking<'a> {
     backend: Option<&'a HeldBackend>,
 }
 
+impl Asking<'_> {
+    /// What is said of its cookies before they are looked at.
+    fn cookies(&self) -> Letters {
+        let tells = tells(self.client, self.backend);
+        if tells { Choice::default().letters() } else { Letters::default() }
+    }
+}
+
 impl Moment for Asking<'_> {
     fn session(&self) -> Session<'_> {
         let client = self.client;
@@ -91,6 +104,7 @@ impl Moment for Asking<'_> {
                 ..Timers::default()
             },
             request_line: self.line,
+            cookies: self.cookies(),
             ..client.blank(client.begun)
         }
     }
@@ -124,6 +138,7 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     let settings = &client.frontend().settings;
     let address = client.session.client;
     let mut edits = client.variables.clone();
+    let mut choice = Choice::default();
     let mut asking = Asking { client, line: head.line, backend: None };
     let mut decision = apply(settings.rules.as_deref(), head, &asking, &mut edits);
     let mut by_backend = false;
@@ -137,6 +152,15 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     }
     if let Some(backend) = &backend {
         asking.backend = Some(backend);
+        let view = View {
+            request: Some(&head.view),
+            edits: &edits,
+            client: address,
+            local: client.local,
+            ..View::default()
+        };
+        let mut rules = backend.settings.persist_rules.iter();
+        choice.persist = rules.find(|rule| rule.condition.holds(&view)).map(|rule| rule.persist);
         decision = apply(backend.settings.rules.as_deref(), head, &asking, &mut edits);
         by_backend = decision != Decision::Pass;
     }
@@ -148,6 +172,18 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     {
         decision = Decision::Failed;
     }
+    let method = method.len();
+    // A request that is denied shows its cookies in the log, one that the proxy answers, or that no
+    // backend takes, does not.
+    let changes = match &decision {
+        Decision::Pass if backend.is_none() => Vec::new(),
+        Decision::Pass | Decision::Deny(_) | Decision::Refuse(_) | Decision::Tarpit(_) => {
+            let place = at(client, backend.as_ref());
+            let of = place.and_then(|of| Some((of, of.settings.cookie.as_ref()?)));
+            Asker { backend: of }.look(&head.view, &mut edits, &mut choice)
+        }
+        _ => Vec::new(),
+    };
     let of_backend = backend.as_ref().map(|backend| &backend.settings);
     let mut mode =
         of_backend.map_or(Connection::KeepAlive, |b| b.connection).max(settings.connection);
@@ -175,13 +211,13 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     let mut out = client.worker.buffer();
     let of_frontend = settings.forwardfor.as_ref();
     let of_backend = of_backend.and_then(|backend| backend.forwardfor.as_ref());
-    rewrite::request(&mut out, head, say, [of_backend, of_frontend], &edits);
+    rewrite::request(&mut out, head, say, [of_backend, of_frontend], (&edits, &changes));
     let balance = backend.as_ref().map(|backend| &backend.settings.balance);
     Prepared {
         consumed: head.len,
         received: if is_changed { head.line.to_vec() } else { Vec::new() },
         line: head.line.len(),
-        method: method.len(),
+        method,
         out,
         minor: head.view.minor,
         framing: head.framing,
@@ -191,12 +227,34 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         mode,
         key: balance
             .map_or(0, |balance| balance.key(Some(&head.view.rewritten(&edits)), &edits, address)),
+        choice,
         backend,
         decision,
         by_backend,
         level: log_level(&edits),
         variables: variable::left(&edits, &[Scope::Session, Scope::Transaction]),
     }
+}
+
+/// Whose cookie counts: the backend's, or as long as there is none the frontend's other half's.
+fn at<'a>(client: &'a Client, backend: Option<&'a HeldBackend>) -> Option<&'a Backend> {
+    let frontend = client.frontend();
+    let half = || client.proxies.other_half(frontend).map(|backend| &**backend);
+    let half = || if frontend.settings.has_cookie { half() } else { None };
+    backend.map(|backend| &**backend).or_else(half)
+}
+
+/// The server that a request's cookie names.
+pub(crate) fn named(client: &Client, prepared: &Prepared) -> Option<HeldServer> {
+    let place = at(client, prepared.backend.as_ref())?;
+    let backend = client.proxies.hold(place.index)?;
+    prepared.choice.server.map(|index| backend.server(index).clone())
+}
+
+/// Whether the log says something of a request's cookie.
+pub(crate) fn tells(client: &Client, backend: Option<&HeldBackend>) -> bool {
+    let cookie = at(client, backend).and_then(|backend| backend.settings.cookie.as_ref());
+    cookie.is_some_and(Cookie::is_logged)
 }
 
 fn apply(

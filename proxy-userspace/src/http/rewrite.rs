@@ -7,6 +7,7 @@ use std::io::Write as _;
 use httparse::Header;
 
 use super::{
+    cookie::Change,
     framing::frames,
     head::{Options, RequestHead, ResponseHead, nominated},
     hooks::Edit,
@@ -33,18 +34,19 @@ pub(crate) enum Say {
 /// (RFC 9112, 4).
 const NO_REASON: usize = b"HTTP/1.1 200".len();
 
-/// Writes a request's head for the server.
+/// Writes a request's head for the server. What the edits leave of its own fields, `changes` change
+/// where it stands.
 pub(crate) fn request(
     out: &mut Vec<u8>,
     head: &RequestHead<'_>,
     say: Say,
     forward: [Option<&ForwardFor>; 2],
-    edits: &[Edit],
+    (edits, changes): (&[Edit], &[Change]),
 ) {
     request_line(out, head, edits);
     out.extend_from_slice(b"\r\n");
     let drop = |name: &str| stays(name, head.view.fields, head.options, say);
-    fields(out, head.view.fields, drop, edits, say);
+    fields(out, head.view.fields, drop, (edits, changes), say);
     append(out, edits, say);
     forwarded_for(out, head, edits, forward);
     end(out, say);
@@ -77,7 +79,7 @@ pub(crate) fn response(
     head: &ResponseHead<'_>,
     say: Say,
     unframed: bool,
-    edits: &[Edit],
+    (edits, changes): (&[Edit], &[Change]),
 ) {
     match status(head.view.status, edits) {
         // Writing to a vector does not fail.
@@ -97,7 +99,7 @@ pub(crate) fn response(
         (unframed && (frames(name) || name.eq_ignore_ascii_case("trailer")))
             || stays(name, head.view.fields, head.options, say)
     };
-    fields(out, head.view.fields, drop, edits, say);
+    fields(out, head.view.fields, drop, (edits, changes), say);
     append(out, edits, say);
     end(out, say);
 }
@@ -167,7 +169,7 @@ fn fields(
     out: &mut Vec<u8>,
     fields: &[Header<'_>],
     drop: impl Fn(&str) -> bool,
-    edits: &[Edit],
+    (edits, changes): (&[Edit], &[Change]),
     say: Say,
 ) {
     for (at, field) in fields.iter().enumerate() {
@@ -178,7 +180,11 @@ fn fields(
         let changed =
             |edit: &&Edit| edit.replaces() && is_it(edit.name()) && !ours(field.name, say);
         let value = match edits.iter().rfind(changed) {
-            None => field.value,
+            None => match changes.iter().find(|change| change.at == at) {
+                None => field.value,
+                Some(Change { value: Some(value), .. }) => value,
+                Some(_) => continue,
+            },
             Some(Edit::Values { kept, values, .. }) => {
                 let before = fields[..at].iter().filter(|field| is_it(field.name)).count();
                 let Some(value) = values[..*kept].get(before) else { continue };
@@ -262,7 +268,7 @@ mod tests {
         let client = Some(SocketAddr::from(([192, 0, 2, 7], 5)));
         let head = head::request(wire.as_bytes(), &mut room, client, None);
         let mut out = Vec::new();
-        request(&mut out, &head.expect("valid").expect("whole"), say, forward, edits);
+        request(&mut out, &head.expect("valid").expect("whole"), say, forward, (edits, &[]));
         String::from_utf8(out).expect("text")
     }
 
@@ -339,7 +345,7 @@ mod tests {
         let mut room = head::room::<16>();
         let head = head::response(wire, &mut room, Asked::Other, None);
         let mut out = Vec::new();
-        response(&mut out, &head.expect("valid").expect("whole"), Say::Close, true, &[]);
+        response(&mut out, &head.expect("valid").expect("whole"), Say::Close, true, (&[], &[]));
         assert_eq!(out, b"HTTP/1.1 200 OK\r\nA: b\r\nConnection: close\r\n\r\n");
     }
 }

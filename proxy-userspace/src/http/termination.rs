@@ -72,7 +72,7 @@ impl Termination {
         Self { cause, phase }
     }
 
-    /// The first two characters; logs of `mode http` add two for cookies, `--`.
+    /// The first two characters; logs of `mode http` add two for [cookies](super::cookie::Choice).
     pub fn letters(self) -> [u8; 2] {
         let cause = match self.cause {
             Cause::Normal => b'-',

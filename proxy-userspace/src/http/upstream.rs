@@ -15,6 +15,7 @@ use super::{
     account::Account,
     client::Client,
     closes::Class,
+    cookie::Choice,
     counters::Count,
     event::{Cause, Phase, Termination},
     held::HeldBackend,
@@ -116,7 +117,7 @@ pub(crate) async fn reach(
     account: &mut Account,
 ) -> Result<Upstream, Fail> {
     let settings = &errand.backend.settings;
-    let (mut attempt, mut fixed, mut avoid) = (0, None, None);
+    let (mut attempt, mut fixed, mut avoid) = (0, account.choice.server, None);
     loop {
         let slot = assign(client, &errand, fixed, avoid, account).await?;
         let server = slot.server().clone();
@@ -124,6 +125,9 @@ pub(crate) async fn reach(
         let elsewhere = before.as_ref().is_none_or(|before| !before.is(&server));
         if let Some(before) = before.filter(|_| attempt > 0) {
             account.redispatched |= elsewhere;
+            if elsewhere {
+                account.choice.moved();
+            }
             let what = if elsewhere { Count::Redispatches } else { Count::Retries };
             count(client, errand.backend, &before, what);
         }
@@ -167,7 +171,10 @@ pub(crate) async fn reach(
         }
         attempt += 1;
         account.retries = attempt;
-        let moves = redispatches(errand.backend, &server, attempt);
+        let moves = redispatches(errand.backend, &server, attempt, account.choice);
+        if moves {
+            account.choice.server = None;
+        }
         (fixed, avoid) =
             if moves { (None, Some(server.index)) } else { (Some(server.index), None) };
         // A redispatch without another server comes back to the same one.
@@ -217,17 +224,20 @@ fn count(client: &Client, backend: &Backend, server: &Server, what: Count) {
 }
 
 /// Whether the next attempt may go to another server.
-fn redispatches(backend: &Backend, server: &Server, attempt: u32) -> bool {
+fn redispatches(backend: &Backend, server: &Server, attempt: u32, choice: Choice) -> bool {
     let retries = backend.settings.retries;
     let by_rule = match backend.settings.redispatch {
+        _ if choice.is_forced() => return false,
         Redispatch::Never => return false,
         Redispatch::Last => attempt == retries,
         Redispatch::Every(n) => attempt.is_multiple_of(n.max(1)),
         Redispatch::BeforeLast(n) => attempt + n == retries + 1,
     };
     by_rule
-        || !server.usable()
-        || (has_other(backend, server) && backend.settings.balance.is_free())
+        || !server.is_running()
+        || (choice.server.is_none()
+            && has_other(backend, server)
+            && backend.settings.balance.is_free())
 }
 
 /// Whether there is another server than this one that takes requests.

@@ -67,9 +67,9 @@ fn it_takes_the_words_that_haproxys_takes() {
     }
 }
 
-/// The rows of a page as CSV that tell a server's address or a backend's algorithm.
-fn legends(csv: &str) -> [bool; 2] {
-    [",127.0.0.1:", ",roundrobin,"].map(|legend| csv.contains(legend))
+/// The rows of a page as CSV that tell a server's address and cookie, or a backend's algorithm and cookie.
+fn legends(csv: &str) -> [bool; 4] {
+    [",127.0.0.1:", ",roundrobin,", ",own-value,", ",its-name,"].map(|legend| csv.contains(legend))
 }
 
 #[test]
@@ -78,9 +78,11 @@ fn it_asks_who_somebody_is_and_keeps_addresses_to_itself() {
         format!(
             "listen closed\n  bind 127.0.0.1:{}\n  stats uri /st\n  stats realm My\\ page\n\
              \x20 stats auth admin:secret\n  stats auth bob:b:x\n  stats auth nopass\n\
-             \x20 stats hide-version\n  server s {server}\n\
+             \x20 stats hide-version\n  cookie its-name insert\n\
+             \x20 server s {server} cookie own-value\n\
              listen open\n  bind 127.0.0.1:{}\n  stats uri /st\n  stats show-legends\n\
-             \x20 stats show-node\n  stats show-desc of ours\n  server s {server}\n",
+             \x20 stats show-node\n  stats show-desc of ours\n  cookie its-name insert\n\
+             \x20 server s {server} cookie own-value\n",
             8080 + which,
             8090 + which,
             server = stage.server
@@ -112,10 +114,10 @@ fn it_asks_who_somebody_is_and_keeps_addresses_to_itself() {
         });
         assert_eq!(ours, theirs, "{said}");
         assert!(ours.0.contains(&status.to_string()), "{said}: {ours:?}");
-        assert_eq!(ours.3, [false; 2], "{said}");
+        assert_eq!(ours.3, [false; 4], "{said}");
     }
     for port in [8090, 8091] {
-        assert_eq!(legends(&twins.stage.get(port, "/st;csv")), [true; 2], "{port}");
+        assert_eq!(legends(&twins.stage.get(port, "/st;csv")), [true; 4], "{port}");
     }
     twins.end();
 }

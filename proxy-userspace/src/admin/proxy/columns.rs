@@ -94,7 +94,7 @@ pub(super) const COLUMNS: &[Column] = &[
     column("agent_fall", "MGP", "u32"),
     column("agent_health", "MGP", "u32"),
     column("addr", "CGS", "str"),
-    column("cookie", "MGP", "u32"),
+    column("cookie", "CNS", "str"),
     column("mode", "CGS", "str"),
     column("algo", "CGS", "str"),
     column("conn_rate", "MRP", "u32"),

@@ -61,7 +61,7 @@ impl Row {
     /// Takes away what HAProxy tells operators alone.
     pub(super) fn hide_legends(&mut self) {
         for (column, value) in COLUMNS.iter().zip(&mut self.values) {
-            if matches!(column.name, "addr" | "algo") {
+            if matches!(column.name, "addr" | "algo" | "cookie") {
                 *value = None;
             }
         }
@@ -279,6 +279,9 @@ pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
     row.number("rate", server.session_rate.last());
     row.number("rate_max", server.session_rate.max());
     row.text("addr", address(server));
+    if let Some(cookie) = &settings.cookie {
+        row.text("cookie", cookie.as_str());
+    }
     row.number("srv_icur", server.idle.now());
     if let Some(most) = settings.pool_max_conn {
         row.number("src_ilim", most);
@@ -357,6 +360,9 @@ pub(super) fn backend(scene: &Scene, backend: &Backend) -> Row {
             &backend.counters,
             &[("h1_total_connections", Count::Opened), ("h1_total_streams", Count::Sessions)],
         );
+    }
+    if let Some(cookie) = &settings.cookie {
+        row.text("cookie", cookie.name.as_str());
     }
     row.text("algo", scene.numbers.algorithms.get(backend.index).map_or("", |name| name));
     let usable =

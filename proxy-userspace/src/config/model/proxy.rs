@@ -5,6 +5,7 @@ use super::server::Server;
 use super::settings::Settings;
 use crate::config::token::Position;
 use crate::http::acl::{Condition, Test};
+use crate::http::cookie::PersistRule;
 use crate::http::rules::Rule;
 
 /// The kind of a proxy section.
@@ -73,6 +74,8 @@ pub struct Proxy {
     pub http_response: Vec<Rule>,
     /// `http-after-response` lines, in order.
     pub http_after_response: Vec<Rule>,
+    /// `force-persist` and `ignore-persist` lines, in order.
+    pub persist_rules: Vec<PersistRule>,
     /// Its own first `http-check` line.
     pub first_http_check: Option<Position>,
     /// Its own first `tcp-check` line.
@@ -98,6 +101,7 @@ impl Proxy {
             redirects: Vec::new(),
             http_response: Vec::new(),
             http_after_response: Vec::new(),
+            persist_rules: Vec::new(),
             first_http_check: None,
             first_tcp_check: None,
         }

@@ -40,6 +40,8 @@ pub struct ServerSettings {
     pub check_addr: Option<Address>,
     /// `weight`; 1. 0: nothing new goes there.
     pub weight: u32,
+    /// `cookie`: its value of the backend's cookie.
+    pub cookie: Option<String>,
     /// `backup`.
     pub backup: bool,
     /// `disabled`.
@@ -86,6 +88,7 @@ impl Default for ServerSettings {
             check_port: None,
             check_addr: None,
             weight: 1,
+            cookie: None,
             backup: false,
             disabled: false,
             maxconn: 0,

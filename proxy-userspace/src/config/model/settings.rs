@@ -6,6 +6,7 @@ use crate::config::log::LogTarget;
 use crate::config::options::{CloseMode, Switches};
 use crate::config::token::Position;
 use crate::http::balance::{Algorithm, Hashing};
+use crate::http::cookie::Cookie;
 use crate::http::format::Format;
 use crate::http::health::script::Script;
 use crate::http::settings::{ForwardFor, Mode, Reuse};
@@ -50,6 +51,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// `balance`.
     pub balance: Algorithm,
+    /// `cookie`.
+    pub cookie: Option<Cookie>,
     /// `hash-type`.
     pub hash_type: Hashing,
     /// `http-reuse`.
@@ -89,6 +92,7 @@ impl Default for Settings {
             retries: 3,
             timeouts: Timeouts::default(),
             balance: Algorithm::RoundRobin,
+            cookie: None,
             hash_type: Hashing::default(),
             http_reuse: Reuse::Safe,
             default_backend: None,

@@ -134,7 +134,7 @@ impl Variable {
             Self::Termination => out.extend_from_slice(&session.termination.letters()),
             Self::TerminationCookies => {
                 out.extend_from_slice(&session.termination.letters());
-                out.extend_from_slice(b"--");
+                out.extend_from_slice(&session.cookies.0);
             }
             Self::Seconds | Self::Milliseconds => {
                 let since = accepted(session).duration_since(SystemTime::UNIX_EPOCH);

@@ -1,6 +1,7 @@
 //! Where requests go.
 
 use super::{Connection, ErrorPages, ForwardFor, Mode, Server};
+use crate::http::cookie::{Cookie, PersistRule};
 use crate::http::hooks::{Balance, Rules};
 use std::{sync::Arc, time::Duration};
 
@@ -22,6 +23,12 @@ pub struct Backend {
     pub balance: Arc<dyn Balance>,
     /// The load at which a server gets its full maxconn (`fullconn`).
     pub fullconn: u32,
+    /// The cookie that binds a client to a server (`cookie`).
+    pub cookie: Option<Cookie>,
+    /// It binds to servers that are down, too (`option persist`).
+    pub persist: bool,
+    /// `force-persist` and `ignore-persist`, in order.
+    pub persist_rules: Vec<PersistRule>,
     /// Connection attempts after the first (`retries`, 3).
     pub retries: u32,
     /// When another server may be tried (`option redispatch`).
@@ -61,6 +68,9 @@ impl Backend {
             all_backups: false,
             balance,
             fullconn: 0,
+            cookie: None,
+            persist: false,
+            persist_rules: Vec::new(),
             retries: 3,
             redispatch: Redispatch::Never,
             reuse: Reuse::Safe,

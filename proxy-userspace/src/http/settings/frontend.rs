@@ -29,6 +29,9 @@ pub struct Frontend {
     pub dontlognull: bool,
     /// Its log lines say where a server was connected from (`%bi`, `%bp`).
     pub logs_source: bool,
+    /// It is the first half of a `listen` with a `cookie`, of which its log tells even where no
+    /// request got to the second half.
+    pub has_cookie: bool,
     /// Add `X-Forwarded-For` (`option forwardfor`).
     pub forwardfor: Option<ForwardFor>,
     /// Pages that take the place of the built-in ones.
@@ -55,6 +58,7 @@ impl Default for Frontend {
             nolinger: false,
             dontlognull: false,
             logs_source: false,
+            has_cookie: false,
             forwardfor: None,
             error_pages: ErrorPages::default(),
             rules: None,

@@ -12,6 +12,8 @@ pub struct Server {
     pub address: ServerAddress,
     /// Relative share of the load, 0 to 256 (`weight`, 1).
     pub weight: u32,
+    /// Its value of the backend's cookie (`cookie`).
+    pub cookie: Option<String>,
     /// Used only when all others are down (`backup`).
     pub backup: bool,
     /// Starts in maintenance (`disabled`).
@@ -60,6 +62,7 @@ impl Server {
             name: name.into(),
             address,
             weight: 1,
+            cookie: None,
             backup: false,
             disabled: false,
             maxconn: 0,

@@ -7,6 +7,7 @@ use crate::http::client::Client;
 use crate::http::counters::Count;
 use crate::http::event::{Cause, Phase};
 use crate::http::live::{Backend, Server};
+use crate::http::settings::Redispatch;
 use crate::http::slot::{Slot, Ticket};
 use std::future::poll_fn;
 use std::task::Poll;
@@ -20,6 +21,7 @@ pub(super) async fn assign(
     account: &mut Account,
 ) -> Result<Slot, Fail> {
     let backend = errand.backend;
+    let fixed = leave_full(client, errand, fixed, account)?;
     let nobody = Fail::new(503, Cause::Server, Phase::Connect);
     let pick = || backend.settings.balance.pick(backend, errand.key, avoid);
     let last = client.last_server.filter(|_| avoid.is_none()).and_then(|(of, index)| {
@@ -85,6 +87,30 @@ pub(super) async fn assign(
         }
         Err(lost) => Err(Fail::given_up(&lost, Phase::Queue)),
     }
+}
+
+/// A server that a cookie names may have a queue that is as long as it may be: then the request goes to
+/// another one, if it may (`option redispatch`).
+fn leave_full(
+    client: &Client,
+    errand: &Errand<'_>,
+    fixed: Option<usize>,
+    account: &mut Account,
+) -> Result<Option<usize>, Fail> {
+    let backend = errand.backend;
+    let is_overfull = |at: &usize| overfull(backend, &backend.servers[*at]);
+    let Some(index) = account.choice.server.filter(is_overfull) else {
+        return Ok(fixed);
+    };
+    account.server = Some(backend.server(index).clone());
+    if backend.settings.redispatch == Redispatch::Never || account.choice.is_forced() {
+        return Err(Fail::new(503, Cause::Server, Phase::Queue));
+    }
+    account.choice.server = None;
+    account.choice.moved();
+    account.redispatched = true;
+    count(client, backend, &backend.servers[index], Count::Redispatches);
+    Ok(None)
 }
 
 /// Whether a server's queue is as long as it may be.

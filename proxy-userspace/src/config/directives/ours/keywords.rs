@@ -64,6 +64,7 @@ pub const SERVER: &[Directive] = &[
         "keep",
         "How connections to this server close ([policies.md](policies.md)). What follows `tunnels` is for tunnels alone, what follows `checks` for health checks.",
     ),
+    word("cookie", "VALUE", "none", "The value of the backend's `cookie` that leads to it."),
     word("disabled", "", "off", "Starts in maintenance; `enabled` takes it back."),
     word("downinter", "TIME", "inter", "Between checks while the server is down."),
     word("enabled", "", "on", "Takes back a `disabled` of `default-server`."),

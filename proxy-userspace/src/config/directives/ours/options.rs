@@ -77,6 +77,13 @@ pub const OPTIONS: &[Directive] = &[
     at(EVERY, "option nolinger", "", "off", "Close with RST."),
     at(
         BACK,
+        "option persist",
+        "",
+        "off",
+        "A cookie binds its client to a server that is down, too; with `option redispatch` until that cannot be reached.",
+    ),
+    at(
+        BACK,
         "option prefer-last-server",
         "",
         "off",

@@ -34,6 +34,13 @@ pub const PROXY: &[Directive] = &[
     ),
     at(
         BACK,
+        "cookie",
+        "NAME [rewrite|insert|prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] [domain D]... [maxidle T] [maxlife T] [attr V]...",
+        "none",
+        "Bind a client to a server by this cookie, whose values the servers' `cookie` says. It is the servers' own, or `rewrite` puts their value into it, `prefix` before theirs; `insert` sets it. The times are seconds unless they carry a unit.",
+    ),
+    at(
+        BACK,
         "default-server",
         "KEYWORDS",
         "none",
@@ -72,6 +79,13 @@ pub const PROXY: &[Directive] = &[
     ),
     at(EVERY, "errorloc302", "CODE LOCATION", "none", "As `errorloc`."),
     at(EVERY, "errorloc303", "CODE LOCATION", "none", "As `errorloc`, with 303."),
+    at(
+        L.or(B),
+        "force-persist",
+        "if|unless CONDITION",
+        "none",
+        "Requests for which it holds go to the server of their cookie even if that is down, and nowhere else.",
+    ),
     at(
         BACK,
         "fullconn",
@@ -151,6 +165,13 @@ pub const PROXY: &[Directive] = &[
         "Whether idle server connections are shared between clients.",
     ),
     at(PROXIES, "id", "N", "counted from 2", "The proxy's number in the statistics."),
+    at(
+        L.or(B),
+        "ignore-persist",
+        "if|unless CONDITION",
+        "none",
+        "Requests for which it holds are balanced as if they had no cookie. Of these lines and `force-persist` the first that holds counts.",
+    ),
     at(
         EVERY,
         "log",

@@ -69,7 +69,6 @@ pub const SERVER_OTHERS: &[(&str, usize)] = &[
     ("check-via-socks4", 0),
     ("ciphers", 1),
     ("ciphersuites", 1),
-    ("cookie", 1),
     ("crl-file", 1),
     ("crt", 1),
     ("error-limit", 1),

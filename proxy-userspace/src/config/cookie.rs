@@ -1,0 +1,135 @@
+//! `cookie` lines: persistence by cookie.
+
+use super::args::Args;
+use crate::http::cookie::{Cookie, Mode};
+use crate::near;
+
+const WORDS: [&str; 13] = [
+    "rewrite", "insert", "prefix", "indirect", "nocache", "postonly", "preserve", "httponly",
+    "secure", "domain", "maxidle", "maxlife", "attr",
+];
+
+/// Reads a `cookie` line, its first word taken. It takes the place of one before it.
+pub(super) fn cookie(args: &mut Args<'_>, to: &mut Option<Cookie>) {
+    let Some(name) = args.need("cookie", "the cookie's name") else { return };
+    let mut cookie = Cookie { name: name.to_owned(), ..Cookie::default() };
+    let mut modes: Vec<&str> = Vec::new();
+    let (mut domains, mut flags, mut attributes) = (String::new(), [""; 2], String::new());
+    while let Some(word) = args.next() {
+        match word {
+            "rewrite" | "insert" | "prefix" => {
+                modes.push(word);
+                cookie.mode = match word {
+                    "rewrite" => Mode::Rewrite,
+                    "insert" => Mode::Insert,
+                    _ => Mode::Prefix,
+                };
+            }
+            "indirect" => cookie.indirect = true,
+            "nocache" => cookie.no_cache = true,
+            "postonly" => cookie.post_only = true,
+            "preserve" => cookie.preserve = true,
+            "httponly" => flags[0] = "; HttpOnly",
+            "secure" => flags[1] = "; Secure",
+            "domain" => {
+                let Some(domain) = args.need("cookie domain", "a domain such as .example.com")
+                else {
+                    return;
+                };
+                if !domain.contains('.') {
+                    let at = args.last();
+                    let message = format!("domain '{domain}' has no dot: browsers may refuse it");
+                    args.findings.warn(at, message);
+                }
+                domains.push_str("; domain=");
+                domains.push_str(domain);
+            }
+            "maxidle" => cookie.max_idle = args.seconds("cookie maxidle").unwrap_or_default(),
+            "maxlife" => cookie.max_life = args.seconds("cookie maxlife").unwrap_or_default(),
+            "attr" => {
+                let Some(attribute) = args.need("cookie attr", "an attribute such as SameSite=Lax")
+                else {
+                    return;
+                };
+                if attribute.contains(|c: char| c.is_ascii_control() || c == ';') {
+                    args.wrong("a cookie's attribute has no ';' and no control character");
+                }
+                attributes.push_str("; ");
+                attributes.push_str(attribute);
+            }
+            "dynamic" => {
+                args.wrong("'dynamic' of 'cookie' is HAProxy's; teardown has not got it");
+                return args.skip(args.line.words.len());
+            }
+            _ => {
+                let list = WORDS.join(", ");
+                let hint = near::hint(word, WORDS);
+                args.wrong(format!("'cookie' expects one of {list}, not '{word}'{hint}"));
+                return args.skip(args.line.words.len());
+            }
+        }
+    }
+    modes.dedup();
+    if modes.len() > 1 {
+        args.wrong("'rewrite', 'insert' and 'prefix' of 'cookie' exclude each other");
+    } else if cookie.indirect && cookie.mode == Mode::Rewrite {
+        args.wrong("'rewrite' and 'indirect' of 'cookie' exclude each other");
+    } else if cookie.preserve && cookie.mode != Mode::Insert && !cookie.indirect {
+        args.wrong("'preserve' of 'cookie' expects 'insert' or 'indirect' beside it");
+    }
+    cookie.attributes = [domains.as_str(), flags[0], flags[1], &attributes].concat();
+    *to = Some(cookie);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Strictness, parse, source::Source};
+
+    fn said(lines: &str) -> Vec<String> {
+        let text = format!("backend b\n mode http\n{lines}");
+        let source = Source { name: "t".into(), text: text.into_bytes() };
+        let (_, findings) = parse(&[source], Strictness::Strict, &|_| None);
+        findings.list.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_later_line_takes_the_place_of_one_before() {
+        let text = "defaults\n mode http\n cookie A prefix\n\
+            backend b\n cookie B insert maxlife 90d attr a=b domain .x domain y.z secure\n";
+        let source = Source { name: "t".into(), text: text.into() };
+        let (config, findings) = parse(&[source], Strictness::Strict, &|_| None);
+        assert_eq!(findings.list, []);
+        let cookie = config.proxies[0].settings.cookie.clone().expect("one");
+        assert_eq!((cookie.name.as_str(), cookie.max_life), ("B", 90 * 86_400));
+        assert_eq!(cookie.attributes, "; domain=.x; domain=y.z; Secure; a=b");
+    }
+
+    #[test]
+    fn wrong_words_are_named_where_they_stand() {
+        for (line, words) in [
+            ("cookie", "t:3:8: 'cookie' expects the cookie's name"),
+            ("cookie A insret", "t:3:11: 'cookie' expects one of rewrite, insert, prefix, "),
+            ("cookie A insret", "not 'insret'; did you mean 'insert'?"),
+            (
+                "cookie A insert rewrite",
+                "t:3:18: 'rewrite', 'insert' and 'prefix' of 'cookie' excl",
+            ),
+            ("cookie A rewrite indirect", "t:3:19: 'rewrite' and 'indirect'"),
+            ("cookie A preserve prefix", "'preserve' of 'cookie' expects 'insert' or 'indirect'"),
+            (
+                "cookie A insert maxidle x",
+                "t:3:26: 'cookie maxidle' expects a time such as 30m: 'x'",
+            ),
+            ("cookie A insert attr a;b", "t:3:23: a cookie's attribute has no ';'"),
+            ("cookie A insert attr", "t:3:22: 'cookie attr' expects an attribute"),
+            ("cookie A insert domain x", "[WARNING] t:3:25: domain 'x' has no dot"),
+            ("cookie A dynamic", "t:3:11: 'dynamic' of 'cookie' is HAProxy's; teardown has not"),
+            ("server s 127.0.0.1:1 cookie", "t:3:29: 'cookie' expects the server's value"),
+            ("force-persist", "t:3:15: 'force-persist' expects 'if' or 'unless' and a condition"),
+            ("ignore-persist TRUE", "t:3:17: 'ignore-persist' expects 'if' or 'unless'"),
+        ] {
+            let found = said(&format!(" {line}\n"));
+            assert!(found.iter().any(|said| said.contains(words)), "{line}: {found:?}");
+        }
+    }
+}
