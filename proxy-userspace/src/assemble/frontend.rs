@@ -41,6 +41,7 @@ impl Builder<'_> {
             dontlognull: said.switches.has(Switch::DontLogNull),
             logs_source: matches!(&said.log_format, model::LogFormat::Custom(format, _)
                 if format.needs_source()),
+            captures: proxy.captures.clone(),
             has_cookie: proxy.kind == Kind::Listen && said.cookie.is_some(),
             forwardfor: said.forward_for.clone(),
             error_pages: error_pages(self.config, said),

@@ -127,6 +127,7 @@ mod tests {
             ("server s 127.0.0.1:1 cookie", "t:3:29: 'cookie' expects the server's value"),
             ("force-persist", "t:3:15: 'force-persist' expects 'if' or 'unless' and a condition"),
             ("ignore-persist TRUE", "t:3:17: 'ignore-persist' expects 'if' or 'unless'"),
+            ("capture cookie a len 3", "t:3:2: 'capture' cannot stand in a 'backend' section"),
         ] {
             let found = said(&format!(" {line}\n"));
             assert!(found.iter().any(|said| said.contains(words)), "{line}: {found:?}");

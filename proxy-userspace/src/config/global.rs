@@ -42,6 +42,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Global) {
         "spread-checks" => to.spread_checks = args.number(word, 0..=50).unwrap_or_default(),
         "tune.bufsize" => to.bufsize = size(args, word, 2048),
         "tune.maxrewrite" => to.maxrewrite = size(args, word, 0),
+        "tune.http.cookielen" => to.cookielen = args.number(word, 1..=65535),
         "tune.http.maxhdr" => to.maxhdr = args.number(word, 1..=32767),
         "stats" => return stats(args, to),
         "no" => return negated(args),

@@ -9,6 +9,7 @@ pub mod address;
 mod args;
 mod balance;
 mod bind;
+mod capture;
 mod check_lines;
 mod condition;
 mod cookie;

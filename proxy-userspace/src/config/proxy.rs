@@ -5,7 +5,9 @@ use super::directives::{self, Places};
 use super::format::{self, Place};
 use super::log::{self, Log};
 use super::model::{LogFormat, Proxy, Timeouts};
-use super::{balance, bind, check_lines, cookie, error_lines, option, rule_lines, server, stats};
+use super::{
+    balance, bind, capture, check_lines, cookie, error_lines, option, rule_lines, server, stats,
+};
 use crate::http::cookie::Persist;
 use crate::http::settings::{Mode, Reuse};
 use crate::near;
@@ -67,6 +69,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "balance" => return balance::balance(args, settings),
         "hash-type" => return balance::hash_type(args, settings),
         "cookie" => return cookie::cookie(args, &mut settings.cookie),
+        "capture" => return capture::capture(args, &mut to.captures),
         "http-reuse" => {
             let kinds = [
                 ("never", Reuse::Never),

@@ -3,6 +3,7 @@
 use super::diag::Findings;
 use super::model::{Global, Kind, LogFormat, Proxy};
 use crate::http::balance::Algorithm;
+use crate::http::capture::Captures;
 use crate::http::health::script::CheckKind;
 use crate::http::settings::Mode;
 
@@ -56,6 +57,7 @@ fn without_requests(proxy: &Proxy, warn: &mut dyn FnMut(&str)) {
         ("redirect", !proxy.redirects.is_empty()),
         ("option forwardfor", said.forward_for.is_some()),
         ("cookie", said.cookie.is_some() && proxy.kind.is_backend()),
+        ("capture", proxy.captures != Captures::default()),
         ("stats", said.stats.enabled && proxy.kind != Kind::Backend),
     ];
     let unused: Vec<_> = unused.iter().filter(|line| line.1).map(|line| line.0).collect();
@@ -85,12 +87,13 @@ mod tests {
             " option forwardfor\n stats enable\n balance uri\n option httplog\n\
              \x20log 127.0.0.1 local0\nlisten a\n bind :1\n\
              \x20http-request deny\n http-response del-header X\n\
-             \x20cookie A insert\n",
+             \x20cookie A insert\n capture cookie A len 9\n",
         );
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(said[0].ends_with("no requests for 'option httplog'"), "{said:?}");
         assert!(said[1].ends_with("its balance is that of roundrobin"), "{said:?}");
-        let unused = "'http-request', 'http-response', 'option forwardfor', 'cookie', 'stats'";
+        let unused =
+            "'http-request', 'http-response', 'option forwardfor', 'cookie', 'capture', 'stats'";
         assert_eq!(
             said[2],
             format!("[WARNING] t:10:1: listen 'a' is in mode tcp: {unused} is for mode http")

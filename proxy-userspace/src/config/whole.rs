@@ -17,6 +17,10 @@ pub(super) fn check(config: &mut Config, findings: &mut Findings) {
     for proxy in &mut config.proxies {
         number(proxy.servers.iter_mut().map(|server| &mut server.id).collect(), 1);
     }
+    let most = config.global.cookielen.unwrap_or(63);
+    for proxy in config.proxies.iter_mut().filter(|proxy| !proxy.settings.disabled) {
+        captures(most, proxy, findings);
+    }
     for proxy in &config.proxies {
         if proxy.settings.disabled {
             continue;
@@ -34,6 +38,21 @@ pub(super) fn check(config: &mut Config, findings: &mut Findings) {
         if !proxy.kind.is_frontend() {
             proxy.settings.default_backend = None;
         }
+    }
+}
+
+/// Of a captured cookie no more is kept than all may have.
+fn captures(most: usize, proxy: &mut Proxy, findings: &mut Findings) {
+    if let Some(cookie) = proxy.captures.cookie.as_mut().filter(|cookie| cookie.length > most) {
+        cookie.length = most;
+        findings.warn(
+            proxy.at.clone(),
+            format!(
+                "{} '{}' keeps {most} characters of a cookie at most: 'tune.http.cookielen' says so",
+                proxy.kind.as_str(),
+                proxy.name
+            ),
+        );
     }
 }
 

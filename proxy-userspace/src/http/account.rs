@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    capture::Captured,
     client::Client,
     closes::Doing,
     cookie::{Choice, Letters},
@@ -40,6 +41,8 @@ pub(crate) struct Account {
     pub(crate) choice: Choice,
     /// Whether that is said of it.
     tells_cookies: bool,
+    /// What was kept of the response for the log.
+    pub(crate) captured: Captured,
     pub(crate) srv_queue: u32,
     pub(crate) backend_queue: u32,
     pub(crate) stats: bool,
@@ -84,6 +87,7 @@ impl Account {
             redispatched: false,
             choice: Choice::default(),
             tells_cookies: false,
+            captured: Captured::default(),
             srv_queue: 0,
             backend_queue: 0,
             stats: false,
@@ -157,6 +161,11 @@ impl Account {
     /// It did not have to wait for a slot.
     pub(crate) fn unqueued(&mut self) {
         self.timers.queue.get_or_insert_default();
+    }
+
+    /// No backend takes the request, which HAProxy does not look at any further then.
+    pub(crate) fn unplaced(&mut self) {
+        self.timers.request = None;
     }
 
     /// There was no server to wait for.
@@ -261,6 +270,7 @@ impl Account {
         client: &'a Client,
         prepared: Option<&'a Prepared>,
     ) -> Session<'a> {
+        let request = prepared.filter(|_| !self.bad);
         Session {
             backend: self.backend.as_deref(),
             server: self.server.as_deref(),
@@ -276,8 +286,9 @@ impl Account {
             redispatched: self.redispatched,
             srv_queue: self.srv_queue,
             backend_queue: self.backend_queue,
-            request_line: prepared.filter(|_| !self.bad).map_or(b"", Prepared::line),
+            request_line: request.map_or(b"", Prepared::line),
             cookies: self.cookies(),
+            captured: request.map(|request| [&request.captured, &self.captured]),
             stats: self.stats,
             level: self.level,
             variables: &self.variables,

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     account::Account,
+    capture::Captured,
     client::Client,
     cookie::Answerer,
     counters::Count,
@@ -234,6 +235,8 @@ impl Exchange<'_> {
         }
         let connected = self.prepared.asked == Asked::Connect && status < 300;
         let mut edits: Vec<Edit> = self.account.variables.clone();
+        let captures = &self.client.frontend().settings.captures;
+        self.account.captured = Captured::of(&captures.response, head.view.fields);
         let of_frontend = &self.client.frontend().settings.rules;
         let answering = Answering {
             client: self.client,
@@ -263,9 +266,11 @@ impl Exchange<'_> {
         let answerer = Answerer {
             cookie: self.backend.settings.cookie.as_ref(),
             id: upstream.slot.server().settings.cookie.as_deref(),
+            capture: captures.cookie.as_ref(),
             method: self.prepared.method(),
         };
-        let changes = answerer.look(&view, &mut edits, &mut self.account.choice);
+        let (choice, captured) = (&mut self.account.choice, &mut self.account.captured.cookie);
+        let changes = answerer.look(&view, &mut edits, choice, captured);
         let is_tunnel = self.prepared.mode == Connection::Tunnel;
         let unframed = head.framing == Framing::Chunked && self.prepared.minor == 0 && !is_tunnel;
         let request_over = upstream.request.is_done() && !self.request_broken;

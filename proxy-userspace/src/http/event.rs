@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{cookie::Letters, hooks::Edit, live};
+use super::{capture::Captured, cookie::Letters, hooks::Edit, live};
 
 pub use super::termination::{Cause, Phase, Termination};
 
@@ -59,6 +59,8 @@ pub struct Session<'a> {
     pub termination: Termination,
     /// What is said of its cookie.
     pub cookies: Letters,
+    /// What was kept of the request and of the response; none where there was no request.
+    pub captured: Option<[&'a Captured; 2]>,
     /// Client connections of the process.
     pub actconn: u32,
     /// Client connections of the frontend.
@@ -106,6 +108,7 @@ impl<'a> Session<'a> {
             bytes_in: 0,
             termination: Termination::NORMAL,
             cookies: Letters::default(),
+            captured: None,
             actconn: 0,
             feconn: 0,
             beconn: 0,

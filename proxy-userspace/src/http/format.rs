@@ -2,6 +2,7 @@
 //!
 //! Both know the same variables. Rules see a session as it stands at that moment.
 
+mod captured;
 mod date;
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,7 @@ pub(crate) async fn run(client: &mut Client, prepared: Prepared) -> After {
     let Some(backend) = prepared.backend.clone() else {
         let after = match &prepared.decision {
             Decision::Pass => {
+                account.unplaced();
                 let fail = Fail::new(503, Cause::Server, Phase::Connect);
                 fail_with(client, &prepared, &mut account, fail, Rest::Unread).await
             }

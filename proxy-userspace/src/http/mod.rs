@@ -11,6 +11,7 @@ mod answer;
 mod authority;
 mod background;
 pub mod balance;
+pub mod capture;
 pub mod chunked;
 mod client;
 pub mod closes;

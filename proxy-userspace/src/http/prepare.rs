@@ -1,6 +1,7 @@
 //! A request as it came in, decided upon and rewritten: all that needs the receive buffer.
 
 use super::{
+    capture::{Captured, NOTHING},
     client::Client,
     cookie::{Asker, Choice, Cookie, Letters},
     event::{Session, Timers},
@@ -45,6 +46,8 @@ pub(crate) struct Prepared {
     pub(crate) key: u64,
     /// What its cookies choose (`cookie`).
     pub(crate) choice: Choice,
+    /// What was kept of it for the log.
+    pub(crate) captured: Captured,
     pub(crate) decision: Decision,
     /// Whether it was the backend's rules that decided.
     pub(crate) by_backend: bool,
@@ -80,6 +83,7 @@ impl Prepared {
 struct Asking<'a> {
     client: &'a Client,
     line: &'a [u8],
+    captured: &'a Captured,
     backend: Option<&'a HeldBackend>,
 }
 
@@ -104,6 +108,7 @@ impl Moment for Asking<'_> {
                 ..Timers::default()
             },
             request_line: self.line,
+            captured: Some([self.captured, &NOTHING]),
             cookies: self.cookies(),
             ..client.blank(client.begun)
         }
@@ -138,8 +143,9 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     let settings = &client.frontend().settings;
     let address = client.session.client;
     let mut edits = client.variables.clone();
+    let mut captured = Captured::of(&settings.captures.request, head.view.fields);
     let mut choice = Choice::default();
-    let mut asking = Asking { client, line: head.line, backend: None };
+    let mut asking = Asking { client, line: head.line, captured: &captured, backend: None };
     let mut decision = apply(settings.rules.as_deref(), head, &asking, &mut edits);
     let mut by_backend = false;
     let mut backend = None;
@@ -180,7 +186,8 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         Decision::Pass | Decision::Deny(_) | Decision::Refuse(_) | Decision::Tarpit(_) => {
             let place = at(client, backend.as_ref());
             let of = place.and_then(|of| Some((of, of.settings.cookie.as_ref()?)));
-            Asker { backend: of }.look(&head.view, &mut edits, &mut choice)
+            let asker = Asker { backend: of, capture: settings.captures.cookie.as_ref() };
+            asker.look(&head.view, &mut edits, &mut choice, &mut captured.cookie)
         }
         _ => Vec::new(),
     };
@@ -228,6 +235,7 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         key: balance
             .map_or(0, |balance| balance.key(Some(&head.view.rewritten(&edits)), &edits, address)),
         choice,
+        captured,
         backend,
         decision,
         by_backend,

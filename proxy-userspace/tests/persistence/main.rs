@@ -1,10 +1,11 @@
-//! Persistence by cookie beside HAProxy: the same configuration, the same requests, the
+//! Persistence by cookie, and captures, beside HAProxy: the same configuration, the same requests, the
 //! same servers. What the servers saw, what the client got and what was logged must be the same to the
 //! byte, dates and times apart.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod captures;
 mod cookies;
 mod pair;
 

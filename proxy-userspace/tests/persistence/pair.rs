@@ -142,6 +142,14 @@ fn lower(line: &str) -> String {
 /// A line of the log without its date, times and bytes, and without the connections of the process.
 fn untimed(line: &str) -> String {
     let line = line.split_once("] ").map_or(line, |(_, rest)| rest).trim_end();
+    if let Some((request, rest)) = line.split_once(" \"\" \"\" ").filter(|_| line.starts_with('"'))
+    {
+        // The common log format: the client's port and milliseconds stand there, and bytes before.
+        let request = request.rsplit_once(' ').expect("bytes").0;
+        let rest = rest.splitn(3, ' ').nth(2).expect("more");
+        let timers = |word: &str| if word.parse::<i64>().is_ok() { "n" } else { word }.to_owned();
+        return format!("{request} {}", rest.split(' ').map(timers).collect::<Vec<_>>().join(" "));
+    }
     let shown = |word: &str| if word == "-1" { "-1" } else { "n" }.to_owned();
     let words = line.split(' ').enumerate().map(|(at, word)| match at {
         2 => word.split('/').map(shown).collect::<Vec<_>>().join("/"),

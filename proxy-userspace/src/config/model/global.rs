@@ -54,6 +54,8 @@ pub struct Global {
     pub bufsize: Option<u32>,
     /// `tune.maxrewrite`: what of that is kept for what rules add; 1024 when not set.
     pub maxrewrite: Option<u32>,
+    /// `tune.http.cookielen`: the most that is kept of a captured cookie; 63 characters when not set.
+    pub cookielen: Option<usize>,
     /// `tune.http.maxhdr`: the most fields in a head; 101 when not set.
     pub maxhdr: Option<u32>,
 }

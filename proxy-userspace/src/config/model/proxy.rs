@@ -5,6 +5,7 @@ use super::server::Server;
 use super::settings::Settings;
 use crate::config::token::Position;
 use crate::http::acl::{Condition, Test};
+use crate::http::capture::Captures;
 use crate::http::cookie::PersistRule;
 use crate::http::rules::Rule;
 
@@ -76,6 +77,8 @@ pub struct Proxy {
     pub http_after_response: Vec<Rule>,
     /// `force-persist` and `ignore-persist` lines, in order.
     pub persist_rules: Vec<PersistRule>,
+    /// `capture` lines.
+    pub captures: Captures,
     /// Its own first `http-check` line.
     pub first_http_check: Option<Position>,
     /// Its own first `tcp-check` line.
@@ -102,6 +105,7 @@ impl Proxy {
             http_response: Vec::new(),
             http_after_response: Vec::new(),
             persist_rules: Vec::new(),
+            captures: Captures::default(),
             first_http_check: None,
             first_tcp_check: None,
         }

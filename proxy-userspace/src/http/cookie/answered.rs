@@ -3,6 +3,7 @@
 use super::fields::{Change, Fate, each};
 use super::pairs::{Cuts, Pair, pairs, stop};
 use super::{Choice, Cookie, Done, Mode, cacheable, date};
+use crate::http::capture::CookieCapture;
 use crate::http::hooks::{Edit, Response};
 
 /// Where a response comes from, and who asks for its cookies.
@@ -12,6 +13,8 @@ pub(crate) struct Answerer<'a> {
     pub(crate) cookie: Option<&'a Cookie>,
     /// The server's own value of it.
     pub(crate) id: Option<&'a str>,
+    /// The frontend's `capture cookie`.
+    pub(crate) capture: Option<&'a CookieCapture>,
     /// The request's method.
     pub(crate) method: &'a str,
 }
@@ -23,15 +26,16 @@ impl Answerer<'_> {
         response: &Response<'_>,
         edits: &mut Vec<Edit>,
         choice: &mut Choice,
+        captured: &mut Option<Vec<u8>>,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
-        if self.cookie.is_none() {
+        if self.cookie.is_none() && self.capture.is_none() {
             return changes;
         }
         // Of the older kind (RFC 2965) a field may hold several.
         for (name, several) in [("set-cookie", false), ("set-cookie2", true)] {
             each(response.fields, edits, name, &mut changes, &mut |value| {
-                field(self, value, several, choice)
+                field(self, value, several, choice, captured)
             });
         }
         if let Some(cookie) = self.cookie.filter(|cookie| is_due(cookie, self.method, choice)) {
@@ -49,7 +53,13 @@ impl Answerer<'_> {
 }
 
 /// Looks at one field.
-fn field(answerer: Answerer<'_>, value: &[u8], several: bool, choice: &mut Choice) -> Fate {
+fn field(
+    answerer: Answerer<'_>,
+    value: &[u8],
+    several: bool,
+    choice: &mut Choice,
+    captured: &mut Option<Vec<u8>>,
+) -> Fate {
     let stops: &[u8] = if several { b",;" } else { b";" };
     let end = move |pair: &Pair| if several { stop(value, pair.end, b",") } else { value.len() };
     let mut cuts = Cuts::new(value);
@@ -61,6 +71,9 @@ fn field(answerer: Answerer<'_>, value: &[u8], several: bool, choice: &mut Choic
             continue;
         };
         let name = &value[pair.name.clone()];
+        if let Some(capture) = answerer.capture {
+            capture.take(captured, name, &value[range.clone()]);
+        }
         let is_own = |cookie: &&Cookie| cookie.name.as_bytes() == name && !choice.is_ignored();
         let Some(cookie) = answerer.cookie.filter(is_own) else {
             cuts.keep(&mut hidden, &pair);
@@ -131,15 +144,16 @@ mod tests {
     #[test]
     fn of_several_cookies_in_a_field_one_is_taken_out_whole() {
         let cookie = Cookie { name: "S".into(), mode: Mode::Insert, ..Cookie::default() };
-        let answerer = Answerer { cookie: Some(&cookie), id: Some("B"), method: "GET" };
+        let (id, capture, method) = (Some("B"), None, "GET");
+        let answerer = Answerer { cookie: Some(&cookie), id, capture, method };
         for (text, left) in [
             ("A=1; x=y, S=own; z=\"a,b\", B=2", "A=1; x=y, B=2"),
             ("S=own, B=2", "B=2"),
             ("A=1,S=own", "A=1"),
             ("S = own , S=x, B = 2", "B=2"),
         ] {
-            let mut choice = Choice::default();
-            let fate = field(answerer, text.as_bytes(), true, &mut choice);
+            let (mut choice, mut captured) = (Choice::default(), None);
+            let fate = field(answerer, text.as_bytes(), true, &mut choice, &mut captured);
             assert_eq!(fate, Fate::Becomes(left.into()), "{text}");
             assert_eq!(choice.letters().0, *b"ND");
         }
@@ -150,10 +164,16 @@ mod tests {
         fn no_field_panics(text in "[SAB=;,|~ \"$\\\\]{0,24}") {
             for mode in [Mode::Passive, Mode::Rewrite, Mode::Insert, Mode::Prefix] {
                 let cookie = Cookie { name: "S".into(), mode, ..Cookie::default() };
-                let answerer = Answerer { cookie: Some(&cookie), id: Some("B"), method: "GET" };
+                let capture = CookieCapture { begins: b"A=".into(), length: 9 };
+                let answerer = Answerer {
+                    cookie: Some(&cookie),
+                    id: Some("B"),
+                    capture: Some(&capture),
+                    method: "GET",
+                };
                 for several in [false, true] {
-                    let mut choice = Choice::default();
-                    let fate = field(answerer, text.as_bytes(), several, &mut choice);
+                    let (mut choice, mut captured) = (Choice::default(), None);
+                    let fate = field(answerer, text.as_bytes(), several, &mut choice, &mut captured);
                     if choice.done == Done::Deleted {
                         proptest::prop_assert_ne!(fate, Fate::Stays);
                     }

@@ -3,6 +3,7 @@
 use super::fields::{Change, Fate, each};
 use super::pairs::{Cuts, pairs};
 use super::{Choice, Cookie, Mode, Presented, date};
+use crate::http::capture::CookieCapture;
 use crate::http::hooks::{Edit, Request};
 use crate::http::live::{Backend, Server};
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 pub(crate) struct Asker<'a> {
     /// The backend, and its `cookie`.
     pub(crate) backend: Option<(&'a Backend, &'a Cookie)>,
+    /// The frontend's `capture cookie`.
+    pub(crate) capture: Option<&'a CookieCapture>,
 }
 
 impl Asker<'_> {
@@ -21,11 +24,12 @@ impl Asker<'_> {
         request: &Request<'_>,
         edits: &mut Vec<Edit>,
         choice: &mut Choice,
+        captured: &mut Option<Vec<u8>>,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
-        if self.backend.is_some() {
+        if self.backend.is_some() || self.capture.is_some() {
             each(request.fields, edits, "cookie", &mut changes, &mut |value| {
-                field(self, value, choice)
+                field(self, value, choice, captured)
             });
         }
         changes
@@ -33,7 +37,12 @@ impl Asker<'_> {
 }
 
 /// Looks at one field.
-fn field(asker: Asker<'_>, value: &[u8], choice: &mut Choice) -> Fate {
+fn field(
+    asker: Asker<'_>,
+    value: &[u8],
+    choice: &mut Choice,
+    captured: &mut Option<Vec<u8>>,
+) -> Fate {
     let mut cuts = Cuts::new(value);
     // Where the cookies begin that servers are not to see, and whether there is anything else.
     let (mut hidden, mut others) = (None, false);
@@ -48,6 +57,9 @@ fn field(asker: Asker<'_>, value: &[u8], choice: &mut Choice) -> Fate {
             cuts.keep(&mut hidden, &pair);
             continue;
         };
+        if let Some(capture) = asker.capture {
+            capture.take(captured, name, &value[range.clone()]);
+        }
         let Some((backend, cookie)) = asker.backend.filter(|of| of.1.name.as_bytes() == name)
         else {
             others = true;
@@ -148,18 +160,20 @@ mod tests {
     }
 
     /// A field as a server sees it; none where it is left out.
-    fn seen(mode: Mode, text: &str) -> (Option<String>, Choice) {
+    fn seen(mode: Mode, text: &str) -> (Option<String>, Choice, Option<Vec<u8>>) {
         let proxies = proxies();
         let cookie = Cookie { name: "S".into(), mode, indirect: true, ..Cookie::default() };
-        let asker = Asker { backend: Some((&proxies.backends[0], &cookie)) };
-        let mut choice = Choice::default();
-        let fate = field(asker, text.as_bytes(), &mut choice);
+        let capture = CookieCapture { begins: b"A=".into(), length: 9 };
+        let asker =
+            Asker { backend: Some((&proxies.backends[0], &cookie)), capture: Some(&capture) };
+        let (mut choice, mut captured) = (Choice::default(), None);
+        let fate = field(asker, text.as_bytes(), &mut choice, &mut captured);
         let value = match fate {
             Fate::Stays => Some(text.to_owned()),
             Fate::Becomes(value) => Some(String::from_utf8_lossy(&value).into_owned()),
             Fate::Goes => None,
         };
-        (value, choice)
+        (value, choice, captured)
     }
 
     /// As HAProxy 2.6.12 does; the test `persistence` asks it of many more.
@@ -175,9 +189,10 @@ mod tests {
         ] {
             assert_eq!(seen(Mode::Insert, field).0.as_deref(), left, "{field}");
         }
-        let (value, choice) = seen(Mode::Prefix, "S=B~x; A=\"1;2\"");
+        let (value, choice, captured) = seen(Mode::Prefix, "S=B~x; A=\"1;2\"");
         assert_eq!(value.as_deref(), Some("S=x; A=\"1;2\""));
         assert_eq!((choice.server, choice.letters().0), (Some(0), *b"VN"));
+        assert_eq!(captured.as_deref(), Some(&b"A=\"1;2\""[..]));
     }
 
     proptest::proptest! {
@@ -185,7 +200,7 @@ mod tests {
         #[test]
         fn only_what_is_not_to_be_seen_goes(text in "[SAB=;,|~ \"$\\\\]{0,24}") {
             for mode in [Mode::Passive, Mode::Rewrite, Mode::Insert, Mode::Prefix] {
-                let (left, choice) = seen(mode, &text);
+                let (left, choice, _) = seen(mode, &text);
                 let left = left.unwrap_or_default();
                 let of = |text: &str, byte| text.bytes().filter(|other| *other == byte).count();
                 if choice.presented == Presented::None {

@@ -12,7 +12,7 @@ macro_rules! variables {
 
 variables! {
     "B" BytesOut "bytes to the client",
-    "CC" RequestCookie "captured request cookie: none is captured",
+    "CC" RequestCookie "captured request cookie",
     "CS" ResponseCookie "captured response cookie",
     "H" Host "this host's name",
     "HM" Method "method",
@@ -51,7 +51,7 @@ variables! {
     "fi" FrontendIp "address that the client connected to",
     "fp" FrontendPort "its port",
     "ft" FrontendTransport "frontend, with ~ for TLS",
-    "hr" RequestHeaders "captured request headers: none are captured",
+    "hr" RequestHeaders "captured request headers",
     "hrl" RequestHeadersClf "captured request headers",
     "hs" ResponseHeaders "captured response headers",
     "hsl" ResponseHeadersClf "captured response headers",

@@ -2,7 +2,7 @@
 
 use super::date::date;
 use super::variables::Variable;
-use super::{Flags, Surroundings};
+use super::{Flags, Surroundings, captured};
 use crate::http::event::{Session, Timers};
 use crate::http::hooks;
 use crate::http::live;
@@ -32,11 +32,12 @@ impl Variable {
         match self {
             Self::BytesOut => number(out, session.bytes_out),
             Self::BytesIn => number(out, session.bytes_in),
-            Self::RequestCookie
-            | Self::ResponseCookie
-            | Self::UniqueId
-            | Self::TlsCiphers
-            | Self::TlsVersion => text(out, flags, b""),
+            Self::RequestCookie | Self::ResponseCookie => {
+                let of = usize::from(self == Self::ResponseCookie);
+                let cookie = session.captured.and_then(|captured| captured[of].cookie.as_deref());
+                text(out, flags, cookie.unwrap_or_default());
+            }
+            Self::UniqueId | Self::TlsCiphers | Self::TlsVersion => text(out, flags, b""),
             Self::Host => text(out, flags, surroundings.host.as_bytes()),
             Self::Method => encoded(out, flags, line(session).0),
             Self::Path => {
@@ -117,11 +118,11 @@ impl Variable {
                 }
                 number(out, session.retries);
             }
-            Self::RequestHeaders
-            | Self::ResponseHeaders
-            | Self::RequestHeadersClf
-            | Self::ResponseHeadersClf
-            | Self::SetFlags => {}
+            Self::RequestHeaders => captured::braced(out, flags, session, 0),
+            Self::ResponseHeaders => captured::braced(out, flags, session, 1),
+            Self::RequestHeadersClf => captured::listed(out, flags, session, 0),
+            Self::ResponseHeadersClf => captured::listed(out, flags, session, 1),
+            Self::SetFlags => {}
             Self::LogCounter => count(out, flags, session.frontend.logged.load(Relaxed)),
             Self::RequestCounter => count(out, flags, session.serial),
             Self::ModeName => out.extend_from_slice(match session.frontend.settings.mode {
@@ -241,20 +242,23 @@ pub(super) fn text(out: &mut Vec<u8>, flags: Flags, text: &[u8]) {
 
 /// A part of what a client sent: what cannot be printed, `"` and `#` as `#XX`.
 fn encoded(out: &mut Vec<u8>, flags: Flags, text: &[u8]) {
-    quoted(out, flags, |out| {
-        for &byte in text {
-            if !(0x20..0x7f).contains(&byte) || matches!(byte, b'"' | b'#') {
-                let _ = write!(out, "#{byte:02X}");
-            } else if flags.escape {
-                escaped(out, byte);
-            } else {
-                out.push(byte);
-            }
-        }
-    });
+    quoted(out, flags, |out| encode(out, flags, text, b"\"#"));
 }
 
-fn quoted(out: &mut Vec<u8>, flags: Flags, write: impl FnOnce(&mut Vec<u8>)) {
+/// What cannot be printed, and `others`, as `#XX`.
+pub(super) fn encode(out: &mut Vec<u8>, flags: Flags, text: &[u8], others: &[u8]) {
+    for &byte in text {
+        if !(0x20..0x7f).contains(&byte) || others.contains(&byte) {
+            let _ = write!(out, "#{byte:02X}");
+        } else if flags.escape {
+            escaped(out, byte);
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
+pub(super) fn quoted(out: &mut Vec<u8>, flags: Flags, write: impl FnOnce(&mut Vec<u8>)) {
     let quote: &[u8] = if flags.quote { b"\"" } else { b"" };
     out.extend_from_slice(quote);
     write(out);

@@ -1,6 +1,7 @@
 //! Where clients connect.
 
 use super::{Connection, ErrorPages, ForwardFor, Mode};
+use crate::http::capture::Captures;
 use crate::http::hooks::{Route, Rules};
 use std::{net::SocketAddr, os::fd::RawFd, path::PathBuf, sync::Arc, time::Duration};
 
@@ -29,6 +30,8 @@ pub struct Frontend {
     pub dontlognull: bool,
     /// Its log lines say where a server was connected from (`%bi`, `%bp`).
     pub logs_source: bool,
+    /// What of messages is kept for the log (`capture`).
+    pub captures: Captures,
     /// It is the first half of a `listen` with a `cookie`, of which its log tells even where no
     /// request got to the second half.
     pub has_cookie: bool,
@@ -58,6 +61,7 @@ impl Default for Frontend {
             nolinger: false,
             dontlognull: false,
             logs_source: false,
+            captures: Captures::default(),
             has_cookie: false,
             forwardfor: None,
             error_pages: ErrorPages::default(),

@@ -90,6 +90,7 @@ pub const GLOBAL: &[Directive] = &[
         "The longest message head is this less `tune.maxrewrite`.",
     ),
     global("tune.maxrewrite", "SIZE", "1024", "What of a head's room is kept for what rules add."),
+    global("tune.http.cookielen", "N", "63", "The most characters that `capture cookie` keeps."),
     global("tune.http.maxhdr", "N", "101", "The most fields in a message head."),
     global("uid", "NUMBER", "unchanged", "The user to run as, by number."),
     global("ulimit-n", "N", "all that the system allows", "The most descriptors of the process."),

@@ -33,6 +33,27 @@ pub const PROXY: &[Directive] = &[
         "Where clients connect; keywords below.",
     ),
     at(
+        F.or(L),
+        "capture cookie",
+        "NAME len N",
+        "none",
+        "Keep the first cookie that begins with `NAME`, the client's and the server's, for the log: `%CC`, `%CS`. With `=` behind it `NAME` is the whole name. At most 63 characters are kept.",
+    ),
+    at(
+        F.or(L),
+        "capture request header",
+        "NAME len N",
+        "none",
+        "Keep the field's last value as it came, up to `N` characters, for the log: `%hr`, `%hrl`.",
+    ),
+    at(
+        F.or(L),
+        "capture response header",
+        "NAME len N",
+        "none",
+        "Keep the field's last value as the server sent it, up to `N` characters, for the log: `%hs`, `%hsl`.",
+    ),
+    at(
         BACK,
         "cookie",
         "NAME [rewrite|insert|prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] [domain D]... [maxidle T] [maxlife T] [attr V]...",

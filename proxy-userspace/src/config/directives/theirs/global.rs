@@ -110,7 +110,6 @@ pub const MOOT: &[&str] = &[
     "tune.h2.initial-window-size",
     "tune.h2.max-concurrent-streams",
     "tune.h2.max-frame-size",
-    "tune.http.cookielen",
     "tune.idle-pool.shared",
     "tune.idletimer",
     "tune.listener.multi-queue",

@@ -6,7 +6,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "appsession",
     "bind-process",
     "block",
-    "capture",
     "clitcpka-cnt",
     "clitcpka-idle",
     "clitcpka-intvl",
