@@ -88,6 +88,7 @@ fn mistakes_are_named_by_the_same_lines() {
         "wrong-log-sample",
         "wrong-tcp-log",
         "wrong-track",
+        "wrong-observe",
         "wrong-ids",
         "wrong-rewrites",
     ] {

@@ -9,6 +9,7 @@ use crate::config::track;
 use crate::http::balance;
 use crate::http::health::Plan;
 use crate::http::health::board::Place;
+use crate::http::live::Observe;
 use crate::http::proxy_line::Version;
 use crate::http::settings;
 use std::net::SocketAddr;
@@ -127,6 +128,10 @@ impl Builder<'_> {
                 _ => None,
             },
             checked: said.check,
+            observe: said
+                .observe
+                .filter(|_| said.check)
+                .map(|layer| Observe { layer, limit: said.error_limit }),
             host: match &server.address {
                 Address::Tcp { host: Host::Name(name), .. } => Some(name.clone()),
                 _ => None,
@@ -157,6 +162,7 @@ impl Builder<'_> {
             connect_timeout: time(timeouts.connect),
             check_timeout: time(timeouts.check),
             spread: self.config.global.spread_checks,
+            on_error: said.on_error,
             log_each: proxy.settings.switches.has(Switch::LogHealthChecks),
         }
     }

@@ -4,6 +4,8 @@ use super::address::{self, Address, Host, Port, Use};
 use super::args::Args;
 use super::directives;
 use super::model::{Server, ServerSettings};
+use crate::http::health::OnError;
+use crate::http::live::Layer;
 use crate::policy::words;
 
 /// Reads a `server` line, its first word taken.
@@ -75,6 +77,21 @@ fn settings(
             }
             "weight" => set(args.number(word, 0..=256), &mut to.weight),
             "maxconn" => set(args.number(word, 0..=MAX), &mut to.maxconn),
+            "observe" => {
+                let layers =
+                    [("none", None), ("layer4", Some(Layer::Four)), ("layer7", Some(Layer::Seven))];
+                set(args.choice(word, &layers), &mut to.observe);
+            }
+            "error-limit" => set(args.number(word, 1..=MAX), &mut to.error_limit),
+            "on-error" => {
+                let modes = [
+                    ("fastinter", OnError::FastInter),
+                    ("fail-check", OnError::FailCheck),
+                    ("sudden-death", OnError::SuddenDeath),
+                    ("mark-down", OnError::MarkDown),
+                ];
+                set(args.choice(word, &modes), &mut to.on_error);
+            }
             "track" => {
                 if let Some(word) = args.need(word, "a server, BACKEND/SERVER or SERVER") {
                     let (backend, server) =

@@ -4,6 +4,7 @@ use super::diag::Findings;
 use super::model::{Config, ErrorWord, LogFormat, Proxy};
 use super::token::Position;
 use super::{track, unused};
+use crate::http::live::Layer;
 use crate::http::settings::Mode;
 use crate::near;
 use std::collections::{HashMap, HashSet};
@@ -149,6 +150,10 @@ fn servers(proxy: &Proxy, findings: &mut Findings) {
     let mut seen: HashMap<&str, u32> = HashMap::new();
     let mut ids: HashMap<u32, &str> = HashMap::new();
     for server in &proxy.servers {
+        if server.settings.observe == Some(Layer::Seven) && proxy.settings.mode == Mode::Tcp {
+            let message = "'observe layer7' is for mode http: there are no answers in mode tcp";
+            findings.alert(server.at.clone(), format!("server '{}': {message}", server.name));
+        }
         if let Some(line) = seen.insert(&server.name, server.at.line) {
             findings.alert(
                 server.at.clone(),

@@ -14,7 +14,9 @@ use super::{
     event::{Cause, Phase, Session, Termination, Timers},
     held::{HeldBackend, HeldServer},
     hooks::Edit,
+    live::Sign,
     prepare::{Prepared, tells},
+    settings::Mode,
 };
 
 /// The running account of a request.
@@ -255,6 +257,12 @@ impl Account {
         client.handshake = Duration::ZERO;
         client.remember(&self.variables);
         self.count(client);
+        if let Some(server) = &self.server
+            && server.settings.observe.is_some()
+            && let Some(sign) = self.sign(client)
+        {
+            server.note(sign);
+        }
     }
 
     fn log(&self, client: &Client, prepared: Option<&Prepared>) {
@@ -304,7 +312,7 @@ impl Account {
         let backend = self.backend.as_ref().map(|backend| &backend.counters);
         let server = self.server.as_ref().map(|server| &server.counters);
         let add = |counters: &Counters, what, amount| counters.add(worker, what, amount);
-        let http = client.frontend().settings.mode == super::settings::Mode::Http;
+        let http = client.frontend().settings.mode == Mode::Http;
         let silent = self.status == 0 && self.termination.cause == Cause::Server;
         if http && !silent {
             add(frontend, Count::response(self.status), 1);
@@ -326,6 +334,22 @@ impl Account {
                 self.count_times(worker, counters);
             }
             blame(self.termination).iter().for_each(|&what| add(counters, what, 1));
+        }
+    }
+
+    /// What came of a request, for who observes its server.
+    fn sign(&self, client: &Client) -> Option<Sign> {
+        let is_http = client.frontend().settings.mode == Mode::Http;
+        match self.termination {
+            _ if self.theirs > 0 => Some(Sign::of(self.theirs)).filter(|_| is_http),
+            Termination { phase: Phase::Headers, cause } if is_http => match cause {
+                // A client that is left to find out for itself repeats its request.
+                Cause::Server => (self.status > 0).then_some(Sign::Closed),
+                Cause::ServerTimeout => Some(Sign::Late),
+                Cause::Proxy => Some(Sign::Invalid),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

@@ -11,7 +11,7 @@ pub mod script;
 pub mod told;
 
 use super::closes::Closes;
-use super::live::{Admin, Backend, Proxies, Server};
+use super::live::{Admin, Alarm, Backend, Proxies, Server};
 use board::{Board, Place};
 use outcome::{Outcome, Status};
 use script::Script;
@@ -51,6 +51,22 @@ pub struct Plan {
     pub spread: u32,
     /// `option log-health-checks`.
     pub log_each: bool,
+    /// `on-error`.
+    pub on_error: OnError,
+}
+
+/// What becomes of a server whose requests fail (`on-error`); it is also checked after `fastinter`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// `fastinter`: no more than that.
+    FastInter,
+    /// `fail-check`: that counts as a failed check.
+    #[default]
+    FailCheck,
+    /// `sudden-death`: the next failed check takes it down.
+    SuddenDeath,
+    /// `mark-down`: it goes down.
+    MarkDown,
 }
 
 /// Where a check connects to.
@@ -100,10 +116,21 @@ impl Surroundings {
 
 /// Checks a server for ever. `first_after` spreads the servers' first checks.
 pub async fn run(plan: Plan, around: Surroundings, first_after: Duration) {
-    let mut wait = first_after;
+    let mut due = tokio::time::Instant::now() + first_after;
     let mut noise = u32::try_from(plan.server.0 * 31 + plan.server.1 * 7 + 1).unwrap_or(1);
     loop {
-        tokio::time::sleep(wait).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => {}
+            alarm = around.server.alarm() => {
+                if around.is_checked() {
+                    react(&plan, &around, alarm);
+                }
+                if let Some(fast) = plan.fast {
+                    due = due.min(tokio::time::Instant::now() + fast);
+                }
+                continue;
+            }
+        }
         if around.is_checked() {
             let started = Instant::now();
             let outcome = attempt::attempt(&plan, &around).await;
@@ -121,8 +148,25 @@ pub async fn run(plan: Plan, around: Surroundings, first_after: Duration) {
             plan.fast.unwrap_or(plan.interval)
         };
         noise = noise.wrapping_mul(1_103_515_245).wrapping_add(12_345);
-        wait = interval + interval * plan.spread * (noise >> 16 & 0xff) / 25_500;
+        let wait = interval + interval * plan.spread * (noise >> 16 & 0xff) / 25_500;
+        due = tokio::time::Instant::now() + wait;
     }
+}
+
+/// Does what is to be done where too many requests have failed.
+fn react(plan: &Plan, around: &Surroundings, (errors, last): Alarm) {
+    let health = around.board.health(plan.server);
+    match plan.on_error {
+        OnError::FastInter => return,
+        OnError::FailCheck => {}
+        OnError::SuddenDeath if health <= plan.rise => {}
+        OnError::SuddenDeath => around.board.set_health(plan.server, plan.rise + 1),
+        OnError::MarkDown if health < plan.rise => {}
+        OnError::MarkDown => around.board.set_health(plan.server, plan.rise),
+    }
+    let last = last.as_str();
+    let info = format!("Detected {errors} consecutive errors, last one was: {last}");
+    conclude(plan, around, Outcome::new(Status::Analysis, info), Duration::ZERO);
 }
 
 /// Takes a result in, and says what follows from it.
@@ -134,6 +178,7 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
     let mut changed = false;
     if good && health < full {
         changed = true;
+        around.server.forget_errors();
         health += 1;
         if health >= plan.rise {
             health = full;
@@ -210,7 +255,9 @@ fn reason(outcome: &Outcome, took: Duration) -> String {
     if !outcome.info.is_empty() {
         text.push_str(&format!(", info: \"{}\"", outcome.info));
     }
-    text.push_str(&format!(", check duration: {}ms", took.as_millis()));
+    if outcome.status != Status::Analysis {
+        text.push_str(&format!(", check duration: {}ms", took.as_millis()));
+    }
     text
 }
 

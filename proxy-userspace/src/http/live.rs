@@ -5,16 +5,19 @@
 
 mod admin;
 mod frontend;
+mod observed;
 mod pace;
 mod queue;
 mod refused;
 
 pub use admin::Admin;
 pub use frontend::Frontend;
+pub use observed::{Alarm, Layer, Observe, Sign};
 pub use pace::SHARES;
 pub use queue::Queue;
 pub use refused::{Invalid, LastErrors, refused};
 
+use observed::Observed;
 use pace::Warmth;
 use std::{
     sync::{
@@ -207,6 +210,7 @@ pub struct Server {
     inherited: AtomicU8,
     weight: AtomicU32,
     warmth: Warmth,
+    observed: Observed,
     /// Concurrent requests at most, 0 is no limit (`set maxconn server`).
     pub maxconn: AtomicU32,
     address: RwLock<ServerAddress>,
@@ -244,6 +248,7 @@ impl Server {
             inherited: AtomicU8::new(Admin::Ready as u8),
             weight: AtomicU32::new(settings.weight),
             warmth: Warmth::new(settings.slowstart),
+            observed: Observed::default(),
             maxconn: AtomicU32::new(settings.maxconn),
             address: RwLock::new(settings.address.clone()),
             shutdowns: AtomicU32::new(0),

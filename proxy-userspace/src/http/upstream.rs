@@ -19,7 +19,7 @@ use super::{
     counters::Count,
     event::{Cause, Phase, Termination},
     held::HeldBackend,
-    live::{Backend, Server},
+    live::{Backend, Server, Sign},
     pool::Idle,
     pump::{Body, Pump},
     session::Stop,
@@ -140,6 +140,7 @@ pub(crate) async fn reach(
             && let Some((conn, sent)) = pooled(client, &errand, &server, &line)
         {
             count(client, errand.backend, &server, Count::Reused);
+            server.note(Sign::Connected);
             return Ok(finish(client, errand, account, slot, conn, (b"", sent), true));
         }
         count(client, errand.backend, &server, Count::Opened);
@@ -151,6 +152,7 @@ pub(crate) async fn reach(
         };
         let late = match connected {
             Ok((conn, sent)) => {
+                server.note(Sign::Connected);
                 return Ok(finish(client, errand, account, slot, conn, (&line, sent), false));
             }
             Err(Lost::Stopped(stop)) => {
@@ -165,6 +167,7 @@ pub(crate) async fn reach(
             Err(Lost::Late) => true,
         };
         drop(slot);
+        server.note(Sign::Unconnected);
         if attempt == settings.retries {
             let cause = if late { Cause::ServerTimeout } else { Cause::Server };
             return Err(Fail::new(503, cause, Phase::Connect));

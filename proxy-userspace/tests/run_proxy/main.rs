@@ -4,6 +4,7 @@
 mod checks;
 mod commands;
 mod limits;
+mod observe;
 mod pace;
 mod page;
 mod proxy_lines;

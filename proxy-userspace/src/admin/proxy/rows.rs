@@ -296,6 +296,9 @@ pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
     let is_checked = scene.proxies.server(root).is_some_and(|root| checking(&root));
     let standing = scene.board.get(root).filter(|_| is_checked);
     row.text("status", state::status(scene, root, server, standing.as_ref()));
+    if settings.observe.is_some() {
+        row.number("hanafail", server.alarms());
+    }
     if let Some(name) = state::tracked(scene, server) {
         row.text("tracked", name);
     }
@@ -317,7 +320,10 @@ fn checked(row: &mut Row, scene: &Scene, at: (usize, usize), standing: &Standing
         row.number("check_code", standing.code);
     }
     if standing.status != Status::Unknown {
-        let took = u64::try_from(standing.took.as_millis()).unwrap_or(u64::MAX);
+        // It is no check: HAProxy's -1 stands in a column without a sign.
+        let took =
+            if standing.status == Status::Analysis { u128::MAX } else { standing.took.as_millis() };
+        let took = u64::try_from(took).unwrap_or(u64::MAX);
         row.number("check_duration", took);
     }
     row.text("last_chk", standing.info.as_str());

@@ -148,7 +148,8 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
     // HCHK_STATUS_* and CHK_RES_*, by their numbers in 2.6.
     let status = standing.as_ref().map_or(1, |standing| match standing.status {
         Status::Unknown => 1,
-        Status::SocketError => 4,
+        Status::Analysis => 4,
+        Status::SocketError => 5,
         Status::L4Ok => 6,
         Status::L4Timeout => 7,
         Status::L4Connection => 8,

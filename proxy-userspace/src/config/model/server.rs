@@ -2,6 +2,8 @@
 
 use crate::config::address::Address;
 use crate::config::token::Position;
+use crate::http::health::OnError;
+use crate::http::live::Layer;
 use crate::policy::words::Wishes;
 
 /// A `server` line.
@@ -48,6 +50,12 @@ pub struct ServerSettings {
     pub disabled: bool,
     /// `maxconn`; 0: without limit.
     pub maxconn: u32,
+    /// `observe`.
+    pub observe: Option<Layer>,
+    /// `error-limit`; 10.
+    pub error_limit: u32,
+    /// `on-error`.
+    pub on_error: OnError,
     /// `track`: the backend's name, the server's own backend without one, and the server's.
     pub track: Option<(Option<String>, String)>,
     /// `minconn`: `maxconn` without load; 0: it is always the same.
@@ -92,6 +100,9 @@ impl Default for ServerSettings {
             backup: false,
             disabled: false,
             maxconn: 0,
+            observe: None,
+            error_limit: 10,
+            on_error: OnError::default(),
             track: None,
             minconn: 0,
             slowstart_ms: 0,

@@ -5,6 +5,8 @@
 pub enum Status {
     /// `UNK`: not yet checked.
     Unknown,
+    /// `HANA`: requests have failed (`observe`).
+    Analysis,
     /// `SOCKERR`: the check could not be made.
     SocketError,
     /// `L4OK`.
@@ -43,6 +45,7 @@ impl Status {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "UNK",
+            Self::Analysis => "HANA",
             Self::SocketError => "SOCKERR",
             Self::L4Ok => "L4OK",
             Self::L4Timeout => "L4TOUT",
@@ -60,6 +63,7 @@ impl Status {
     pub const fn description(self) -> &'static str {
         match self {
             Self::Unknown => "Unknown",
+            Self::Analysis => "Health analyze",
             Self::SocketError => "Socket error",
             Self::L4Ok => "Layer4 check passed",
             Self::L4Timeout => "Layer4 timeout",

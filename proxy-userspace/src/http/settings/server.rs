@@ -1,6 +1,6 @@
 //! A server of a backend.
 
-use crate::http::proxy_line::Version;
+use crate::http::{live::Observe, proxy_line::Version};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// A server of a backend.
@@ -45,6 +45,8 @@ pub struct Server {
     pub keepalive: bool,
     /// Whether health checks decide if it is up (`check`); the checks' own settings are health's.
     pub checked: bool,
+    /// What requests say of its health (`observe`, `error-limit`).
+    pub observe: Option<Observe>,
     /// The backend and the server, by their places, whose state it has (`track`).
     pub tracks: Option<(usize, usize)>,
     /// The host name that its address was found by.
@@ -78,6 +80,7 @@ impl Server {
             send_proxy: None,
             keepalive: false,
             checked: false,
+            observe: None,
             tracks: None,
             host: None,
             id: 1,

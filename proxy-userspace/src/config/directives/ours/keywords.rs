@@ -68,6 +68,7 @@ pub const SERVER: &[Directive] = &[
     word("disabled", "", "off", "Starts in maintenance; `enabled` takes it back."),
     word("downinter", "TIME", "inter", "Between checks while the server is down."),
     word("enabled", "", "on", "Takes back a `disabled` of `default-server`."),
+    word("error-limit", "N", "10", "So many errors in a row are too many for `observe`."),
     word("fall", "N", "3", "Failed checks until it is down."),
     word("fastinter", "TIME", "inter", "Between checks while it is going up or down."),
     word("id", "N", "counted", "Its number in the statistics (`server` only)."),
@@ -96,6 +97,18 @@ pub const SERVER: &[Directive] = &[
     ),
     word("no-send-proxy", "", "on", "Takes back a `send-proxy` of `default-server`."),
     word("no-send-proxy-v2", "", "on", "Takes back a `send-proxy-v2` of `default-server`."),
+    word(
+        "observe",
+        "none|layer4|layer7",
+        "none",
+        "Requests say how a server with `check` is: connections that fail, or answers that are none, are late, or have a status of 500 and more but for 501 and 505.",
+    ),
+    word(
+        "on-error",
+        "fastinter|fail-check|sudden-death|mark-down",
+        "fail-check",
+        "What too many errors in a row are: no more than a reason to check after `fastinter`; a failed check, too; the last but one; or the last.",
+    ),
     word(
         "on-marked-down",
         "shutdown-sessions",

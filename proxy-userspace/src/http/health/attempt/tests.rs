@@ -1,7 +1,7 @@
 use super::super::board::{Board, Place};
 use super::super::script::{HttpSend, Script};
 use super::super::told::{Turn, tell};
-use super::super::{Events, conclude};
+use super::super::{Events, OnError, conclude};
 use super::*;
 use crate::config::{Strictness, parse, source::Source};
 use crate::http::balance::{Algorithm, Balance, Hashing};
@@ -76,6 +76,7 @@ fn stage(address: SocketAddr, script: Script) -> Stage {
         check_timeout: Some(Duration::from_secs(30)),
         spread: 0,
         log_each: false,
+        on_error: OnError::default(),
     };
     let around = Surroundings {
         server: Arc::clone(&backend.servers[0]),
