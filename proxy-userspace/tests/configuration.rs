@@ -89,6 +89,7 @@ fn mistakes_are_named_by_the_same_lines() {
         "wrong-tcp-log",
         "wrong-track",
         "wrong-observe",
+        "wrong-choices",
         "wrong-ids",
         "wrong-rewrites",
     ] {

@@ -5,12 +5,14 @@ use super::{Assembled, Builder};
 use crate::config::address::{Address, Host, Port};
 use crate::config::model::{self, Kind, Proxy, ServerSettings};
 use crate::config::options::Switch;
+use crate::config::token::Position;
 use crate::config::track;
 use crate::http::balance;
 use crate::http::health::Plan;
 use crate::http::health::board::Place;
 use crate::http::live::Observe;
 use crate::http::proxy_line::Version;
+use crate::http::rules::UseServer;
 use crate::http::settings;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,12 +60,21 @@ impl Builder<'_> {
             backend.forwardfor = said.forward_for.clone();
             backend.rules = self.rules(proxy);
         }
+        let place_of = |name: &str| proxy.servers.iter().position(|server| server.name == name);
+        let rules: Vec<_> = proxy
+            .use_servers
+            .iter()
+            .filter_map(|rule| Some((place_of(&rule.name)?, rule.condition.clone())))
+            .collect();
+        backend.server_rules = (!rules.is_empty()).then(|| Arc::new(UseServer { rules }) as _);
         let mut ids = Vec::new();
         let mut healths = Vec::new();
         for server in &proxy.servers {
             let Some(mut told) = self.server(server) else { continue };
             told.keepalive = keeps_alive(said, Switch::ServerTcpKeepAlive);
             told.id = server.id;
+            let source = server.settings.source.as_ref().or(said.source.as_ref());
+            told.source = source.and_then(|source| self.source(source, &told, &server.at));
             told.tracks = self.tracked(proxy, server);
             let at = (place, backend.servers.len());
             backend.servers.push(told);
@@ -78,6 +89,32 @@ impl Builder<'_> {
         to.settings.backends.push(backend);
         to.numbers.servers.push(ids);
         to.healths.push(healths);
+    }
+
+    /// Where connections to a server come from.
+    fn source(
+        &mut self,
+        source: &Address,
+        to: &settings::Server,
+        at: &Position,
+    ) -> Option<SocketAddr> {
+        let Address::Tcp { host, .. } = source else { return None };
+        let source = SocketAddr::new(self.lookup(host, at)?, source.port().unwrap_or(0));
+        match &to.address {
+            settings::ServerAddress::Inet(address) if address.is_ipv4() == source.is_ipv4() => {
+                Some(source).filter(|source| !source.ip().is_unspecified() || source.port() > 0)
+            }
+            settings::ServerAddress::Inet(address) => {
+                let message = format!(
+                    "server '{}' at {address} cannot be reached from the source {source}: \
+                     they are of different families",
+                    to.name
+                );
+                self.findings.alert(at.clone(), message);
+                None
+            }
+            settings::ServerAddress::Unix(_) => None,
+        }
     }
 
     /// The places of whom a server tracks.

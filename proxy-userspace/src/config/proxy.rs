@@ -111,6 +111,13 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         }
         "acl" => return rule_lines::acl(args, to),
         "use_backend" => return rule_lines::use_backend(args, to),
+        "use-server" => return rule_lines::use_server(args, to),
+        "server-template" => {
+            let servers = server::template(args, &settings.default_server);
+            to.servers.extend(servers);
+            return;
+        }
+        "source" => settings.source = server::source(args).or(settings.source.take()),
         "http-request" => return rule_lines::http_request(args, to),
         "redirect" => return rule_lines::redirect_line(args, to),
         "http-response" => return rule_lines::http_response(args, to),

@@ -8,7 +8,7 @@ use super::acl_words::{condition, never, test, warn_if_never};
 use super::args::Args;
 use super::directives;
 use super::format::{self, Place};
-use super::model::{Acl, Proxy, UseBackend};
+use super::model::{Acl, Proxy, UseBackend, UseServer};
 use super::token::Position;
 use crate::http::cookie::{Persist, PersistRule};
 use crate::http::format::Format;
@@ -70,6 +70,23 @@ pub(super) fn use_backend(args: &mut Args<'_>, to: &mut Proxy) {
         }
         Err(()) => {}
     }
+}
+
+/// Reads a `use-server` line, its first word taken.
+pub(super) fn use_server(args: &mut Args<'_>, to: &mut Proxy) {
+    let Some(name) = args.need("use-server", "a server's name and a condition") else { return };
+    let at = args.last();
+    if name.contains('%') {
+        return args
+            .wrong("a server's name from a format string is HAProxy's; teardown has not got it");
+    }
+    if !matches!(args.peek(), "if" | "unless") {
+        return args.wrong_here("'use-server' expects 'if' or 'unless' and a condition");
+    }
+    let name = name.to_owned();
+    let Ok(condition) = condition(args, &to.acls) else { return };
+    warn_if_never(args, condition.as_ref(), at.clone(), false);
+    to.use_servers.push(UseServer { name, at, condition });
 }
 
 /// Reads an `http-request` line, its first word taken.

@@ -11,6 +11,11 @@ use crate::policy::words;
 /// Reads a `server` line, its first word taken.
 pub(super) fn server(args: &mut Args<'_>, defaults: &ServerSettings) -> Option<Server> {
     let name = args.need("server", "a name and an address")?.to_owned();
+    named(args, name, defaults)
+}
+
+/// The rest of a server's line, its name taken.
+fn named(args: &mut Args<'_>, name: String, defaults: &ServerSettings) -> Option<Server> {
     let at = args.last();
     if let Some(bad) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_.:".contains(*c)) {
         args.wrong(format!(
@@ -31,6 +36,53 @@ pub(super) fn server(args: &mut Args<'_>, defaults: &ServerSettings) -> Option<S
         check_port(args, &server);
     }
     Some(server)
+}
+
+/// Reads a `server-template` line, its first word taken.
+pub(super) fn template(args: &mut Args<'_>, defaults: &ServerSettings) -> Vec<Server> {
+    const WHAT: &str = "a prefix, a number or a range such as 1-5, and an address";
+    let Some(prefix) = args.need("server-template", WHAT) else { return Vec::new() };
+    let Some(range) = args.need("server-template", WHAT) else { return Vec::new() };
+    let number = |text: &str| text.parse::<u32>().ok().filter(|&number| number > 0);
+    let ends = match range.split_once('-') {
+        Some((low, high)) => number(low).zip(number(high)),
+        None => number(range).map(|high| (1, high)),
+    };
+    let Some((low, high)) = ends.filter(|(low, high)| low <= high && high - low < 10_000) else {
+        args.wrong(format!(
+            "'server-template' expects a number or a range such as 1-5, not '{range}'"
+        ));
+        args.skip(args.line.words.len());
+        return Vec::new();
+    };
+    let Some(first) = named(args, prefix.to_owned(), defaults) else { return Vec::new() };
+    let name = |number: u32| format!("{prefix}{number}");
+    (low..=high).map(|number| Server { name: name(number), ..first.clone() }).collect()
+}
+
+/// `source ADDR[:PORT]`: where connections come from.
+pub(super) fn source(args: &mut Args<'_>) -> Option<Address> {
+    let text = args.need("source", "an address such as 192.0.2.1, with a port or without")?;
+    let address = match address::parse(text, Use::Server) {
+        Ok(mut list) => list.pop(),
+        Err(why) => {
+            args.wrong(format!("'source': {why}"));
+            None
+        }
+    };
+    let fits = |address: &Address| {
+        matches!(address, Address::Tcp { port: Port::Fixed(_) | Port::Mapped(0), .. })
+    };
+    if address.as_ref().is_some_and(|address| !fits(address)) {
+        args.wrong(format!("'source' expects an address such as 192.0.2.1:4000, not '{text}'"));
+    }
+    let address = address.filter(fits);
+    if matches!(args.peek(), "usesrc" | "interface") {
+        let word = args.next().unwrap_or_default();
+        args.wrong(format!("'{word}' of 'source' is HAProxy's; teardown has not got it"));
+        args.skip(1);
+    }
+    address
 }
 
 /// Reads a `default-server` line, its first word taken.
@@ -77,6 +129,7 @@ fn settings(
             }
             "weight" => set(args.number(word, 0..=256), &mut to.weight),
             "maxconn" => set(args.number(word, 0..=MAX), &mut to.maxconn),
+            "source" => to.source = source(args).or(to.source.take()),
             "observe" => {
                 let layers =
                     [("none", None), ("layer4", Some(Layer::Four)), ("layer7", Some(Layer::Seven))];

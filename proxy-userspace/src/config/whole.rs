@@ -147,6 +147,14 @@ fn number(ids: Vec<&mut u32>, first: u32) {
 }
 
 fn servers(proxy: &Proxy, findings: &mut Findings) {
+    for rule in &proxy.use_servers {
+        let mut names = proxy.servers.iter().map(|server| server.name.as_str());
+        if !names.clone().any(|name| name == rule.name) {
+            let hint = near::hint(&rule.name, &mut names);
+            let message = format!("'{}' has no server '{}'{hint}", proxy.name, rule.name);
+            findings.alert(rule.at.clone(), message);
+        }
+    }
     let mut seen: HashMap<&str, u32> = HashMap::new();
     let mut ids: HashMap<u32, &str> = HashMap::new();
     for server in &proxy.servers {

@@ -253,6 +253,21 @@ pub trait Route: Send + Sync + Debug {
     ) -> Option<Option<usize>>;
 }
 
+/// `use-server` rules of a backend.
+pub trait ServerRules: Send + Sync + Debug {
+    /// The index of the server that the first rule names which applies, and whose server runs.
+    /// `edits` are what the rules before have made of the request's fields. In `mode tcp` there is no
+    /// request, only the two ends of the client's connection.
+    fn server(
+        &self,
+        backend: &live::Backend,
+        request: Option<&Request<'_>>,
+        edits: &[Edit],
+        client: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) -> Option<usize>;
+}
+
 /// `balance` of a backend. The backend's settings hold it, and it chooses among the servers that run
 /// by them: each has to know the other.
 pub trait Balance: Send + Sync + Debug {

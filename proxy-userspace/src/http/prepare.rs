@@ -179,6 +179,13 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         decision = Decision::Failed;
     }
     let method = method.len();
+    if decision == Decision::Pass
+        && let Some(backend) = &backend
+        && let Some(rules) = &backend.settings.server_rules
+    {
+        // A cookie does not count any more.
+        choice.server = rules.server(backend, Some(&head.view), &edits, address, client.local);
+    }
     // A request that is denied shows its cookies in the log, one that the proxy answers, or that no
     // backend takes, does not.
     let changes = match &decision {

@@ -10,6 +10,7 @@ pub use replace::{Replace, Template};
 use super::acl::Condition;
 use super::format::Format;
 use super::hooks::{self, Answer, Decision, Edit, Moment, Request, Response};
+use super::live;
 use super::sample::{Expression, View, first_host, path_and_query};
 use super::variable::{Name, Value};
 use std::net::SocketAddr;
@@ -362,5 +363,33 @@ impl hooks::Route for Routes {
             condition.as_ref().is_none_or(|condition| condition.holds(&view))
         };
         self.rules.iter().find(|rule| applies(&rule.1)).map(|rule| rule.0)
+    }
+}
+
+/// `use-server` rules of one backend.
+#[derive(Clone, Debug, Default)]
+pub struct UseServer {
+    /// The server's index, and when it is used, in order.
+    pub rules: Vec<(usize, Option<Condition>)>,
+}
+
+impl hooks::ServerRules for UseServer {
+    fn server(
+        &self,
+        backend: &live::Backend,
+        request: Option<&Request<'_>>,
+        edits: &[Edit],
+        client: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+    ) -> Option<usize> {
+        let view = View { request, edits, client, local, ..View::default() };
+        let applies = |(server, condition): &&(usize, Option<Condition>)| {
+            backend
+                .servers
+                .get(*server)
+                .is_some_and(|server| server.is_running() || backend.settings.persist)
+                && condition.as_ref().is_none_or(|condition| condition.holds(&view))
+        };
+        self.rules.iter().find(applies).map(|rule| rule.0)
     }
 }

@@ -7,7 +7,7 @@ use std::{
     cell::{Cell, OnceCell},
     io::{self, IoSlice},
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     rc::Rc,
     task::{Context, Poll, Waker, ready},
 };
@@ -104,7 +104,7 @@ impl Sock {
                 sockopt::set_socket_keepalive(&sock.fd, true)?;
             }
             if let Some(source) = source {
-                rustix::net::bind(&sock.fd, &source)?;
+                come_from(&sock.fd, source)?;
             }
             sock.kind.set(Kind::of(address, source, keepalive));
         }
@@ -336,6 +336,21 @@ impl Sock {
     pub(crate) fn error(&self) -> io::Result<()> {
         Ok(sockopt::socket_error(&self.fd)??)
     }
+}
+
+/// Binds a socket that is to be connected. Where the port is the kernel's to choose, it chooses one that
+/// no other connection to the same place has, only then.
+pub(crate) fn come_from(socket: impl AsFd, source: SocketAddr) -> io::Result<()> {
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if source.port() == 0 {
+        let (on, size) = (1_i32, libc::socklen_t::try_from(size_of::<i32>()).unwrap_or(4));
+        let (level, name) = (libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
+        let fd = socket.as_fd().as_raw_fd();
+        // On failure ports run out sooner.
+        // SAFETY: the descriptor is open, and the pointer and the size are those of `on`.
+        unsafe { libc::setsockopt(fd, level, name, (&raw const on).cast(), size) };
+    }
+    Ok(rustix::net::bind(socket, &source)?)
 }
 
 /// The address of this end; none of a Unix socket.

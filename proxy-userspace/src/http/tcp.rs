@@ -25,6 +25,9 @@ pub(crate) async fn serve(mut client: Client) {
         account.backend = Some(backend.clone());
         backend.sessions.rise();
         client.worker.count(&backend.counters, Count::Sessions, 1);
+        if let Some(rules) = &backend.settings.server_rules {
+            account.choice.server = rules.server(&backend, None, &[], address, client.local);
+        }
         let errand = Errand {
             backend: &backend,
             key: backend.settings.balance.key(None, &[], address),

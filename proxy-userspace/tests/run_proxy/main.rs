@@ -2,6 +2,7 @@
 //! Debian's HAProxy beside it for the shape of what it says.
 
 mod checks;
+mod choices;
 mod commands;
 mod limits;
 mod observe;

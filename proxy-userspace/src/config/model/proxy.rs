@@ -67,6 +67,8 @@ pub struct Proxy {
     pub acls: Vec<Acl>,
     /// `use_backend` lines, in order.
     pub use_backends: Vec<UseBackend>,
+    /// `use-server` lines, in order.
+    pub use_servers: Vec<UseServer>,
     /// `http-request` lines, in order.
     pub http_request: Vec<Rule>,
     /// `redirect` lines, which come after the `http-request` rules.
@@ -100,6 +102,7 @@ impl Proxy {
             servers: Vec::new(),
             acls: Vec::new(),
             use_backends: Vec::new(),
+            use_servers: Vec::new(),
             http_request: Vec::new(),
             redirects: Vec::new(),
             http_response: Vec::new(),
@@ -126,6 +129,17 @@ pub struct UseBackend {
     /// Where it stands.
     pub at: Position,
     /// When it applies; always without one.
+    pub condition: Option<Condition>,
+}
+
+/// A `use-server` line.
+#[derive(Debug, Clone)]
+pub struct UseServer {
+    /// The server's name.
+    pub name: String,
+    /// Where it stands.
+    pub at: Position,
+    /// When it applies; always without one, where that was not understood.
     pub condition: Option<Condition>,
 }
 

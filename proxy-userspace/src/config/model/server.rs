@@ -50,6 +50,8 @@ pub struct ServerSettings {
     pub disabled: bool,
     /// `maxconn`; 0: without limit.
     pub maxconn: u32,
+    /// `source`; the section's where it is not said.
+    pub source: Option<Address>,
     /// `observe`.
     pub observe: Option<Layer>,
     /// `error-limit`; 10.
@@ -100,6 +102,7 @@ impl Default for ServerSettings {
             backup: false,
             disabled: false,
             maxconn: 0,
+            source: None,
             observe: None,
             error_limit: 10,
             on_error: OnError::default(),

@@ -2,6 +2,7 @@
 
 use super::errors::ErrorWord;
 use super::server::ServerSettings;
+use crate::config::address::Address;
 use crate::config::log::LogTarget;
 use crate::config::options::{CloseMode, Switches};
 use crate::config::token::Position;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub http_reuse: Reuse,
     /// `default_backend`, and where it is named.
     pub default_backend: Option<(String, Position)>,
+    /// `source`.
+    pub source: Option<Address>,
     /// `default-server`: what servers begin with.
     pub default_server: ServerSettings,
     /// `option httpchk`, `option tcp-check`, `http-check` and `tcp-check` lines.
@@ -96,6 +99,7 @@ impl Default for Settings {
             hash_type: Hashing::default(),
             http_reuse: Reuse::Safe,
             default_backend: None,
+            source: None,
             default_server: ServerSettings::default(),
             check: Script::default(),
             error_words: Vec::new(),

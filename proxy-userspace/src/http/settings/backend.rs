@@ -2,7 +2,7 @@
 
 use super::{Connection, ErrorPages, ForwardFor, Mode, Server};
 use crate::http::cookie::{Cookie, PersistRule};
-use crate::http::hooks::{Balance, Rules};
+use crate::http::hooks::{Balance, Rules, ServerRules};
 use std::{sync::Arc, time::Duration};
 
 /// A backend, or the second half of a `listen`.
@@ -53,6 +53,8 @@ pub struct Backend {
     pub forwardfor: Option<ForwardFor>,
     /// Pages that take the place of the built-in ones.
     pub error_pages: ErrorPages,
+    /// `use-server` rules, which go before the balance.
+    pub server_rules: Option<Arc<dyn ServerRules>>,
     /// `http-request` and `http-response` rules.
     pub rules: Option<Arc<dyn Rules>>,
 }
@@ -83,6 +85,7 @@ impl Backend {
             smart_connect: false,
             forwardfor: None,
             error_pages: ErrorPages::default(),
+            server_rules: None,
             rules: None,
         }
     }

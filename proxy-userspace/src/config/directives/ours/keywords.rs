@@ -144,6 +144,12 @@ pub const SERVER: &[Directive] = &[
         "How long its maxconn and, where balance lets weights change, its weight grow once it came up: from 1 to all. Not when the proxy starts.",
     ),
     word(
+        "source",
+        "ADDRESS[:PORT]",
+        "the section's",
+        "Where connections to it come from, checks included.",
+    ),
+    word(
         "track",
         "[BACKEND/]SERVER",
         "none",

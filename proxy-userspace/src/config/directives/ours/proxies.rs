@@ -227,6 +227,20 @@ pub const PROXY: &[Directive] = &[
     at(BACK, "retries", "N", "3", "How often a failed connect is tried again."),
     at(L.or(B), "server", "NAME ADDRESS:PORT [KEYWORDS]", "none", "A server; keywords below."),
     at(
+        L.or(B),
+        "server-template",
+        "PREFIX N|LOW-HIGH ADDRESS:PORT [KEYWORDS]",
+        "none",
+        "As many servers at one address, their names PREFIX and a number.",
+    ),
+    at(
+        BACK,
+        "source",
+        "ADDRESS[:PORT]",
+        "the system's choice",
+        "Where connections to servers come from, checks included.",
+    ),
+    at(
         EVERY,
         "stats auth",
         "USER:PASSWORD",
@@ -365,5 +379,12 @@ pub const PROXY: &[Directive] = &[
         "NAME [if|unless CONDITION]",
         "none",
         "The first that applies says where a request goes.",
+    ),
+    at(
+        L.or(B),
+        "use-server",
+        "NAME if|unless CONDITION",
+        "none",
+        "The first that applies and whose server runs says which server gets a request, whatever the balance.",
     ),
 ];

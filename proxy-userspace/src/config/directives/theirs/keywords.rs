@@ -106,7 +106,6 @@ pub const SERVER_OTHERS: &[(&str, usize)] = &[
     ("send-proxy-v2-ssl-cn", 0),
     ("sni", 1),
     ("socks4", 1),
-    ("source", 1),
     ("ssl", 0),
     ("ssl-max-ver", 1),
     ("ssl-min-ver", 1),

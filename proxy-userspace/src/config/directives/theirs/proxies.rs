@@ -52,8 +52,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "rspirep",
     "rsprep",
     "server-state-file-name",
-    "server-template",
-    "source",
     "srvtcpka-cnt",
     "srvtcpka-idle",
     "srvtcpka-intvl",
@@ -66,7 +64,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "unique-id-format",
     "unique-id-header",
     "use-fcgi-app",
-    "use-server",
 ];
 
 /// `option` lines.

@@ -7,6 +7,7 @@ use crate::http::health::script::{CheckKind, Connect};
 use crate::http::health::{Plan, Surroundings, Target};
 use crate::http::proxy_line::{self, Version};
 use crate::http::settings::ServerAddress;
+use crate::http::sock::come_from;
 use socket2::SockRef;
 use std::future::Future;
 use std::io;
@@ -38,7 +39,13 @@ pub(super) async fn connect<'a>(
                     cookie = around.closes.opened(socket.as_fd(), upstream, Class::Check);
                     // It is closed once that is said.
                     let held = socket.as_fd().try_clone_to_owned();
-                    let connected = within(patience, socket.connect(address)).await;
+                    let source = around.server.settings.source;
+                    let fits = |source: &SocketAddr| source.is_ipv4() == address.is_ipv4();
+                    let bound = source.filter(fits).map_or(Ok(()), |from| come_from(&socket, from));
+                    let connected = match bound {
+                        Ok(()) => within(patience, socket.connect(address)).await,
+                        Err(error) => Err(error),
+                    };
                     if let (Err(_), Ok(held)) = (&connected, &held) {
                         let doing = Doing { http, ..Doing::default() };
                         let socket = (held.as_fd(), cookie);
