@@ -24,6 +24,12 @@ impl Prefix {
         Self { address, length: width(address) }
     }
 
+    /// How many bits it has.
+    #[must_use]
+    pub fn length(&self) -> u8 {
+        self.length
+    }
+
     /// Whether an address begins so. An IPv4 one does not begin as any of IPv6 does, nor the other way
     /// round.
     #[must_use]

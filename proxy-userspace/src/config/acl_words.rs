@@ -213,7 +213,7 @@ fn compile(
 }
 
 /// `ADDRESS/LENGTH` or `ADDRESS/MASK`.
-fn with_mask(text: &str) -> Option<Prefix> {
+pub(super) fn with_mask(text: &str) -> Option<Prefix> {
     if let Some((address, mask)) = text.split_once('/')
         && let Ok(mask) = mask.parse::<std::net::Ipv4Addr>()
     {
@@ -227,7 +227,7 @@ fn with_mask(text: &str) -> Option<Prefix> {
 }
 
 /// `5`, `1:10`, `gt 5`, `ge`, `lt`, `le`, `eq`, as inclusive ranges.
-fn numbers(patterns: &[String]) -> Result<Vec<(i64, i64)>, String> {
+pub(super) fn numbers(patterns: &[String]) -> Result<Vec<(i64, i64)>, String> {
     let mut ranges = Vec::new();
     let mut operator = "eq";
     for pattern in patterns {

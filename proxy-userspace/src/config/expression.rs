@@ -1,12 +1,10 @@
 //! Expressions (`hdr(host),lower`), from text.
 
-use super::directives::{CONVERT_OTHERS, FETCH_OTHERS};
+use super::converters::{converter, split};
+use super::directives::FETCH_OTHERS;
 use crate::http::sample::{Convert, Expression, Fetch, Message};
 use crate::http::variable::{Name, Scope};
 use crate::near;
-
-/// Converters by name.
-pub(super) const CONVERTERS: [&str; 3] = ["length", "lower", "upper"];
 
 /// Fetches by name.
 pub(super) const FETCHES: &[&str] = &[
@@ -70,21 +68,7 @@ pub fn expression(text: &str) -> Result<Expression, String> {
             return Err(format!("'{rest}' behind '{}' is not understood", first.0));
         };
         let ((name, arguments), after) = head(more)?;
-        converts.push(match (name, arguments) {
-            ("lower", None) => Convert::Lower,
-            ("upper", None) => Convert::Upper,
-            ("length", None) => Convert::Length,
-            _ if CONVERT_OTHERS.contains(&name) => {
-                return Err(format!("converter '{name}' is HAProxy's; teardown has not got it"));
-            }
-            ("lower" | "upper" | "length", Some(_)) => {
-                return Err(format!("converter '{name}' takes no argument"));
-            }
-            _ => {
-                let hint = near::hint(name, CONVERTERS);
-                return Err(format!("unknown converter '{name}'{hint}"));
-            }
-        });
+        converts.push(converter(name, arguments)?);
         rest = after;
     }
     Ok(Expression { fetch, converts })
@@ -98,10 +82,33 @@ fn head(text: &str) -> Result<(Call<'_>, &str), String> {
     let length = text.find(|c| !is_name(c)).unwrap_or(text.len());
     let (name, rest) = text.split_at(length);
     let Some(inside) = rest.strip_prefix('(') else { return Ok(((name, None), rest)) };
-    let Some(end) = inside.find(')') else {
+    let Some(end) = closing(inside) else {
         return Err(format!("'{name}(' lacks its closing parenthesis"));
     };
     Ok(((name, Some(&inside[..end])), &inside[end + 1..]))
+}
+
+/// The first parenthesis that closes, quotes and backslashes minded.
+fn closing(text: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        match (character, quote) {
+            ('\\', None | Some('"')) => {
+                characters.next_if(|(_, next)| is_escaped(*next));
+            }
+            ('"' | '\'', None) => quote = Some(character),
+            (end, Some(open)) if end == open => quote = None,
+            (')', None) => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether a backslash in arguments keeps this from its meaning; before others it stands for itself.
+pub(super) fn is_escaped(character: char) -> bool {
+    matches!(character, '\\' | ' ' | '"' | '\'')
 }
 
 fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
@@ -130,7 +137,14 @@ fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
             };
             return Ok(Fetch::Variable(variable(name)?, default));
         }
-        "str" => return Ok(Fetch::Text(arguments.unwrap_or_default().to_owned())),
+        "str" => {
+            let list = split(arguments.unwrap_or_default())?;
+            return match list.as_slice() {
+                [] => Ok(Fetch::Text(String::new())),
+                [text] => Ok(Fetch::Text(text.clone())),
+                _ => Err("'str' expects one text; a comma in it stands in quotes".to_owned()),
+            };
+        }
         "int" => {
             let number = argument()?.parse();
             return number.map(Fetch::Number).map_err(|_| "'int' expects a number".to_owned());
@@ -242,6 +256,19 @@ mod tests {
             ("path,lowr", "did you mean 'lower'"),
             ("path,base64", "HAProxy's"),
             ("path(x)", "takes no argument"),
+            ("path,lower(x)", "converter 'lower' takes no argument"),
+            ("path,field(0,/)", "counts from 1"),
+            ("path,field(x,/)", "expects a number, not 'x'"),
+            ("path,field(1)", "expects 2 to 3 arguments, not 1"),
+            ("path,add(x)", "a number or a variable, not 'x'"),
+            ("path,regsub((a),b)", "expects 2 to 3 arguments, not 1"),
+            ("path,regsub('(a',b)", "is not a regular expression"),
+            ("path,regsub(a,b,x)", "the flags g and i, not 'x'"),
+            ("path,ipmask(33)", "expects masks such as 24"),
+            ("path,map(/nonexistent/map)", "cannot read /nonexistent/map"),
+            ("path,map_nothing(/a)", "unknown converter 'map_nothing'"),
+            ("path,field('1)", "closing parenthesis"),
+            ("str(a,b)", "a comma in it stands in quotes"),
             ("nbsrv(x)", "HAProxy's"),
             ("int(x)", "a number"),
         ];

@@ -12,6 +12,7 @@ mod bind;
 mod capture;
 mod check_lines;
 mod condition;
+mod converters;
 mod cookie;
 pub mod diag;
 pub mod directives;

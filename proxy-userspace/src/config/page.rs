@@ -2,11 +2,12 @@
 //! together.
 
 use super::acl_words::{FAMILIES, METHODS, PREDEFINED};
+use super::converters::{CONVERTERS, MAPS};
 use super::directives::{
     ACTION_OTHERS, BIND, BIND_OTHERS, Directive, GLOBAL, GLOBAL_OTHERS, MOOT, OPTION_OTHERS,
     PROXY_OTHERS, Places, SECTION_OTHERS, SERVER, SERVER_OTHERS, of_proxies,
 };
-use super::expression::{CONVERTERS, FETCHES};
+use super::expression::FETCHES;
 use super::format;
 
 #[test]
@@ -66,6 +67,7 @@ fn expressions(page: &mut String) {
         names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     };
     let fetches = quoted(&mut FETCHES.iter().copied());
+    let maps = quoted(&mut MAPS.iter().copied());
     let converters = quoted(&mut CONVERTERS.into_iter());
     let methods = quoted(&mut METHODS.iter().map(|method| method.0));
     let families = quoted(&mut FAMILIES.into_iter());
@@ -82,7 +84,8 @@ A condition is names of acls, each with `!` before it or not, or anonymous ones,
 - samples, in acls and in `%[...]`: {fetches}. `hdr(NAME,-1)` is the field's last occurrence. No \
 connection has TLS, so that `ssl_fc` is false. `var(VAR,DEFAULT)` is what rules have put there; a VAR is \
 `sess.NAME` for a client's connection, `txn.NAME` for a request, its response and the log, `req.NAME`, `res.NAME`.
-- converters, behind a comma: {converters}
+- converters, behind a comma: {converters}. `map_HOW(FILE,DEFAULT)` looks a sample up in a file's lines, each a key \
+and a value; HOW is one of {maps}, and `_int` or `_ip` behind it the values' type. Arguments may be in quotes.
 - `-m METHOD`: {methods}. `path_beg` is `path -m beg`; so of {families}.
 - acls that are there already: {predefined}
 - variables in the values of rules and in `log-format`: {variables}. What a rule writes is what is known \

@@ -126,7 +126,7 @@ impl Patterns {
 }
 
 impl TextMatch {
-    fn matches(self, text: &[u8], pattern: &[u8]) -> bool {
+    pub(super) fn matches(self, text: &[u8], pattern: &[u8]) -> bool {
         match self {
             Self::Exact => text == pattern,
             Self::Begin => text.starts_with(pattern),

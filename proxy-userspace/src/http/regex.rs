@@ -25,6 +25,14 @@ impl Regex {
         self.0.is_match(bytes)
     }
 
+    /// All that is found in these bytes, from left to right.
+    pub fn captures_iter<'a>(
+        &self,
+        bytes: &'a [u8],
+    ) -> impl Iterator<Item = regex::bytes::Captures<'a>> {
+        self.0.captures_iter(bytes)
+    }
+
     /// What is found in these bytes, and in its groups, where it is found.
     #[must_use]
     pub fn captures<'a>(&self, bytes: &'a [u8]) -> Option<regex::bytes::Captures<'a>> {

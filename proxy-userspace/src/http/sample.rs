@@ -1,12 +1,16 @@
 //! What a test or a format string takes from a message or a connection (HAProxy's sample fetches).
 
+mod convert;
 mod fields;
+mod map;
 
 use super::hooks::{Edit, Moment, Request, Response};
 use super::variable::{Name, Value, lookup};
+pub use convert::{Convert, Operand, Operator};
 use fields::header;
 pub(super) use fields::{each_value, parts};
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+pub use map::{Keys, Map};
+use std::net::{IpAddr, SocketAddr};
 
 /// What samples are taken from. What is not there yields no sample.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,21 +123,6 @@ pub enum Fetch {
     Variable(Name, Option<String>),
 }
 
-/// What is done to a sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Convert {
-    /// `lower`.
-    Lower,
-    /// `upper`.
-    Upper,
-    /// `length`.
-    Length,
-    /// What `hdr_ip` does: the address, a port behind an IPv4 one passed over; nothing if it is none.
-    Address,
-    /// What `hdr_val` does: the digits that the text begins with, 0 without any.
-    Integer,
-}
-
 /// A fetch and its converters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expression {
@@ -155,11 +144,8 @@ impl Expression {
     /// The type of its samples.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        match self.converts.last() {
-            Some(Convert::Length | Convert::Integer) => return Kind::Number,
-            Some(Convert::Address) => return Kind::Address,
-            Some(_) => return Kind::Text,
-            None => {}
+        if let Some(last) = self.converts.last() {
+            return last.kind();
         }
         match &self.fetch {
             Fetch::Source | Fetch::Destination => Kind::Address,
@@ -208,7 +194,7 @@ impl Expression {
         if self.converts.is_empty() {
             return self.fetch.any(view, found);
         }
-        self.fetch.any(view, &mut |sample| converted(&self.converts, sample, found))
+        self.fetch.any(view, &mut |sample| converted(&self.converts, sample, view, found))
     }
 
     /// One sample, the one that [`Self::write`] would write.
@@ -247,46 +233,16 @@ impl Sample<'_> {
     }
 }
 
+/// Calls `found` with what converters make of a sample.
 fn converted(
     converts: &[Convert],
     sample: Sample<'_>,
+    view: &View<'_>,
     found: &mut dyn FnMut(Sample<'_>) -> bool,
 ) -> bool {
     let Some((convert, rest)) = converts.split_first() else { return found(sample) };
-    let mut text = Vec::new();
-    sample.write(&mut text);
-    match convert {
-        Convert::Lower => text.make_ascii_lowercase(),
-        Convert::Upper => text.make_ascii_uppercase(),
-        Convert::Length => {
-            let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
-            return converted(rest, Sample::Number(length), found);
-        }
-        Convert::Integer => return converted(rest, Sample::Number(leading(&text)), found),
-        Convert::Address => {
-            return text_address(&text)
-                .is_some_and(|address| converted(rest, Sample::Address(address), found));
-        }
-    }
-    converted(rest, Sample::Text(&text), found)
-}
-
-/// The number that a text begins with.
-fn leading(text: &[u8]) -> i64 {
-    let (sign, digits) = match text.strip_prefix(b"-") {
-        Some(rest) => (-1, rest),
-        None => (1, text),
-    };
-    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number: i64, digit| {
-        number.saturating_mul(10).saturating_add(sign * i64::from(digit - b'0'))
-    })
-}
-
-fn text_address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?.trim();
-    let with_port = || text.parse().ok().map(|at: SocketAddrV4| IpAddr::V4(*at.ip()));
-    text.parse().ok().or_else(with_port)
+    let value = convert.apply(sample, view);
+    value.is_some_and(|value| converted(rest, value.sample(), view, found))
 }
 
 impl Fetch {

@@ -6,5 +6,6 @@ mod support;
 mod answers;
 mod errors;
 mod lines;
+mod samples;
 mod twins;
 mod variables;

@@ -44,6 +44,21 @@ impl Template {
         Ok(Self { pieces })
     }
 
+    /// The text with this for what the expression finds, `most` times at most.
+    #[must_use]
+    pub fn substitute(&self, regex: &Regex, text: &[u8], most: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut at = 0;
+        for found in regex.captures_iter(text).take(most) {
+            let Some(whole) = found.get(0) else { continue };
+            out.extend_from_slice(&text[at..whole.start()]);
+            self.write(&found, &View::default(), &mut out);
+            at = whole.end();
+        }
+        out.extend_from_slice(&text[at..]);
+        out
+    }
+
     fn write(&self, found: &regex::bytes::Captures<'_>, view: &View<'_>, out: &mut Vec<u8>) {
         for piece in &self.pieces {
             match piece {

@@ -1,0 +1,416 @@
+//! What is done to samples: converters.
+
+use super::{Kind, Sample, View};
+use crate::http::balance::Hashing;
+use crate::http::regex::Regex;
+use crate::http::rules::Template;
+use crate::http::variable::{Name, Value, lookup};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::sync::Arc;
+
+/// What is done to a sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Convert {
+    /// `lower`.
+    Lower,
+    /// `upper`.
+    Upper,
+    /// `length`.
+    Length,
+    /// What `hdr_ip` does: the address, a port behind an IPv4 one passed over; nothing if it is none.
+    Address,
+    /// What `hdr_val` does: the digits that the text begins with, 0 without any.
+    Integer,
+    /// `add(N)` and its kin.
+    Arithmetic(Operator, Operand),
+    /// `neg`.
+    Negative,
+    /// `cpl`.
+    Complement,
+    /// `odd`.
+    Odd,
+    /// `even`.
+    Even,
+    /// `bool`, and `not` where it is negated.
+    Truth {
+        /// `not`.
+        negate: bool,
+    },
+    /// `field(INDEX,DELIMITERS,COUNT)`, and `word()`.
+    Part {
+        /// From 1, or from the end if negative.
+        index: i64,
+        /// Each of these bytes ends a part.
+        delimiters: Vec<u8>,
+        /// How many; 0 is all that are left.
+        count: usize,
+        /// Whether parts without a byte count for nothing.
+        words: bool,
+    },
+    /// `bytes(OFFSET,LENGTH)`.
+    Bytes(usize, Option<usize>),
+    /// `regsub(REGEX,TEXT,FLAGS)`.
+    Substitute {
+        /// What is looked for.
+        regex: Regex,
+        /// What takes its place.
+        with: Template,
+        /// `g`: everywhere.
+        all: bool,
+    },
+    /// `ltrim(BYTES)` and `rtrim(BYTES)`.
+    Trim {
+        /// At its beginning, not at its end.
+        left: bool,
+        /// Which bytes are taken off.
+        bytes: Vec<u8>,
+    },
+    /// `concat(TEXT,VARIABLE,TEXT)`.
+    Concat(Vec<u8>, Option<Name>, Vec<u8>),
+    /// `strcmp(VARIABLE)`.
+    Compare(Name),
+    /// `iif(TEXT,TEXT)`.
+    Choose(Vec<u8>, Vec<u8>),
+    /// `ipmask(MASK,MASK)`.
+    Mask(Ipv4Addr, Option<Ipv6Addr>),
+    /// `host_only`.
+    HostOnly,
+    /// `port_only`.
+    PortOnly,
+    /// `hex`.
+    Hexadecimal,
+    /// `url_dec`, and whether `+` is a space from the beginning.
+    UrlDecode(bool),
+    /// `sdbm` and its kin.
+    Hash(Hashing),
+    /// `map()` and its kin.
+    Map(Arc<super::map::Map>),
+}
+
+/// An operation on numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `add`.
+    Add,
+    /// `sub`.
+    Subtract,
+    /// `mul`.
+    Multiply,
+    /// `div`.
+    Divide,
+    /// `mod`.
+    Remainder,
+    /// `and`.
+    And,
+    /// `or`.
+    Or,
+    /// `xor`.
+    Xor,
+}
+
+/// What a number is put together with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// This.
+    Number(i64),
+    /// What is in a variable.
+    Variable(Name),
+}
+
+impl Operator {
+    /// What is too great is the greatest; what is divided by 0 is that, too.
+    fn apply(self, a: i64, b: i64) -> i64 {
+        match self {
+            Self::Add => a.saturating_add(b),
+            Self::Subtract => a.saturating_sub(b),
+            Self::Multiply => a.saturating_mul(b),
+            Self::Divide if b == 0 => i64::MAX,
+            Self::Divide => a.checked_div(b).unwrap_or(i64::MAX),
+            Self::Remainder => a.checked_rem(b).unwrap_or(0),
+            Self::And => a & b,
+            Self::Or => a | b,
+            Self::Xor => a ^ b,
+        }
+    }
+}
+
+impl Convert {
+    /// The type of what comes out.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Length
+            | Self::Integer
+            | Self::Arithmetic(..)
+            | Self::Negative
+            | Self::Complement
+            | Self::Compare(_)
+            | Self::PortOnly
+            | Self::Hash(_) => Kind::Number,
+            Self::Odd | Self::Even | Self::Truth { .. } => Kind::Truth,
+            Self::Address | Self::Mask(..) => Kind::Address,
+            Self::Map(map) => map.kind,
+            _ => Kind::Text,
+        }
+    }
+
+    /// What becomes of a sample, if anything does.
+    #[must_use]
+    pub fn apply(&self, sample: Sample<'_>, view: &View<'_>) -> Option<Value> {
+        let number = || number(sample);
+        let text = || {
+            let mut text = Vec::new();
+            sample.write(&mut text);
+            text
+        };
+        Some(match self {
+            Self::Lower => Value::Text(text().to_ascii_lowercase()),
+            Self::Upper => Value::Text(text().to_ascii_uppercase()),
+            Self::Length => Value::Number(i64::try_from(text().len()).unwrap_or(i64::MAX)),
+            Self::Integer => Value::Number(leading(&text())),
+            Self::Address => Value::Address(text_address(&text())?),
+            Self::Arithmetic(operator, operand) => {
+                let operand = match operand {
+                    Operand::Number(number) => *number,
+                    Operand::Variable(name) => self::number(lookup(view.edits, name)?.sample())?,
+                };
+                Value::Number(operator.apply(number()?, operand))
+            }
+            Self::Negative => Value::Number(number()?.saturating_neg()),
+            Self::Complement => Value::Number(!number()?),
+            Self::Odd => Value::Truth(number()? & 1 == 1),
+            Self::Even => Value::Truth(number()? & 1 == 0),
+            Self::Truth { negate } => Value::Truth((number()? != 0) != *negate),
+            Self::Part { index, delimiters, count, words } => {
+                let text = text();
+                let part = part(&text, *index, delimiters, *count, *words);
+                // As HAProxy has it, a word that is not there is empty, and such a field is none.
+                Value::Text(part.or(words.then_some(b""))?.to_vec())
+            }
+            Self::Bytes(offset, length) => {
+                let text = text();
+                let rest = text.get(*offset..).unwrap_or_default();
+                let length = length.map_or(rest.len(), |length| length.min(rest.len()));
+                Value::Text(rest[..length].to_vec())
+            }
+            Self::Substitute { regex, with, all } => {
+                let most = if *all { usize::MAX } else { 1 };
+                Value::Text(with.substitute(regex, &text(), most))
+            }
+            Self::Trim { left, bytes } => {
+                let text = text();
+                let stays = |byte: &u8| !bytes.contains(byte);
+                Value::Text(if *left {
+                    let start = text.iter().position(stays).unwrap_or(text.len());
+                    text[start..].to_vec()
+                } else {
+                    let end = text.iter().rposition(stays).map_or(0, |last| last + 1);
+                    text[..end].to_vec()
+                })
+            }
+            Self::Concat(before, name, behind) => {
+                let mut all = text();
+                all.extend_from_slice(before);
+                if let Some(value) = name.as_ref().and_then(|name| lookup(view.edits, name)) {
+                    value.sample().write(&mut all);
+                }
+                all.extend_from_slice(behind);
+                Value::Text(all)
+            }
+            Self::Compare(name) => {
+                let mut other = Vec::new();
+                lookup(view.edits, name)?.sample().write(&mut other);
+                Value::Number(text().cmp(&other) as i64)
+            }
+            Self::Choose(yes, no) => {
+                Value::Text(if number()? != 0 { yes.clone() } else { no.clone() })
+            }
+            Self::Mask(mask4, mask6) => Value::Address(match address(sample)? {
+                IpAddr::V4(ip) => (ip & *mask4).into(),
+                IpAddr::V6(ip) => (ip & (*mask6)?).into(),
+            }),
+            Self::HostOnly => Value::Text(host_and_port(&text()).0.to_ascii_lowercase()),
+            Self::PortOnly => Value::Number(leading(host_and_port(&text()).1)),
+            Self::Hexadecimal => {
+                let digits = text().iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+                Value::Text(digits.into_bytes())
+            }
+            Self::UrlDecode(form) => Value::Text(url_decoded(&text(), *form)?),
+            Self::Hash(hashing) => Value::Number(hashing.text(&text()).into()),
+            Self::Map(map) => map.find(sample)?.clone(),
+        })
+    }
+}
+
+/// A sample as a number: of a text the one that it begins with.
+fn number(sample: Sample<'_>) -> Option<i64> {
+    match sample {
+        Sample::Number(number) => Some(number),
+        Sample::Truth(truth) => Some(truth.into()),
+        Sample::Address(IpAddr::V4(ip)) => Some(ip.to_bits().into()),
+        Sample::Address(IpAddr::V6(_)) | Sample::Text(b"") => None,
+        Sample::Text(text) => Some(leading(text)),
+    }
+}
+
+/// A sample as an address.
+pub(super) fn address(sample: Sample<'_>) -> Option<IpAddr> {
+    match sample {
+        Sample::Address(ip) => Some(ip),
+        Sample::Text(text) => std::str::from_utf8(text).ok()?.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// The number that a text begins with.
+pub(super) fn leading(text: &[u8]) -> i64 {
+    let (sign, digits) = match text.strip_prefix(b"-") {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number: i64, digit| {
+        number.saturating_mul(10).saturating_add(sign * i64::from(digit - b'0'))
+    })
+}
+
+fn text_address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let with_port = || text.parse().ok().map(|at: SocketAddrV4| IpAddr::V4(*at.ip()));
+    text.parse().ok().or_else(with_port)
+}
+
+/// `field()` and `word()`: from the beginning of the first part to the end of the last one.
+fn part<'a>(
+    text: &'a [u8],
+    index: i64,
+    delimiters: &[u8],
+    count: usize,
+    words: bool,
+) -> Option<&'a [u8]> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let ends = text.iter().enumerate().filter(|(_, byte)| delimiters.contains(byte));
+    for end in ends.map(|(at, _)| at).chain([text.len()]) {
+        if !words || end > start {
+            parts.push(start..end);
+        }
+        start = end + 1;
+    }
+    let nth = usize::try_from(index.unsigned_abs()).ok()?.checked_sub(1)?;
+    let more = if count == 0 { parts.len() } else { count - 1 };
+    let (first, last) = if index > 0 {
+        (nth, nth.saturating_add(more).min(parts.len().checked_sub(1)?))
+    } else {
+        let last = parts.len().checked_sub(nth + 1)?;
+        (last.saturating_sub(more), last)
+    };
+    Some(&text[parts.get(first)?.start..parts.get(last)?.end])
+}
+
+/// A Host's two halves; the second is empty where there is no port.
+fn host_and_port(host: &[u8]) -> (&[u8], &[u8]) {
+    let inside = host.iter().rposition(|&byte| byte == b']').unwrap_or(0);
+    match host[inside..].iter().rposition(|&byte| byte == b':') {
+        Some(colon) => (&host[..inside + colon], &host[inside + colon + 1..]),
+        None => (host, b""),
+    }
+}
+
+/// Nothing where a percent sign has no two digits behind it.
+fn url_decoded(text: &[u8], form: bool) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut is_query = form;
+    let mut rest = text;
+    while let [first, more @ ..] = rest {
+        rest = more;
+        match first {
+            b'%' => {
+                let digits = std::str::from_utf8(more.get(..2)?).ok()?;
+                out.push(u8::from_str_radix(digits, 16).ok()?);
+                rest = &more[2..];
+            }
+            b'+' if is_query => out.push(b' '),
+            byte => {
+                is_query |= *byte == b'?';
+                out.push(*byte);
+            }
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The manual's examples, and what HAProxy 2.6 does with others.
+    #[test]
+    fn fields_and_words_are_haproxys() {
+        let of = |text: &str, index, count, words| {
+            let delimiters: &[u8] = if text.starts_with('/') { b"/" } else { b"_" };
+            part(text.as_bytes(), index, delimiters, count, words)
+                .map(|part| String::from_utf8(part.to_vec()).unwrap())
+        };
+        let text = "f1_f2_f3__f5";
+        for (text, index, count, words, part) in [
+            (text, 5, 1, false, "f5"),
+            (text, 2, 0, false, "f2_f3__f5"),
+            (text, 2, 2, false, "f2_f3"),
+            (text, -2, 3, false, "f2_f3_"),
+            (text, -3, 0, false, "f1_f2_f3"),
+            (text, 4, 1, true, "f5"),
+            (text, 2, 0, true, "f2_f3__f5"),
+            (text, 3, 2, true, "f3__f5"),
+            (text, -2, 3, true, "f1_f2_f3"),
+            (text, -3, 0, true, "f1_f2"),
+            ("/f1/f2/f3/f4", 1, 1, true, "f1"),
+            ("/2//x", 2, 2, false, "2/"),
+            ("/unset", 2, 2, false, "unset"),
+        ] {
+            let got = of(text, index, count, words);
+            assert_eq!(got.as_deref(), Some(part), "{text} {index} {count} {words}");
+        }
+        for (text, index, words) in
+            [(text, 6, false), (text, 5, true), (text, -5, true), ("", 1, true)]
+        {
+            assert_eq!(of(text, index, 1, words), None, "{text} {index} {words}");
+        }
+    }
+
+    #[test]
+    fn numbers_do_not_overflow() {
+        for (operator, a, b, result) in [
+            (Operator::Add, i64::MAX, 1, i64::MAX),
+            (Operator::Subtract, i64::MIN, 1, i64::MIN),
+            (Operator::Multiply, i64::MAX, 2, i64::MAX),
+            (Operator::Divide, 7, 0, i64::MAX),
+            (Operator::Divide, i64::MIN, -1, i64::MAX),
+            (Operator::Remainder, 7, 0, 0),
+            (Operator::Remainder, i64::MIN, -1, 0),
+        ] {
+            assert_eq!(operator.apply(a, b), result, "{operator:?} {a} {b}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_encoded_is_nothing() {
+        assert_eq!(url_decoded(b"a%20b+c?d+e", false).unwrap(), b"a b+c?d e");
+        assert_eq!(url_decoded(b"a+b", true).unwrap(), b"a b");
+        assert_eq!(url_decoded(b"a%2", false), None);
+        assert_eq!(url_decoded(b"a%zz", false), None);
+    }
+
+    #[test]
+    fn hosts_have_ports_or_not() {
+        for (host, halves) in [
+            ("h", ("h", "")),
+            ("h:80", ("h", "80")),
+            ("[::1]", ("[::1]", "")),
+            ("[::1]:80", ("[::1]", "80")),
+        ] {
+            let (name, port) = host_and_port(host.as_bytes());
+            assert_eq!((name, port), (halves.0.as_bytes(), halves.1.as_bytes()), "{host}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Converters and maps, beside HAProxy.
+
+use crate::twins::{Twins, gets};
+
+/// Expressions that are taken of a request which has `X-A` and `X-N`.
+const EXPRESSIONS: &[&str] = &[
+    "path,field(2,/)",
+    "path,field(-1,/)",
+    "path,field(2,/,2)",
+    "path,field(-2,/,3)",
+    "path,field(2,/,0)",
+    "path,field(9,/)",
+    "path,word(1,/)",
+    "path,word(-1,/)",
+    "path,word(2,/,0)",
+    "path,word(3,/f,2)",
+    "path,word(9,/)",
+    "path,bytes(1,2)",
+    "path,bytes(2)",
+    "path,bytes(99)",
+    "query,url_dec",
+    "query,url_dec(1)",
+    "url,url_dec",
+    "path,regsub(^/,)",
+    "path,regsub('(.)/','<\\1>',g)",
+    "path,regsub(A,b,i)",
+    "hdr(x-a),regsub(a,b,gi)",
+    "hdr(x-a),ltrim(aA),rtrim(xX)",
+    "hdr(x-a),hex",
+    "hdr(x-a),length,add(3)",
+    "hdr(x-a),add(3)",
+    "hdr(x-n),add(1)",
+    "hdr(x-n),add(txn.n)",
+    "hdr(x-n),mul(3),div(2),mod(4),neg",
+    "int(7),sub(1),sub(txn.n)",
+    "hdr(x-n),and(5),or(8),xor(1),cpl",
+    "hdr(x-n),div(0)",
+    "hdr(x-n),mod(0)",
+    "hdr(x-n),mul(9223372036854775807)",
+    "hdr(x-n),odd",
+    "hdr(x-n),even",
+    "hdr(x-n),bool",
+    "hdr(x-n),not",
+    "int(0),not",
+    "src,ipmask(8)",
+    "src,ipmask(255.255.255.0)",
+    "str(2001:db8::1),ipmask(8,32)",
+    "str(2001:db8::1),ipmask(8)",
+    "hdr(host),host_only",
+    "hdr(host),port_only",
+    "str(a),concat(-,txn.n,+)",
+    "str(a),concat(,txn.none)",
+    "str(a),concat",
+    "str('a),b')",
+    "path,strcmp(txn.p)",
+    "bool(1),iif(y,n)",
+    "hdr(x-n),iif(y,n)",
+    "hdr(x-a),crc32",
+    "hdr(x-a),sdbm",
+    "hdr(x-a),djb2",
+    "hdr(x-a),wt6",
+    "hdr(x-a),crc32(1)",
+    "path,map(@folder/str.map)",
+    "path,map_str(@folder/str.map,none)",
+    "path,map_beg(@folder/beg.map,none)",
+    "path,map_end(@folder/end.map,none)",
+    "path,map_sub(@folder/sub.map,none)",
+    "path,map_dir(@folder/words.map,none)",
+    "hdr(host),map_dom(@folder/dom.map,none)",
+    "path,map_reg(@folder/reg.map,none)",
+    "hdr(x-n),map_int(@folder/int.map,none)",
+    "src,map_ip(@folder/ip.map,none)",
+    "hdr(x-ip),map_ip(@folder/ip.map,none)",
+    "hdr(x-ip),map_ip_int(@folder/ipint.map,0),add(1)",
+    "path,map_beg_int(@folder/begint.map),add(1)",
+    "path,map_str_ip(@folder/strip.map,192.0.2.9)",
+    "path,lower,map_str(@folder/str.map),upper",
+];
+
+/// HAProxy takes one way of matching for all that use a file, so that each has its own.
+const WORDS: &str = "# a comment\n/a one\n/a two\n\n/abc/def   three and more \n/abc three-beg\n/ root\nghi end\nbc sub\n/empty\n";
+
+const NAMES: &str = "abc word-abc\nexample word-example\ndef word-def\n";
+
+const FILES: [(&str, &str); 12] = [
+    ("str.map", WORDS),
+    ("beg.map", WORDS),
+    ("end.map", WORDS),
+    ("sub.map", WORDS),
+    ("words.map", NAMES),
+    ("dom.map", NAMES),
+    ("reg.map", "^/a$ exact\n^/a.* begins\n[0-9]+ digits\n"),
+    ("int.map", "1:5 few\n7 seven\n6: many\n"),
+    (
+        "ip.map",
+        "127.0.0.0/8 loopback\n127.0.0.1 one\n192.0.2.0/24 doc\n2001:db8::/32 six\n0.0.0.0/0 all\n",
+    ),
+    ("ipint.map", "192.0.2.0/24 41\n"),
+    ("begint.map", "/a 1\n/abc 2\n"),
+    ("strip.map", "/a 192.0.2.1\n"),
+];
+
+#[test]
+fn converters_and_maps_give_what_haproxys_do() {
+    let mut text = String::from(
+        "listen a\n  bind @a\n  http-request set-var(txn.n) int(7)\n  http-request set-var(txn.p) path\n",
+    );
+    for (number, expression) in EXPRESSIONS.iter().enumerate() {
+        text.push_str(&format!("  http-request set-header X-{number} \"<%[{expression}]>\"\n"));
+        // Whether there is a sample at all.
+        text.push_str(&format!(
+            "  http-request set-header X-{number}-there 1 if {{ \"{expression}\" -m found }}\n"
+        ));
+    }
+    text.push_str(
+        "  http-request set-header X-By-Map 1 if { path,map_beg_int(@folder/begint.map) gt 1 }\n\
+         \x20 http-request set-header X-By-Host 1 if { hdr(host),field(1,:) h }\n\
+         \x20 http-request set-header X-By-Net 1 if { src,ipmask(8) 127.0.0.0 }\n\
+         \x20 http-request set-header X-By-Bool 1 if { hdr(x-n),odd }\n\
+         \x20 use_backend two if { path,map(@folder/str.map) -m beg three }\n\
+         \x20 server s @origin\nbackend two\n  server t @origin\n",
+    );
+    let twins = Twins::start(&["a"], &text, &FILES);
+    let mut requests = gets(["/", "/a", "/abc/def", "/empty", "/2//x", "/x?a%20b+c", "/bad?%zz"]);
+    let more = "GET /abc/def/ghi?a%20b+c HTTP/1.1\r\nHost: www.example.com:80\r\nX-A: AxbxaX\r\nX-N: 7\r\nX-Ip: 192.0.2.7\r\n\r\n";
+    requests.push(more.to_owned());
+    requests.push(more.replace("X-N: 7", "X-N: 4x").replace("192.0.2.7", "2001:db8::7"));
+    requests.push(more.replace("X-N: 7", "X-N: -12").replace("192.0.2.7", "none"));
+    requests.push(more.replace("www.example.com:80", "[::1]:80"));
+    twins.same("a", &requests);
+}
