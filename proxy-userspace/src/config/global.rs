@@ -115,6 +115,8 @@ fn unknown(args: &mut Args<'_>, word: &str) {
                 "'{word}' is HAProxy's and without effect here: teardown has nothing that it tunes"
             ),
         );
+    } else if let Some(gone) = directives::gone(directives::GLOBAL_GONE, word) {
+        args.wrong(gone.message(word));
     } else if directives::GLOBAL_OTHERS.contains(&word) {
         args.wrong(format!("'{word}' is HAProxy's; teardown has not got it"));
     } else {

@@ -52,7 +52,9 @@ pub(super) fn option(args: &mut Args<'_>, to: &mut Settings, place: Places, nega
 }
 
 fn unknown(args: &mut Args<'_>, name: &str) {
-    if directives::OPTION_OTHERS.contains(&name) {
+    if let Some(gone) = directives::gone(directives::OPTION_GONE, name) {
+        args.wrong(gone.message(&format!("option {name}")));
+    } else if directives::OPTION_OTHERS.contains(&name) {
         args.wrong(format!("'option {name}' is HAProxy's; teardown has not got it"));
     } else {
         let names = directives::OPTIONS.iter().filter_map(|d| d.name.strip_prefix("option "));

@@ -4,8 +4,9 @@
 use super::acl_words::{FAMILIES, METHODS, PREDEFINED};
 use super::converters::{CONVERTERS, MAPS};
 use super::directives::{
-    ACTION_OTHERS, BIND, BIND_OTHERS, Directive, GLOBAL, GLOBAL_OTHERS, MOOT, OPTION_OTHERS,
-    PROXY_OTHERS, Places, SECTION_OTHERS, SERVER, SERVER_OTHERS, of_proxies,
+    ACTION_OTHERS, BIND, BIND_OTHERS, Directive, GLOBAL, GLOBAL_GONE, GLOBAL_OTHERS, MOOT,
+    OPTION_GONE, OPTION_OTHERS, PROXY_GONE, PROXY_OTHERS, Places, SECTION_OTHERS, SERVER,
+    SERVER_OTHERS, of_proxies,
 };
 use super::expression::FETCHES;
 use super::format;
@@ -54,6 +55,12 @@ fn markdown() -> String {
     list(&mut page, "option", &mut OPTION_OTHERS.iter().copied());
     list(&mut page, "bind", &mut BIND_OTHERS.iter().map(|other| other.0));
     list(&mut page, "server", &mut SERVER_OTHERS.iter().map(|other| other.0));
+    page.push_str(
+        "\nHAProxy 2.6 has these no more; `-c` says since when, and what took their place:\n",
+    );
+    list(&mut page, "proxies", &mut PROXY_GONE.iter().map(|gone| gone.name));
+    list(&mut page, "option", &mut OPTION_GONE.iter().map(|gone| gone.name));
+    list(&mut page, "global", &mut GLOBAL_GONE.iter().map(|gone| gone.name));
     page.push_str(
         "\nAccepted in `global`, with a notice, as nothing that teardown has depends on them:\n",
     );

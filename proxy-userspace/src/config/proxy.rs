@@ -153,16 +153,8 @@ fn may_stand(args: &mut Args<'_>, word: &str, place: Places) -> bool {
         }
         return false;
     }
-    // What HAProxy 2.1 dropped for words that are here.
-    let renamed = match word {
-        "clitimeout" => "timeout client",
-        "contimeout" => "timeout connect",
-        "srvtimeout" => "timeout server",
-        "redispatch" => "option redispatch",
-        _ => "",
-    };
-    if !renamed.is_empty() {
-        args.wrong(format!("'{word}' is gone from HAProxy since 2.1: it is '{renamed}' now"));
+    if let Some(gone) = directives::gone(directives::PROXY_GONE, word) {
+        args.wrong(gone.message(word));
     } else if directives::PROXY_OTHERS.contains(&word) {
         args.wrong(format!("'{word}' is HAProxy's; teardown has not got it"));
     } else if directives::GLOBAL.iter().any(|directive| first(directive.name) == word) {
@@ -183,11 +175,11 @@ fn timeout(args: &mut Args<'_>, to: &mut Timeouts, place: Places) {
     let list = || names().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     let Some(word) = args.need("timeout", &format!("one of {}", list())) else { return };
     let slot = match word {
-        "client" | "clitimeout" => &mut to.client,
+        "client" => &mut to.client,
         "client-fin" => &mut to.client_fin,
-        "server" | "srvtimeout" => &mut to.server,
+        "server" => &mut to.server,
         "server-fin" => &mut to.server_fin,
-        "connect" | "contimeout" => &mut to.connect,
+        "connect" => &mut to.connect,
         "check" => &mut to.check,
         "http-request" => &mut to.http_request,
         "http-keep-alive" => &mut to.http_keep_alive,
@@ -196,7 +188,10 @@ fn timeout(args: &mut Args<'_>, to: &mut Timeouts, place: Places) {
         "tunnel" => &mut to.tunnel,
         _ => {
             let hint = near::hint(word, names().map(|(name, _)| name));
-            args.wrong(format!("unknown timeout '{word}', expected one of {}{hint}", list()));
+            args.wrong(match directives::gone(directives::PROXY_GONE, word) {
+                Some(gone) => gone.message(&format!("timeout {word}")),
+                None => format!("unknown timeout '{word}', expected one of {}{hint}", list()),
+            });
             args.skip(args.line.words.len());
             return;
         }

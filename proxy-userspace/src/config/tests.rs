@@ -157,7 +157,10 @@ fn words_that_are_gone_name_those_that_took_their_place() {
     let said: Vec<String> = findings.list.iter().map(|found| found.message.clone()).collect();
     assert!(said[0].ends_with("it is 'timeout connect' now"), "{said:?}");
     assert!(said[1].ends_with("it is 'option redispatch' now"), "{said:?}");
-    assert_eq!(said[2], "'reqirep' is HAProxy's; teardown has not got it");
+    assert_eq!(
+        said[2],
+        "'reqirep' is gone from HAProxy since 2.1: it is 'http-request replace-header' now"
+    );
 }
 
 #[test]

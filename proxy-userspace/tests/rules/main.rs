@@ -5,6 +5,7 @@ mod support;
 
 mod answers;
 mod errors;
+mod gone;
 mod lines;
 mod samples;
 mod twins;

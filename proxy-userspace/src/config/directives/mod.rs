@@ -7,8 +7,8 @@ mod theirs;
 
 pub use ours::{BIND, GLOBAL, OPTIONS, PROXY, SERVER};
 pub use theirs::{
-    ACTION_OTHERS, BIND_OTHERS, CONVERT_OTHERS, FETCH_OTHERS, GLOBAL_OTHERS, MOOT, OPTION_OTHERS,
-    PROXY_OTHERS, SECTION_OTHERS, SERVER_OTHERS,
+    ACTION_OTHERS, BIND_OTHERS, CONVERT_OTHERS, FETCH_OTHERS, GLOBAL_GONE, GLOBAL_OTHERS, Gone,
+    MOOT, OPTION_GONE, OPTION_OTHERS, PROXY_GONE, PROXY_OTHERS, SECTION_OTHERS, SERVER_OTHERS,
 };
 
 /// Sections in which a directive may stand: a set of bits.
@@ -69,6 +69,12 @@ pub struct Directive {
 /// What a line of a proxy's section may begin with.
 pub fn of_proxies() -> impl Iterator<Item = &'static Directive> {
     PROXY.iter().chain(OPTIONS)
+}
+
+/// The word among those that are gone.
+#[must_use]
+pub fn gone(list: &'static [Gone], word: &str) -> Option<&'static Gone> {
+    list.iter().find(|gone| gone.name == word)
 }
 
 /// Whether a line of the `global` section may begin with `word`, teardown's or HAProxy's.

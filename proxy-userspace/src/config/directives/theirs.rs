@@ -5,6 +5,7 @@ mod actions;
 mod converters;
 mod fetches;
 mod global;
+mod gone;
 mod keywords;
 mod proxies;
 
@@ -12,6 +13,7 @@ pub use actions::ACTION_OTHERS;
 pub use converters::CONVERT_OTHERS;
 pub use fetches::FETCH_OTHERS;
 pub use global::{GLOBAL_OTHERS, MOOT};
+pub use gone::{GLOBAL_GONE, Gone, OPTION_GONE, PROXY_GONE};
 pub use keywords::{BIND_OTHERS, SERVER_OTHERS};
 pub use proxies::{OPTION_OTHERS, PROXY_OTHERS};
 
