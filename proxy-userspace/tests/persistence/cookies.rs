@@ -45,6 +45,24 @@ fn configuration() -> String {
              \x20 http-request add-header Cookie SRV=B;X=1 if { path /add }\n\
              \x20 http-response add-header Set-Cookie SRV=own if { hdr(x-server) s2 }",
         ),
+        (
+            "thrice",
+            "cookie SRV insert\n  option redispatch\n  retries 2\n  force-persist if { hdr(x-force) yes }",
+        ),
+        (
+            "edits",
+            "cookie SRV insert indirect\n\
+             \x20 http-request set-header Cookie 'Y=1; SRV=B' if { path /set }\n\
+             \x20 http-request set-header Cookie SRV=B if { path /alone }\n\
+             \x20 http-request add-header Cookie 'SRV=B; X=1' if { path_beg /add }\n\
+             \x20 http-request add-header Cookie SRV=A if { path /added }\n\
+             \x20 http-request del-header Cookie if { path /del }",
+        ),
+        (
+            "resets",
+            "cookie SRV rewrite\n  http-response add-header Set-Cookie 'SRV=own; path=/'\n\
+             \x20 http-response add-header Set-Cookie SRV=more",
+        ),
         ("none", ""),
     ] {
         text += &format!("listen {name}\n  bind {name}\n  {lines}\n{servers}");
@@ -240,6 +258,17 @@ fn servers_that_are_down_and_rules_that_say_so() {
     add("rules", "GET /", &["Cookie: SRV=GONE", "x-force: yes"]);
     add("rules", "GET /", &["x-mind: yes", "x-reply: Set-Cookie: SRV=1"]);
     add("rules", "GET /", &["x-reply: Set-Cookie: SRV=1"]);
+    add("thrice", "GET /", &["Cookie: SRV=GONE"]);
+    add("thrice", "GET /", &["Cookie: SRV=GONE", "x-force: yes"]);
+    for path in ["/", "/set", "/alone", "/add", "/added", "/del"] {
+        for fields in
+            [&["A: b"] as &[&str], &["Cookie: Z=1; SRV=A"], &["Cookie: SRV=A", "Cookie: C=1"]]
+        {
+            add("edits", &format!("GET {path}"), fields);
+        }
+    }
+    add("resets", "GET /", &["x-reply: Set-Cookie: A=1"]);
+    add("resets", "GET /", &["Cookie: SRV=B", "x-reply: Set-Cookie: SRV=1"]);
     for path in ["/", "/deny", "/own"] {
         add("front", &format!("GET {path}"), &["Cookie: SRV=B"]);
         add("none", &format!("GET {path}"), &["Cookie: SRV=B"]);
