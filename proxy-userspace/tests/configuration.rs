@@ -92,6 +92,7 @@ fn mistakes_are_named_by_the_same_lines() {
         "wrong-choices",
         "wrong-ids",
         "wrong-rewrites",
+        "wrong-cookie",
     ] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join(format!("tests/fixtures/configuration/{name}.cfg"));
