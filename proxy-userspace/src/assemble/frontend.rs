@@ -44,6 +44,10 @@ impl Builder<'_> {
             captures: proxy.captures.clone(),
             has_cookie: proxy.kind == Kind::Listen && said.cookie.is_some(),
             forwardfor: said.forward_for.clone(),
+            unique_id: said.unique_id_format.as_ref().map(|format| settings::UniqueId {
+                format: format.clone(),
+                header: said.unique_id_header.as_deref().map(Arc::from),
+            }),
             error_pages: error_pages(self.config, said),
             rules: self.rules(proxy),
             route: (!routes.is_empty()).then(|| Arc::new(Routes { rules: routes }) as _),

@@ -62,6 +62,7 @@ pub fn logs(
                 .as_ref()
                 .map(|name| if name.is_empty() { own_name() } else { name.clone() }),
             dont_log_normal: said.switches.has(Switch::DontLogNormal),
+            unique_id: said.unique_id_format.clone().filter(|_| said.mode == Mode::Tcp),
             separate_errors: said.switches.has(Switch::LogSeparateErrors),
         };
         // A frontend and a backend may share a name: the frontend's style is for its sessions.

@@ -9,6 +9,8 @@ use super::{
     balance, bind, capture, check_lines, cookie, error_lines, option, rule_lines, server, stats,
 };
 use crate::http::cookie::Persist;
+use crate::http::format::Part;
+use crate::http::sample::Fetch;
 use crate::http::settings::{Mode, Reuse};
 use crate::near;
 
@@ -90,6 +92,22 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
             error_lines::error_location(args, word, &mut settings.error_words);
         }
         "http-error" => error_lines::http_error(args, &mut settings.error_words),
+        "unique-id-format" => {
+            if let Some(text) = args.need(word, "a format") {
+                let read = format::format(text, Place::Request);
+                let read = read.map_err(|why| args.wrong(format!("'{word}': {why}")));
+                let takes_itself = |part: &Part| matches!(part, Part::Sample(taken, _) if taken.fetch == Fetch::UniqueId);
+                if read.as_ref().is_ok_and(|format| format.parts.iter().any(takes_itself)) {
+                    args.wrong(format!("'{word}' cannot take 'unique-id': that is what it makes"));
+                } else {
+                    settings.unique_id_format = read.ok();
+                }
+            }
+        }
+        "unique-id-header" => {
+            let name = rule_lines::field_name(args, word);
+            settings.unique_id_header = name.map(str::to_owned);
+        }
         "monitor-uri" => {
             settings.monitor_uri = args.need(word, "a path such as /health").map(str::to_owned);
         }

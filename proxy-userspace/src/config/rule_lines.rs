@@ -213,7 +213,7 @@ fn unknown(args: &mut Args<'_>, directive: &str, word: &str, known: &[&str]) {
 }
 
 /// Takes a field's name.
-fn field_name<'a>(args: &mut Args<'a>, action: &str) -> Option<&'a str> {
+pub(super) fn field_name<'a>(args: &mut Args<'a>, action: &str) -> Option<&'a str> {
     let name = args.need(action, "a header's name")?;
     if name.is_empty() || !name.bytes().all(is_token) {
         args.wrong(format!("'{name}' is not a header's name (RFC 9110, 5.1)"));

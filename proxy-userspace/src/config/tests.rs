@@ -140,7 +140,7 @@ fn what_is_haproxys_alone_is_said_to_be() {
     let (_, findings) = read(
         "defaults\n mode http\n timeout client 1s\nfrontend f\n bind :1\n\
          \x20http-request track-sc0 src\n http-request lua.x\n http-request set-map(m) x\n\
-         \x20http-response del-map(m)\n http-request set-header X %[unique-id]\n\
+         \x20http-response del-map(m)\n http-request set-header X %[uuid]\n\
          \x20http-request set-header X %[path,jwt_verify(txn.a)]\n hash-balance-factor 9\n",
         Strictness::Strict,
     );
@@ -409,6 +409,7 @@ fn wrong_error_pages_give_their_place_and_what_would_be_right() {
          http-error status 404 string a\n\
          http-error status 402\n\
          http-error status 404 errorfiles none\n\
+         unique-id-format a%[unique-id]\nunique-id-header a:b\nunique-id-format %[res.hdr(x)]\n\
          http-request return status 200 hdr \"A: b\" c\n\
          http-request return status 200 content-type \"a\\r\\nB: c\" string d\n",
         Strictness::Strict,
@@ -424,8 +425,11 @@ fn wrong_error_pages_give_their_place_and_what_would_be_right() {
         "'http-error' with a body expects its 'content-type' too",
         "test.cfg:14:19: there are error pages of 200, ",
         "test.cfg:15:34: there is no section 'http-errors none'",
-        "test.cfg:16:36: 'A: b' is not a header's name",
-        "test.cfg:17:45: a 'content-type' has no control characters",
+        "test.cfg:16:18: 'unique-id-format' cannot take 'unique-id'",
+        "test.cfg:17:18: 'a:b' is not a header's name",
+        "test.cfg:18:18: 'unique-id-format': 'res.hdr(x)' takes something from the response",
+        "test.cfg:19:36: 'A: b' is not a header's name",
+        "test.cfg:20:45: a 'content-type' has no control characters",
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }

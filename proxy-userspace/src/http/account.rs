@@ -300,6 +300,7 @@ impl Account {
             stats: self.stats,
             level: self.level,
             variables: &self.variables,
+            unique_id: prepared.map_or(b"", |prepared| &prepared.unique_id),
             ..client.blank(self.began)
         }
     }

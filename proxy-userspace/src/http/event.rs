@@ -86,6 +86,8 @@ pub struct Session<'a> {
     pub serial: u64,
     /// The level of its log line, where a rule says one (`set-log-level`).
     pub level: Option<u8>,
+    /// What it is called, where it has a name already (`%ID`).
+    pub unique_id: &'a [u8],
     /// The variables that are left.
     pub variables: &'a [Edit],
 }
@@ -121,6 +123,7 @@ impl<'a> Session<'a> {
             stats: false,
             serial: 0,
             level: None,
+            unique_id: b"",
             variables: &[],
         }
     }

@@ -8,6 +8,7 @@ use std::{fmt::Debug, net::SocketAddr, sync::Arc};
 use super::{
     event::Session,
     live,
+    sample::View,
     variable::{Name, Value},
 };
 
@@ -87,6 +88,10 @@ pub struct Response<'a> {
 pub trait Moment: Debug {
     /// What a log line would say of it now. Asked for only where a rule needs it.
     fn session(&self) -> Session<'_>;
+    /// What the request is called; it gets its name now if it has none yet.
+    fn unique_id(&self, _: &View<'_>) -> &[u8] {
+        self.session().unique_id
+    }
 }
 
 /// A session that is over.

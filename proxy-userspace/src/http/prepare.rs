@@ -1,5 +1,7 @@
 //! A request as it came in, decided upon and rewritten: all that needs the receive buffer.
 
+use std::{cell::OnceCell, sync::Arc};
+
 use super::{
     capture::{Captured, NOTHING},
     client::Client,
@@ -12,6 +14,7 @@ use super::{
     live::Backend,
     refusal::Refusal,
     rewrite::{self, Say},
+    rules::in_field,
     sample::View,
     settings::Connection,
     variable::{self, Scope},
@@ -53,6 +56,8 @@ pub(crate) struct Prepared {
     pub(crate) by_backend: bool,
     /// What rules say of the log line: its level, or that there is none.
     pub(crate) level: Option<Option<u8>>,
+    /// What the request is called, if anything.
+    pub(crate) unique_id: Vec<u8>,
     /// The variables that rules have left for the response and the log.
     pub(crate) variables: Vec<Edit>,
 }
@@ -85,6 +90,7 @@ struct Asking<'a> {
     line: &'a [u8],
     captured: &'a Captured,
     backend: Option<&'a HeldBackend>,
+    unique_id: OnceCell<Vec<u8>>,
 }
 
 impl Asking<'_> {
@@ -110,8 +116,19 @@ impl Moment for Asking<'_> {
             request_line: self.line,
             captured: Some([self.captured, &NOTHING]),
             cookies: self.cookies(),
+            unique_id: self.unique_id.get().map_or(b"", Vec::as_slice),
             ..client.blank(client.begun)
         }
+    }
+
+    fn unique_id(&self, view: &View<'_>) -> &[u8] {
+        let Some(unique) = &self.client.frontend().settings.unique_id else { return b"" };
+        if let Some(known) = self.unique_id.get() {
+            return known;
+        }
+        // `%ID` in it is nothing yet, and the configuration lets no `unique-id` in.
+        let id = unique.format.fill(view);
+        self.unique_id.get_or_init(|| id)
     }
 }
 
@@ -145,7 +162,13 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     let mut edits = client.variables.clone();
     let mut captured = Captured::of(&settings.captures.request, head.view.fields);
     let mut choice = Choice::default();
-    let mut asking = Asking { client, line: head.line, captured: &captured, backend: None };
+    let mut asking = Asking {
+        client,
+        line: head.line,
+        captured: &captured,
+        backend: None,
+        unique_id: OnceCell::new(),
+    };
     let mut decision = apply(settings.rules.as_deref(), head, &asking, &mut edits);
     let mut by_backend = false;
     let mut backend = None;
@@ -170,6 +193,21 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         decision = apply(backend.settings.rules.as_deref(), head, &asking, &mut edits);
         by_backend = decision != Decision::Pass;
     }
+    if let Some(unique) = &settings.unique_id {
+        let view = View {
+            request: Some(&head.view),
+            edits: &edits,
+            client: address,
+            local: client.local,
+            moment: Some(&asking),
+            ..View::default()
+        };
+        let id = asking.unique_id(&view).to_vec();
+        if let Some(header) = &unique.header {
+            edits.push(Edit::Add(Arc::clone(header), in_field(id)));
+        }
+    }
+    let unique_id = asking.unique_id.take().unwrap_or_default();
     let is_changed = edits.iter().any(|edit| matches!(edit, Edit::Method(_) | Edit::Target(_)));
     let method = rewrite::method(head.view.method, &edits);
     if decision == Decision::Pass
@@ -247,6 +285,7 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         decision,
         by_backend,
         level: log_level(&edits),
+        unique_id,
         variables: variable::left(&edits, &[Scope::Session, Scope::Transaction]),
     }
 }

@@ -276,7 +276,7 @@ impl HeadEdit {
 }
 
 /// A field's value: line ends and NUL, which it cannot have, become spaces (RFC 9110, 5.5).
-fn in_field(mut value: Vec<u8>) -> Vec<u8> {
+pub(super) fn in_field(mut value: Vec<u8>) -> Vec<u8> {
     while let Some(at) = memchr::memchr3(b'\r', b'\n', 0, &value) {
         value[at] = b' ';
     }

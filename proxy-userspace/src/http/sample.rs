@@ -119,6 +119,8 @@ pub enum Fetch {
     Number(i64),
     /// `str()`.
     Text(String),
+    /// `unique-id`.
+    UniqueId,
     /// `var(NAME,DEFAULT)`.
     Variable(Name, Option<String>),
 }
@@ -295,6 +297,10 @@ impl Fetch {
             }
             Self::Truth(truth) => found(Sample::Truth(*truth)),
             Self::Number(number) => found(Sample::Number(*number)),
+            Self::UniqueId => view.moment.is_some_and(|moment| {
+                let id = moment.unique_id(view);
+                !id.is_empty() && found(Sample::Text(id))
+            }),
             Self::Variable(name, default) => match (lookup(view.edits, name), default) {
                 (Some(value), _) => found(value.sample()),
                 (None, Some(default)) => found(Sample::Text(default.as_bytes())),

@@ -9,7 +9,7 @@ mod frontend;
 mod server;
 
 pub use backend::{Backend, Redispatch, Reuse, ServerTimeouts};
-pub use frontend::{Bind, BindAddress, ClientTimeouts, Frontend};
+pub use frontend::{Bind, BindAddress, ClientTimeouts, Frontend, UniqueId};
 pub use server::{Server, ServerAddress};
 
 use super::rules::Reply;

@@ -158,6 +158,8 @@ pub struct Style {
     pub dont_log_normal: bool,
     /// `option log-separate-errors`.
     pub separate_errors: bool,
+    /// How a connection in `mode tcp` is called (`unique-id-format`).
+    pub unique_id: Option<Format>,
 }
 
 /// All proxies' logs. A reload puts other styles in place.
@@ -296,6 +298,15 @@ impl Log for Logger {
             let level = session.level.unwrap_or_else(|| if is_error() { 3 } else { 6 });
             LINE.with_borrow_mut(|(line, message)| {
                 line.clear();
+                let mut session = *session;
+                let unique_id = match &style.unique_id {
+                    Some(format) if session.unique_id.is_empty() => unique_id(format, &session),
+                    _ => Vec::new(),
+                };
+                if !unique_id.is_empty() {
+                    session.unique_id = &unique_id;
+                }
+                let session = &session;
                 let view = View {
                     moment: Some(session),
                     client: session.client,
@@ -329,6 +340,12 @@ impl Log for Logger {
             });
         });
     }
+}
+
+/// The name of a connection in `mode tcp`, which nobody has asked for until now.
+fn unique_id(format: &Format, session: &Session<'_>) -> Vec<u8> {
+    let (client, local) = (session.client, session.local);
+    format.fill(&View { moment: Some(session), client, local, ..View::default() })
 }
 
 impl Logger {
@@ -366,6 +383,7 @@ mod tests {
             tag: "teardown".to_owned(),
             hostname: None,
             dont_log_normal: false,
+            unique_id: None,
             separate_errors: false,
         };
         let logger = Logger::new([("b".to_owned(), style)].into());

@@ -6,6 +6,7 @@ mod support;
 mod answers;
 mod errors;
 mod gone;
+mod ids;
 mod lines;
 mod samples;
 mod twins;

@@ -68,6 +68,10 @@ pub struct Settings {
     pub check: Script,
     /// `errorfile`, `errorloc`, `http-error` and `errorfiles` lines, in order.
     pub error_words: Vec<ErrorWord>,
+    /// `unique-id-format`: what each request is called.
+    pub unique_id_format: Option<Format>,
+    /// `unique-id-header`: in which field servers are told so.
+    pub unique_id_header: Option<String>,
     /// `monitor-uri`: what is answered with 200 by itself.
     pub monitor_uri: Option<String>,
     /// `stats` lines.
@@ -103,6 +107,8 @@ impl Default for Settings {
             default_server: ServerSettings::default(),
             check: Script::default(),
             error_words: Vec::new(),
+            unique_id_format: None,
+            unique_id_header: None,
             monitor_uri: None,
             stats: Stats::default(),
         }

@@ -21,7 +21,7 @@ variables! {
     "HQ" Query "query with its question mark",
     "HU" Uri "target",
     "HV" Version "HTTP version",
-    "ID" UniqueId "unique id: none is made",
+    "ID" UniqueId "unique id",
     "ST" Status "status",
     "T" GmtTime "time of accept in GMT",
     "Ta" ActiveTime "from the request's first byte to the end",

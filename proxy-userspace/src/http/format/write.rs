@@ -37,7 +37,8 @@ impl Variable {
                 let cookie = session.captured.and_then(|captured| captured[of].cookie.as_deref());
                 text(out, flags, cookie.unwrap_or_default());
             }
-            Self::UniqueId | Self::TlsCiphers | Self::TlsVersion => text(out, flags, b""),
+            Self::TlsCiphers | Self::TlsVersion => text(out, flags, b""),
+            Self::UniqueId => text(out, flags, session.unique_id),
             Self::Host => text(out, flags, surroundings.host.as_bytes()),
             Self::Method => encoded(out, flags, line(session).0),
             Self::Path => {

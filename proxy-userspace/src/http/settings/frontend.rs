@@ -2,6 +2,7 @@
 
 use super::{Connection, ErrorPages, ForwardFor, Mode};
 use crate::http::capture::Captures;
+use crate::http::format::Format;
 use crate::http::hooks::{Route, Rules};
 use std::{net::SocketAddr, os::fd::RawFd, path::PathBuf, sync::Arc, time::Duration};
 
@@ -37,6 +38,8 @@ pub struct Frontend {
     pub has_cookie: bool,
     /// Add `X-Forwarded-For` (`option forwardfor`).
     pub forwardfor: Option<ForwardFor>,
+    /// What every request is called (`unique-id-format`).
+    pub unique_id: Option<UniqueId>,
     /// Pages that take the place of the built-in ones.
     pub error_pages: ErrorPages,
     /// `http-request` and `http-response` rules.
@@ -64,12 +67,22 @@ impl Default for Frontend {
             captures: Captures::default(),
             has_cookie: false,
             forwardfor: None,
+            unique_id: None,
             error_pages: ErrorPages::default(),
             rules: None,
             route: None,
             default_backend: None,
         }
     }
+}
+
+/// `unique-id-format` and `unique-id-header`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UniqueId {
+    /// How it is made.
+    pub format: Format,
+    /// The field in which servers are told it.
+    pub header: Option<Arc<str>>,
 }
 
 /// Timeouts of the client's side; none is for ever.

@@ -374,6 +374,20 @@ pub const PROXY: &[Directive] = &[
         "How long a tunnel may be silent on both sides.",
     ),
     at(
+        FRONT,
+        "unique-id-format",
+        "FORMAT",
+        "none",
+        "What each request is called: `%ID` in log lines, `unique-id` in rules.",
+    ),
+    at(
+        FRONT,
+        "unique-id-header",
+        "NAME",
+        "none",
+        "The field in which servers are told what `unique-id-format` makes.",
+    ),
+    at(
         F.or(L),
         "use_backend",
         "NAME [if|unless CONDITION]",

@@ -34,8 +34,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "tcp-request",
     "tcp-response",
     "transparent",
-    "unique-id-format",
-    "unique-id-header",
     "use-fcgi-app",
 ];
 

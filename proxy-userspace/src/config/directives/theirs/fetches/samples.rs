@@ -193,7 +193,6 @@ pub(super) const SAMPLES: &[&str] = &[
     "srv_weight",
     "stopping",
     "thread",
-    "unique-id",
     "url32",
     "url_ip",
     "url_port",
