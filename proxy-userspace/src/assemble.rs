@@ -18,7 +18,7 @@ use crate::config::model::{Config, Proxy};
 use crate::config::token::Position;
 use crate::http::health::Plan;
 use crate::http::hooks::Rules;
-use crate::http::rules::{Page, RuleSet};
+use crate::http::rules::{Monitor, Page, RuleSet};
 use crate::http::settings::Settings;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -85,12 +85,13 @@ struct Builder<'a> {
 impl Builder<'_> {
     /// A section's rules and pages, if it has any.
     fn rules(&self, proxy: &Proxy) -> Option<Arc<dyn Rules>> {
+        let uri = proxy.settings.monitor_uri.clone().filter(|_| proxy.kind.is_frontend());
         let rules = RuleSet {
             request: proxy.http_request.iter().chain(&proxy.redirects).cloned().collect(),
             response: proxy.http_response.clone(),
             last: proxy.http_after_response.clone(),
             pages: (self.pages)(proxy),
-            monitor: proxy.settings.monitor_uri.clone().filter(|_| proxy.kind.is_frontend()),
+            monitor: uri.map(|uri| Monitor { uri, fails: proxy.monitor_fails.clone() }),
         };
         let is_idle = rules.request.is_empty()
             && rules.response.is_empty()

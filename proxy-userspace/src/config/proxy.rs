@@ -92,6 +92,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
             error_lines::error_location(args, word, &mut settings.error_words);
         }
         "http-error" => error_lines::http_error(args, &mut settings.error_words),
+        "monitor" => return rule_lines::monitor(args, to),
         "unique-id-format" => {
             if let Some(text) = args.need(word, "a format") {
                 let read = format::format(text, Place::Request);

@@ -133,6 +133,22 @@ pub(super) fn http_after_response(args: &mut Args<'_>, to: &mut Proxy) {
     to.http_after_response.push(Rule { action, condition });
 }
 
+/// Reads a `monitor` line, its first word taken.
+pub(super) fn monitor(args: &mut Args<'_>, to: &mut Proxy) {
+    let at = args.here();
+    if args.choice("monitor", &[("fail", ())]).is_none() {
+        return;
+    }
+    match condition(args, &to.acls) {
+        Ok(Some(condition)) => {
+            warn_if_never(args, Some(&condition), at, false);
+            to.monitor_fails.push(condition);
+        }
+        Ok(None) => args.wrong_here("'monitor fail' expects 'if' or 'unless' and a condition"),
+        Err(()) => {}
+    }
+}
+
 /// Takes a rule's action, one of those that are known, and says where it stands.
 fn action<'a>(
     args: &mut Args<'a>,

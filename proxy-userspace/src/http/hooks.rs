@@ -196,8 +196,9 @@ pub enum Decision {
     Failed,
     /// Answer with the error page of this status (`http-request return default-errorfiles`).
     Page(u16),
-    /// Answer that the service is ready, and say nothing of it in the log (`monitor-uri`).
-    Ready,
+    /// Answer whether the service is ready, with the page of 200 or 503, and say nothing of it in the
+    /// log (`monitor-uri`).
+    Monitor(u16),
     /// Answer this (`http-request return`, the statistics page).
     Answer(Box<Answer>),
 }

@@ -44,7 +44,7 @@ pub(super) async fn decided(
     let mut decision = &prepared.decision;
     let mut phase = Phase::Request;
     match decision {
-        Decision::Answer(_) | Decision::Page(_) | Decision::Ready => {
+        Decision::Answer(_) | Decision::Page(_) | Decision::Monitor(_) => {
             client.worker.count(counters, Count::Intercepted, 1);
         }
         Decision::Refuse(_) | Decision::Deny(_) => {
@@ -100,11 +100,11 @@ pub(super) async fn instead(
             account.termination = Termination::new(Cause::Local, phase);
             page(client, prepared, account, *status, rest).await
         }
-        Decision::Ready => {
-            account.status = 200;
+        Decision::Monitor(status) => {
+            account.status = *status;
             account.is_logged = false;
             account.termination = Termination::new(Cause::Local, phase);
-            page(client, prepared, account, 200, rest).await
+            page(client, prepared, account, *status, rest).await
         }
         Decision::Deny(status) => {
             let fail = Fail::new(*status, Cause::Proxy, phase);

@@ -28,7 +28,16 @@ pub struct RuleSet {
     /// Whoever else answers requests: the statistics page.
     pub pages: Vec<Arc<dyn Page>>,
     /// `monitor-uri`: path and query of requests that are answered before any rule sees them.
-    pub monitor: Option<String>,
+    pub monitor: Option<Monitor>,
+}
+
+/// `monitor-uri` and `monitor fail`.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    /// Path and query.
+    pub uri: String,
+    /// The service is not ready where one of these holds.
+    pub fails: Vec<Condition>,
 }
 
 /// A page that the proxy serves itself.
@@ -214,10 +223,6 @@ impl hooks::Rules for RuleSet {
         moment: &dyn Moment,
         edits: &mut Vec<Edit>,
     ) -> Decision {
-        // HAProxy looks for its monitor before the http-request rules, and serves its statistics behind.
-        if self.monitor.as_ref().is_some_and(|uri| uri == hooks::path_and_query(request.target)) {
-            return Decision::Ready;
-        }
         let view = View {
             request: Some(request),
             client: request.client,
@@ -225,6 +230,13 @@ impl hooks::Rules for RuleSet {
             moment: Some(moment),
             ..View::default()
         };
+        // HAProxy looks for its monitor before the http-request rules, and serves its statistics behind.
+        if let Some(monitor) = &self.monitor
+            && monitor.uri == hooks::path_and_query(request.target)
+        {
+            let fails = monitor.fails.iter().any(|condition| condition.holds(&view));
+            return Decision::Monitor(if fails { 503 } else { 200 });
+        }
         let decision = follow(&self.request, view, edits);
         if decision != Decision::Pass || self.pages.is_empty() {
             return decision;

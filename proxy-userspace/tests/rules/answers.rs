@@ -104,3 +104,36 @@ fn backends_rules_come_before_frontends() {
     let paths = ["/", "/front", "/back", "/back-reject", "/allowed", "/both", "/404"];
     twins().same("b", &gets(paths));
 }
+
+const MONITOR: &str = r#"listen a
+  bind @a
+  monitor-uri /up
+  acl bad hdr(x-bad) -m found
+  monitor fail if bad
+  monitor fail unless { hdr(host) h }
+  http-request deny
+  http-after-response set-header X-After %[status]
+  errorfile 503 @folder/503.http
+  server s @origin
+"#;
+
+/// Whoever watches is told so, and the log hears of the next request alone.
+#[test]
+fn a_monitor_fails_where_its_conditions_say_so() {
+    let page = "HTTP/1.1 503 Not now\r\nContent-Length: 2\r\n\r\nno";
+    let twins = Twins::start(&["a"], MONITOR, &[("503.http", page)]);
+    let next = "GET /next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    for (fields, status) in [("Host: h", 200), ("Host: h\r\nX-Bad: 1", 503), ("Host: other", 503)] {
+        let request = format!("GET /up HTTP/1.1\r\n{fields}\r\n\r\n{next}");
+        let (theirs, ours) = twins.ask("a", &request);
+        assert!(ours.response[0].contains(&status.to_string()), "{fields}: {ours:?}");
+        assert!(ours.log.contains("/next"), "{fields}: {ours:?}");
+        // What follows the first answer differs in the case of its fields.
+        let own = |response: &[String]| response[..response.len() - 1].to_vec();
+        assert_eq!(
+            (own(&theirs.response), theirs.log),
+            (own(&ours.response), ours.log),
+            "{fields}"
+        );
+    }
+}

@@ -23,7 +23,8 @@ fn both_say_what_took_a_words_place() {
     let proxy = |name: &str| format!("defaults\n mode http\nlisten a\n bind :1\n {name} x y\n");
     let option = |name: &str| proxy(&format!("option {name}"));
     let global = |name: &str| format!("global\n {name} 1\n");
-    let all: [(&[Gone], &dyn Fn(&str) -> String); 3] =
+    type In<'a> = &'a dyn Fn(&str) -> String;
+    let all: [(&[Gone], In<'_>); 3] =
         [(PROXY_GONE, &proxy), (OPTION_GONE, &option), (GLOBAL_GONE, &global)];
     for (list, configuration) in all {
         for gone in list {

@@ -75,6 +75,8 @@ pub struct Proxy {
     pub redirects: Vec<Rule>,
     /// `http-response` lines, in order.
     pub http_response: Vec<Rule>,
+    /// `monitor fail` lines.
+    pub monitor_fails: Vec<Condition>,
     /// `http-after-response` lines, in order.
     pub http_after_response: Vec<Rule>,
     /// `force-persist` and `ignore-persist` lines, in order.
@@ -106,6 +108,7 @@ impl Proxy {
             http_request: Vec::new(),
             redirects: Vec::new(),
             http_response: Vec::new(),
+            monitor_fails: Vec::new(),
             http_after_response: Vec::new(),
             persist_rules: Vec::new(),
             captures: Captures::default(),

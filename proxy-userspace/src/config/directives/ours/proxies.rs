@@ -211,6 +211,13 @@ pub const PROXY: &[Directive] = &[
     at(FRONT, "maxconn", "N", "global's", "Client connections of this proxy at once."),
     at(EVERY, "mode", "tcp|http", "tcp", "Pass bytes, or speak HTTP/1."),
     at(
+        F.or(L),
+        "monitor",
+        "fail if|unless CONDITION",
+        "none",
+        "When the answer to `monitor-uri` is 503 instead of 200.",
+    ),
+    at(
         FRONT,
         "monitor-uri",
         "PATH",

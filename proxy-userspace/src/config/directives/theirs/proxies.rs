@@ -21,7 +21,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "load-server-state-from-file",
     "log-format-sd",
     "max-keep-alive-queue",
-    "monitor",
     "no-ca-names",
     "persist",
     "retry-on",
