@@ -8,6 +8,7 @@ use crate::config::options::Switch;
 use crate::config::token::Position;
 use crate::config::track;
 use crate::http::balance;
+use crate::http::cookie;
 use crate::http::health::Plan;
 use crate::http::health::board::Place;
 use crate::http::live::Observe;
@@ -67,10 +68,14 @@ impl Builder<'_> {
             .filter_map(|rule| Some((place_of(&rule.name)?, rule.condition.clone())))
             .collect();
         backend.server_rules = (!rules.is_empty()).then(|| Arc::new(UseServer { rules }) as _);
+        let cookie_key = said.dynamic_cookie_key.as_deref().filter(|_| said.dynamic_cookie);
+        let cookie_key: Option<Arc<str>> = cookie_key.map(Arc::from);
         let mut ids = Vec::new();
         let mut healths = Vec::new();
         for server in &proxy.servers {
             let Some(mut told) = self.server(server) else { continue };
+            told.cookie_key = cookie_key.clone().filter(|_| told.cookie.is_none());
+            self.same_cookie(&backend, server, &told);
             told.keepalive = keeps_alive(said, Switch::ServerTcpKeepAlive);
             told.id = server.id;
             let source = server.settings.source.as_ref().or(said.source.as_ref());
@@ -122,6 +127,25 @@ impl Builder<'_> {
         let (of, tracked) = track::target(self.config, proxy, server)?;
         let place = of.servers.iter().position(|it| std::ptr::eq(it, tracked))?;
         Some((*self.index.get(of.name.as_str())?, place))
+    }
+
+    /// Warns where the value that is made of a server's address is that of one before it.
+    fn same_cookie(
+        &mut self,
+        backend: &settings::Backend,
+        server: &model::Server,
+        told: &settings::Server,
+    ) {
+        let made = |of: &settings::Server| cookie::made(of.cookie_key.as_deref()?, &of.address);
+        let Some(value) = made(told) else { return };
+        if let Some(other) = backend.servers.iter().find(|of| made(of).as_ref() == Some(&value)) {
+            let message = format!(
+                "server '{}' has the cookie of server '{}', as it has its address: who is bound to it \
+                 goes there",
+                server.name, other.name
+            );
+            self.findings.warn(server.at.clone(), message);
+        }
     }
 
     fn server(&mut self, server: &model::Server) -> Option<settings::Server> {

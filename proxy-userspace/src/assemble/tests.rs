@@ -137,3 +137,18 @@ fn names_that_nobody_knows_are_found() {
     assert!(said.contains("t.cfg:2:6: cannot log to 'nobody:514': the host name"), "{said}");
     assert!(!said.contains("log to '127"), "{said}");
 }
+
+/// Only those without a value have one that is made of their address.
+#[test]
+fn servers_at_one_address_would_share_a_cookie() {
+    let (_, findings) = put_together(
+        "backend b\n mode http\n timeout server 1s\n timeout connect 1s\n cookie S insert dynamic\n\
+         \x20dynamic-cookie-key k\n server a 127.0.0.1:1\n server b 127.0.0.1:1 cookie own\n\
+         \x20server c 127.0.0.1:1\n server d 127.0.0.1:2\n",
+    );
+    assert_eq!(
+        findings.to_string().trim_end(),
+        "[WARNING] t.cfg:9:9: server 'c' has the cookie of server 'a', as it has its address: who is \
+         bound to it goes there"
+    );
+}

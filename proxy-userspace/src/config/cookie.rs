@@ -1,18 +1,20 @@
 //! `cookie` lines: persistence by cookie.
 
 use super::args::Args;
+use super::model::Settings;
 use crate::http::cookie::{Cookie, Mode};
 use crate::near;
 
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 14] = [
     "rewrite", "insert", "prefix", "indirect", "nocache", "postonly", "preserve", "httponly",
-    "secure", "domain", "maxidle", "maxlife", "attr",
+    "secure", "domain", "maxidle", "maxlife", "dynamic", "attr",
 ];
 
 /// Reads a `cookie` line, its first word taken. It takes the place of one before it.
-pub(super) fn cookie(args: &mut Args<'_>, to: &mut Option<Cookie>) {
+pub(super) fn cookie(args: &mut Args<'_>, to: &mut Settings) {
     let Some(name) = args.need("cookie", "the cookie's name") else { return };
     let mut cookie = Cookie { name: name.to_owned(), ..Cookie::default() };
+    let mut dynamic = false;
     let mut modes: Vec<&str> = Vec::new();
     let (mut domains, mut flags, mut attributes) = (String::new(), [""; 2], String::new());
     while let Some(word) = args.next() {
@@ -57,10 +59,7 @@ pub(super) fn cookie(args: &mut Args<'_>, to: &mut Option<Cookie>) {
                 attributes.push_str("; ");
                 attributes.push_str(attribute);
             }
-            "dynamic" => {
-                args.wrong("'dynamic' of 'cookie' is HAProxy's; teardown has not got it");
-                return args.skip(args.line.words.len());
-            }
+            "dynamic" => dynamic = true,
             _ => {
                 let list = WORDS.join(", ");
                 let hint = near::hint(word, WORDS);
@@ -78,7 +77,7 @@ pub(super) fn cookie(args: &mut Args<'_>, to: &mut Option<Cookie>) {
         args.wrong("'preserve' of 'cookie' expects 'insert' or 'indirect' beside it");
     }
     cookie.attributes = [domains.as_str(), flags[0], flags[1], &attributes].concat();
-    *to = Some(cookie);
+    (to.cookie, to.dynamic_cookie) = (Some(cookie), dynamic);
 }
 
 #[cfg(test)]
@@ -123,7 +122,7 @@ mod tests {
             ("cookie A insert attr a;b", "t:3:23: a cookie's attribute has no ';'"),
             ("cookie A insert attr", "t:3:22: 'cookie attr' expects an attribute"),
             ("cookie A insert domain x", "[WARNING] t:3:25: domain 'x' has no dot"),
-            ("cookie A dynamic", "t:3:11: 'dynamic' of 'cookie' is HAProxy's; teardown has not"),
+            ("dynamic-cookie-key", "t:3:20: 'dynamic-cookie-key' expects a secret"),
             ("server s 127.0.0.1:1 cookie", "t:3:29: 'cookie' expects the server's value"),
             ("force-persist", "t:3:15: 'force-persist' expects 'if' or 'unless' and a condition"),
             ("ignore-persist TRUE", "t:3:17: 'ignore-persist' expects 'if' or 'unless'"),

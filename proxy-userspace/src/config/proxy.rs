@@ -70,7 +70,10 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "retries" => settings.retries = args.number(word, 0..=100).unwrap_or(settings.retries),
         "balance" => return balance::balance(args, settings),
         "hash-type" => return balance::hash_type(args, settings),
-        "cookie" => return cookie::cookie(args, &mut settings.cookie),
+        "cookie" => return cookie::cookie(args, settings),
+        "dynamic-cookie-key" => {
+            settings.dynamic_cookie_key = args.need(word, "a secret").map(str::to_owned);
+        }
         "capture" => return capture::capture(args, &mut to.captures),
         "http-reuse" => {
             let kinds = [

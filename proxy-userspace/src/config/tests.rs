@@ -125,7 +125,7 @@ fn every_mistake_is_found_with_its_place_and_the_nearest_word() {
 fn lenient_reading_passes_over_what_it_does_not_know() {
     let (config, findings) = read(
         "global\n lua-load x\nresolvers r\n nameserver n 1.1.1.1:53\nlisten a\n bind :443 ssl crt x.pem\n\
-         cookie X dynamic\n stick-table type ip size 1m\n nonsense\n\
+         cookie X insert nothing\n stick-table type ip size 1m\n nonsense\n\
          server s 127.0.0.1:8443 ssl verify none cookie c1 check inter 5s\n",
         Strictness::Lenient,
     );

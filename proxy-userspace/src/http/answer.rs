@@ -9,7 +9,7 @@ use super::{
     account::Account,
     capture::Captured,
     client::Client,
-    cookie::Answerer,
+    cookie::{Answerer, own_value},
     counters::Count,
     event::{Cause, Phase, Session},
     exchange::{Exchange, Headless},
@@ -263,9 +263,11 @@ impl Exchange<'_> {
             // What follows is no response's.
             edits.retain(|edit| !matches!(edit, Edit::Status(..)));
         }
+        let id =
+            self.backend.settings.cookie.as_ref().and_then(|_| own_value(upstream.slot.server()));
         let answerer = Answerer {
             cookie: self.backend.settings.cookie.as_ref(),
-            id: upstream.slot.server().settings.cookie.as_deref(),
+            id: id.as_deref(),
             capture: captures.cookie.as_ref(),
             method: self.prepared.method(),
         };

@@ -7,10 +7,12 @@ mod cacheable;
 mod date;
 mod fields;
 mod pairs;
+mod value;
 
 pub(crate) use answered::Answerer;
 pub(crate) use asked::Asker;
 pub(crate) use fields::Change;
+pub(crate) use value::{made, own_value};
 
 use super::acl::Condition;
 

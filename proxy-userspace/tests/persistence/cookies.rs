@@ -351,3 +351,46 @@ fn each_request_of_a_connection_has_its_own_cookies() {
         assert!(seen[1].1[0].contains(expected) && seen[1].1[2].contains("--N"), "{:?}", seen[1]);
     }
 }
+
+/// Servers without a value have one that is made of their address: HAProxy's leads to the same server
+/// with teardown, and the other way round.
+#[test]
+fn values_that_are_made_of_addresses() {
+    let mut text = configuration();
+    for (name, lines) in [
+        ("dynamic", "cookie SRV insert dynamic"),
+        (
+            "keyed",
+            "dynamic-cookie-key more-than-thirty-two-characters-of-secret\n  cookie SRV insert dynamic",
+        ),
+        ("prefixed", "cookie SRV prefix dynamic\n  dynamic-cookie-key secret"),
+        ("unasked", "cookie SRV insert\n  dynamic-cookie-key secret"),
+    ] {
+        text += &format!(
+            "listen {name}\n  bind {name}\n  {lines}\n  server a S1\n  server b S2\n\
+             \x20 server c S2 cookie C weight 0\n"
+        );
+    }
+    let pair = Pair::start(&text);
+    for listen in ["dynamic", "keyed", "prefixed", "unasked"] {
+        // Before and after it has met both servers.
+        let mut cookies = vec!["SRV=C".to_owned(), "SRV=".to_owned(), "A=1".to_owned()];
+        for _ in 0..2 {
+            for cookie in std::mem::take(&mut cookies) {
+                let set = "x-reply: Set-Cookie: SRV=own";
+                for more in [set, "x-none: y"] {
+                    let cookie = format!("Cookie: {cookie}");
+                    let (theirs, ours) = pair.ask(&Case::new(listen, "GET /", &[&cookie, more]));
+                    assert_eq!(theirs, ours, "{listen}: {cookie}");
+                    let set =
+                        ours.response.iter().find_map(|line| line.strip_prefix("set-cookie: "));
+                    let set = set.and_then(|set| set.split(';').next()).unwrap_or_default();
+                    cookies.push(set.to_owned());
+                }
+            }
+        }
+        let made = |cookie: &String| cookie.len() >= "SRV=0123456789abcdef".len();
+        let expected = matches!(listen, "keyed" | "prefixed");
+        assert_eq!(cookies.iter().any(made), expected, "{listen}: {cookies:?}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::columns::COLUMNS;
 use super::{Scene, state};
+use crate::http::cookie;
 use crate::http::counters::{Count, Counters};
 use crate::http::health::board::Standing;
 use crate::http::health::follow;
@@ -279,8 +280,8 @@ pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
     row.number("rate", server.session_rate.last());
     row.number("rate_max", server.session_rate.max());
     row.text("addr", address(server));
-    if let Some(cookie) = &settings.cookie {
-        row.text("cookie", cookie.as_str());
+    if let Some(cookie) = cookie::own_value(server) {
+        row.text("cookie", cookie);
     }
     row.number("srv_icur", server.idle.now());
     if let Some(most) = settings.pool_max_conn {

@@ -54,6 +54,10 @@ pub struct Settings {
     pub balance: Algorithm,
     /// `cookie`.
     pub cookie: Option<Cookie>,
+    /// `dynamic` of that.
+    pub dynamic_cookie: bool,
+    /// `dynamic-cookie-key`.
+    pub dynamic_cookie_key: Option<String>,
     /// `hash-type`.
     pub hash_type: Hashing,
     /// `http-reuse`.
@@ -100,6 +104,8 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             balance: Algorithm::RoundRobin,
             cookie: None,
+            dynamic_cookie: false,
+            dynamic_cookie_key: None,
             hash_type: Hashing::default(),
             http_reuse: Reuse::Safe,
             default_backend: None,

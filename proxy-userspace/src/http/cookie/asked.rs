@@ -2,7 +2,7 @@
 
 use super::fields::{Change, Fate, each};
 use super::pairs::{Cuts, pairs};
-use super::{Choice, Cookie, Mode, Presented, date};
+use super::{Choice, Cookie, Mode, Presented, date, own_value};
 use crate::http::capture::CookieCapture;
 use crate::http::hooks::{Edit, Request};
 use crate::http::live::{Backend, Server};
@@ -103,9 +103,8 @@ fn choose(backend: &Backend, cookie: &Cookie, value: &[u8], choice: &mut Choice)
     // An empty one would lead to servers that have none.
     if !id.is_empty() && !is_passed_over {
         let persists = backend.settings.persist || choice.is_forced();
-        let named = |server: &&Arc<Server>| {
-            server.settings.cookie.as_ref().is_some_and(|own| own.as_bytes() == id)
-        };
+        let named =
+            |server: &&Arc<Server>| own_value(server).is_some_and(|own| own.as_bytes() == id);
         // Several servers may share one.
         for server in backend.servers.iter().filter(named) {
             let runs = server.is_running();

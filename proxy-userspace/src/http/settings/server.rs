@@ -1,7 +1,7 @@
 //! A server of a backend.
 
 use crate::http::{live::Observe, proxy_line::Version};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// A server of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub struct Server {
     pub weight: u32,
     /// Its value of the backend's cookie (`cookie`).
     pub cookie: Option<String>,
+    /// The secret that it is made of together with the address, where the server has none of its own
+    /// (`dynamic-cookie-key`).
+    pub cookie_key: Option<Arc<str>>,
     /// Used only when all others are down (`backup`).
     pub backup: bool,
     /// Starts in maintenance (`disabled`).
@@ -65,6 +68,7 @@ impl Server {
             address,
             weight: 1,
             cookie: None,
+            cookie_key: None,
             backup: false,
             disabled: false,
             maxconn: 0,

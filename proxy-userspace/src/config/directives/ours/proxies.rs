@@ -56,9 +56,9 @@ pub const PROXY: &[Directive] = &[
     at(
         BACK,
         "cookie",
-        "NAME [rewrite|insert|prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] [domain D]... [maxidle T] [maxlife T] [attr V]...",
+        "NAME [rewrite|insert|prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] [domain D]... [maxidle T] [maxlife T] [dynamic] [attr V]...",
         "none",
-        "Bind a client to a server by this cookie, whose values the servers' `cookie` says. It is the servers' own, or `rewrite` puts their value into it, `prefix` before theirs; `insert` sets it. The times are seconds unless they carry a unit.",
+        "Bind a client to a server by this cookie, whose values the servers' `cookie` says. It is the servers' own, or `rewrite` puts their value into it, `prefix` before theirs; `insert` sets it. With `dynamic` servers without a value have one that is made of their address. The times are seconds unless they carry a unit.",
     ),
     at(
         BACK,
@@ -76,6 +76,13 @@ pub const PROXY: &[Directive] = &[
     ),
     at(EVERY, "description", "TEXT", "none", "For the reader of the statistics."),
     at(EVERY, "disabled", "", "off", "The proxy is read and checked but not started."),
+    at(
+        BACK,
+        "dynamic-cookie-key",
+        "SECRET",
+        "none",
+        "What `dynamic` of `cookie` makes the servers' values of, beside their addresses: the same in every proxy that has it, HAProxy or teardown.",
+    ),
     at(EVERY, "enabled", "", "on", "Takes back a `disabled` from `defaults`."),
     at(
         EVERY,

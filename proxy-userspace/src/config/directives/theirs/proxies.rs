@@ -10,7 +10,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "compression",
     "declare",
     "dispatch",
-    "dynamic-cookie-key",
     "email-alert",
     "error-log-format",
     "external-check",
