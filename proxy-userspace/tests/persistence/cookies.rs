@@ -63,6 +63,11 @@ fn configuration() -> String {
             "cookie SRV rewrite\n  http-response add-header Set-Cookie 'SRV=own; path=/'\n\
              \x20 http-response add-header Set-Cookie SRV=more",
         ),
+        (
+            "tells",
+            "cookie SRV insert\n  http-request set-header X-Known <%tsc%ts>\n\
+             \x20 http-response set-header X-Told <%tsc%ts>",
+        ),
         ("none", ""),
     ] {
         text += &format!("listen {name}\n  bind {name}\n  {lines}\n{servers}");
@@ -73,7 +78,8 @@ fn configuration() -> String {
         "listen nobody\n  bind nobody\n  cookie SRV insert\n  server off S1 cookie OFF disabled\n";
     text += "frontend front\n  bind front\n  default_backend back\n\
              backend back\n  cookie SRV insert indirect\n  server a S1 cookie A\n  server b S2 cookie B\n\
-             \x20 http-request deny if { path /deny }\n  http-request return status 200 if { path /own }\n";
+             \x20 http-request deny if { path /deny }\n  http-request return status 200 if { path /own }\n\
+             \x20 http-request set-header X-Known <%tsc>\n  http-response set-header X-Told <%tsc>\n";
     text
 }
 
@@ -269,6 +275,9 @@ fn servers_that_are_down_and_rules_that_say_so() {
     }
     add("resets", "GET /", &["x-reply: Set-Cookie: A=1"]);
     add("resets", "GET /", &["Cookie: SRV=B", "x-reply: Set-Cookie: SRV=1"]);
+    for cookie in ["SRV=B", "SRV=OFF", "X=1"] {
+        add("tells", "GET /", &[&format!("Cookie: {cookie}"), "x-reply: Set-Cookie: SRV=1"]);
+    }
     for path in ["/", "/deny", "/own"] {
         add("front", &format!("GET {path}"), &["Cookie: SRV=B"]);
         add("none", &format!("GET {path}"), &["Cookie: SRV=B"]);
