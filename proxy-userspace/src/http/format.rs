@@ -82,9 +82,11 @@ impl Format {
 
     /// Fills it in, without a line feed.
     pub fn write(&self, view: &View<'_>, surroundings: &Surroundings, out: &mut Vec<u8>) {
-        let start = out.len();
+        // Whether there is nothing yet that a space could part from what follows.
+        let mut is_parted = true;
         let mut session: Option<Session<'_>> = None;
         for part in &self.parts {
+            let before = out.len();
             match part {
                 Part::Text(text) => out.extend_from_slice(text),
                 Part::Sample(expression, flags) => {
@@ -101,8 +103,11 @@ impl Format {
                     }
                 }
                 // What prints nothing takes no space either.
-                Part::Space if out.len() == start || out.last() == Some(&b' ') => {}
+                Part::Space if is_parted => {}
                 Part::Space => out.push(b' '),
+            }
+            if out.len() > before {
+                is_parted = matches!(part, Part::Space);
             }
         }
     }

@@ -70,6 +70,8 @@ fn what_messages_had_is_in_the_log() {
             "sid=1",
             "$SID=1; SID=2",
             "SRV=A; SID=8",
+            // Cut behind the space.
+            "SID=0123456 89",
             "SID=a{b|c}\"#d\u{e9}",
         ] {
             add("GET /", &[&format!("Cookie: {cookie}")]);
