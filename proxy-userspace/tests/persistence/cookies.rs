@@ -403,3 +403,60 @@ fn values_that_are_made_of_addresses() {
         assert_eq!(cookies.iter().any(made), expected, "{listen}: {cookies:?}");
     }
 }
+
+/// Whatever a field is made of, both read the same out of it.
+#[test]
+fn fields_that_nobody_would_write() {
+    const WORDS: [&str; 28] = [
+        "SRV",
+        "=",
+        ";",
+        "; ",
+        ",",
+        " ",
+        "\t",
+        "\"",
+        "\\",
+        "$",
+        "A",
+        "B",
+        "OFF",
+        "IDLE",
+        "SHARED",
+        "~",
+        "|",
+        "X=1",
+        "SRV=A",
+        "SRV=B",
+        "SRV=own",
+        "B|LATE",
+        "B|SOON|SOON",
+        "A|SOON|LATE",
+        "AAAAB",
+        "path=/",
+        "=own",
+        "\r\nCookie: ",
+    ];
+    let mut state = 1_u32;
+    let mut draw = move |count: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % count
+    };
+    let listens = [
+        "insert", "indirect", "postonly", "preserve", "rewrite", "prefix", "passive", "unseen",
+        "dated", "idling", "living", "persist", "bare", "none",
+    ];
+    let cases = (0..1_000).map(|_| {
+        let mut field = |most: usize| {
+            let words = (0..=draw(most)).map(|_| WORDS[draw(WORDS.len())]).collect::<String>();
+            words.replace("SOON", &date(-60)).replace("LATE", &date(-5_000)).trim().to_owned()
+        };
+        let asked = format!("Cookie: {}", field(9));
+        let set = field(7).replace("\r\nCookie: ", ";");
+        let answered = format!("x-reply: Set-Cookie: {set}");
+        let fields = [asked.as_str(), answered.as_str()];
+        let fields = &fields[draw(2)..=1];
+        Case::new(listens[draw(listens.len())], ["GET /", "POST /"][draw(2)], fields)
+    });
+    compare(&configuration(), cases.collect());
+}
