@@ -37,7 +37,7 @@ pub const PROXY: &[Directive] = &[
         "capture cookie",
         "NAME len N",
         "none",
-        "Keep the first cookie that begins with `NAME`, the client's and the server's, for the log: `%CC`, `%CS`. With `=` behind it `NAME` is the whole name. At most 63 characters are kept.",
+        "Keep the first cookie that begins with `NAME`, the client's and the server's, for the log: `%CC`, `%CS`. With `=` behind it `NAME` is the whole name. More than `tune.http.cookielen` says is not kept.",
     ),
     at(
         F.or(L),
