@@ -59,6 +59,7 @@ impl Builder<'_> {
         // A `listen` is one proxy: its rules and its forwardfor stand in its frontend half.
         if proxy.kind == Kind::Backend {
             backend.forwardfor = said.forward_for.clone();
+            backend.originalto = said.original_to.clone();
             backend.rules = self.rules(proxy);
         }
         let place_of = |name: &str| proxy.servers.iter().position(|server| server.name == name);

@@ -39,11 +39,13 @@ impl Builder<'_> {
             },
             nolinger: said.switches.has(Switch::NoLinger),
             dontlognull: said.switches.has(Switch::DontLogNull),
+            ignore_probes: said.switches.has(Switch::IgnoreProbes),
             logs_source: matches!(&said.log_format, model::LogFormat::Custom(format, _)
                 if format.needs_source()),
             captures: proxy.captures.clone(),
             has_cookie: proxy.kind == Kind::Listen && said.cookie.is_some(),
             forwardfor: said.forward_for.clone(),
+            originalto: said.original_to.clone(),
             unique_id: said.unique_id_format.as_ref().map(|format| settings::UniqueId {
                 format: format.clone(),
                 header: said.unique_id_header.as_deref().map(Arc::from),

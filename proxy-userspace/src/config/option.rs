@@ -40,7 +40,8 @@ pub(super) fn option(args: &mut Args<'_>, to: &mut Settings, place: Places, nega
     }
     match name {
         "redispatch" => redispatch(args, to, negated),
-        "forwardfor" => to.forward_for = forward_for(args),
+        "forwardfor" => to.forward_for = forward_for(args, name, "X-Forwarded-For"),
+        "originalto" => to.original_to = forward_for(args, name, "X-Original-To"),
         "httplog" => {
             to.log_format = if args.eat("clf") { LogFormat::Clf } else { LogFormat::Http };
         }
@@ -70,15 +71,18 @@ fn redispatch(args: &mut Args<'_>, to: &mut Settings, negated: bool) {
     };
 }
 
-fn forward_for(args: &mut Args<'_>) -> Option<ForwardFor> {
-    let mut model =
-        ForwardFor { header: "X-Forwarded-For".to_owned(), except: None, if_none: false };
+/// Reads what follows `option forwardfor` and `option originalto`, of which only the first has
+/// `if-none`.
+fn forward_for(args: &mut Args<'_>, option: &str, header: &str) -> Option<ForwardFor> {
+    let mut model = ForwardFor { header: header.to_owned(), except: None, if_none: false };
+    let known = ["header", "except", "if-none"];
+    let known = &known[..if option == "forwardfor" { 3 } else { 2 }];
     while let Some(word) = args.next() {
         match word {
             "header" => {
                 args.need(word, "a header's name")?.clone_into(&mut model.header);
             }
-            "if-none" => model.if_none = true,
+            "if-none" if known.contains(&word) => model.if_none = true,
             "except" => {
                 let text = args.need(word, "a network such as 127.0.0.0/8")?;
                 match network(text) {
@@ -89,10 +93,10 @@ fn forward_for(args: &mut Args<'_>) -> Option<ForwardFor> {
                 }
             }
             _ => {
-                let hint = near::hint(word, ["header", "if-none", "except"]);
+                let hint = near::hint(word, known.iter().copied());
+                let list = known.join(", ");
                 args.wrong(format!(
-                    "unknown word '{word}' after 'option forwardfor', \
-                     expected one of header, if-none, except{hint}"
+                    "unknown word '{word}' after 'option {option}', expected one of {list}{hint}"
                 ));
             }
         }

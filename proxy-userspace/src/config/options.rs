@@ -14,6 +14,8 @@ pub enum Switch {
     DontLogNull,
     /// `dontlog-normal`: no log line where nothing went wrong.
     DontLogNormal,
+    /// `http-ignore-probes`: neither answer, count nor log who sends no byte.
+    IgnoreProbes,
     /// `http-pretend-keepalive`: don't tell servers that the connection will be closed.
     PretendKeepAlive,
     /// `log-health-checks`: log every change of a check's result.
@@ -57,12 +59,13 @@ impl Switch {
 }
 
 /// The switches by name.
-pub const SWITCHES: [(&str, Switch); 18] = [
+pub const SWITCHES: [(&str, Switch); 19] = [
     ("abortonclose", Switch::AbortOnClose),
     ("allbackups", Switch::AllBackups),
     ("clitcpka", Switch::ClientTcpKeepAlive),
     ("dontlognull", Switch::DontLogNull),
     ("dontlog-normal", Switch::DontLogNormal),
+    ("http-ignore-probes", Switch::IgnoreProbes),
     ("http-pretend-keepalive", Switch::PretendKeepAlive),
     ("log-health-checks", Switch::LogHealthChecks),
     ("log-separate-errors", Switch::LogSeparateErrors),

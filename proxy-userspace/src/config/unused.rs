@@ -58,6 +58,7 @@ fn without_requests(proxy: &Proxy, warn: &mut dyn FnMut(&str)) {
         ("option forwardfor", said.forward_for.is_some()),
         ("cookie", said.cookie.is_some() && proxy.kind.is_backend()),
         ("capture", proxy.captures != Captures::default()),
+        ("option originalto", said.original_to.is_some()),
         ("stats", said.stats.enabled && proxy.kind != Kind::Backend),
     ];
     let unused: Vec<_> = unused.iter().filter(|line| line.1).map(|line| line.0).collect();

@@ -39,6 +39,10 @@ impl Client {
         if self.requests > 0 && self.input.is_empty() {
             return;
         }
+        if self.input.is_empty() && self.frontend().settings.ignore_probes {
+            self.last.termination = Termination::new(Cause::ClientTimeout, Phase::Request);
+            return;
+        }
         if self.requests == 0 && self.input.is_empty() && self.frontend().settings.dontlognull {
             // A probe that sent nothing: HAProxy answers it, but does not log it.
             self.last.termination = Termination::new(Cause::ClientTimeout, Phase::Request);
@@ -56,7 +60,8 @@ impl Client {
         if self.requests > 0 && !midway {
             return;
         }
-        if !midway && self.frontend().settings.dontlognull {
+        let settings = &self.frontend().settings;
+        if !midway && (settings.dontlognull || settings.ignore_probes) {
             self.last.termination = Termination::new(Cause::Client, Phase::Request);
             return;
         }

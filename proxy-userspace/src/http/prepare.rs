@@ -261,9 +261,9 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         _ => Say::KeepAlive,
     };
     let mut out = client.worker.buffer();
-    let of_frontend = settings.forwardfor.as_ref();
-    let of_backend = of_backend.and_then(|backend| backend.forwardfor.as_ref());
-    rewrite::request(&mut out, head, say, [of_backend, of_frontend], (&edits, &changes));
+    let forward = [of_backend.and_then(|b| b.forwardfor.as_ref()), settings.forwardfor.as_ref()];
+    let original = [of_backend.and_then(|b| b.originalto.as_ref()), settings.originalto.as_ref()];
+    rewrite::request(&mut out, head, say, forward, original, (&edits, &changes));
     let balance = backend.as_ref().map(|backend| &backend.settings.balance);
     Prepared {
         consumed: head.len,

@@ -2,7 +2,7 @@
 //!
 //! What stays is copied straight from the receive buffer.
 
-use std::io::Write as _;
+use std::{io::Write as _, net::SocketAddr};
 
 use httparse::Header;
 
@@ -41,6 +41,7 @@ pub(crate) fn request(
     head: &RequestHead<'_>,
     say: Say,
     forward: [Option<&ForwardFor>; 2],
+    original: [Option<&ForwardFor>; 2],
     (edits, changes): (&[Edit], &[Change]),
 ) {
     request_line(out, head, edits);
@@ -48,7 +49,8 @@ pub(crate) fn request(
     let drop = |name: &str| stays(name, head.view.fields, head.options, say);
     fields(out, head.view.fields, drop, (edits, changes), say);
     append(out, edits, say);
-    forwarded_for(out, head, edits, forward);
+    add_address(out, head, edits, (forward, head.view.client));
+    add_address(out, head, edits, (original, head.view.local));
     end(out, say);
 }
 
@@ -220,33 +222,34 @@ fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Adds the client's address to a request as the rules have left it. Of the backend's word and the
-/// frontend's the first names the field, each has its exceptions, and both must say `if-none`.
-fn forwarded_for(
+/// Adds an address, the client's or the one that it connected to, to a request as the rules have left
+/// it. Of the backend's word and the frontend's the first names the field, each has its exceptions, and
+/// both must say `if-none`.
+fn add_address(
     out: &mut Vec<u8>,
     head: &RequestHead<'_>,
     edits: &[Edit],
-    forward: [Option<&ForwardFor>; 2],
+    (forward, address): ([Option<&ForwardFor>; 2], Option<SocketAddr>),
 ) {
     let said = || forward.into_iter().flatten();
     let Some(header) = said().next().map(|first| &first.header) else { return };
-    let Some(client) = head.view.client.map(|client| client.ip().to_canonical()) else { return };
+    let Some(address) = address.map(|address| address.ip().to_canonical()) else { return };
     let is_there = || {
         let view = View { request: Some(&head.view), edits, ..View::default() };
         each_value(&view, Message::Request, header, true, &mut |_| true)
     };
-    if said().filter_map(|said| said.except).any(|network| network.contains(client))
+    if said().filter_map(|said| said.except).any(|network| network.contains(address))
         || (said().all(|said| said.if_none) && is_there())
     {
         return;
     }
     // Writing to a vector does not fail.
-    let _ = write!(out, "{header}: {client}\r\n");
+    let _ = write!(out, "{header}: {address}\r\n");
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, sync::Arc};
+    use std::sync::Arc;
 
     use super::*;
     use crate::{
@@ -268,7 +271,14 @@ mod tests {
         let client = Some(SocketAddr::from(([192, 0, 2, 7], 5)));
         let head = head::request(wire.as_bytes(), &mut room, client, None);
         let mut out = Vec::new();
-        request(&mut out, &head.expect("valid").expect("whole"), say, forward, (edits, &[]));
+        request(
+            &mut out,
+            &head.expect("valid").expect("whole"),
+            say,
+            forward,
+            [None, None],
+            (edits, &[]),
+        );
         String::from_utf8(out).expect("text")
     }
 

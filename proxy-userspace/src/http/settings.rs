@@ -105,7 +105,7 @@ pub enum Connection {
     Close,
 }
 
-/// `option forwardfor`.
+/// `option forwardfor`, and `option originalto`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardFor {
     /// The field's name, `X-Forwarded-For` unless said otherwise.

@@ -5,6 +5,7 @@ mod checks;
 mod choices;
 mod commands;
 mod limits;
+mod lines;
 mod observe;
 mod pace;
 mod page;

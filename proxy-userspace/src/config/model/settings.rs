@@ -27,6 +27,8 @@ pub struct Settings {
     pub close_mode: CloseMode,
     /// `option forwardfor`.
     pub forward_for: Option<ForwardFor>,
+    /// `option originalto`.
+    pub original_to: Option<ForwardFor>,
     /// `option redispatch N`: every how many retries another server is chosen; -1, the default, is
     /// the last one. `None`: never.
     pub redispatch: Option<i32>,
@@ -91,6 +93,7 @@ impl Default for Settings {
             switches: Switches::default(),
             close_mode: CloseMode::KeepAlive,
             forward_for: None,
+            original_to: None,
             redispatch: None,
             logs: Vec::new(),
             log_global: false,

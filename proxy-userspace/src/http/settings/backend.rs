@@ -51,6 +51,8 @@ pub struct Backend {
     pub smart_connect: bool,
     /// Add `X-Forwarded-For` (`option forwardfor`).
     pub forwardfor: Option<ForwardFor>,
+    /// Add `X-Original-To` (`option originalto`).
+    pub originalto: Option<ForwardFor>,
     /// Pages that take the place of the built-in ones.
     pub error_pages: ErrorPages,
     /// `use-server` rules, which go before the balance.
@@ -84,6 +86,7 @@ impl Backend {
             abortonclose: false,
             smart_connect: false,
             forwardfor: None,
+            originalto: None,
             error_pages: ErrorPages::default(),
             server_rules: None,
             rules: None,

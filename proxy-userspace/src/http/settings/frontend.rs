@@ -29,6 +29,8 @@ pub struct Frontend {
     pub nolinger: bool,
     /// Don't log connections whose clients sent nothing (`option dontlognull`).
     pub dontlognull: bool,
+    /// Neither answer, count nor log clients that sent nothing (`option http-ignore-probes`).
+    pub ignore_probes: bool,
     /// Its log lines say where a server was connected from (`%bi`, `%bp`).
     pub logs_source: bool,
     /// What of messages is kept for the log (`capture`).
@@ -40,6 +42,8 @@ pub struct Frontend {
     pub forwardfor: Option<ForwardFor>,
     /// What every request is called (`unique-id-format`).
     pub unique_id: Option<UniqueId>,
+    /// Add `X-Original-To` (`option originalto`).
+    pub originalto: Option<ForwardFor>,
     /// Pages that take the place of the built-in ones.
     pub error_pages: ErrorPages,
     /// `http-request` and `http-response` rules.
@@ -63,11 +67,13 @@ impl Default for Frontend {
             timeouts: ClientTimeouts::default(),
             nolinger: false,
             dontlognull: false,
+            ignore_probes: false,
             logs_source: false,
             captures: Captures::default(),
             has_cookie: false,
             forwardfor: None,
             unique_id: None,
+            originalto: None,
             error_pages: ErrorPages::default(),
             rules: None,
             route: None,

@@ -41,6 +41,13 @@ pub const OPTIONS: &[Directive] = &[
         "off",
         "Add `X-Forwarded-For` (or `NAME`) with the client's address.",
     ),
+    at(
+        FRONT,
+        "option http-ignore-probes",
+        "",
+        "off",
+        "Who connects and sends nothing is neither answered, counted as an error nor logged.",
+    ),
     at(EVERY, "option http-keep-alive", "", "on", "Both connections stay open after a response."),
     at(
         BACK,
@@ -75,6 +82,13 @@ pub const OPTIONS: &[Directive] = &[
     at(BACK, "option log-health-checks", "", "off", "Log every check whose result changes."),
     at(FRONT, "option log-separate-errors", "", "off", "Log what went wrong at level err."),
     at(EVERY, "option nolinger", "", "off", "Close with RST."),
+    at(
+        EVERY,
+        "option originalto",
+        "[except NET] [header NAME]",
+        "off",
+        "Add `X-Original-To` (or `NAME`) with the address that the client connected to, unless that is in `NET`.",
+    ),
     at(
         BACK,
         "option persist",
