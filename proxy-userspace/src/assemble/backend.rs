@@ -1,6 +1,6 @@
 //! A backend, its servers and their checks.
 
-use super::terms::{connection, error_pages, keeps_alive, millis, redispatch, time};
+use super::terms::{connection, error_pages, millis, redispatch, tcp, time};
 use super::{Assembled, Builder};
 use crate::config::address::{Address, Host, Port};
 use crate::config::model::{self, Kind, Proxy, ServerSettings};
@@ -77,7 +77,8 @@ impl Builder<'_> {
             let Some(mut told) = self.server(server) else { continue };
             told.cookie_key = cookie_key.clone().filter(|_| told.cookie.is_none());
             self.same_cookie(&backend, server, &told);
-            told.keepalive = keeps_alive(said, Switch::ServerTcpKeepAlive);
+            let user_timeout = server.settings.user_timeout_ms;
+            told.tcp = tcp(said, Switch::ServerTcpKeepAlive, said.server_probes, user_timeout);
             told.id = server.id;
             let source = server.settings.source.as_ref().or(said.source.as_ref());
             told.source = source.and_then(|source| self.source(source, &told, &server.at));

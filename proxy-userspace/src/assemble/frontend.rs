@@ -1,7 +1,7 @@
 //! A frontend, and the addresses that it listens on.
 
 use super::Builder;
-use super::terms::{connection, error_pages, keeps_alive, time};
+use super::terms::{connection, error_pages, tcp, time};
 use crate::config::address::{Address, Port};
 use crate::config::model::{self, Kind, Proxy, Settings as Said};
 use crate::config::options::Switch;
@@ -87,7 +87,8 @@ impl Builder<'_> {
             backlog: bind.backlog.or(said.backlog).unwrap_or(0),
             transparent: bind.transparent,
             interface: bind.interface.clone(),
-            keepalive: keeps_alive(said, Switch::ClientTcpKeepAlive),
+            tcp: tcp(said, Switch::ClientTcpKeepAlive, said.client_probes, bind.user_timeout_ms),
+            fast_open: bind.fast_open,
             mss: bind.mss,
             unix_mode: bind.mode,
             unix_uid: bind.user,

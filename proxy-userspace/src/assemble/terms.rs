@@ -1,6 +1,6 @@
 //! What single words of the configuration are in the engine's terms.
 
-use crate::config::model::{Config, ErrorWord, Settings as Said};
+use crate::config::model::{Config, ErrorWord, Probes, Settings as Said};
 use crate::config::options::{CloseMode, Switch};
 use crate::http::settings::{self, Connection};
 use std::collections::BTreeMap;
@@ -35,9 +35,15 @@ pub(super) fn time(ms: Option<u32>) -> Option<Duration> {
     ms.filter(|ms| *ms > 0).map(millis)
 }
 
-/// Whether TCP keep-alive is asked for on one side, or on both.
-pub(super) fn keeps_alive(said: &Said, side: Switch) -> bool {
-    said.switches.has(side) || said.switches.has(Switch::TcpKeepAlive)
+/// What TCP does of itself on one side: it probes where that is asked for there, or on both.
+pub(super) fn tcp(said: &Said, side: Switch, probes: Probes, user_timeout: u32) -> settings::Tcp {
+    settings::Tcp {
+        keepalive: said.switches.has(side) || said.switches.has(Switch::TcpKeepAlive),
+        probes: probes.count,
+        idle: probes.idle_ms.div_ceil(1_000),
+        interval: probes.interval_ms.div_ceil(1_000),
+        user_timeout,
+    }
 }
 
 /// The options about HTTP closes.

@@ -33,6 +33,8 @@ pub(super) fn bind(args: &mut Args<'_>) -> Vec<Bind> {
         v6only: None,
         defer_accept: false,
         transparent: false,
+        user_timeout_ms: 0,
+        fast_open: false,
         mss: None,
         at,
     };
@@ -60,6 +62,8 @@ fn keyword(args: &mut Args<'_>, word: &str, to: &mut Bind) {
         "v6only" => to.v6only = Some(true),
         "defer-accept" => to.defer_accept = true,
         "transparent" => to.transparent = true,
+        "tcp-ut" => to.user_timeout_ms = args.time(word).unwrap_or_default(),
+        "tfo" => to.fast_open = true,
         "mss" => to.mss = args.number(word, 1..=u16::MAX),
         "nice" => {
             args.moot(word, "every connection has the same rank");

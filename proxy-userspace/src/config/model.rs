@@ -12,7 +12,7 @@ pub use errors::{ErrorWord, HttpErrors};
 pub use global::{AccessLevel, Global, StatsSocket};
 pub use proxy::{Acl, Kind, Proxy, UseBackend, UseServer};
 pub use server::{Server, ServerSettings};
-pub use settings::{LogFormat, Settings, Stats, Timeouts};
+pub use settings::{LogFormat, Probes, Settings, Stats, Timeouts};
 
 /// A whole configuration.
 #[derive(Debug, Clone, Default)]

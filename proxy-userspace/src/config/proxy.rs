@@ -4,7 +4,7 @@ use super::args::Args;
 use super::directives::{self, Places};
 use super::format::{self, Place};
 use super::log::{self, Log};
-use super::model::{LogFormat, Proxy, Timeouts};
+use super::model::{LogFormat, Probes, Proxy, Timeouts};
 use super::{
     balance, bind, capture, check_lines, cookie, error_lines, option, rule_lines, server, stats,
 };
@@ -133,6 +133,12 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         }
         "acl" => return rule_lines::acl(args, to),
         "use_backend" => return rule_lines::use_backend(args, to),
+        "clitcpka-cnt" | "clitcpka-idle" | "clitcpka-intvl" => {
+            probes(args, word, &mut settings.client_probes);
+        }
+        "srvtcpka-cnt" | "srvtcpka-idle" | "srvtcpka-intvl" => {
+            probes(args, word, &mut settings.server_probes);
+        }
         "use-server" => return rule_lines::use_server(args, to),
         "server-template" => {
             let servers = server::template(args, &settings.default_server);
@@ -186,6 +192,18 @@ fn may_stand(args: &mut Args<'_>, word: &str, place: Places) -> bool {
         args.wrong(format!("unknown keyword '{word}' in '{section}' section{hint}"));
     }
     false
+}
+
+/// What follows `clitcpka-cnt` and its kin; a bare time counts seconds.
+fn probes(args: &mut Args<'_>, word: &str, to: &mut Probes) {
+    const SECOND: u64 = 1_000_000;
+    if word.ends_with("-cnt") {
+        to.count = args.number(word, 1..=127).unwrap_or(to.count);
+    } else if word.ends_with("-idle") {
+        to.idle_ms = args.time_in(word, SECOND).unwrap_or(to.idle_ms);
+    } else {
+        to.interval_ms = args.time_in(word, SECOND).unwrap_or(to.interval_ms);
+    }
 }
 
 fn timeout(args: &mut Args<'_>, to: &mut Timeouts, place: Places) {

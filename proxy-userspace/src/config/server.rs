@@ -129,6 +129,7 @@ fn settings(
             }
             "weight" => set(args.number(word, 0..=256), &mut to.weight),
             "maxconn" => set(args.number(word, 0..=MAX), &mut to.maxconn),
+            "tcp-ut" => set(args.time(word), &mut to.user_timeout_ms),
             "source" => to.source = source(args).or(to.source.take()),
             "observe" => {
                 let layers =

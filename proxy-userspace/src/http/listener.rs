@@ -254,14 +254,15 @@ fn inet(bind: &Bind, address: std::net::SocketAddr, backlog: i32) -> io::Result<
     }
     // Inherited by what is accepted.
     socket.set_tcp_nodelay(true)?;
-    if bind.keepalive {
-        socket.set_keepalive(true)?;
-    }
+    bind.tcp.apply(&socket)?;
     if let Some(mss) = bind.mss {
         socket.set_tcp_mss(mss.into())?;
     }
     if bind.defer_accept {
         defer_accept(&socket)?;
+    }
+    if bind.fast_open {
+        set_tcp(&socket, libc::TCP_FASTOPEN, backlog)?;
     }
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
@@ -270,18 +271,14 @@ fn inet(bind: &Bind, address: std::net::SocketAddr, backlog: i32) -> io::Result<
 
 /// Wakes the worker only when a connection has data. After a minute it is woken all the same.
 fn defer_accept(socket: &Socket) -> io::Result<()> {
-    let seconds: libc::c_int = 60;
-    let size = libc::socklen_t::try_from(size_of_val(&seconds)).unwrap_or(4);
-    // SAFETY: the descriptor is open, and the pointer and the size are those of `seconds`.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
-            size,
-        )
-    };
+    set_tcp(socket, libc::TCP_DEFER_ACCEPT, 60)
+}
+
+fn set_tcp(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let size = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(4);
+    let (fd, level) = (socket.as_raw_fd(), libc::IPPROTO_TCP);
+    // SAFETY: the descriptor is open, and the pointer and the size are those of `value`.
+    let result = unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), size) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -7,10 +7,12 @@
 mod backend;
 mod frontend;
 mod server;
+mod tcp;
 
 pub use backend::{Backend, Redispatch, Reuse, ServerTimeouts};
 pub use frontend::{Bind, BindAddress, ClientTimeouts, Frontend, UniqueId};
 pub use server::{Server, ServerAddress};
+pub use tcp::Tcp;
 
 use super::rules::Reply;
 use crate::prefix::Prefix;

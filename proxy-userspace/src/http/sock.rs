@@ -21,7 +21,7 @@ use rustix::{
 };
 
 use super::{
-    settings::ServerAddress,
+    settings::{ServerAddress, Tcp},
     watch::{Watch, Watched},
 };
 
@@ -87,7 +87,7 @@ impl Sock {
     pub(crate) fn open(
         address: &ServerAddress,
         source: Option<SocketAddr>,
-        keepalive: bool,
+        tcp: Tcp,
         watch: &Rc<Watch>,
     ) -> io::Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -100,13 +100,11 @@ impl Sock {
         let sock = Self::new(fd, watch);
         if family != AddressFamily::UNIX {
             sock.delay.set(Delay::Unused);
-            if keepalive {
-                sockopt::set_socket_keepalive(&sock.fd, true)?;
-            }
+            tcp.apply(&sock.fd)?;
             if let Some(source) = source {
                 come_from(&sock.fd, source)?;
             }
-            sock.kind.set(Kind::of(address, source, keepalive));
+            sock.kind.set(Kind::of(address, source, tcp));
         }
         Ok(sock)
     }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    settings::ServerAddress,
+    settings::{ServerAddress, Tcp},
     sock::{Kind, Sock},
     watch::Watch,
 };
@@ -64,13 +64,13 @@ impl Spares {
         &self,
         address: &ServerAddress,
         source: Option<SocketAddr>,
-        keepalive: bool,
+        tcp: Tcp,
         watch: &Rc<Watch>,
     ) -> io::Result<Sock> {
-        let kind = Kind::of(address, source, keepalive);
+        let kind = Kind::of(address, source, tcp);
         match kind.and_then(|kind| self.take(kind)) {
             Some(sock) => Ok(sock),
-            None => Sock::open(address, source, keepalive, watch),
+            None => Sock::open(address, source, tcp, watch),
         }
     }
 

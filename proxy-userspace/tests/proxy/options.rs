@@ -94,8 +94,8 @@ fn sockets(port: u16) -> String {
 fn keep_alive_and_segment_size_are_the_sockets_own() {
     let origin = Origin::answering(OK);
     let mut settings = settings(&[origin.address]);
-    settings.backends[0].servers[0].keepalive = true;
-    settings.frontends[0].binds[0].keepalive = true;
+    settings.backends[0].servers[0].tcp.keepalive = true;
+    settings.frontends[0].binds[0].tcp.keepalive = true;
     settings.frontends[0].binds[0].mss = Some(1_000);
     let proxy = Proxy::start(settings);
     let mut client = proxy.connect();

@@ -32,6 +32,10 @@ pub struct Bind {
     pub defer_accept: bool,
     /// `transparent`: an address that the host has not.
     pub transparent: bool,
+    /// `tcp-ut`.
+    pub user_timeout_ms: u32,
+    /// `tfo`.
+    pub fast_open: bool,
     /// `mss`.
     pub mss: Option<u16>,
     /// Where it stands.

@@ -50,6 +50,8 @@ pub struct ServerSettings {
     pub disabled: bool,
     /// `maxconn`; 0: without limit.
     pub maxconn: u32,
+    /// `tcp-ut`.
+    pub user_timeout_ms: u32,
     /// `source`; the section's where it is not said.
     pub source: Option<Address>,
     /// `observe`.
@@ -102,6 +104,7 @@ impl Default for ServerSettings {
             backup: false,
             disabled: false,
             maxconn: 0,
+            user_timeout_ms: 0,
             source: None,
             observe: None,
             error_limit: 10,

@@ -66,6 +66,10 @@ pub struct Settings {
     pub http_reuse: Reuse,
     /// `default_backend`, and where it is named.
     pub default_backend: Option<(String, Position)>,
+    /// `clitcpka-cnt`, `-idle` and `-intvl`.
+    pub client_probes: Probes,
+    /// `srvtcpka-cnt`, `-idle` and `-intvl`.
+    pub server_probes: Probes,
     /// `source`.
     pub source: Option<Address>,
     /// `default-server`: what servers begin with.
@@ -112,6 +116,8 @@ impl Default for Settings {
             hash_type: Hashing::default(),
             http_reuse: Reuse::Safe,
             default_backend: None,
+            client_probes: Probes::default(),
+            server_probes: Probes::default(),
             source: None,
             default_server: ServerSettings::default(),
             check: Script::default(),
@@ -182,4 +188,15 @@ pub struct Stats {
     pub realm: Option<String>,
     /// `stats show-legends`: whether addresses and algorithms are shown.
     pub legends: bool,
+}
+
+/// TCP's probes of silent peers; 0 is what the system has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// `clitcpka-cnt`, `srvtcpka-cnt`.
+    pub count: u32,
+    /// `clitcpka-idle`, `srvtcpka-idle`.
+    pub idle_ms: u32,
+    /// `clitcpka-intvl`, `srvtcpka-intvl`.
+    pub interval_ms: u32,
 }

@@ -1,6 +1,6 @@
 //! Where clients connect.
 
-use super::{Connection, ErrorPages, ForwardFor, Mode};
+use super::{Connection, ErrorPages, ForwardFor, Mode, Tcp};
 use crate::http::capture::Captures;
 use crate::http::format::Format;
 use crate::http::hooks::{Route, Rules};
@@ -130,8 +130,10 @@ pub struct Bind {
     pub transparent: bool,
     /// The device that the address is bound to (`interface`).
     pub interface: Option<String>,
-    /// TCP keep-alive on what is accepted (`option clitcpka`, `option tcpka`).
-    pub keepalive: bool,
+    /// What TCP does of itself on what is accepted.
+    pub tcp: Tcp,
+    /// Take data in a SYN (TCP_FASTOPEN, `tfo`).
+    pub fast_open: bool,
     /// The largest segment (TCP_MAXSEG, `mss`).
     pub mss: Option<u16>,
     /// Permissions of a Unix socket (`mode`, octal in the configuration).
@@ -155,7 +157,8 @@ impl Bind {
             backlog: 0,
             transparent: false,
             interface: None,
-            keepalive: false,
+            tcp: Tcp::default(),
+            fast_open: false,
             mss: None,
             unix_mode: None,
             unix_uid: None,

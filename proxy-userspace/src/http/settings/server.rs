@@ -1,5 +1,6 @@
 //! A server of a backend.
 
+use super::Tcp;
 use crate::http::{live::Observe, proxy_line::Version};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -44,8 +45,8 @@ pub struct Server {
     pub max_reuse: Option<u32>,
     /// Each connection begins with a PROXY line (`send-proxy`, `send-proxy-v2`).
     pub send_proxy: Option<Version>,
-    /// TCP keep-alive (`option srvtcpka`, `option tcpka`).
-    pub keepalive: bool,
+    /// What TCP does of itself on its connections.
+    pub tcp: Tcp,
     /// Whether health checks decide if it is up (`check`); the checks' own settings are health's.
     pub checked: bool,
     /// What requests say of its health (`observe`, `error-limit`).
@@ -82,7 +83,7 @@ impl Server {
             source: None,
             max_reuse: None,
             send_proxy: None,
-            keepalive: false,
+            tcp: Tcp::default(),
             checked: false,
             observe: None,
             tracks: None,

@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use super::{Delay, Sock};
-use crate::http::settings::ServerAddress;
+use crate::http::settings::{ServerAddress, Tcp};
 
 /// What stays with a socket from one connection to the next. The address does because the sequence
 /// numbers go on (`tcp_disconnect`, net/ipv4/tcp.c): nobody but the same server can guess the next
@@ -21,7 +21,7 @@ use crate::http::settings::ServerAddress;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     address: SocketAddr,
-    keepalive: bool,
+    tcp: Tcp,
 }
 
 impl Kind {
@@ -29,10 +29,10 @@ impl Kind {
     pub(crate) fn of(
         address: &ServerAddress,
         source: Option<SocketAddr>,
-        keepalive: bool,
+        tcp: Tcp,
     ) -> Option<Self> {
         match (address, source) {
-            (&ServerAddress::Inet(address), None) => Some(Self { address, keepalive }),
+            (&ServerAddress::Inet(address), None) => Some(Self { address, tcp }),
             _ => None,
         }
     }

@@ -7,8 +7,8 @@ use std::{io::Read as _, net::TcpListener};
 async fn the_first_write_alone_may_be_held_back() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = ServerAddress::Inet(listener.local_addr().expect("its address"));
-    let sock =
-        Sock::open(&address, None, false, &Watch::new().expect("a descriptor")).expect("a socket");
+    let sock = Sock::open(&address, None, Tcp::default(), &Watch::new().expect("a descriptor"))
+        .expect("a socket");
     sock.connect(&address).expect("on loopback it stands at once");
     let (mut peer, _) = listener.accept().expect("the connection");
     let send = |text: &[u8]| sock.try_send(&[IoSlice::new(text)]).expect("it is sent");

@@ -27,7 +27,7 @@ impl Server {
     /// A socket that is connected, new or spare, and its peer, to which it has said something.
     fn connect(&self) -> (Sock, TcpStream) {
         let address = self.address();
-        let sock = self.spares.open(&address, None, false, &self.watch).expect("a socket");
+        let sock = self.spares.open(&address, None, Tcp::default(), &self.watch).expect("a socket");
         sock.connect(&address).expect("on loopback it stands at once");
         let (mut peer, _) = self.listener.accept().expect("the connection");
         assert_eq!(sock.try_send(&[IoSlice::new(b"hello")]).expect("it is new"), 5);
@@ -135,10 +135,11 @@ async fn who_waits_for_long_is_closed_and_no_more_than_some_are_kept() {
 #[test]
 fn what_is_good_for_several_connections_is_so_to_one_address() {
     let address = ServerAddress::Inet(([127, 0, 0, 1], 80).into());
-    assert_eq!(Kind::of(&address, Some(([127, 0, 0, 2], 0).into()), false), None);
+    assert_eq!(Kind::of(&address, Some(([127, 0, 0, 2], 0).into()), Tcp::default()), None);
     let path = ServerAddress::Unix("/run/server".into());
-    assert_eq!(Kind::of(&path, None, false), None);
-    assert_ne!(Kind::of(&address, None, false), Kind::of(&address, None, true));
+    assert_eq!(Kind::of(&path, None, Tcp::default()), None);
+    let probing = Tcp { keepalive: true, ..Tcp::default() };
+    assert_ne!(Kind::of(&address, None, Tcp::default()), Kind::of(&address, None, probing));
     let other = ServerAddress::Inet(([127, 0, 0, 2], 80).into());
-    assert_ne!(Kind::of(&address, None, false), Kind::of(&other, None, false));
+    assert_ne!(Kind::of(&address, None, Tcp::default()), Kind::of(&other, None, Tcp::default()));
 }

@@ -83,7 +83,7 @@ pub(super) async fn connect(
     let address = server.address();
     let of_server = &server.settings;
     let (spares, watch) = (&client.worker.spares, &client.worker.watch);
-    let sock = spares.open(&address, of_server.source, of_server.keepalive, watch).map_err(lost)?;
+    let sock = spares.open(&address, of_server.source, of_server.tcp, watch).map_err(lost)?;
     if slot.backend.settings.smart_connect && !(errand.is_silent() && line.is_empty()) {
         sock.delay_ack();
     }

@@ -40,6 +40,13 @@ pub const BIND: &[Directive] = &[
     word("mss", "N", "the system's", "The largest segment (TCP_MAXSEG)."),
     word("name", "NAME", "the address", "Its name in the statistics."),
     word("nice", "N", "0", "Accepted with a notice: every connection has the same rank."),
+    word(
+        "tcp-ut",
+        "TIME",
+        "the system's",
+        "After how long data that the client does not acknowledge end the connection (TCP_USER_TIMEOUT).",
+    ),
+    word("tfo", "", "off", "Take data in a SYN (TCP_FASTOPEN)."),
     word("transparent", "", "off", "Bind an address that the host has not (IP_TRANSPARENT)."),
     word("uid", "NUMBER", "unchanged", "The owner of a Unix socket."),
     word("user", "NAME", "unchanged", "The owner of a Unix socket."),
@@ -148,6 +155,12 @@ pub const SERVER: &[Directive] = &[
         "ADDRESS[:PORT]",
         "the section's",
         "Where connections to it come from, checks included.",
+    ),
+    word(
+        "tcp-ut",
+        "TIME",
+        "the system's",
+        "After how long data that it does not acknowledge end the connection (TCP_USER_TIMEOUT).",
     ),
     word(
         "track",
