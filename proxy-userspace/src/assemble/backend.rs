@@ -3,7 +3,7 @@
 use super::terms::{connection, error_pages, millis, redispatch, tcp, time};
 use super::{Assembled, Builder};
 use crate::config::address::{Address, Host, Port};
-use crate::config::model::{self, Kind, Proxy, ServerSettings};
+use crate::config::model::{self, InitAddr, Kind, Proxy, ServerSettings};
 use crate::config::options::Switch;
 use crate::config::token::Position;
 use crate::config::track;
@@ -15,7 +15,7 @@ use crate::http::live::Observe;
 use crate::http::proxy_line::Version;
 use crate::http::rules::UseServer;
 use crate::http::settings;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 impl Builder<'_> {
@@ -150,10 +150,42 @@ impl Builder<'_> {
         }
     }
 
+    /// A server's first address, or that it has none to begin with; nothing where that is an error.
+    fn initial(&mut self, host: &Host, server: &model::Server) -> Option<Option<IpAddr>> {
+        let Host::Name(name) = host else { return self.lookup(host, &server.at).map(Some) };
+        for way in &server.settings.init_addr {
+            let ip = match way {
+                InitAddr::Last => None,
+                InitAddr::Libc => (self.resolver)(name).first().copied(),
+                InitAddr::Ip(ip) => Some(*ip),
+                InitAddr::None => {
+                    let message = format!(
+                        "server '{}': the host name '{name}' is not known: it is in maintenance \
+                         until 'set server ... addr' gives it an address",
+                        server.name
+                    );
+                    self.findings.warn(server.at.clone(), message);
+                    return Some(None);
+                }
+            };
+            if ip.is_some() {
+                return Some(ip);
+            }
+        }
+        if server.settings.init_addr.is_empty() {
+            return self.lookup(host, &server.at).map(Some);
+        }
+        let message = format!("no way of 'init-addr' has an address of the host name '{name}'");
+        self.findings.alert(server.at.clone(), message);
+        None
+    }
+
     fn server(&mut self, server: &model::Server) -> Option<settings::Server> {
+        let mut found = Some(Ipv4Addr::UNSPECIFIED.into());
         let address = match &server.address {
             Address::Tcp { host, port: Port::Fixed(port) } => {
-                let ip = self.lookup(host, &server.at)?;
+                found = self.initial(host, server)?;
+                let ip = found.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
                 settings::ServerAddress::Inet(SocketAddr::new(ip, *port))
             }
             Address::Unix(path) => settings::ServerAddress::Unix(path.clone()),
@@ -175,6 +207,7 @@ impl Builder<'_> {
             cookie: said.cookie.clone(),
             backup: said.backup,
             disabled: said.disabled,
+            unresolved: found.is_none(),
             // As HAProxy: the greater one where it is alone, or not the lesser.
             maxconn: said.maxconn.max(said.minconn),
             minconn: if said.minconn < said.maxconn { said.minconn } else { 0 },

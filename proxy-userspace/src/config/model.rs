@@ -11,7 +11,7 @@ pub use bind::Bind;
 pub use errors::{ErrorWord, HttpErrors};
 pub use global::{AccessLevel, Global, StatsSocket};
 pub use proxy::{Acl, Kind, Proxy, UseBackend, UseServer};
-pub use server::{Server, ServerSettings};
+pub use server::{InitAddr, Server, ServerSettings};
 pub use settings::{LogFormat, Probes, Settings, Stats, Timeouts};
 
 /// A whole configuration.

@@ -3,7 +3,7 @@
 use super::address::{self, Address, Host, Port, Use};
 use super::args::Args;
 use super::directives;
-use super::model::{Server, ServerSettings};
+use super::model::{InitAddr, Server, ServerSettings};
 use crate::http::health::OnError;
 use crate::http::live::Layer;
 use crate::policy::words;
@@ -129,6 +129,7 @@ fn settings(
             }
             "weight" => set(args.number(word, 0..=256), &mut to.weight),
             "maxconn" => set(args.number(word, 0..=MAX), &mut to.maxconn),
+            "init-addr" => init_addr(args, &mut to.init_addr),
             "tcp-ut" => set(args.time(word), &mut to.user_timeout_ms),
             "source" => to.source = source(args).or(to.source.take()),
             "observe" => {
@@ -209,6 +210,23 @@ fn positive_time(args: &mut Args<'_>, word: &str) -> Option<u32> {
         return None;
     }
     Some(time)
+}
+
+fn init_addr(args: &mut Args<'_>, to: &mut Vec<InitAddr>) {
+    const WHAT: &str = "some of last, libc, none and addresses, with commas between them";
+    let Some(text) = args.need("init-addr", WHAT) else { return };
+    to.clear();
+    for part in text.split(',') {
+        to.push(match part {
+            "last" => InitAddr::Last,
+            "libc" => InitAddr::Libc,
+            "none" => InitAddr::None,
+            part => match part.parse() {
+                Ok(ip) => InitAddr::Ip(ip),
+                Err(_) => return args.wrong(format!("'init-addr' expects {WHAT}, not '{part}'")),
+            },
+        });
+    }
 }
 
 fn check_addr(args: &mut Args<'_>) -> Option<Address> {

@@ -208,6 +208,7 @@ pub struct Server {
     admin: AtomicU8,
     own_admin: AtomicU8,
     inherited: AtomicU8,
+    unresolved: AtomicBool,
     weight: AtomicU32,
     warmth: Warmth,
     observed: Observed,
@@ -239,13 +240,15 @@ pub struct Server {
 impl Server {
     fn new(index: usize, settings: settings::Server, shards: usize) -> Self {
         let admin = if settings.disabled { Admin::Maintenance } else { Admin::Ready };
+        let effective = if settings.unresolved { Admin::Maintenance } else { admin };
         Self {
             index,
             health: AtomicU8::new(Health::Up as u8),
             checking: AtomicBool::new(settings.checked),
-            admin: AtomicU8::new(admin as u8),
+            admin: AtomicU8::new(effective as u8),
             own_admin: AtomicU8::new(admin as u8),
             inherited: AtomicU8::new(Admin::Ready as u8),
+            unresolved: AtomicBool::new(settings.unresolved),
             weight: AtomicU32::new(settings.weight),
             warmth: Warmth::new(settings.slowstart),
             observed: Observed::default(),
@@ -342,6 +345,7 @@ impl Server {
     pub fn set_address(&self, address: ServerAddress) {
         *self.address.write().unwrap_or_else(PoisonError::into_inner) = address;
         self.moves.fetch_add(1, SeqCst);
+        self.resolve();
     }
 
     /// Changes of the address so far.

@@ -105,3 +105,39 @@ fn connections_come_from_their_source() {
     assert_eq!(ours, names);
     twins.end();
 }
+
+#[test]
+fn a_name_that_nobody_knows_may_be_told_later() {
+    let nobody = Arc::default();
+    let twins = Twins::start(|stage, which| {
+        format!(
+            "listen l\n bind 127.0.0.1:{}\n\
+             \x20 server n nosuch.invalid:80 init-addr last,libc,none\n\
+             \x20 server i nosuch.invalid:{} init-addr libc,127.0.0.1\n",
+            8080 + which,
+            named(stage, "i", &nobody).port(),
+        )
+    });
+    let shown = || {
+        twins.ask("show servers state").map(|text| {
+            let row = text.lines().find(|row| row.contains(" n ")).expect("a row").to_owned();
+            [3, 4, 5, 6, 17, 18].map(|word| row.split(' ').nth(word).expect("a word").to_owned())
+        })
+    };
+    let [ours, theirs] = shown();
+    assert_eq!(ours, theirs);
+    let status = |text: &String| text.contains("l,n,") && text.contains(",MAINT (resolution),");
+    assert!(twins.ask("show stat").iter().all(status));
+    for which in 0..2 {
+        assert!(twins.stage.get(8080 + which, "/").ends_with('i'));
+    }
+    // It stays where it is until it has an address, whoever wants it otherwise.
+    twins.same("set server l/n state ready");
+    assert!(twins.ask("show stat").iter().all(status));
+    let port = named(&twins.stage, "n", &nobody).port();
+    twins.ask(&format!("set server l/n addr 127.0.0.1 port {port}"));
+    twins.same("set server l/i state maint");
+    // HAProxy 2.6 has it ready, but without the address.
+    assert!(twins.stage.get(8080, "/").ends_with('n'));
+    twins.end();
+}

@@ -279,7 +279,9 @@ pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
     row.number("bck", u32::from(settings.backup));
     row.number("rate", server.session_rate.last());
     row.number("rate_max", server.session_rate.max());
-    row.text("addr", address(server));
+    if !server.is_unresolved() {
+        row.text("addr", address(server));
+    }
     if let Some(cookie) = cookie::own_value(server) {
         row.text("cookie", cookie);
     }

@@ -89,7 +89,12 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
             scene.board.went(at, server.is_running(), backend);
             answer
         }
-        Some("addr") => address(server, words),
+        Some("addr") => {
+            let answer = address(server, words);
+            // One that had none runs now.
+            scene.board.went(at, server.is_running(), backend);
+            answer
+        }
         Some(what @ ("check-addr" | "check-port")) => {
             if !server.checking.load(Relaxed) {
                 return "health checks are not enabled on this server".to_owned();

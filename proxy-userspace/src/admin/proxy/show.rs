@@ -121,6 +121,7 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
     let at = (backend.index, server.index);
     let standing = scene.board.get(at).filter(|_| server.settings.checked);
     let (ip, port) = match server.address() {
+        ServerAddress::Inet(address) if server.is_unresolved() => ("-".to_owned(), address.port()),
         ServerAddress::Inet(address) => (address.ip().to_string(), address.port()),
         ServerAddress::Unix(_) => ("-".to_owned(), 0),
     };
@@ -132,7 +133,7 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
         _ if server.is_cold() => 1,
         Admin::Drain | Admin::Ready => 2,
     };
-    // SRV_ADMF_FMAINT and SRV_ADMF_FDRAIN, SRV_ADMF_IMAINT and SRV_ADMF_IDRAIN, with SRV_ADMF_CMAINT for one that began as `disabled`.
+    // SRV_ADMF_FMAINT and SRV_ADMF_FDRAIN, SRV_ADMF_IMAINT, SRV_ADMF_IDRAIN and SRV_ADMF_RMAINT, with SRV_ADMF_CMAINT for one that began as `disabled`.
     let began = if server.settings.disabled { 4 } else { 0 };
     let administrative = began
         + match server.own_admin() {
@@ -140,6 +141,7 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
             Admin::Drain => 8,
             Admin::Maintenance => 1,
         }
+        + if server.is_unresolved() { 32 } else { 0 }
         + match server.inherited() {
             Admin::Ready => 0,
             Admin::Drain => 16,

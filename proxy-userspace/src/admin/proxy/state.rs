@@ -13,6 +13,7 @@ pub(super) fn status(
     standing: Option<&Standing>,
 ) -> String {
     let word = match server.admin() {
+        Admin::Maintenance if server.is_unresolved() => return "MAINT (resolution)".to_owned(),
         Admin::Maintenance if server.inherited() == Admin::Maintenance => {
             let via = tracked(scene, server).map(|via| format!(" (via {via})"));
             return format!("MAINT{}", via.unwrap_or_default());

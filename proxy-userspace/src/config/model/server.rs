@@ -5,6 +5,7 @@ use crate::config::token::Position;
 use crate::http::health::OnError;
 use crate::http::live::Layer;
 use crate::policy::words::Wishes;
+use std::net::IpAddr;
 
 /// A `server` line.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +51,8 @@ pub struct ServerSettings {
     pub disabled: bool,
     /// `maxconn`; 0: without limit.
     pub maxconn: u32,
+    /// `init-addr`: where a name's address comes from, in turn; `last,libc` where it is not said.
+    pub init_addr: Vec<InitAddr>,
     /// `tcp-ut`.
     pub user_timeout_ms: u32,
     /// `source`; the section's where it is not said.
@@ -88,6 +91,19 @@ pub struct ServerSettings {
     pub close: Option<Wishes>,
 }
 
+/// A way of `init-addr`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitAddr {
+    /// `last`: a file of states, which teardown has not.
+    Last,
+    /// `libc`: the system is asked.
+    Libc,
+    /// `none`: the server begins in maintenance.
+    None,
+    /// This one.
+    Ip(IpAddr),
+}
+
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {
@@ -104,6 +120,7 @@ impl Default for ServerSettings {
             backup: false,
             disabled: false,
             maxconn: 0,
+            init_addr: Vec::new(),
             user_timeout_ms: 0,
             source: None,
             observe: None,

@@ -58,9 +58,24 @@ impl Server {
         self.administrate();
     }
 
+    /// Whether it has no address yet.
+    pub fn is_unresolved(&self) -> bool {
+        self.unresolved.load(Relaxed)
+    }
+
+    /// It has one now.
+    pub(super) fn resolve(&self) {
+        if self.unresolved.swap(false, SeqCst) {
+            self.administrate();
+        }
+    }
+
     fn administrate(&self) {
         let (own, inherited) = (self.own_admin(), self.inherited());
-        let admin = if inherited as u8 > own as u8 { inherited } else { own };
+        let admin = match if inherited as u8 > own as u8 { inherited } else { own } {
+            _ if self.is_unresolved() => Admin::Maintenance,
+            admin => admin,
+        };
         let before = self.admin.swap(admin as u8, SeqCst);
         if before != admin as u8 {
             self.touch();

@@ -55,6 +55,9 @@ pub struct Server {
     pub tracks: Option<(usize, usize)>,
     /// The host name that its address was found by.
     pub host: Option<String>,
+    /// It has no address: nobody knows its host name, and it is in maintenance until it is given one
+    /// (`init-addr none`).
+    pub unresolved: bool,
     /// Its number in statistics, and on the ring of consistent hashing (`id`); 1.
     pub id: u32,
     /// Its number for those who hear of its connections; 0 is none.
@@ -88,6 +91,7 @@ impl Server {
             observe: None,
             tracks: None,
             host: None,
+            unresolved: false,
             id: 1,
             number: 0,
         }

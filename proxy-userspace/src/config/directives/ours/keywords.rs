@@ -79,6 +79,12 @@ pub const SERVER: &[Directive] = &[
     word("fall", "N", "3", "Failed checks until it is down."),
     word("fastinter", "TIME", "inter", "Between checks while it is going up or down."),
     word("id", "N", "counted", "Its number in the statistics (`server` only)."),
+    word(
+        "init-addr",
+        "last|libc|none|ADDRESS[,...]",
+        "last,libc",
+        "Where the address of a host name comes from when the configuration is put to use: the first way that has one. There is no file for `last`; with `none` the server is in maintenance until `set server ... addr`.",
+    ),
     word("inter", "TIME", "2s", "Between checks."),
     word(
         "max-reuse",

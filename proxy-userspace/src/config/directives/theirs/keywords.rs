@@ -74,7 +74,6 @@ pub const SERVER_OTHERS: &[(&str, usize)] = &[
     ("force-tlsv11", 0),
     ("force-tlsv12", 0),
     ("force-tlsv13", 0),
-    ("init-addr", 1),
     ("log-proto", 1),
     ("namespace", 1),
     ("no-agent-check", 0),
