@@ -184,10 +184,11 @@ impl Control {
     }
 
     /// The statistics as the page shows them: in a form of `show stat` if one is among `flags`, and
-    /// without the lines that these leave out; with addresses and algorithms where `legends` says so.
+    /// without the lines that these leave out; with addresses and algorithms where `legends` says so; of
+    /// these proxies alone, where there are any.
     #[must_use]
-    pub fn table(&self, flags: &[&str], legends: bool) -> String {
-        show::page(&self.scene(), flags, legends)
+    pub fn table(&self, flags: &[&str], legends: bool, proxies: &[String]) -> String {
+        show::page(&self.scene(), flags, legends, proxies)
     }
 }
 

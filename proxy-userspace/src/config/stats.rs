@@ -6,18 +6,19 @@ use crate::near;
 
 /// Reads a `stats` line, its first word taken.
 pub(super) fn stats(args: &mut Args<'_>, to: &mut Stats) {
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 10] = [
         "auth",
         "enable",
         "hide-version",
         "realm",
         "refresh",
+        "scope",
         "show-desc",
         "show-legends",
         "show-node",
         "uri",
     ];
-    const OTHERS: [&str; 4] = ["admin", "http-request", "scope", "show-modules"];
+    const OTHERS: [&str; 3] = ["admin", "http-request", "show-modules"];
     let list = KNOWN.join(", ");
     let Some(word) = args.need("stats", &format!("one of {list}")) else { return };
     match word {
@@ -33,6 +34,9 @@ pub(super) fn stats(args: &mut Args<'_>, to: &mut Stats) {
                 false => format!("{account}:"),
             };
             to.accounts.extend(account.map(whole));
+        }
+        "scope" => {
+            to.scopes.extend(args.need("stats scope", "a proxy's name, or '.'").map(str::to_owned));
         }
         "realm" => to.realm = args.need("stats realm", "a text").map(str::to_owned),
         "show-legends" => to.legends = true,

@@ -174,7 +174,7 @@ fn read(
         if !stats.enabled {
             return Vec::new();
         }
-        vec![Arc::new(StatsPage::new(stats, Arc::clone(pages)))]
+        vec![Arc::new(StatsPage::new(&section.name, stats, Arc::clone(pages)))]
     };
     let mut assembled = assemble::assemble(&config, &host::addresses, &pages, &mut findings);
     let warnings = say(&findings, voice)?;

@@ -163,3 +163,34 @@ fn a_monitor_is_answered_before_any_rule_and_is_not_logged() {
     assert_eq!(intercepted, [const { Some("5") }; 2].map(|count| count.map(str::to_owned)));
     twins.end();
 }
+
+#[test]
+fn it_shows_the_proxies_of_its_scope() {
+    let twins = Twins::start(|stage, which| {
+        format!(
+            "listen a\n  bind 127.0.0.1:{}\n  stats uri /st\n  stats scope .\n  server s {server}\n\
+             listen b\n  bind 127.0.0.1:{}\n  stats uri /st\n  stats scope a\n  stats scope c\n\
+             \x20 stats scope none\n  server s {server}\n\
+             listen c\n  bind 127.0.0.1:{}\n  stats uri /st\n  server s {server}\n",
+            8080 + which,
+            8090 + which,
+            8070 + which,
+            server = stage.server
+        )
+    });
+    for (port, names) in [(8080, "a"), (8090, "ac"), (8070, "abc")] {
+        for form in [";csv", ""] {
+            let [ours, theirs] = [port, port + 1].map(|port| {
+                let text = twins.stage.get(port, &format!("/st{form}"));
+                let shown = |name: &&str| {
+                    let own =
+                        [format!("\n{name},"), format!("<h2>{name}<"), format!(">{name}</a>")];
+                    own.iter().any(|own| text.contains(own.as_str()))
+                };
+                ["a", "b", "c"].into_iter().filter(shown).collect::<String>()
+            });
+            assert_eq!((ours.as_str(), theirs.as_str()), (names, names), "{port}{form}");
+        }
+    }
+    twins.end();
+}

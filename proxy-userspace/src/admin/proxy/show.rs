@@ -199,8 +199,11 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
 }
 
 /// The statistics page: as `show stat` has it where `flags` say `csv`, `json` or `typed`.
-pub(super) fn page(scene: &Scene, flags: &[&str], legends: bool) -> String {
+pub(super) fn page(scene: &Scene, flags: &[&str], legends: bool, proxies: &[String]) -> String {
     let mut list = all(scene, legends);
+    if !proxies.is_empty() {
+        list.retain(|row| proxies.contains(&row.get("pxname")));
+    }
     leave_out(&mut list, flags);
     shown(&list, flags).unwrap_or_else(|| html(&list))
 }

@@ -184,6 +184,8 @@ pub struct Stats {
     pub refresh_ms: Option<u32>,
     /// `stats auth`: who may see it, each as `user:password`; everybody where there is none.
     pub accounts: Vec<String>,
+    /// `stats scope`: the proxies that are shown, `.` for its own; all where there is none.
+    pub scopes: Vec<String>,
     /// `stats realm`; `HAProxy Statistics`.
     pub realm: Option<String>,
     /// `stats show-legends`: whether addresses and algorithms are shown.

@@ -20,6 +20,8 @@ pub(super) struct StatsPage {
     realm: String,
     /// `stats show-legends`.
     legends: bool,
+    /// `stats scope`: names of proxies.
+    scopes: Vec<String>,
     /// What it shows, once there is something.
     of: Arc<OnceLock<Arc<Control>>>,
 }
@@ -31,13 +33,16 @@ impl std::fmt::Debug for StatsPage {
 }
 
 impl StatsPage {
-    pub(super) fn new(stats: &Stats, of: Arc<OnceLock<Arc<Control>>>) -> Self {
+    /// The page that the proxy of that name serves.
+    pub(super) fn new(name: &str, stats: &Stats, of: Arc<OnceLock<Arc<Control>>>) -> Self {
+        let scope = |scope: &String| if scope == "." { name.to_owned() } else { scope.clone() };
         Self {
             uri: stats.uri.clone().unwrap_or_else(|| "/haproxy?stats".to_owned()),
             refresh_ms: stats.refresh_ms,
             accounts: stats.accounts.iter().map(|account| base64(account.as_bytes())).collect(),
             realm: stats.realm.clone().unwrap_or_else(|| "HAProxy Statistics".to_owned()),
             legends: stats.legends,
+            scopes: stats.scopes.iter().map(scope).collect(),
             of,
         }
     }
@@ -91,7 +96,7 @@ impl Page for StatsPage {
             status: 200,
             content_type: Some(content_type.to_owned()),
             fields,
-            body: control.table(&words, self.legends).into_bytes(),
+            body: control.table(&words, self.legends, &self.scopes).into_bytes(),
             stats: true,
             ends_bodies: false,
         })

@@ -322,6 +322,13 @@ pub const PROXY: &[Directive] = &[
     ),
     at(
         EVERY,
+        "stats scope",
+        "NAME|.",
+        "all",
+        "A proxy that the page shows, `.` for the one that the line stands in; of several lines each adds one.",
+    ),
+    at(
+        EVERY,
         "stats show-legends",
         "",
         "off",
