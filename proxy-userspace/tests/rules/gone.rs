@@ -6,6 +6,9 @@ use std::process::Command;
 use teardown::config::directives::{GLOBAL_GONE, Gone, OPTION_GONE, PROXY_GONE};
 use teardown::config::{Strictness, load};
 
+/// A configuration with that word in it.
+type With = fn(&str) -> String;
+
 /// What HAProxy and teardown say of a configuration, in a line each.
 fn said(folder: &Path, text: &str) -> (String, String) {
     let file = folder.join("gone.cfg");
@@ -20,12 +23,12 @@ fn said(folder: &Path, text: &str) -> (String, String) {
 #[test]
 fn both_say_what_took_a_words_place() {
     let folder = tempfile::tempdir().expect("a folder");
-    let proxy = |name: &str| format!("defaults\n mode http\nlisten a\n bind :1\n {name} x y\n");
-    let option = |name: &str| proxy(&format!("option {name}"));
-    let global = |name: &str| format!("global\n {name} 1\n");
-    type In<'a> = &'a dyn Fn(&str) -> String;
-    let all: [(&[Gone], In<'_>); 3] =
-        [(PROXY_GONE, &proxy), (OPTION_GONE, &option), (GLOBAL_GONE, &global)];
+    let proxy: With = |name| format!("defaults\n mode http\nlisten a\n bind :1\n {name} x y\n");
+    let option: With =
+        |name| format!("defaults\n mode http\nlisten a\n bind :1\n option {name} x y\n");
+    let global: With = |name| format!("global\n {name} 1\n");
+    let all: [(&[Gone], With); 3] =
+        [(PROXY_GONE, proxy), (OPTION_GONE, option), (GLOBAL_GONE, global)];
     for (list, configuration) in all {
         for gone in list {
             let (theirs, ours) = said(folder.path(), &configuration(gone.name));
