@@ -7,6 +7,7 @@ use super::rule_lines::error_reply;
 use crate::http::reply;
 use crate::http::settings::ErrorPage;
 use crate::{host, near};
+use std::sync::Arc;
 
 /// The statuses that have a page, for messages.
 pub(super) fn statuses() -> String {
@@ -16,17 +17,17 @@ pub(super) fn statuses() -> String {
 /// Reads an `errorfile` line, its first word taken.
 pub(super) fn error_file(args: &mut Args<'_>, to: &mut Vec<ErrorWord>) {
     let Some(code) = status(args, "errorfile", "a status code and a file") else { return };
-    if let Some(page) = file(args, "errorfile") {
-        to.push(ErrorWord::Page(code, page));
+    if let Some(file) = file(args, "errorfile") {
+        to.push(ErrorWord::Page(code, ErrorPage::File(file)));
     }
 }
 
 /// Takes a file that is a whole response.
-pub(super) fn file(args: &mut Args<'_>, directive: &str) -> Option<ErrorPage> {
+pub(super) fn file(args: &mut Args<'_>, directive: &str) -> Option<Arc<[u8]>> {
     let path = args.need(directive, "a file")?;
     match host::file(path.as_ref()) {
         Ok(text) => match reply::check_file(&text) {
-            Ok(()) => return Some(ErrorPage::File(text.into())),
+            Ok(()) => return Some(text.into()),
             Err(why) => args.wrong(format!("'{directive}': {path}: {why}")),
         },
         Err(why) => args.wrong(format!("'{directive}': cannot read {path}: {why}")),

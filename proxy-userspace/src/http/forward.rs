@@ -134,7 +134,10 @@ impl Exchange<'_> {
 
     /// Sends what the rules have decided of a response.
     async fn decided(&mut self, upstream: Upstream, decision: Decision, rest: Rest) -> After {
-        if matches!(decision, Decision::Deny(_) | Decision::Refuse(_)) {
+        if matches!(
+            decision,
+            Decision::Deny(_) | Decision::Refuse(_) | Decision::File { refuses: true, .. }
+        ) {
             let server = &upstream.slot.server().counters;
             let frontend = &self.client.frontend().counters;
             for counters in [frontend, &self.backend.counters, server] {

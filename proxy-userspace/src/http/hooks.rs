@@ -188,6 +188,15 @@ pub enum Decision {
     Deny(u16),
     /// Refuse with this.
     Refuse(Box<Answer>),
+    /// Send this file, a whole response, with this status for the log (`errorfile` of a rule).
+    File {
+        /// As the log has it.
+        status: u16,
+        /// Head and body.
+        file: Arc<[u8]>,
+        /// Whether that is a refusal (`deny`).
+        refuses: bool,
+    },
     /// Refuse with this after a while, as if the proxy were slow (`http-request tarpit`).
     Tarpit(Box<Self>),
     /// Close without a word (`http-request reject`).

@@ -44,10 +44,13 @@ pub(super) async fn decided(
     let mut decision = &prepared.decision;
     let mut phase = Phase::Request;
     match decision {
-        Decision::Answer(_) | Decision::Page(_) | Decision::Monitor(_) => {
+        Decision::Answer(_)
+        | Decision::Page(_)
+        | Decision::Monitor(_)
+        | Decision::File { refuses: false, .. } => {
             client.worker.count(counters, Count::Intercepted, 1);
         }
-        Decision::Refuse(_) | Decision::Deny(_) => {
+        Decision::Refuse(_) | Decision::Deny(_) | Decision::File { .. } => {
             count_denied(client, prepared);
             account.server = named(client, prepared);
         }
@@ -94,6 +97,16 @@ pub(super) async fn instead(
         Decision::Refuse(answer) => {
             account.termination = Termination::new(Cause::Proxy, phase);
             answer_with(client, prepared, account, answer, rest).await
+        }
+        Decision::File { status, file, refuses } => {
+            account.status = *status;
+            let cause = if *refuses { Cause::Proxy } else { Cause::Local };
+            account.termination = Termination::new(cause, phase);
+            let (say, after) = persistence(client, prepared, *status, false, rest);
+            let mut out = client.worker.buffer();
+            reply::from_file(&mut out, file, say);
+            let after = if out.is_empty() && after == After::Keep { After::Close } else { after };
+            send(client, prepared, account, out, (say, after)).await
         }
         Decision::Page(status) => {
             account.status = *status;

@@ -228,7 +228,11 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     // backend takes, does not.
     let changes = match &decision {
         Decision::Pass if backend.is_none() => Vec::new(),
-        Decision::Pass | Decision::Deny(_) | Decision::Refuse(_) | Decision::Tarpit(_) => {
+        Decision::Pass
+        | Decision::Deny(_)
+        | Decision::Refuse(_)
+        | Decision::File { refuses: true, .. }
+        | Decision::Tarpit(_) => {
             let place = at(client, backend.as_ref());
             let of = place.and_then(|of| Some((of, of.settings.cookie.as_ref()?)));
             let asker = Asker { backend: of, capture: settings.captures.cookie.as_ref() };

@@ -138,7 +138,7 @@ fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Writes an `errorfile`: its own head with this connection's Connection field. An empty one, as of
 /// `/dev/null`, is nothing.
-fn from_file(out: &mut Vec<u8>, file: &[u8], say: Say) {
+pub(crate) fn from_file(out: &mut Vec<u8>, file: &[u8], say: Say) {
     let Some((head, body)) = split(file) else { return };
     let mut length = false;
     let lines = head.split(|&b| b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));

@@ -68,6 +68,15 @@ pub enum Action {
     Refuse(Reply),
     /// `return`.
     Return(Reply),
+    /// `deny` and `return` with an `errorfile`.
+    File {
+        /// As the log has it.
+        status: u16,
+        /// A whole response.
+        file: Arc<[u8]>,
+        /// `deny`.
+        refuses: bool,
+    },
     /// `tarpit`: what `deny` would do, later.
     Tarpit(Box<Self>),
     /// `reject`.
@@ -112,6 +121,11 @@ impl Action {
             Self::Page(status) => Taken::Decided(Decision::Page(*status)),
             Self::Refuse(reply) => Taken::Decided(Decision::Refuse(reply.answer(view))),
             Self::Return(reply) => Taken::Decided(Decision::Answer(reply.answer(view))),
+            Self::File { status, file, refuses } => Taken::Decided(Decision::File {
+                status: *status,
+                file: Arc::clone(file),
+                refuses: *refuses,
+            }),
             Self::Reject => Taken::Decided(Decision::Reject),
             Self::Redirect(redirect) => match redirect.answer(view) {
                 Some(answer) => Taken::Decided(Decision::Answer(answer)),

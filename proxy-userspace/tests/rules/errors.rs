@@ -13,6 +13,7 @@ defaults
   timeout client 10s
   timeout server 10s
   timeout connect 10s
+  timeout tarpit 50ms
   errorloc 401 /from-defaults
 listen a
   bind @a
@@ -34,6 +35,14 @@ listen a
   http-request deny deny_status 500 if { path /500 }
   http-request deny deny_status 425 if { path /425 }
   http-request return status 404 default-errorfiles if { path /def404 }
+  http-request return errorfile @folder/odd.http if { path /own }
+  http-request return status 404 errorfile @folder/one-404.http if { path /own404 }
+  http-request return errorfile /dev/null if { path /mute }
+  http-request deny errorfile @folder/odd.http if { path /denied }
+  http-request deny deny_status 429 errorfile @folder/odd.http if { path /denied429 }
+  http-request tarpit errorfile @folder/odd.http if { path /held }
+  http-request set-header X-Case %[path] if { path /late }
+  http-response return status 202 errorfile @folder/odd.http if { res.hdr(x-case) /late }
   http-response deny if { status 200 }
   http-response deny deny_status 404 if { status 404 }
   server s @origin
@@ -67,8 +76,25 @@ const FILES: [(&str, &str); 3] = [
 #[test]
 fn errors_are_told_as_the_configuration_says() {
     let twins = Twins::start(&["a", "b"], ERRORS, &FILES);
-    let mut requests =
-        gets(["/403", "/401", "/404", "/405", "/410", "/429", "/429?q", "/425", "/def404", "/"]);
+    let mut requests = gets([
+        "/403",
+        "/401",
+        "/404",
+        "/405",
+        "/410",
+        "/429",
+        "/429?q",
+        "/425",
+        "/def404",
+        "/own",
+        "/own404",
+        "/mute",
+        "/denied",
+        "/denied429",
+        "/held",
+        "/late",
+        "/",
+    ]);
     for request in gets(["/403", "/404", "/410", "/429"]) {
         requests.push(request.replace("GET", "HEAD"));
         requests.push(request.replace("HTTP/1.1", "HTTP/1.0"));

@@ -18,6 +18,7 @@ pub(super) fn deny(args: &mut Args<'_>, action: &str, status: u16, place: Place)
     Some(match with {
         With::Status | With::Page => Action::Deny(reply.status),
         With::Own => Action::Refuse(reply),
+        With::File(file) => Action::File { status: reply.status, file, refuses: true },
     })
 }
 
@@ -27,6 +28,7 @@ pub(super) fn respond(args: &mut Args<'_>, place: Place) -> Option<Action> {
     Some(match with {
         With::Page => Action::Page(reply.status),
         With::Status | With::Own => Action::Return(reply),
+        With::File(file) => Action::File { status: reply.status, file, refuses: false },
     })
 }
 
@@ -37,19 +39,17 @@ pub(in crate::config) fn error_reply(args: &mut Args<'_>) -> Option<ErrorWord> {
         return None;
     }
     let word = args.line.words.get(args.taken() + 2).map_or("", |word| word.text.as_str());
-    if matches!(word, "errorfile" | "errorfiles") {
+    if word == "errorfiles" {
         args.skip(1);
         let code = error_lines::status(args, "status", "a status code")?;
         args.skip(1);
-        if word == "errorfile" {
-            return Some(ErrorWord::Page(code, error_lines::file(args, word)?));
-        }
         let name = args.need(word, "the name of an 'http-errors' section")?.to_owned();
         return Some(ErrorWord::Section { name, at: args.last(), codes: vec![code] });
     }
     let (reply, with) = response(args, "http-error", 0, Place::Request)?;
     Some(match with {
         With::Page => ErrorWord::BuiltIn(reply.status),
+        With::File(file) => ErrorWord::Page(reply.status, ErrorPage::File(file)),
         With::Status | With::Own => {
             ErrorWord::Page(reply.status, ErrorPage::Reply(Arc::new(reply)))
         }
@@ -57,7 +57,7 @@ pub(in crate::config) fn error_reply(args: &mut Args<'_>) -> Option<ErrorWord> {
 }
 
 /// What a `return` or `deny` says of its response.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum With {
     /// At most its status, which but for `return` means the error page.
     Status,
@@ -65,6 +65,8 @@ enum With {
     Page,
     /// Fields or a body.
     Own,
+    /// `errorfile`: a whole response.
+    File(Arc<[u8]>),
 }
 
 /// Reads the words of these actions.
@@ -126,7 +128,12 @@ fn response(args: &mut Args<'_>, action: &str, status: u16, place: Place) -> Opt
                     }
                 }
             }
-            word @ ("errorfile" | "errorfiles") => {
+            "errorfile" => {
+                args.skip(1);
+                with = With::File(error_lines::file(args, "errorfile")?);
+                continue;
+            }
+            word @ "errorfiles" => {
                 args.skip(1);
                 args.wrong(format!("'{word}' of '{action}' is HAProxy's; teardown has not got it"));
                 return None;
@@ -141,7 +148,7 @@ fn response(args: &mut Args<'_>, action: &str, status: u16, place: Place) -> Opt
     let is_page = match action {
         "return" => with == With::Page,
         "http-error" => true,
-        _ => with != With::Own,
+        _ => matches!(with, With::Status | With::Page),
     };
     if is_page && !has_page() {
         let list = error_lines::statuses();
