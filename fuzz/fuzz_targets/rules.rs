@@ -33,8 +33,14 @@ fn one_line(text: &[u8]) {
 fn check_edits(edits: &[Edit]) {
     for edit in edits {
         one_line(edit.name().as_bytes());
-        if let Edit::Set(_, value) | Edit::Add(_, value) = edit {
-            one_line(value);
+        match edit {
+            Edit::Set(_, value) | Edit::Add(_, value) => one_line(value),
+            Edit::Values { values, .. } => values.iter().for_each(|value| one_line(value)),
+            Edit::Method(text) | Edit::Target(text) => {
+                assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{text:?}");
+            }
+            Edit::Status(_, reason) => one_line(reason.as_bytes()),
+            Edit::Del(_) | Edit::Level(_) | Edit::Variable(..) => {}
         }
     }
 }
@@ -63,7 +69,11 @@ fn look(frontend: &Frontend, session: &Session<'_>, heads: (&Request<'_>, Option
         assert_eq!(again, edits);
         if let Some(answered) = answered {
             let mut edits = Vec::new();
-            rules.response(answered, session, &mut edits);
+            let decision = rules.response(answered, session, &mut edits);
+            if let Decision::Refuse(answer) | Decision::Answer(answer) = &decision {
+                check_answer(answer);
+            }
+            rules.last(answered, session, &mut edits);
             check_edits(&edits);
         }
     }
@@ -85,7 +95,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     // Files are read while a configuration is: that is not what is looked at here.
-    if ["/dev", "/proc", "file", "-f"].iter().any(|word| rules.contains(word)) {
+    if ["/dev", "/proc", "file", "-f", "map"].iter().any(|word| rules.contains(word)) {
         return;
     }
     let text = format!("{BEFORE}{rules}\n");

@@ -72,7 +72,7 @@ impl Format {
         self.parts.iter().any(|part| matches!(part, Part::Variable(known, _) if known.needs_http()))
     }
 
-    /// Fills it in. Line ends cannot come from samples: messages were checked when they came in.
+    /// Fills it in. No control characters come from samples: they are written as `%0A`.
     #[must_use]
     pub fn fill(&self, view: &View<'_>) -> Vec<u8> {
         let mut out = Vec::new();
@@ -92,6 +92,9 @@ impl Format {
                 Part::Sample(expression, flags) => {
                     let mut text = Vec::new();
                     expression.write(view, &mut text);
+                    if text.iter().any(write::is_control) {
+                        text = write::without_controls(&text);
+                    }
                     write::text(out, *flags, &text);
                 }
                 Part::Variable(variable, flags) => {

@@ -99,7 +99,7 @@ fn no_value_begins_another_field() {
     for x in ["", "r", "h"] {
         client.send(format!("GET / HTTP/1.1\r\nHost: h\r\nX: {x}\r\n\r\n"));
         let response = client.response().to_ascii_lowercase();
-        assert!(response.contains("a  x-evil: 1"), "{response}");
+        assert!(response.contains("a%0d%0ax-evil: 1"), "{response}");
         assert!(!response.contains("\nx-evil") && !response.contains("\nget /evil"), "{response}");
     }
     assert_eq!(origin.asked(), 1);

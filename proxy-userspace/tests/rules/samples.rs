@@ -129,3 +129,16 @@ fn converters_and_maps_give_what_haproxys_do() {
     requests.push(more.replace("www.example.com:80", "[::1]:80"));
     twins.same("a", &requests);
 }
+
+/// What a client has encoded begins no line of its own, neither before a server nor before a client.
+#[test]
+fn what_is_decoded_stays_within_its_line() {
+    let text = "listen a\n  bind @a\n  http-request set-var(txn.q) query,url_dec\n\
+        \x20 http-request set-var-fmt(txn.f) %[query,url_dec]\n\
+        \x20 http-request set-header X-A %[query,url_dec]\n  http-request set-header X-Q %[var(txn.q)]\n\
+        \x20 http-request set-header X-F %[var(txn.f)]\n  http-request set-path /%[query,url_dec]\n\
+        \x20 http-request redirect location /%[var(txn.q)] if { path_beg /r }\n\
+        \x20 http-response set-header X-R %[var(txn.q)]\n  server s @origin\n";
+    let twins = Twins::start(&["a"], text, &[]);
+    twins.same("a", &gets(["/?a%0d%0aX-Evil:1%0d%0a%0d%0aGET", "/?r%0aX-Evil:1%09%7f", "/?plain"]));
+}

@@ -2,9 +2,11 @@ use super::*;
 use crate::config::format::{Place, format};
 use crate::http::balance::{Algorithm, Balance, Hashing};
 use crate::http::event::{Cause, Phase, Termination, Timers};
+use crate::http::hooks::Edit;
 use crate::http::live::Proxies;
 use crate::http::logline::{CLF, DEFAULT, HTTP, TCP};
 use crate::http::settings::{self, Mode, Settings};
+use crate::http::variable::{Name, Scope, Value};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -71,6 +73,18 @@ fn written(text: &str, place: Place, change: impl FnOnce(&mut Session<'_>)) -> S
     };
     format(text, place).unwrap().write(&view, &around, &mut out);
     String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn samples_bring_no_line_ends() {
+    let name = Name { scope: Scope::Transaction, name: "a".to_owned() };
+    let value = Value::Text(b"a\r\nb\tc\0\x7f d%".to_vec());
+    let edits = [Edit::Variable(Arc::new(name), Some(value))];
+    for place in [Place::Log, Place::Request, Place::Response] {
+        let read = format("<%[var(txn.a)]>", place).unwrap();
+        let filled = read.fill(&View { edits: &edits, ..View::default() });
+        assert_eq!(filled, b"<a%0D%0Ab\tc%00%7F d%>");
+    }
 }
 
 /// The lines of HAProxy's manual, 8.2.2 and 8.2.3, captures apart, and of a real 2.6.12.

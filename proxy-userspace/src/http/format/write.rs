@@ -241,6 +241,25 @@ pub(super) fn text(out: &mut Vec<u8>, flags: Flags, text: &[u8]) {
     });
 }
 
+/// Whether a byte would do something else than stand in a line.
+pub(super) fn is_control(byte: &u8) -> bool {
+    byte.is_ascii_control() && *byte != b'\t'
+}
+
+/// A sample with its control characters as `%XX`, as HAProxy's rules have it: no value of a client's
+/// begins another line.
+pub(super) fn without_controls(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in text {
+        if is_control(&byte) {
+            let _ = write!(out, "%{byte:02X}");
+        } else {
+            out.push(byte);
+        }
+    }
+    out
+}
+
 /// A part of what a client sent: what cannot be printed, `"` and `#` as `#XX`.
 fn encoded(out: &mut Vec<u8>, flags: Flags, text: &[u8]) {
     quoted(out, flags, |out| encode(out, flags, text, b"\"#"));
