@@ -163,6 +163,12 @@ impl Edit {
         }
     }
 
+    /// Whether it changes the request line.
+    #[must_use]
+    pub const fn is_of_the_line(&self) -> bool {
+        matches!(self, Self::Method(_) | Self::Target(_))
+    }
+
     /// Whether it takes away what stood there under that name.
     #[must_use]
     pub fn replaces(&self) -> bool {

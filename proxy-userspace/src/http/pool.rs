@@ -70,7 +70,11 @@ impl Pool {
         let mut places = self.places.borrow_mut();
         let place = places.get_mut(backend.index)?.get_mut(server.index)?;
         loop {
-            let fits = |idle: &Idle| (idle.proven || !proven) && *idle.line == *line;
+            // Most have no line: a comparison of nothing is a call, too.
+            let same = |idle: &Idle| {
+                idle.line.len() == line.len() && (line.is_empty() || *idle.line == *line)
+            };
+            let fits = |idle: &Idle| (idle.proven || !proven) && same(idle);
             let last = place.iter().rposition(fits)?;
             if !place[last].server.is(server) {
                 return None;

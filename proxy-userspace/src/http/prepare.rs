@@ -208,7 +208,7 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         }
     }
     let unique_id = asking.unique_id.take().unwrap_or_default();
-    let is_changed = edits.iter().any(|edit| matches!(edit, Edit::Method(_) | Edit::Target(_)));
+    let is_changed = edits.iter().any(Edit::is_of_the_line);
     let method = rewrite::method(head.view.method, &edits);
     if decision == Decision::Pass
         && !client.proxies.global.accept_any_payload

@@ -56,11 +56,11 @@ pub(crate) fn request(
 
 /// Writes the request line as the rules have left it.
 fn request_line(out: &mut Vec<u8>, head: &RequestHead<'_>, edits: &[Edit]) {
-    let target = head.view.rewritten(edits).target;
-    let method = method(head.view.method, edits);
-    if method == head.view.method && target == head.view.target {
+    if !edits.iter().any(Edit::is_of_the_line) {
         return out.extend_from_slice(head.line);
     }
+    let target = head.view.rewritten(edits).target;
+    let method = method(head.view.method, edits);
     // Writing to a vector does not fail.
     let _ = write!(out, "{method} {target} HTTP/1.{}", head.view.minor);
 }
@@ -215,6 +215,7 @@ fn append(out: &mut Vec<u8>, edits: &[Edit], say: Say) {
     }
 }
 
+#[inline]
 fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
