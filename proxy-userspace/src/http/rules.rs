@@ -1,19 +1,21 @@
-//! `http-request`, `http-response` and `use_backend` rules, ready to be applied.
+//! `http-request`, `http-response` and `http-after-response` rules, ready to be applied.
 
 mod line;
+mod redirect;
 mod replace;
+mod routes;
 
 pub(crate) use line::is_method;
 pub use line::{LineEdit, Misfit, Part};
+pub use redirect::{Redirect, RedirectTo};
 pub use replace::{Replace, Template};
+pub use routes::{Routes, UseServer};
 
 use super::acl::Condition;
 use super::format::Format;
 use super::hooks::{self, Answer, Decision, Edit, Moment, Request, Response};
-use super::live;
-use super::sample::{Expression, View, first_host, path_and_query};
+use super::sample::{Expression, View};
 use super::variable::{Name, Value};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The rules of one proxy.
@@ -202,34 +204,6 @@ pub struct Reply {
     pub body: Format,
 }
 
-/// `redirect`.
-#[derive(Clone, Debug)]
-pub struct Redirect {
-    /// 301, 302, 303, 307 or 308.
-    pub status: u16,
-    /// Where to.
-    pub to: RedirectTo,
-    /// `drop-query`.
-    pub drop_query: bool,
-    /// `append-slash`.
-    pub append_slash: bool,
-    /// `ignore-empty`: no redirect to nowhere.
-    pub ignore_empty: bool,
-    /// `set-cookie` and `clear-cookie`: the field's value.
-    pub cookie: Option<String>,
-}
-
-/// How the new location is made.
-#[derive(Clone, Debug)]
-pub enum RedirectTo {
-    /// `location`: this.
-    Location(Format),
-    /// `prefix`: this, then path and query.
-    Prefix(Format),
-    /// `scheme`: this, `://`, the Host, path and query.
-    Scheme(Format),
-}
-
 impl hooks::Rules for RuleSet {
     fn request(
         &self,
@@ -321,101 +295,5 @@ impl Reply {
             stats: false,
             ends_bodies: false,
         })
-    }
-}
-
-impl Redirect {
-    /// None where the location is empty and `ignore-empty` is set.
-    fn answer(&self, view: &View<'_>) -> Option<Box<Answer>> {
-        let mut location = Vec::new();
-        match &self.to {
-            RedirectTo::Location(to) => location = to.fill(view),
-            RedirectTo::Prefix(to) => {
-                let prefix = to.fill(view);
-                if prefix != b"/" {
-                    location = prefix;
-                }
-                self.append_uri(view, &mut location);
-            }
-            RedirectTo::Scheme(to) => {
-                location = to.fill(view);
-                location.extend_from_slice(b"://");
-                first_host(view, &mut location);
-                self.append_uri(view, &mut location);
-            }
-        }
-        if self.ignore_empty && location.is_empty() {
-            return None;
-        }
-        let mut fields = vec![("location".to_owned(), in_field(location))];
-        if matches!(self.status, 302 | 303 | 307) {
-            fields.push(("cache-control".to_owned(), b"no-cache".to_vec()));
-        }
-        if let Some(cookie) = &self.cookie {
-            fields.push(("set-cookie".to_owned(), cookie.clone().into_bytes()));
-        }
-        let status = self.status;
-        Some(Box::new(Answer { status, fields, ends_bodies: true, ..Answer::default() }))
-    }
-
-    fn append_uri(&self, view: &View<'_>, location: &mut Vec<u8>) {
-        let Some(request) = view.rewritten() else { return };
-        let Some(all) = path_and_query(&request) else { return location.push(b'/') };
-        let uri = if self.drop_query { request.path() } else { all };
-        location.extend_from_slice(uri.as_bytes());
-        if self.append_slash && !uri.ends_with('/') {
-            location.push(b'/');
-        }
-    }
-}
-
-/// `use_backend` rules of one frontend.
-#[derive(Clone, Debug, Default)]
-pub struct Routes {
-    /// The backend's index, none where it is disabled, and when it is used, in order.
-    pub rules: Vec<(Option<usize>, Option<Condition>)>,
-}
-
-impl hooks::Route for Routes {
-    fn backend(
-        &self,
-        request: Option<&Request<'_>>,
-        edits: &[Edit],
-        client: Option<SocketAddr>,
-        local: Option<SocketAddr>,
-    ) -> Option<Option<usize>> {
-        let view = View { request, edits, client, local, ..View::default() };
-        let applies = |condition: &Option<Condition>| {
-            condition.as_ref().is_none_or(|condition| condition.holds(&view))
-        };
-        self.rules.iter().find(|rule| applies(&rule.1)).map(|rule| rule.0)
-    }
-}
-
-/// `use-server` rules of one backend.
-#[derive(Clone, Debug, Default)]
-pub struct UseServer {
-    /// The server's index, and when it is used, in order.
-    pub rules: Vec<(usize, Option<Condition>)>,
-}
-
-impl hooks::ServerRules for UseServer {
-    fn server(
-        &self,
-        backend: &live::Backend,
-        request: Option<&Request<'_>>,
-        edits: &[Edit],
-        client: Option<SocketAddr>,
-        local: Option<SocketAddr>,
-    ) -> Option<usize> {
-        let view = View { request, edits, client, local, ..View::default() };
-        let applies = |(server, condition): &&(usize, Option<Condition>)| {
-            backend
-                .servers
-                .get(*server)
-                .is_some_and(|server| server.is_running() || backend.settings.persist)
-                && condition.as_ref().is_none_or(|condition| condition.holds(&view))
-        };
-        self.rules.iter().find(applies).map(|rule| rule.0)
     }
 }

@@ -1,6 +1,9 @@
 //! Where log lines go: syslog over UDP or a Unix socket, or a descriptor; HAProxy's headers.
 
+mod target;
 mod writers;
+
+pub use target::{Place, Target};
 
 use super::event::{Log, Session, Stillborn};
 use super::format::{Format, Surroundings, date};
@@ -8,14 +11,10 @@ use super::health;
 use super::live::Backend;
 use super::logline;
 use super::sample::View;
-use crate::host;
 use jiff::tz::TimeZone;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::{self, Write as _};
-use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -41,106 +40,6 @@ pub enum Header {
     Iso,
     /// `raw`: nothing at all.
     Raw,
-}
-
-/// Where a target is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// UDP.
-    Udp(SocketAddr),
-    /// A Unix datagram socket's path.
-    Unix(PathBuf),
-    /// An inherited descriptor: 1 and 2 are standard output and error.
-    Fd(i32),
-}
-
-/// One `log` line.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Where it is.
-    pub place: Place,
-    /// The header.
-    pub header: Header,
-    /// The facility's number.
-    pub facility: u8,
-    /// The least urgent level that is sent.
-    pub level: u8,
-    /// Levels more urgent than this are sent as this.
-    pub min_level: u8,
-    /// The longest message in bytes.
-    pub length: usize,
-    sender: Arc<Sender>,
-}
-
-impl PartialEq for Target {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.place, self.header, self.facility, self.level, self.min_level, self.length)
-            == (
-                &other.place,
-                other.header,
-                other.facility,
-                other.level,
-                other.min_level,
-                other.length,
-            )
-    }
-}
-
-#[derive(Debug)]
-enum Sender {
-    Udp(UdpSocket),
-    Unix(UnixDatagram),
-    Fd(i32),
-}
-
-impl Target {
-    /// Opens the way to `place`; to be done before a chroot.
-    ///
-    /// # Errors
-    /// The system's refusal. A syslog server that is not there is no error: it may come.
-    pub fn open(place: Place) -> io::Result<Self> {
-        let sender = match &place {
-            Place::Udp(to) => {
-                let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-                let socket = UdpSocket::bind(any)?;
-                socket.set_nonblocking(true)?;
-                Sender::Udp(socket)
-            }
-            Place::Unix(path) => {
-                let opened = host::sockets(|| {
-                    let socket = UnixDatagram::unbound()?;
-                    socket.set_nonblocking(true)?;
-                    // Within a chroot the path may be another one: what is there now is kept.
-                    let _ = socket.connect(path);
-                    Ok(vec![socket.into()])
-                })?;
-                let socket = opened.into_iter().next().ok_or(io::ErrorKind::NotFound)?;
-                Sender::Unix(socket.into())
-            }
-            Place::Fd(fd) => Sender::Fd(*fd),
-        };
-        Ok(Self {
-            place,
-            header: Header::Local,
-            facility: 16,
-            level: 7,
-            min_level: 0,
-            length: 1024,
-            sender: Arc::new(sender),
-        })
-    }
-
-    fn send(&self, message: &[u8], writers: &Writers) -> bool {
-        match (&*self.sender, &self.place) {
-            (Sender::Udp(socket), Place::Udp(to)) => socket.send_to(message, to).is_ok(),
-            (Sender::Unix(socket), Place::Unix(path)) => {
-                // A syslog server that was started anew is found by its path.
-                socket.send(message).is_ok() || socket.send_to(message, path).is_ok()
-            }
-            (Sender::Fd(fd), _) => writers.send(*fd, message),
-            _ => false,
-        }
-    }
 }
 
 /// How one proxy logs.
@@ -370,13 +269,14 @@ mod tests {
     use crate::http::health::Events as _;
     use crate::http::live::Proxies;
     use crate::http::settings;
+    use std::net::UdpSocket;
     use std::time::Duration;
 
     fn heard(header: Header, level: u8, sent: u8) -> Option<String> {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         server.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        let target = Target::open(Place::Udp(server.local_addr().unwrap())).unwrap();
-        let target = Target { header, facility: 18, level, ..target };
+        let mut target = Target::open(Place::Udp(server.local_addr().unwrap())).unwrap();
+        (target.header, target.facility, target.level) = (header, 18, level);
         let style = Style {
             targets: vec![target],
             format: Format::default(),
