@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let mut findings = Findings::default();
     let assembled = assemble(&config, &resolve, &|_| Vec::new(), &mut findings);
-    assert_eq!(assembled.rises.len(), assembled.settings.backends.len());
+    assert_eq!(assembled.healths.len(), assembled.settings.backends.len());
     let _ = logs(&config, &resolve, &mut findings);
     let _ = Labels::new(&config, &resolve);
 });
