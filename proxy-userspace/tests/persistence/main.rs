@@ -7,6 +7,7 @@ mod support;
 
 mod captures;
 mod cookies;
+mod mixtures;
 mod pair;
 
 use pair::{Case, Pair};
