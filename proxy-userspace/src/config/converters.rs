@@ -1,8 +1,8 @@
 //! Converters, from words: `field(2,/)`.
 
-use super::acl_words::{numbers, with_mask};
+use super::arguments::{is_escaped, variable};
 use super::directives::CONVERT_OTHERS;
-use super::expression::{is_escaped, variable};
+use super::patterns::{numbers, with_mask};
 use crate::http::acl::TextMatch;
 use crate::http::balance::{Function, Hashing};
 use crate::http::format::Format;

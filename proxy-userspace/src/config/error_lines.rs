@@ -2,17 +2,11 @@
 //! `errorfiles` and the sections `http-errors`.
 
 use super::args::Args;
+use super::error_pages::{file, status};
 use super::model::{ErrorWord, HttpErrors};
 use super::rule_lines::error_reply;
-use crate::http::reply;
 use crate::http::settings::ErrorPage;
-use crate::{host, near};
-use std::sync::Arc;
-
-/// The statuses that have a page, for messages.
-pub(super) fn statuses() -> String {
-    reply::statuses().map(|status| status.to_string()).collect::<Vec<_>>().join(", ")
-}
+use crate::near;
 
 /// Reads an `errorfile` line, its first word taken.
 pub(super) fn error_file(args: &mut Args<'_>, to: &mut Vec<ErrorWord>) {
@@ -20,19 +14,6 @@ pub(super) fn error_file(args: &mut Args<'_>, to: &mut Vec<ErrorWord>) {
     if let Some(file) = file(args, "errorfile") {
         to.push(ErrorWord::Page(code, ErrorPage::File(file)));
     }
-}
-
-/// Takes a file that is a whole response.
-pub(super) fn file(args: &mut Args<'_>, directive: &str) -> Option<Arc<[u8]>> {
-    let path = args.need(directive, "a file")?;
-    match host::file(path.as_ref()) {
-        Ok(text) => match reply::check_file(&text) {
-            Ok(()) => return Some(text.into()),
-            Err(why) => args.wrong(format!("'{directive}': {path}: {why}")),
-        },
-        Err(why) => args.wrong(format!("'{directive}': cannot read {path}: {why}")),
-    }
-    None
 }
 
 /// Reads an `errorloc`, `errorloc302` or `errorloc303` line, its first word taken.
@@ -85,16 +66,4 @@ pub(super) fn of_section(args: &mut Args<'_>, to: &mut HttpErrors) {
         }
     }
     args.end(word);
-}
-
-/// Takes a status that has a page.
-pub(super) fn status(args: &mut Args<'_>, directive: &str, what: &str) -> Option<u16> {
-    let code = args.need(directive, what)?;
-    let known = code.parse().ok().filter(|&code| reply::statuses().any(|status| status == code));
-    if known.is_none() {
-        let list = statuses();
-        args.wrong(format!("'{directive}' expects one of the status codes {list}, not '{code}'"));
-        args.skip(args.line.words.len());
-    }
-    known
 }

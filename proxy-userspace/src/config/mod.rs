@@ -7,6 +7,7 @@
 mod acl_words;
 pub mod address;
 mod args;
+mod arguments;
 mod balance;
 mod bind;
 mod capture;
@@ -17,6 +18,7 @@ mod cookie;
 pub mod diag;
 pub mod directives;
 mod error_lines;
+mod error_pages;
 pub mod expression;
 pub mod format;
 mod global;
@@ -27,6 +29,7 @@ mod option;
 pub mod options;
 #[cfg(test)]
 mod page;
+mod patterns;
 mod proxy;
 mod reader;
 mod rule_lines;

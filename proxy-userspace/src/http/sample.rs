@@ -3,6 +3,7 @@
 mod convert;
 mod fields;
 mod map;
+mod read;
 
 use super::hooks::{Edit, Moment, Request, Response};
 use super::variable::{Name, Value, lookup};

@@ -2,7 +2,7 @@
 
 use super::{field_name, filled, value};
 use crate::config::args::Args;
-use crate::config::expression::variable as variable_name;
+use crate::config::arguments::variable as variable_name;
 use crate::config::format::{Place, sample};
 use crate::http::format::{Format, Part as Piece};
 use crate::http::framing::Asked;

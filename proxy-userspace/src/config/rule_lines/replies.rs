@@ -2,7 +2,7 @@
 
 use super::{field_name, filled, value};
 use crate::config::args::Args;
-use crate::config::error_lines;
+use crate::config::error_pages;
 use crate::config::format::Place;
 use crate::config::model::ErrorWord;
 use crate::host;
@@ -41,7 +41,7 @@ pub(in crate::config) fn error_reply(args: &mut Args<'_>) -> Option<ErrorWord> {
     let word = args.line.words.get(args.taken() + 2).map_or("", |word| word.text.as_str());
     if word == "errorfiles" {
         args.skip(1);
-        let code = error_lines::status(args, "status", "a status code")?;
+        let code = error_pages::status(args, "status", "a status code")?;
         args.skip(1);
         let name = args.need(word, "the name of an 'http-errors' section")?.to_owned();
         return Some(ErrorWord::Section { name, at: args.last(), codes: vec![code] });
@@ -130,7 +130,7 @@ fn response(args: &mut Args<'_>, action: &str, status: u16, place: Place) -> Opt
             }
             "errorfile" => {
                 args.skip(1);
-                with = With::File(error_lines::file(args, "errorfile")?);
+                with = With::File(error_pages::file(args, "errorfile")?);
                 continue;
             }
             word @ "errorfiles" => {
@@ -151,7 +151,7 @@ fn response(args: &mut Args<'_>, action: &str, status: u16, place: Place) -> Opt
         _ => matches!(with, With::Status | With::Page),
     };
     if is_page && !has_page() {
-        let list = error_lines::statuses();
+        let list = error_pages::statuses();
         args.wrong(format!("there are error pages of {list}, not of {}", reply.status));
         return None;
     }

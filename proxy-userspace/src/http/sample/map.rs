@@ -1,6 +1,6 @@
 //! Maps from files: `map_beg(FILE)` and its kin.
 
-use super::convert::{address, leading};
+use super::read::{address, leading};
 use super::{Kind, Sample};
 use crate::http::acl::TextMatch;
 use crate::http::regex::Regex;

@@ -1,0 +1,42 @@
+//! Samples as numbers and addresses.
+
+use super::Sample;
+use std::net::{IpAddr, SocketAddrV4};
+
+/// A sample as a number: of a text the one that it begins with.
+pub(super) fn number(sample: Sample<'_>) -> Option<i64> {
+    match sample {
+        Sample::Number(number) => Some(number),
+        Sample::Truth(truth) => Some(truth.into()),
+        Sample::Address(IpAddr::V4(ip)) => Some(ip.to_bits().into()),
+        Sample::Address(IpAddr::V6(_)) | Sample::Text(b"") => None,
+        Sample::Text(text) => Some(leading(text)),
+    }
+}
+
+/// A sample as an address.
+pub(super) fn address(sample: Sample<'_>) -> Option<IpAddr> {
+    match sample {
+        Sample::Address(ip) => Some(ip),
+        Sample::Text(text) => std::str::from_utf8(text).ok()?.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// The number that a text begins with.
+pub(super) fn leading(text: &[u8]) -> i64 {
+    let (sign, digits) = match text.strip_prefix(b"-") {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number: i64, digit| {
+        number.saturating_mul(10).saturating_add(sign * i64::from(digit - b'0'))
+    })
+}
+
+pub(super) fn text_address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let with_port = || text.parse().ok().map(|at: SocketAddrV4| IpAddr::V4(*at.ip()));
+    text.parse().ok().or_else(with_port)
+}
