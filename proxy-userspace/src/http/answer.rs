@@ -11,6 +11,7 @@ use super::{
     client::Client,
     cookie::{Answerer, own_value},
     counters::Count,
+    edit,
     event::{Cause, Phase, Session},
     exchange::{Exchange, Headless},
     framing::{Asked, Framing},
@@ -25,7 +26,7 @@ use super::{
     sock::{self, Sock},
     splice::FIRST_READ,
     upstream::{Fail, Upstream},
-    variable::{self, Scope},
+    variable::Scope,
 };
 
 /// Heads of interim responses (1xx) before the final one.
@@ -255,7 +256,7 @@ impl Exchange<'_> {
         let level = log_level(&edits);
         self.account.judged(status);
         self.account.log_at(level);
-        self.account.variables = variable::left(&edits, Scope::AFTER);
+        self.account.variables = edit::left(&edits, Scope::AFTER);
         if let Some(decision) = decision {
             return Err(Unfit::Decided(decision));
         }

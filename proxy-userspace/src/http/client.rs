@@ -12,16 +12,16 @@ use std::{
 
 use super::{
     closes::Doing,
+    edit::{self, Edit},
     event,
     held::HeldProxies,
-    hooks::Edit,
     live::Frontend,
     pool::Idle,
     presence::{Place, Presence},
     session::Session,
     settings::Mode,
     sock::Sock,
-    variable::{self, Scope},
+    variable::Scope,
     worker::Worker,
 };
 
@@ -178,7 +178,7 @@ impl Client {
     /// Keeps the variables that last as long as the connection.
     pub(crate) fn remember(&mut self, variables: &[Edit]) {
         if !variables.is_empty() || !self.variables.is_empty() {
-            self.variables = variable::left(variables, &[Scope::Session]);
+            self.variables = edit::left(variables, &[Scope::Session]);
         }
     }
 

@@ -7,14 +7,14 @@ mod cacheable;
 mod date;
 mod fields;
 mod pairs;
+mod persist;
 mod value;
 
 pub(crate) use answered::Answerer;
 pub(crate) use asked::Asker;
 pub(crate) use fields::Change;
+pub use persist::PersistRule;
 pub(crate) use value::{made, own_value};
-
-use super::acl::Condition;
 
 /// `cookie` of a backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,15 +69,6 @@ pub enum Persist {
     Force,
     /// `ignore-persist`: as if it had no cookie.
     Ignore,
-}
-
-/// `force-persist` or `ignore-persist`, and when it holds.
-#[derive(Clone, Debug)]
-pub struct PersistRule {
-    /// What it says.
-    pub persist: Persist,
-    /// When.
-    pub condition: Condition,
 }
 
 /// What cookie the client came with: the third letter of the log's termination state.

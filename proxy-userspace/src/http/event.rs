@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{capture::Captured, cookie::Letters, hooks::Edit, live};
+use super::{capture::Captured, cookie::Letters, edit::Edit, live};
 
 pub use super::termination::{Cause, Phase, Termination};
 

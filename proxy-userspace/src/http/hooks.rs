@@ -5,12 +5,9 @@
 
 use std::{fmt::Debug, net::SocketAddr, sync::Arc};
 
-use super::{
-    event::Session,
-    live,
-    sample::View,
-    variable::{Name, Value},
-};
+pub use super::edit::{Edit, log_level};
+
+use super::{event::Session, live, sample::View};
 
 /// A request's head as rules see it. Borrowed from the receive buffer.
 #[derive(Clone, Copy, Debug)]
@@ -113,76 +110,6 @@ fn values<'a, 'n>(
     name: &'n str,
 ) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
     fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|f| f.value)
-}
-
-/// What a rule does, mostly to a head; applied in order. Content-Length and Transfer-Encoding stay what the message's
-/// framing is, whatever is asked; of Connection only `close` counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Edit {
-    /// Removes all fields of that name and adds this one at the end (`set-header`).
-    Set(Arc<str>, Vec<u8>),
-    /// Adds one at the end (`add-header`).
-    Add(Arc<str>, Vec<u8>),
-    /// Removes all fields of that name (`del-header`).
-    Del(Arc<str>),
-    /// Gives the fields of that name these values (`replace-header`, `replace-value`).
-    Values {
-        /// The name.
-        name: Arc<str>,
-        /// How many of the first stand where the message's own fields stood; the others are added.
-        kept: usize,
-        /// All of them, in order.
-        values: Vec<Vec<u8>>,
-    },
-    /// A request's method (`set-method`).
-    Method(String),
-    /// A request's target (`set-path` and its kin).
-    Target(String),
-    /// A response's status and the reason for it (`set-status`).
-    Status(u16, Arc<str>),
-    /// The level of the log line, or that there is none (`set-log-level`).
-    Level(Option<u8>),
-    /// A variable's value, or that it has none any more (`set-var`, `unset-var`).
-    Variable(Arc<Name>, Option<Value>),
-}
-
-impl Edit {
-    /// The field that it changes; that of a start line has no name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Set(name, _)
-            | Self::Add(name, _)
-            | Self::Del(name)
-            | Self::Values { name, .. } => name,
-            Self::Method(_)
-            | Self::Target(_)
-            | Self::Status(..)
-            | Self::Level(_)
-            | Self::Variable(..) => "",
-        }
-    }
-
-    /// Whether it changes the request line.
-    #[must_use]
-    pub const fn is_of_the_line(&self) -> bool {
-        matches!(self, Self::Method(_) | Self::Target(_))
-    }
-
-    /// Whether it takes away what stood there under that name.
-    #[must_use]
-    pub fn replaces(&self) -> bool {
-        matches!(self, Self::Set(..) | Self::Del(_) | Self::Values { .. })
-    }
-}
-
-/// What the rules say of the log line's level: none where they don't, `Some(None)` for no line at all.
-#[must_use]
-pub fn log_level(edits: &[Edit]) -> Option<Option<u8>> {
-    edits.iter().rev().find_map(|edit| match edit {
-        Edit::Level(level) => Some(*level),
-        _ => None,
-    })
 }
 
 /// What rules say about a request or a response.

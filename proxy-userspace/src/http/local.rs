@@ -6,6 +6,7 @@ use super::{
     account::Account,
     client::{After, Client},
     counters::Count,
+    edit,
     event::{Cause, Phase, Termination},
     framing::Asked,
     head,
@@ -17,7 +18,7 @@ use super::{
     sample::{View, status},
     settings::{ErrorPage, ErrorPages},
     upstream::Fail,
-    variable::{self, Scope},
+    variable::Scope,
 };
 
 /// How much of the request that is answered was read.
@@ -303,7 +304,7 @@ fn rewritten(
     }
     let level = log_level(&edits);
     account.log_at(level);
-    account.variables = variable::left(&edits, Scope::AFTER);
+    account.variables = edit::left(&edits, Scope::AFTER);
     let closes = rewrite::asks_to_close(&edits);
     let mut out = client.worker.buffer();
     let say = if closes { Say::Close } else { say };

@@ -19,6 +19,7 @@ pub mod cookie;
 pub mod counters;
 mod crew;
 mod deliver;
+pub mod edit;
 pub mod engine;
 pub mod event;
 mod exchange;

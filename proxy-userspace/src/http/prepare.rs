@@ -6,6 +6,7 @@ use super::{
     capture::{Captured, NOTHING},
     client::Client,
     cookie::{Asker, Choice, Cookie, Letters},
+    edit,
     event::{Session, Timers},
     framing::{Asked, Framing},
     head::{self, RequestHead},
@@ -17,7 +18,7 @@ use super::{
     rules::in_field,
     sample::View,
     settings::Connection,
-    variable::{self, Scope},
+    variable::Scope,
 };
 
 /// The most fields that can be asked for.
@@ -290,7 +291,7 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         by_backend,
         level: log_level(&edits),
         unique_id,
-        variables: variable::left(&edits, &[Scope::Session, Scope::Transaction]),
+        variables: edit::left(&edits, &[Scope::Session, Scope::Transaction]),
     }
 }
 

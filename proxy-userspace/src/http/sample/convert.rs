@@ -3,9 +3,10 @@
 use super::read::{address, leading, number, text_address};
 use super::{Kind, Sample, View};
 use crate::http::balance::Hashing;
+use crate::http::edit::lookup;
 use crate::http::regex::Regex;
 use crate::http::rules::Template;
-use crate::http::variable::{Name, Value, lookup};
+use crate::http::variable::{Name, Value};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
