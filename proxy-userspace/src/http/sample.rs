@@ -381,29 +381,5 @@ pub fn first_host(view: &View<'_>, out: &mut Vec<u8>) {
     });
 }
 
-impl Value {
-    /// As a sample.
-    #[must_use]
-    pub fn sample(&self) -> Sample<'_> {
-        match self {
-            Self::Text(text) => Sample::Text(text),
-            Self::Number(number) => Sample::Number(*number),
-            Self::Address(address) => Sample::Address(*address),
-            Self::Truth(truth) => Sample::Truth(*truth),
-        }
-    }
-}
-
-impl From<Sample<'_>> for Value {
-    fn from(sample: Sample<'_>) -> Self {
-        match sample {
-            Sample::Text(text) => Self::Text(text.to_vec()),
-            Sample::Number(number) => Self::Number(number),
-            Sample::Address(address) => Self::Address(address),
-            Sample::Truth(truth) => Self::Truth(truth),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@
 mod support;
 
 mod requests;
-mod talk;
 mod twins;
 
 use requests::{Expect, requests};

@@ -21,12 +21,12 @@ use teardown::{
 };
 
 use crate::requests::{Case, Expect, tells};
+use crate::support::talk::Talk;
 use crate::support::{
     ports::Reserved,
     sockets::abort_when_closed,
     until::{PATIENCE, until},
 };
-use crate::talk::Talk;
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
 const LISTENS: [&str; 13] = [
@@ -51,6 +51,10 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    fn new(talk: Talk, line: String) -> Self {
+        Self { closed: talk.is_closed, response: talk.response(), log: vec![line] }
+    }
+
     pub(crate) fn status(&self) -> Option<u16> {
         self.response.first()?.get(9..12)?.parse().ok()
     }
@@ -327,9 +331,9 @@ impl Twins {
 
     /// The same request to both.
     pub(crate) fn ask(&self, case: &Case) -> (Seen, Seen) {
-        let mut theirs = Talk::new(self.theirs[case.listen].address(), case);
+        let mut theirs = Talk::new(self.theirs[case.listen].address(), &case.bytes);
         let their_line = fields(&self.their_line());
-        let mut ours = Talk::new(self.ours[case.listen].address(), case);
+        let mut ours = Talk::new(self.ours[case.listen].address(), &case.bytes);
         let lines = self.our_log.lock().expect("unpoisoned");
         let our_line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| "no line".into());
         if case.expect == Expect::Same && theirs.is_closed != ours.is_closed {
@@ -337,7 +341,7 @@ impl Twins {
             theirs.read(LATE);
             ours.read(LATE);
         }
-        (theirs.seen(their_line), ours.seen(our_line))
+        (Seen::new(theirs, their_line), Seen::new(ours, our_line))
     }
 }
 

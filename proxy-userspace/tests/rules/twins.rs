@@ -3,8 +3,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -21,11 +21,10 @@ use teardown::{
 use crate::support::{
     http::head,
     ports::Reserved,
+    talk::Talk,
     until::{PATIENCE, until},
 };
 
-/// How long a connection whose response is whole is watched for its close.
-const MOMENT: Duration = Duration::from_millis(25);
 /// How long the close of one proxy is waited for where the other has closed.
 const LATE: Duration = Duration::from_secs(5);
 
@@ -37,6 +36,12 @@ pub(crate) struct Seen {
     pub(crate) is_closed: bool,
     /// Its log line, less what no two runs have in common.
     pub(crate) log: String,
+}
+
+impl Seen {
+    fn new(talk: Talk, log: String) -> Self {
+        Self { is_closed: talk.is_closed, response: talk.response(), log }
+    }
 }
 
 /// One of the two.
@@ -149,7 +154,7 @@ impl Twins {
             theirs.read(LATE);
             ours.read(LATE);
         }
-        (theirs.seen(their_line), ours.seen(our_line))
+        (Seen::new(theirs, their_line), Seen::new(ours, our_line))
     }
 
     /// Asserts that both do the same with these requests, sent together on one connection: bodies alone
@@ -259,74 +264,5 @@ fn serve(mut stream: TcpStream) {
         if stream.write_all(response.as_bytes()).is_err() {
             return;
         }
-    }
-}
-
-/// A request, and what was heard of it so far.
-struct Talk {
-    stream: TcpStream,
-    is_of_head: bool,
-    heard: Vec<u8>,
-    is_closed: bool,
-}
-
-impl Talk {
-    fn new(proxy: SocketAddr, request: &[u8]) -> Self {
-        let mut stream = TcpStream::connect(proxy).expect("connects");
-        stream.write_all(request).expect("sends");
-        let is_of_head = request.starts_with(b"HEAD");
-        let mut talk = Self { stream, is_of_head, heard: Vec::new(), is_closed: false };
-        talk.read(MOMENT);
-        talk
-    }
-
-    /// Reads until the connection closes, or nothing comes for `wait` behind a whole response.
-    fn read(&mut self, wait: Duration) {
-        let mut buffer = [0; 65536];
-        while !self.is_closed {
-            let wait = if self.is_whole() { wait } else { PATIENCE };
-            self.stream.set_read_timeout(Some(wait)).expect("sets");
-            match self.stream.read(&mut buffer) {
-                Ok(0) => self.is_closed = true,
-                Ok(count) => self.heard.extend_from_slice(&buffer[..count]),
-                Err(error) => {
-                    self.is_closed = error.kind() == ErrorKind::ConnectionReset;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn is_whole(&self) -> bool {
-        let text = String::from_utf8_lossy(&self.heard).to_ascii_lowercase();
-        let Some((fields, body)) = text.split_once("\r\n\r\n") else { return false };
-        let length = fields.split("content-length: ").nth(1);
-        let length = length.and_then(|rest| rest.split('\r').next()?.parse::<usize>().ok());
-        self.is_of_head || length.is_none_or(|length| body.len() >= length)
-    }
-
-    /// What was seen, once the proxy has nothing to do with the connection any more: the next line of
-    /// its log counts those that are open.
-    fn seen(mut self, log: String) -> Seen {
-        let (is_closed, heard) = (self.is_closed, std::mem::take(&mut self.heard));
-        if !is_closed {
-            let _reset = self.stream.shutdown(Shutdown::Write);
-            self.stream.set_read_timeout(Some(PATIENCE)).expect("sets");
-            let _reset = self.stream.read_to_end(&mut Vec::new());
-        }
-        let text = String::from_utf8_lossy(&heard).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let mut lines = head.split("\r\n");
-        let mut response = vec![lines.next().unwrap_or_default().to_owned()];
-        let mut fields: Vec<_> = lines
-            .map(|line| {
-                let (name, value) = line.split_once(':').unwrap_or((line, ""));
-                format!("{}: {}", name.to_ascii_lowercase(), value.trim())
-            })
-            .collect();
-        fields.sort_unstable();
-        response.extend(fields);
-        response.push(body.to_owned());
-        Seen { response, is_closed, log }
     }
 }

@@ -27,6 +27,7 @@ pub(crate) mod scheduled;
 pub(crate) mod servers;
 pub(crate) mod sockets;
 pub(crate) mod ss;
+pub(crate) mod talk;
 pub(crate) mod tcpdump;
 pub(crate) mod topology;
 pub(crate) mod traffic;

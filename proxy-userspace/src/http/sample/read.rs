@@ -1,6 +1,7 @@
-//! Samples as numbers and addresses.
+//! Samples as numbers, as addresses, and as what variables hold.
 
 use super::Sample;
+use crate::http::variable::Value;
 use std::net::{IpAddr, SocketAddrV4};
 
 /// A sample as a number: of a text the one that it begins with.
@@ -39,4 +40,28 @@ pub(super) fn text_address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim();
     let with_port = || text.parse().ok().map(|at: SocketAddrV4| IpAddr::V4(*at.ip()));
     text.parse().ok().or_else(with_port)
+}
+
+impl Value {
+    /// As a sample.
+    #[must_use]
+    pub fn sample(&self) -> Sample<'_> {
+        match self {
+            Self::Text(text) => Sample::Text(text),
+            Self::Number(number) => Sample::Number(*number),
+            Self::Address(address) => Sample::Address(*address),
+            Self::Truth(truth) => Sample::Truth(*truth),
+        }
+    }
+}
+
+impl From<Sample<'_>> for Value {
+    fn from(sample: Sample<'_>) -> Self {
+        match sample {
+            Sample::Text(text) => Self::Text(text.to_vec()),
+            Sample::Number(number) => Self::Number(number),
+            Sample::Address(address) => Self::Address(address),
+            Sample::Truth(truth) => Self::Truth(truth),
+        }
+    }
 }

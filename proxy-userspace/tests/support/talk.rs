@@ -1,4 +1,4 @@
-//! One request of a client's, and what it sees.
+//! One request of a client's to a proxy, and what the client sees.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -6,9 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::requests::Case;
-use crate::support::until::PATIENCE;
-use crate::twins::Seen;
+use super::until::PATIENCE;
 
 /// How long a connection whose response is whole is watched for its close.
 const MOMENT: Duration = Duration::from_millis(25);
@@ -24,10 +22,10 @@ pub(crate) struct Talk {
 impl Talk {
     /// Sends the request and reads the response, patiently until it is whole; after that only to see
     /// whether the connection closes.
-    pub(crate) fn new(proxy: SocketAddr, case: &Case) -> Self {
+    pub(crate) fn new(proxy: SocketAddr, request: &[u8]) -> Self {
         let mut stream = TcpStream::connect(proxy).expect("connects");
-        stream.write_all(&case.bytes).expect("sends");
-        let is_of_head = case.bytes.starts_with(b"HEAD");
+        stream.write_all(request).expect("sends");
+        let is_of_head = request.starts_with(b"HEAD");
         let mut talk = Self { stream, is_of_head, heard: Vec::new(), is_closed: false };
         talk.read(MOMENT);
         talk
@@ -50,9 +48,9 @@ impl Talk {
         }
     }
 
-    /// What was seen, once the proxy has nothing to do with the connection any more: the next line of
-    /// its log counts those that are open.
-    pub(crate) fn seen(mut self, line: String) -> Seen {
+    /// Status line, sorted fields with names in lower case, and body, once the proxy has nothing to do
+    /// with the connection any more: the next line of its log counts those that are open.
+    pub(crate) fn response(mut self) -> Vec<String> {
         let (is_closed, heard) = (self.is_closed, std::mem::take(&mut self.heard));
         if !is_closed {
             let _reset = self.stream.shutdown(Shutdown::Write);
@@ -72,7 +70,7 @@ impl Talk {
         rest.sort_unstable();
         response.extend(rest);
         response.push(body.to_owned());
-        Seen { response, closed: is_closed, log: vec![line] }
+        response
     }
 }
 
