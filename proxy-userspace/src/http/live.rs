@@ -204,10 +204,13 @@ pub struct Server {
     health: AtomicU8,
     /// Whether its checks run, if it has any (`disable health`).
     pub checking: AtomicBool,
-    /// The greater of the two.
+    /// What holds: the stricter of what was said of it and of whom it tracks.
     admin: AtomicU8,
+    /// What was said of it.
     own_admin: AtomicU8,
+    /// What was said of the server that it tracks (`track`).
     inherited: AtomicU8,
+    /// Its name has no address yet (`init-addr none`).
     unresolved: AtomicBool,
     weight: AtomicU32,
     warmth: Warmth,
