@@ -182,27 +182,14 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     }
     if let Some(backend) = &backend {
         asking.backend = Some(backend);
-        let view = View {
-            request: Some(&head.view),
-            edits: &edits,
-            client: address,
-            local: client.local,
-            ..View::default()
-        };
+        let view = view(client, head, &edits);
         let mut rules = backend.settings.persist_rules.iter();
         choice.persist = rules.find(|rule| rule.condition.holds(&view)).map(|rule| rule.persist);
         decision = apply(backend.settings.rules.as_deref(), head, &asking, &mut edits);
         by_backend = decision != Decision::Pass;
     }
     if let Some(unique) = &settings.unique_id {
-        let view = View {
-            request: Some(&head.view),
-            edits: &edits,
-            client: address,
-            local: client.local,
-            moment: Some(&asking),
-            ..View::default()
-        };
+        let view = View { moment: Some(&asking), ..view(client, head, &edits) };
         let id = asking.unique_id(&view).to_vec();
         if let Some(header) = &unique.header {
             edits.push(Edit::Add(Arc::clone(header), in_field(id)));
@@ -252,18 +239,14 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         && head.framing.is_empty()
         && rewrite::leaves(&edits, "upgrade");
     let pretend = of_backend.is_some_and(|backend| backend.pretend_keepalive);
+    let is_old = head.view.minor == 0;
     let say = match mode {
         Connection::Tunnel => Say::AsReceived,
         _ if upgrade => Say::Upgrade,
-        Connection::ServerClose | Connection::Close if !pretend => {
-            if head.view.minor > 0 {
-                Say::Close
-            } else {
-                Say::Nothing
-            }
-        }
-        _ if head.view.minor > 0 => Say::Nothing,
-        _ => Say::KeepAlive,
+        Connection::ServerClose | Connection::Close if !pretend && !is_old => Say::Close,
+        Connection::ServerClose | Connection::Close if !pretend => Say::Nothing,
+        _ if is_old => Say::KeepAlive,
+        _ => Say::Nothing,
     };
     let mut out = client.worker.buffer();
     let forward = [of_backend.and_then(|b| b.forwardfor.as_ref()), settings.forwardfor.as_ref()];
@@ -292,6 +275,17 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         level: log_level(&edits),
         unique_id,
         variables: edit::left(&edits, &[Scope::Session, Scope::Transaction]),
+    }
+}
+
+/// What rules see of a request.
+fn view<'a>(client: &Client, head: &'a RequestHead<'_>, edits: &'a [Edit]) -> View<'a> {
+    View {
+        request: Some(&head.view),
+        edits,
+        client: client.session.client,
+        local: client.local,
+        ..View::default()
     }
 }
 
