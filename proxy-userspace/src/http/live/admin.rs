@@ -72,10 +72,8 @@ impl Server {
 
     fn administrate(&self) {
         let (own, inherited) = (self.own_admin(), self.inherited());
-        let admin = match if inherited as u8 > own as u8 { inherited } else { own } {
-            _ if self.is_unresolved() => Admin::Maintenance,
-            admin => admin,
-        };
+        let stricter = if inherited as u8 > own as u8 { inherited } else { own };
+        let admin = if self.is_unresolved() { Admin::Maintenance } else { stricter };
         let before = self.admin.swap(admin as u8, SeqCst);
         if before != admin as u8 {
             self.touch();
