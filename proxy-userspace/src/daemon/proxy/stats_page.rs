@@ -22,7 +22,7 @@ pub(super) struct StatsPage {
     legends: bool,
     /// `stats scope`: names of proxies.
     scopes: Vec<String>,
-    /// What it shows, once there is something.
+    /// What it shows, soon after the workers begin.
     of: Arc<OnceLock<Arc<Control>>>,
 }
 
@@ -87,7 +87,9 @@ impl Page for StatsPage {
             Some(&("typed" | "csv")) => "text/plain",
             _ => "text/html",
         };
-        let control = self.of.get()?;
+        // Who asked before the workers began may be served before there is something to show: that is
+        // there in a moment.
+        let control = self.of.wait();
         let mut fields = vec![no_cache];
         if let Some(ms) = self.refresh_ms.filter(|_| !said("norefresh")) {
             fields.push(("Refresh".to_owned(), (ms / 1_000).to_string().into_bytes()));
