@@ -97,23 +97,18 @@ impl Exchange<'_> {
                     return self.tunnel(upstream, pump).await;
                 }
                 Ok((answered, pump)) => return self.body(upstream, answered, pump).await,
-                Err(Headless::Unanswered) if upstream.reused => {
-                    let repeatable = self.prepared.is_repeatable();
-                    let before = self.account.termination;
-                    self.account.termination = Termination::new(Cause::Server, Phase::Headers);
-                    self.close(upstream);
-                    self.account.termination = before;
-                    if repeatable {
-                        reuse = false;
-                        continue;
-                    }
-                    // The server may have carried it out: the client has to decide.
-                    return self.fail(self.unanswered(), Rest::Sent).await;
-                }
                 Err(headless) => {
                     let over = upstream.request.is_done() && !self.request_broken;
                     let rest = if over { Rest::Sent } else { Rest::Left };
                     let fail = match headless {
+                        // Where it may have carried the request out, the client has to decide.
+                        Headless::Unanswered
+                            if upstream.reused && self.prepared.is_repeatable() =>
+                        {
+                            self.close_unanswered(upstream);
+                            reuse = false;
+                            continue;
+                        }
                         Headless::Unanswered => self.unanswered(),
                         Headless::Fail(fail) => fail,
                         Headless::Decided(decision) => {
@@ -126,6 +121,14 @@ impl Exchange<'_> {
                 }
             }
         }
+    }
+
+    /// Closes a connection on which the server had closed; the request goes on by another.
+    fn close_unanswered(&mut self, upstream: Upstream) {
+        let before = self.account.termination;
+        self.account.termination = Termination::new(Cause::Server, Phase::Headers);
+        self.close(upstream);
+        self.account.termination = before;
     }
 
     async fn fail(&mut self, fail: Fail, rest: Rest) -> After {

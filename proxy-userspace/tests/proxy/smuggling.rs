@@ -17,6 +17,7 @@ use std::{
 use crate::support::{Origin, Proxy, settings};
 use requests::REQUESTS;
 use responses::RESPONSES;
+use teardown::http::settings::Reuse;
 
 fn filled(message: &str) -> String {
     message.replace("{h}", "Host: x\r\n").replace("{c}", "Transfer-Encoding: chunked\r\n\r\n")
@@ -103,6 +104,34 @@ fn a_response_that_nobody_asked_for_is_given_to_nobody() {
         assert!(client.response().ends_with("\r\n\r\nok"));
     }
     assert_eq!(origin.opened(), 3);
+}
+
+#[test]
+fn a_body_that_comes_after_its_request_failed_is_no_request() {
+    let origin = Origin::new(|mut peer| {
+        // The first request on a connection is answered, the next not.
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        peer.head();
+    });
+    let mut settings = settings(&[origin.address]);
+    settings.backends[0].reuse = Reuse::Always;
+    let proxy = Proxy::start(settings);
+    let mut first = proxy.connect();
+    first.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(first.response().ends_with("ok"));
+    let body = "GET /admin HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut client = proxy.connect();
+    client.send(format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len()));
+    let failed = client.response();
+    assert!(
+        failed.starts_with("HTTP/1.1 502 ") && failed.contains("Connection: close"),
+        "{failed}"
+    );
+    client.send(body);
+    assert_eq!(client.rest(), "");
+    assert_eq!(proxy.log(2)[1].state, "SH--");
+    assert_eq!(origin.opened(), 1, "the body was sent on as a request");
 }
 
 #[test]
