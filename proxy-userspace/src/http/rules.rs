@@ -6,6 +6,7 @@ mod replace;
 mod routes;
 
 pub(crate) use line::is_method;
+use line::target_for;
 pub use line::{LineEdit, Misfit, Part};
 pub use redirect::{Redirect, RedirectTo};
 pub use replace::{Replace, Template};
@@ -133,7 +134,14 @@ impl Action {
                 Some(answer) => Taken::Decided(Decision::Answer(answer)),
                 None => Taken::Nothing,
             },
-            Self::Edit(edit) => edit.fill(view).map_or(Taken::Nothing, Taken::Edit),
+            Self::Edit(edit) => match edit.fill(view) {
+                None => Taken::Nothing,
+                Some(edit) => match target_for(&edit, view) {
+                    Ok(None) => Taken::Edit(edit),
+                    Ok(Some(target)) => Taken::Edits(vec![target, edit]),
+                    Err(Misfit) => Taken::Decided(Decision::Failed),
+                },
+            },
             Self::Line(line) => match line.changes(view) {
                 Ok(changes) => Taken::Edits(changes),
                 Err(Misfit) => Taken::Decided(Decision::Failed),

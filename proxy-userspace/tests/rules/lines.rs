@@ -30,6 +30,9 @@ const LINES: &str = r#"listen a
   http-request add-header X-A a9 if { path /h3 }
   http-request replace-value X-A b d if { path /h3 }
   http-request replace-header Host (.*) \1.inner if { path /h4 }
+  http-request set-header Host safe if { path /t1 }
+  http-request add-header host added:81 if { path /t2 }
+  http-request del-header Host if { path /t3 }
   http-request replace-header Cookie foo=[^;]*;(.*) foo=\1;ip=%[src] if { path /h5 }
   http-request deny if { path /secret }
   http-request redirect prefix http://r if { path_beg /new/p/r }
@@ -72,6 +75,10 @@ fn request_lines_and_fields_are_rewritten_as_haproxy_does() {
         "http://h/rh/foo?k",
         "/h3",
         "/h4",
+        "http://h/h4?k",
+        "http://h/t1",
+        "http://h/t2?k",
+        "http://h/t3",
     ]);
     for path in ["/h1", "/v1", "/v2", "/h2", "/h3"] {
         for fields in [

@@ -8,6 +8,7 @@ use crate::http::hooks::{Edit, Request};
 use crate::http::rewrite;
 use crate::http::sample::{Message, View, each_value, path_and_query};
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A part of a request's target.
@@ -72,6 +73,42 @@ impl LineEdit {
     }
 }
 
+/// What a change to a field changes of the target: one to Host the authority, where it names one, as a
+/// server goes by that (RFC 9112, 3.2.2).
+///
+/// # Errors
+/// The target cannot name it.
+pub(super) fn target_for(edit: &Edit, view: &View<'_>) -> Result<Option<Edit>, Misfit> {
+    let host = match edit {
+        Edit::Set(name, value) | Edit::Add(name, value) => is_host(name).then_some(value),
+        Edit::Values { name, values, .. } if is_host(name) => values.last(),
+        _ => None,
+    };
+    let Some((host, request)) = host.zip(view.rewritten()) else { return Ok(None) };
+    let method = rewrite::method(request.method, view.edits);
+    let Some(place) = authority_of(method, request.target) else { return Ok(None) };
+    let host = str::from_utf8(host).map_err(|_| Misfit)?;
+    let target = [&request.target[..place.start], host, &request.target[place.end..]].concat();
+    // All of it is the authority, and nothing of it a path.
+    let named = authority::named(method, &target).map_err(|_| Misfit)?;
+    let fits = named.is_some_and(|(named, _)| named == host);
+    if fits { Ok(Some(Edit::Target(target))) } else { Err(Misfit) }
+}
+
+fn is_host(name: &str) -> bool {
+    name.eq_ignore_ascii_case("host")
+}
+
+/// Where the authority stands in a target that names one.
+fn authority_of(method: &str, target: &str) -> Option<Range<usize>> {
+    if method == "CONNECT" {
+        return Some(0..target.len());
+    }
+    let start = target.find("://").filter(|_| !target.starts_with('/'))? + "://".len();
+    let end = target[start..].find(['/', '?']).map_or(target.len(), |end| start + end);
+    Some(start..end)
+}
+
 /// A method that can take the place of `received`. HEAD and CONNECT say where responses end, and so
 /// they neither come nor go.
 fn method(received: &str, to: Vec<u8>) -> Result<String, Misfit> {
@@ -101,13 +138,7 @@ fn taken<'a>(request: &Request<'a>, part: Part) -> Option<&'a str> {
 
 /// The target with this for one of its parts.
 fn put(target: &str, part: Part, to: &[u8]) -> String {
-    let start = match target.find("://") {
-        Some(at) if !target.starts_with('/') => {
-            let authority = at + "://".len();
-            target[authority..].find(['/', '?']).map_or(target.len(), |end| authority + end)
-        }
-        _ => 0,
-    };
+    let start = authority_of("", target).map_or(0, |authority| authority.end);
     let (origin, rest) = target.split_at(start);
     let (path, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
     let to = encoded(to);
@@ -156,6 +187,35 @@ mod tests {
         ];
         for (target, part, to, whole) in cases {
             assert_eq!(put(target, part, to.as_bytes()), whole, "{target} {part:?} {to}");
+        }
+    }
+
+    #[test]
+    fn a_target_follows_host() {
+        let of = |method, target, host: &str| {
+            let request =
+                Request { method, target, minor: 1, fields: &[], client: None, local: None };
+            let view = View { request: Some(&request), ..View::default() };
+            target_for(&Edit::Set("hOST".into(), host.into()), &view)
+        };
+        for (method, target, host, becomes) in [
+            ("GET", "/a://b/", "c", None),
+            ("OPTIONS", "*", "c", None),
+            ("GET", "http://a", "c", Some("http://c")),
+            ("GET", "http://a:1?b/c", "c:2", Some("http://c:2?b/c")),
+            ("GET", "https://a/b://c", "d", Some("https://d/b://c")),
+            ("CONNECT", "a:1", "c:2", Some("c:2")),
+        ] {
+            let becomes = becomes.map(|target: &str| Edit::Target(target.to_owned()));
+            assert_eq!(of(method, target, host), Ok(becomes), "{target} {host}");
+        }
+        for (method, target, host) in [
+            ("GET", "http://a/", "b c"),
+            ("GET", "http://a/", "b/c"),
+            ("GET", "http://a/", ""),
+            ("CONNECT", "a:1", "c"),
+        ] {
+            assert_eq!(of(method, target, host), Err(Misfit), "{target} {host}");
         }
     }
 
