@@ -54,8 +54,6 @@ pub struct RequestHead<'a> {
     pub framing: Framing,
     /// What it says about its connection.
     pub options: Options,
-    /// `Expect: 100-continue`.
-    pub expects: bool,
     /// The start line, without CRLF.
     pub line: &'a [u8],
 }
@@ -114,14 +112,13 @@ pub fn request<'b: 'h, 'h>(
     let options = scan.options();
     authority::check(method, target, minor, scan.hosts, scan.host)?;
     let framing = scan.lengths.request(minor)?;
-    let expects = scan.expect && minor > 0 && !framing.is_empty();
     let view = Request { method, target, minor, fields, client, local };
     let line = start_line(bytes);
-    Ok(Some(RequestHead { view, len: skipped + len, framing, options, expects, line }))
+    Ok(Some(RequestHead { view, len: skipped + len, framing, options, line }))
 }
 
 /// Parses a response's head; none means that more bytes are needed.
-// As above.
+// A part of its callers, as `request` is.
 #[inline(always)]
 pub fn response<'b: 'h, 'h>(
     bytes: &'b [u8],
@@ -176,7 +173,7 @@ struct Scan<'a> {
     host: &'a [u8],
     options: Options,
     upgrade: bool,
-    expect: bool,
+    h2c: bool,
 }
 
 impl<'a> Scan<'a> {
@@ -187,17 +184,15 @@ impl<'a> Scan<'a> {
                 self.hosts += 1;
                 self.host = field.value;
             }
-            6 if kind == Kind::Request && name.eq_ignore_ascii_case("expect") => {
-                // Others are for the server to judge (RFC 9110, 10.1.1).
-                self.expect |= field.value.eq_ignore_ascii_case(b"100-continue");
-            }
             7 if name.eq_ignore_ascii_case("upgrade") => {
                 if !field.value.iter().all(|&b| is_token(b) || b"/, \t".contains(&b)) {
                     return Err(Refusal::Upgrade);
                 }
-                // h2c needs HTTP2-Settings, which stays on its hop (RFC 7540, 3.2.1).
-                let h2c = field.value.trim_ascii().eq_ignore_ascii_case(b"h2c");
-                self.upgrade = !field.value.is_empty() && !h2c;
+                let protocols = field.value.split(|&b| b == b',').map(<[u8]>::trim_ascii);
+                for protocol in protocols.filter(|protocol| !protocol.is_empty()) {
+                    self.upgrade = true;
+                    self.h2c |= protocol.eq_ignore_ascii_case(b"h2c");
+                }
             }
             10 if name.eq_ignore_ascii_case("connection") => {
                 self.connection(field.value)?;
@@ -233,7 +228,9 @@ impl<'a> Scan<'a> {
     }
 
     fn options(&self) -> Options {
-        Options { upgrade: self.options.upgrade && self.upgrade, ..self.options }
+        // h2c needs HTTP2-Settings, which stays on its hop (RFC 7540, 3.2.1): a server that chose it
+        // would be past every rule.
+        Options { upgrade: self.options.upgrade && self.upgrade && !self.h2c, ..self.options }
     }
 }
 

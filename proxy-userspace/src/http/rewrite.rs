@@ -131,6 +131,7 @@ fn hop(name: &str) -> bool {
         2 => name.eq_ignore_ascii_case("te"),
         7 => name.eq_ignore_ascii_case("upgrade"),
         10 => name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("keep-alive"),
+        14 => name.eq_ignore_ascii_case("http2-settings"),
         16 => name.eq_ignore_ascii_case("proxy-connection"),
         _ => false,
     }

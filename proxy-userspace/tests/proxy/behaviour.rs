@@ -288,12 +288,19 @@ fn an_upgrade_becomes_a_tunnel() {
 
 #[test]
 fn no_upgrade_is_passed_on_without_what_it_needs() {
-    let seen = forwarded(
-        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
-         HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
-        |_| {},
-    );
-    assert_eq!(seen, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    for (options, protocols) in [
+        ("Upgrade, HTTP2-Settings", "Upgrade: h2c\r\n"),
+        ("Upgrade", "Upgrade: h2c\r\n"),
+        ("Upgrade", "Upgrade: websocket, H2C\r\n"),
+        ("Upgrade", "Upgrade: h2c\r\nUpgrade: websocket\r\n"),
+        ("Upgrade", "Upgrade: ,\r\n"),
+    ] {
+        let asked = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nConnection: {options}\r\n{protocols}\
+             HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n"
+        );
+        assert_eq!(forwarded(&asked, |_| {}), "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "{asked}");
+    }
 }
 
 #[test]
