@@ -10,7 +10,7 @@ use super::{
     cookie::Change,
     framing::frames,
     head::{Options, RequestHead, ResponseHead, nominated},
-    hooks::Edit,
+    hooks::{Edit, Request},
     sample::{Message, View, each_value, status},
     settings::ForwardFor,
 };
@@ -49,8 +49,8 @@ pub(crate) fn request(
     let drop = |name: &str| stays(name, head.view.fields, head.options, say);
     fields(out, head.view.fields, drop, (edits, changes), say);
     append(out, edits, say);
-    add_address(out, head, edits, (forward, head.view.client));
-    add_address(out, head, edits, (original, head.view.local));
+    add_address(out, head, drop, edits, (forward, head.view.client));
+    add_address(out, head, drop, edits, (original, head.view.local));
     end(out, say);
 }
 
@@ -230,6 +230,7 @@ fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 fn add_address(
     out: &mut Vec<u8>,
     head: &RequestHead<'_>,
+    drop: impl Fn(&str) -> bool,
     edits: &[Edit],
     (forward, address): ([Option<&ForwardFor>; 2], Option<SocketAddr>),
 ) {
@@ -237,7 +238,10 @@ fn add_address(
     let Some(header) = said().next().map(|first| &first.header) else { return };
     let Some(address) = address.map(|address| address.ip().to_canonical()) else { return };
     let is_there = || {
-        let view = View { request: Some(&head.view), edits, ..View::default() };
+        // One that Connection names does not go out, and so is none.
+        let fields = if drop(header) { &[] } else { head.view.fields };
+        let request = Request { fields, ..head.view };
+        let view = View { request: Some(&request), edits, ..View::default() };
         each_value(&view, Message::Request, header, true, &mut |_| true)
     };
     if said().filter_map(|said| said.except).any(|network| network.contains(address))
@@ -349,6 +353,14 @@ mod tests {
         assert!(out(&plain, &set).ends_with(&format!("x-forwarded-for: 2\r\n{own}")));
         assert!(out(&if_none, &set).ends_with("x-forwarded-for: 2\r\n\r\n"));
         assert!(out(&if_none, &del).ends_with(own));
+    }
+
+    #[test]
+    fn forwardfor_does_not_count_what_the_client_takes_back() {
+        let wire = "GET /x HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1\r\nConnection: x-forwarded-for\r\n\r\n";
+        let if_none = ForwardFor { if_none: true, ..ForwardFor::default() };
+        let out = rewritten(wire, Say::Nothing, Some(&if_none), &[]);
+        assert!(out.ends_with("Host: a\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n"), "{out}");
     }
 
     #[test]
