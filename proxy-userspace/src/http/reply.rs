@@ -10,6 +10,10 @@ use super::{
     settings::{ErrorPage, ErrorPages},
 };
 
+/// What stands for a status that has no page.
+const INTERNAL: (u16, &str, &str) =
+    (500, "Internal Server Error", "An internal server error occurred.");
+
 /// Status, reason, and the sentence of HAProxy 2.6's page.
 const PAGES: [(u16, &str, &str); 19] = [
     (200, "OK", "Service ready."),
@@ -30,7 +34,7 @@ const PAGES: [(u16, &str, &str); 19] = [
     (422, "Unprocessable Content", "The server cannot process the contained instructions."),
     (425, "Too Early", "Your browser sent early data."),
     (429, "Too Many Requests", "You have sent too many requests in a given amount of time."),
-    (500, "Internal Server Error", "An internal server error occurred."),
+    INTERNAL,
     (
         501,
         "Not Implemented",
@@ -62,7 +66,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
 /// The status, the reason and the sentence of the page of `status`; as HAProxy does, those of 500
 /// where it has none.
 fn page_of(status: u16) -> (u16, &'static str, &'static str) {
-    *PAGES.iter().find(|page| page.0 == status).unwrap_or(&PAGES[14])
+    *PAGES.iter().find(|page| page.0 == status).unwrap_or(&INTERNAL)
 }
 
 /// The words of the page of `status`.
@@ -105,29 +109,43 @@ pub(crate) fn check_file(file: &[u8]) -> Result<(), &'static str> {
     if file.is_empty() {
         return Ok(());
     }
-    let (head, body) = split(file)
+    let (status, head, body) = split(file)
         .ok_or("it is no HTTP/1 response: a status line, fields, an empty line, then the body")?;
+    if status < 200 {
+        return Err("its status is that of an interim response: write one from 200 on");
+    }
+    if is_bodiless(status) && !body.is_empty() {
+        return Err("a response of status 204 or 304 has no body: leave that out");
+    }
+    let mut lengths = 0;
     for (name, value) in head.split(|&b| b == b'\n').filter_map(field) {
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             return Err("its body cannot be in chunks: leave Transfer-Encoding out");
         }
-        if name.eq_ignore_ascii_case(b"content-length")
-            && std::str::from_utf8(value).ok().and_then(|n| n.parse().ok()) != Some(body.len())
-        {
+        if !name.eq_ignore_ascii_case(b"content-length") {
+            continue;
+        }
+        lengths += 1;
+        if std::str::from_utf8(value).ok().and_then(|n| n.parse().ok()) != Some(body.len()) {
             return Err("its body is not as long as its Content-Length: leave that out");
         }
     }
-    Ok(())
+    if lengths > 1 { Err("it has several Content-Length: leave them out") } else { Ok(()) }
 }
 
-/// An `errorfile`'s head, up to its empty line, and body; none if it has no whole head. Line ends may
-/// be bare LF.
-fn split(file: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Whether responses of this status end with their heads, and say nothing of a length (RFC 9110, 8.6).
+fn is_bodiless(status: u16) -> bool {
+    matches!(status, 204 | 304)
+}
+
+/// An `errorfile`'s status, its head up to its empty line, and its body; none if it has no whole head.
+/// Line ends may be bare LF.
+fn split(file: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let mut fields = [httparse::EMPTY_HEADER; 101];
-    match httparse::Response::new(&mut fields).parse(file) {
-        Ok(httparse::Status::Complete(length)) => Some(file.split_at(length)),
-        _ => None,
-    }
+    let mut response = httparse::Response::new(&mut fields);
+    let Ok(httparse::Status::Complete(length)) = response.parse(file) else { return None };
+    let (head, body) = file.split_at(length);
+    Some((response.code?, head, body))
 }
 
 /// Name and value of a field's line.
@@ -139,8 +157,8 @@ fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Writes an `errorfile`: its own head with this connection's Connection field. An empty one, as of
 /// `/dev/null`, is nothing.
 pub(crate) fn from_file(out: &mut Vec<u8>, file: &[u8], say: Say) {
-    let Some((head, body)) = split(file) else { return };
-    let mut length = false;
+    let Some((status, head, body)) = split(file) else { return };
+    let mut length = is_bodiless(status);
     let lines = head.split(|&b| b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     for line in lines.filter(|line| !line.is_empty()) {
         let name = field(line).map_or(line, |field| field.0);
@@ -169,7 +187,7 @@ pub(crate) fn from_file(out: &mut Vec<u8>, file: &[u8], say: Say) {
 /// Writes an answer of the rules.
 pub(crate) fn answer(out: &mut Vec<u8>, answer: &Answer, say: Say) {
     let _ = write!(out, "HTTP/1.1 {} {}\r\n", answer.status, reason(answer.status));
-    if !matches!(answer.status, 204 | 304) {
+    if !is_bodiless(answer.status) {
         let _ = write!(out, "Content-Length: {}\r\n", answer.body.len());
     }
     if let Some(kind) = &answer.content_type {
@@ -186,7 +204,7 @@ pub(crate) fn answer(out: &mut Vec<u8>, answer: &Answer, say: Say) {
     }
     out.extend_from_slice(connection(say).as_bytes());
     out.extend_from_slice(b"\r\n");
-    if !matches!(answer.status, 204 | 304) {
+    if !is_bodiless(answer.status) {
         out.extend_from_slice(&answer.body);
     }
 }
@@ -242,7 +260,8 @@ mod tests {
     #[test]
     fn a_file_is_a_whole_response_or_nothing() {
         let good = ["", "HTTP/1.0 503 X\n\nbody", "HTTP/1.1 503 X\r\nContent-Length: 2\r\n\n\nab"];
-        for file in [good[0], good[1], "HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\nab"] {
+        let rest = ["HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\nab", "HTTP/1.1 204 X\n\n"];
+        for file in [good[0], good[1], rest[0], rest[1]] {
             assert_eq!(check_file(file.as_bytes()), Ok(()), "{file:?}");
         }
         for (file, why) in [
@@ -250,6 +269,9 @@ mod tests {
             ("HTTP/1.0 503 X\r\nFoo: bar\r\n", "it is no"),
             (good[2], "its body is not"),
             ("HTTP/1.0 503 X\nContent-Length: 100\n\nabc", "its body is not"),
+            ("HTTP/1.1 503 X\nContent-Length: 3\nContent-Length: 3\n\nabc", "it has several"),
+            ("HTTP/1.1 304 X\n\nHTTP/1.1 200 X\n\n", "a response of status"),
+            ("HTTP/1.1 103 X\n\n", "its status is"),
             ("HTTP/1.1 503 X\nTransfer-Encoding: chunked\n\n3\nabc\n0\n\n", "its body cannot"),
         ] {
             let said = check_file(file.as_bytes()).expect_err(file);
