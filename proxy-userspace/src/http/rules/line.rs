@@ -48,7 +48,10 @@ impl LineEdit {
         let Some(request) = view.rewritten() else { return Ok(Vec::new()) };
         let (part, target) = match self {
             Self::Method(to) => {
-                return Ok(vec![Edit::Method(method(request.method, to.fill(view))?)]);
+                let method = method(request.method, to.fill(view))?;
+                // `OPTIONS *` cannot become `GET *`.
+                authority::named(&method, request.target).map_err(|_| Misfit)?;
+                return Ok(vec![Edit::Method(method)]);
             }
             Self::Set(part, to) => (*part, put(request.target, *part, &to.fill(view))),
             Self::Replace(part, replace) => {
@@ -217,6 +220,19 @@ mod tests {
         ] {
             assert_eq!(of(method, target, host), Err(Misfit), "{target} {host}");
         }
+    }
+
+    #[test]
+    fn a_method_fits_the_target() {
+        let of = |target| {
+            let method = "OPTIONS";
+            let request =
+                Request { method, target, minor: 1, fields: &[], client: None, local: None };
+            let edit = LineEdit::Method(Format::text("GET"));
+            edit.changes(&View { request: Some(&request), ..View::default() })
+        };
+        assert_eq!(of("/"), Ok(vec![Edit::Method("GET".to_owned())]));
+        assert_eq!(of("*"), Err(Misfit));
     }
 
     #[test]
