@@ -117,6 +117,19 @@ pub fn request<'b: 'h, 'h>(
     Ok(Some(RequestHead { view, len: skipped + len, framing, options, line }))
 }
 
+/// A request's head as it was written for a server: rules may have left one that would be refused. `ends`
+/// are the client's address and the one that it connected to.
+pub(super) fn written<'b: 'h, 'h>(
+    bytes: &'b [u8],
+    room: &'h mut [MaybeUninit<Header<'b>>],
+    (client, local): (Option<SocketAddr>, Option<SocketAddr>),
+) -> Option<Request<'h>> {
+    let mut parsed = httparse::Request::new(&mut []);
+    ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, bytes, room).ok()?;
+    let (method, target, minor) = (parsed.method?, parsed.path?, parsed.version?);
+    Some(Request { method, target, minor, fields: parsed.headers, client, local })
+}
+
 /// Parses a response's head; none means that more bytes are needed.
 // A part of its callers, as `request` is.
 #[inline(always)]

@@ -239,10 +239,10 @@ async fn page(
     if pages.iter().flatten().any(made) {
         let mut room = head::room::<MOST_FIELDS>();
         let ends = (client.session.client, client.local);
-        let request = head::request(&prepared.out, &mut room, ends.0, ends.1).ok().flatten();
+        let request = head::written(&prepared.out, &mut room, ends);
         let session = account.session(client, Some(prepared));
         let view = View {
-            request: request.as_ref().map(|request| &request.view),
+            request: request.as_ref(),
             client: ends.0,
             local: ends.1,
             moment: Some(&session),
@@ -267,7 +267,13 @@ async fn send(
     let of_backend = prepared.backend.as_ref().and_then(|b| b.settings.rules.as_deref());
     let rules = [of_backend, client.frontend().settings.rules.as_deref()];
     if rules.into_iter().flatten().any(Rules::has_last) && !out.is_empty() {
-        let rewritten = rewritten(client, prepared, account, rules, (&out, say));
+        let rewritten = rewritten(client, prepared, account, rules, (&out, say)).or_else(|| {
+            // What a rule put into it is no field. Without these rules nothing is to go out.
+            out.clear();
+            reply::error(&mut out, 500, [None; 2], say, None);
+            account.status = 500;
+            rewritten(client, prepared, account, rules, (&out, say))
+        });
         if let Some((new, status, closes)) = rewritten {
             account.status = status.unwrap_or(account.status);
             after = if closes && after == After::Keep { After::Close } else { after };

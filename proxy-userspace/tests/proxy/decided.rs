@@ -69,6 +69,23 @@ fn what_is_left_of_a_request_is_not_taken_for_the_next_one() {
     assert_eq!(client.rest(), "");
 }
 
+/// What goes out without the last rules may lack what they are there for.
+#[test]
+fn an_answer_that_cannot_be_read_does_not_pass_the_last_rules() {
+    let origin = Origin::echo();
+    let lines = " http-request return status 200 hdr Upgrade %[path] if { path_beg /a }\n\
+                 \x20http-after-response set-header X-Frame-Options DENY\n";
+    let proxy = Proxy::start(with(lines, &origin));
+    let mut client = proxy.connect();
+    for (path, status) in [("/ab", "200"), ("/a;b", "500"), ("/ac", "200")] {
+        client.send(GET.replace("/ ", &format!("{path} ")));
+        let response = client.response();
+        assert_eq!(response.get(9..12), Some(status), "{response}");
+        assert!(response.contains("X-Frame-Options: DENY\r\n"), "{response}");
+    }
+    assert_eq!(proxy.log(3)[1].status, 500);
+}
+
 #[test]
 fn no_status_changes_where_a_response_ends() {
     let lines = " http-response set-status 201\n http-after-response set-status 202\n";

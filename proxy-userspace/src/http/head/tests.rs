@@ -119,3 +119,13 @@ proptest! {
         let _ = answer(&bytes, Asked::Other);
     }
 }
+
+#[test]
+fn a_head_that_rules_have_written_is_not_judged() {
+    let mut room = room::<16>();
+    let head = b"GET /x HTTP/1.1\r\nA: b\r\n\r\n";
+    assert_eq!(request(head, &mut room, None, None).map(drop), Err(Refusal::HostMissing));
+    let mut room = super::room::<16>();
+    let written = written(head, &mut room, (None, None)).expect("it can be read");
+    assert_eq!((written.target, written.fields.len()), ("/x", 1));
+}
