@@ -1,6 +1,9 @@
 //! Serving a request: to a server and back, or with an answer of our own.
 
-use std::{future::poll_fn, task::Poll};
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
 
 use super::{
     account::Account,
@@ -178,10 +181,39 @@ impl Exchange<'_> {
                 };
                 return Poll::Ready(Err(Headless::Fail(fail)));
             }
-            self.poll_head(cx, upstream, &mut pump)
+            let answered = self.poll_head(cx, upstream, &mut pump);
+            if answered.is_pending()
+                && let Err(fail) = self.poll_interim(cx, upstream, &mut pump)
+            {
+                return Poll::Ready(Err(Headless::Fail(fail)));
+            }
+            answered
         })
-        .await?;
-        Ok((answered, pump))
+        .await;
+        match answered {
+            Ok(answered) => Ok((answered, pump)),
+            Err(headless) if pump.is_flushed() => Err(headless),
+            // Nothing can follow on half an interim response.
+            Err(Headless::Fail(fail)) => Err(Fail { status: 0, ..fail }.into()),
+            Err(_) => Err(Fail::new(0, Cause::Proxy, Phase::Headers).into()),
+        }
+    }
+
+    /// Sends on what a client that reads slowly has not taken of interim responses.
+    fn poll_interim(
+        &self,
+        cx: &mut Context<'_>,
+        upstream: &Upstream,
+        pump: &mut Pump,
+    ) -> Result<(), Fail> {
+        if pump.is_flushed() {
+            return Ok(());
+        }
+        let (worker, from, to) = (&self.client.worker, &upstream.conn.sock, &self.client.sock);
+        match pump.poll(cx, worker, from, &mut Vec::new(), to) {
+            Poll::Ready(Err(_)) => Err(Fail::new(0, Cause::Client, Phase::Data)),
+            _ => Ok(()),
+        }
     }
 
     fn stopped(&self, stop: Stop, upstream: &Upstream) -> Fail {

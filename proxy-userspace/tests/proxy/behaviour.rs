@@ -1,8 +1,10 @@
 //! Messages as they come through: what is kept, what is this hop's own, what ends a body.
 
+use std::sync::{Mutex, mpsc};
+
 use teardown::http::settings::{Connection, ForwardFor};
 
-use crate::support::{Origin, Proxy, descriptors::descriptors_for, settings};
+use crate::support::{Origin, PATIENCE, Proxy, descriptors::descriptors_for, eventually, settings};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Srv: Y\r\n\r\nok";
 
@@ -251,6 +253,38 @@ fn interim_responses_are_passed_on() {
     client.send("abc");
     assert_eq!(client.response(), OK);
     assert_eq!(proxy.log(1)[0].status, 200);
+}
+
+/// More than the sockets' buffers hold, to a client that reads only later.
+#[test]
+fn interim_responses_go_on_while_the_final_one_is_waited_for() {
+    const HINTS: usize = 24;
+    const LENGTH: usize = 500_000;
+    let (go, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "a".repeat(LENGTH));
+    let whole = HINTS * hint.len();
+    let origin = Origin::new(move |mut peer| {
+        peer.request();
+        (0..HINTS).for_each(|_| peer.send(&hint));
+        // The client has to have read all of them first.
+        if wait.lock().expect("unpoisoned").recv_timeout(PATIENCE).is_ok() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let mut settings = settings(&[origin.address]);
+    settings.global.bufsize = 2 * LENGTH;
+    let proxy = Proxy::start(settings);
+    let mut client = proxy.connect();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    eventually(|| (origin.asked() == 1).then_some(()));
+    let mut read = 0;
+    while read < whole {
+        read += client.until(b"\r\n\r\n").len();
+    }
+    assert_eq!(read, whole);
+    go.send(()).expect("the server waits");
+    assert!(client.rest().ends_with("\r\n\r\nok"));
 }
 
 #[test]
