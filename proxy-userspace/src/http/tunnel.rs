@@ -20,25 +20,20 @@ pub(crate) struct Ways {
     pub(crate) rest: Vec<u8>,
 }
 
-/// One direction that was closed by its source, and whether its sink was told.
-#[derive(Clone, Copy, Default)]
-struct Half {
-    over: bool,
-}
-
 /// Passes bytes until both have closed, one has failed, or nothing happened for too long.
 pub(crate) async fn run(client: &mut Client, conn: &Idle, ways: Ways, account: &mut Account) {
     let Ways { request, response, mut rest } = ways;
     let mut up = request.carry_on(Body::Close, false);
     let mut down = response.carry_on(Body::Close, false);
-    let (mut client_half, mut server_half) = (Half::default(), Half::default());
+    // Who has closed, and was said to have to the other.
+    let (mut client_over, mut server_over) = (false, false);
     let (mut mark, mut late) = (None, None);
     let mut input = std::mem::take(&mut client.input);
     let (client_sock, server_sock) = (&client.sock, &conn.sock);
     let worker = &client.worker;
     let result = poll_fn(|cx| {
         if let Err(stop) = client.session.check(cx) {
-            let both_open = !client_half.over && !server_half.over && up.waits == Waits::Source;
+            let both_open = !client_over && !server_over && up.waits == Waits::Source;
             if stop == Stop::Timeout
                 && both_open
                 && let Some(rest) = after_the_client(client, conn)
@@ -46,7 +41,7 @@ pub(crate) async fn run(client: &mut Client, conn: &Idle, ways: Ways, account: &
                 // As HAProxy: a client that is silent for too long counts as one that closed.
                 client.session.resume();
                 late = Some(Termination::new(Cause::ClientTimeout, Phase::Data));
-                let told = finish(Poll::Ready(Ok(())), &mut client_half, server_sock);
+                let told = finish(Poll::Ready(Ok(())), &mut client_over, server_sock);
                 if let Err(broken) = told {
                     return Poll::Ready(Err(end(&broken, true)));
                 }
@@ -61,26 +56,23 @@ pub(crate) async fn run(client: &mut Client, conn: &Idle, ways: Ways, account: &
             let as_long = client.frontend().settings.timeouts.client == theirs.server;
             let both_silent = both_open && (as_long || theirs.tunnel.is_some());
             let waits_for_server = up.waits == Waits::Sink || down.waits == Waits::Source;
-            let server =
-                !both_silent && !server_half.over && (client_half.over || waits_for_server);
+            let server = !both_silent && !server_over && (client_over || waits_for_server);
             return Poll::Ready(Err(stopped(stop, server)));
         }
-        let sent =
-            step(&mut client_half, || up.poll(cx, worker, client_sock, &mut input, server_sock));
-        if let Err(broken) = finish(sent, &mut client_half, server_sock) {
+        let sent = step(client_over, || up.poll(cx, worker, client_sock, &mut input, server_sock));
+        if let Err(broken) = finish(sent, &mut client_over, server_sock) {
             return Poll::Ready(Err(end(&broken, true)));
         }
-        let got =
-            step(&mut server_half, || down.poll(cx, worker, server_sock, &mut rest, client_sock));
-        if let Err(broken) = finish(got, &mut server_half, client_sock) {
+        let got = step(server_over, || down.poll(cx, worker, server_sock, &mut rest, client_sock));
+        if let Err(broken) = finish(got, &mut server_over, client_sock) {
             return Poll::Ready(Err(end(&broken, false)));
         }
-        if client_half.over && server_half.over {
+        if client_over && server_over {
             return Poll::Ready(Ok(()));
         }
-        let now = (up.taken, up.moved, down.taken, down.moved, client_half.over, server_half.over);
+        let now = (up.taken, up.moved, down.taken, down.moved, client_over, server_over);
         if mark.replace(now) != Some(now) {
-            client.within(patience(client, conn, client_half.over, server_half.over));
+            client.within(patience(client, conn, client_over, server_over));
         }
         Poll::Pending
     })
@@ -94,19 +86,16 @@ pub(crate) async fn run(client: &mut Client, conn: &Idle, ways: Ways, account: &
     down.recycle(worker);
 }
 
-fn step(
-    half: &mut Half,
-    poll: impl FnOnce() -> Poll<Result<(), Broken>>,
-) -> Poll<Result<(), Broken>> {
-    if half.over { Poll::Pending } else { poll() }
+fn step(over: bool, poll: impl FnOnce() -> Poll<Result<(), Broken>>) -> Poll<Result<(), Broken>> {
+    if over { Poll::Pending } else { poll() }
 }
 
 /// A direction that is over is closed towards its sink.
-fn finish(moved: Poll<Result<(), Broken>>, half: &mut Half, sink: &Sock) -> Result<(), Broken> {
+fn finish(moved: Poll<Result<(), Broken>>, over: &mut bool, sink: &Sock) -> Result<(), Broken> {
     match moved {
         Poll::Pending => Ok(()),
         Poll::Ready(Ok(())) => {
-            half.over = true;
+            *over = true;
             sink.shutdown().map_err(Broken::Write)
         }
         Poll::Ready(Err(broken)) => Err(broken),
