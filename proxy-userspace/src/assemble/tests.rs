@@ -4,6 +4,7 @@ use crate::config::{Strictness, parse, source::Source};
 use crate::http::event::Session;
 use crate::http::hooks::Request;
 use crate::http::live::Proxies;
+use crate::http::sample::View;
 use crate::http::settings::Connection;
 use std::net::SocketAddr;
 use std::time::SystemTime;
@@ -83,8 +84,11 @@ fn rules_and_routes_do_what_they_say() {
     let request =
         |target, fields| Request { method: "GET", target, minor: 1, fields, client, local: None };
     let route = front.route.as_ref().unwrap();
-    assert_eq!(route.backend(Some(&request("/api/x", &[])), &[], client, None), Some(Some(1)));
-    assert_eq!(route.backend(Some(&request("/apix", &[])), &[], client, None), None);
+    let routed = |target| {
+        let request = request(target, &[]);
+        route.backend(&View { request: Some(&request), client, ..View::default() })
+    };
+    assert_eq!((routed("/api/x"), routed("/apix")), (Some(Some(1)), None));
     let rules = front.rules.as_ref().unwrap();
     let proxies = Proxies::new(assembled.settings.clone(), 1, Arc::default());
     let moment = Session { client, ..Session::new(&proxies.frontends[0], SystemTime::now()) };
@@ -120,7 +124,7 @@ fn a_rule_that_names_a_disabled_backend_sends_nothing_elsewhere() {
     let chosen = |target| {
         let request =
             Request { method: "GET", target, minor: 1, fields: &[], client: None, local: None };
-        route.backend(Some(&request), &[], None, None)
+        route.backend(&View { request: Some(&request), ..View::default() })
     };
     assert_eq!((chosen("/api/x"), chosen("/")), (Some(None), None));
 }

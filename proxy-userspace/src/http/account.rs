@@ -15,7 +15,8 @@ use super::{
     held::{HeldBackend, HeldServer},
     hooks::Edit,
     live::Sign,
-    prepare::{Prepared, tells},
+    prepare::Prepared,
+    ruling::tells,
     settings::Mode,
 };
 

@@ -58,6 +58,14 @@ pub struct RequestHead<'a> {
     pub line: &'a [u8],
 }
 
+impl RequestHead<'_> {
+    /// Whether it has a body where an old server would look for none, were its method this one.
+    pub(super) fn has_odd_payload(&self, method: &str) -> bool {
+        let expected = !matches!(method, "GET" | "HEAD" | "DELETE");
+        self.view.minor == 0 && !expected && !self.framing.is_empty()
+    }
+}
+
 /// A checked response head.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseHead<'a> {

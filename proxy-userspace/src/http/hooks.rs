@@ -189,31 +189,16 @@ pub trait Rules: Send + Sync + Debug {
 /// `use_backend` rules of a frontend.
 pub trait Route: Send + Sync + Debug {
     /// The index of the backend that the first rule that applies names, none where that one is
-    /// disabled; nothing for the default. `edits` are what the rules before have made of the
-    /// request's fields. In `mode tcp` there is no request, only the two ends of the
+    /// disabled; nothing for the default. In `mode tcp` there is no request, only the two ends of the
     /// client's connection.
-    fn backend(
-        &self,
-        request: Option<&Request<'_>>,
-        edits: &[Edit],
-        client: Option<SocketAddr>,
-        local: Option<SocketAddr>,
-    ) -> Option<Option<usize>>;
+    fn backend(&self, view: &View<'_>) -> Option<Option<usize>>;
 }
 
 /// `use-server` rules of a backend.
 pub trait ServerRules: Send + Sync + Debug {
-    /// The index of the server that the first rule names which applies, and whose server runs.
-    /// `edits` are what the rules before have made of the request's fields. In `mode tcp` there is no
-    /// request, only the two ends of the client's connection.
-    fn server(
-        &self,
-        backend: &live::Backend,
-        request: Option<&Request<'_>>,
-        edits: &[Edit],
-        client: Option<SocketAddr>,
-        local: Option<SocketAddr>,
-    ) -> Option<usize>;
+    /// The index of the server that the first rule names which applies, and whose server runs. In
+    /// `mode tcp` there is no request, only the two ends of the client's connection.
+    fn server(&self, backend: &live::Backend, view: &View<'_>) -> Option<usize>;
 }
 
 /// `balance` of a backend. The backend's settings hold it, and it chooses among the servers that run

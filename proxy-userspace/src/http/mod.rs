@@ -48,6 +48,7 @@ pub mod regex;
 pub(crate) mod reply;
 mod rewrite;
 pub mod rules;
+mod ruling;
 pub mod sample;
 mod serve;
 mod session;

@@ -1,22 +1,17 @@
 //! A request as it came in, decided upon and rewritten: all that needs the receive buffer.
 
-use std::{cell::OnceCell, sync::Arc};
-
 use super::{
-    capture::{Captured, NOTHING},
+    capture::Captured,
     client::Client,
-    cookie::{Asker, Choice, Cookie, Letters},
+    cookie::Choice,
     edit,
-    event::{Session, Timers},
     framing::{Asked, Framing},
     head::{self, RequestHead},
     held::{HeldBackend, HeldServer},
-    hooks::{Decision, Edit, Moment, Rules, log_level},
-    live::Backend,
+    hooks::{Decision, Edit, log_level},
     refusal::Refusal,
     rewrite::{self, Say},
-    rules::in_field,
-    sample::View,
+    ruling::{Ruling, at, ruled},
     settings::Connection,
     variable::Scope,
 };
@@ -84,55 +79,6 @@ impl Prepared {
     }
 }
 
-/// A request that rules look at.
-#[derive(Debug)]
-struct Asking<'a> {
-    client: &'a Client,
-    line: &'a [u8],
-    captured: &'a Captured,
-    backend: Option<&'a HeldBackend>,
-    unique_id: OnceCell<Vec<u8>>,
-}
-
-impl Asking<'_> {
-    /// What is said of its cookies before they are looked at.
-    fn cookies(&self) -> Letters {
-        let tells = tells(self.client, self.backend);
-        if tells { Choice::default().letters() } else { Letters::default() }
-    }
-}
-
-impl Moment for Asking<'_> {
-    fn session(&self) -> Session<'_> {
-        let client = self.client;
-        Session {
-            backend: self.backend.map(|backend| &**backend),
-            // It is not among them yet.
-            beconn: self.backend.map_or(0, |backend| backend.sessions.now() + 1),
-            timers: Timers {
-                handshake: client.handshake,
-                idle: Some(client.idle()),
-                ..Timers::default()
-            },
-            request_line: self.line,
-            captured: Some([self.captured, &NOTHING]),
-            cookies: self.cookies(),
-            unique_id: self.unique_id.get().map_or(b"", Vec::as_slice),
-            ..client.blank(client.begun)
-        }
-    }
-
-    fn unique_id(&self, view: &View<'_>) -> &[u8] {
-        let Some(unique) = &self.client.frontend().settings.unique_id else { return b"" };
-        if let Some(known) = self.unique_id.get() {
-            return known;
-        }
-        // `%ID` in it is nothing yet, and the configuration lets no `unique-id` in.
-        let id = unique.format.fill(view);
-        self.unique_id.get_or_init(|| id)
-    }
-}
-
 /// Parses and prepares a client's request; none means that more bytes are needed.
 pub(crate) fn prepare(client: &Client, bytes: &[u8]) -> Result<Option<Prepared>, Refusal> {
     let global = &client.proxies.global;
@@ -145,89 +91,17 @@ pub(crate) fn prepare(client: &Client, bytes: &[u8]) -> Result<Option<Prepared>,
     if head.len > global.head_limit() {
         return Err(Refusal::HeadLength);
     }
-    if !global.accept_any_payload && is_odd_payload(&head, head.view.method) {
+    if !global.accept_any_payload && head.has_odd_payload(head.view.method) {
         return Err(Refusal::Payload);
     }
     Ok(Some(decided(client, &head)))
 }
 
-/// Whether an old server would look for no payload there.
-fn is_odd_payload(head: &RequestHead<'_>, method: &str) -> bool {
-    let expected = !matches!(method, "GET" | "HEAD" | "DELETE");
-    head.view.minor == 0 && !expected && !head.framing.is_empty()
-}
-
+/// Writes the head as it goes to the server.
 fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
+    let Ruling { decision, by_backend, backend, edits, changes, choice, captured, unique_id } =
+        ruled(client, head);
     let settings = &client.frontend().settings;
-    let address = client.session.client;
-    let mut edits = client.variables.clone();
-    let mut captured = Captured::of(&settings.captures.request, head.view.fields);
-    let mut choice = Choice::default();
-    let mut asking = Asking {
-        client,
-        line: head.line,
-        captured: &captured,
-        backend: None,
-        unique_id: OnceCell::new(),
-    };
-    let mut decision = apply(settings.rules.as_deref(), head, &asking, &mut edits);
-    let mut by_backend = false;
-    let mut backend = None;
-    if decision == Decision::Pass {
-        let route = settings.route.as_ref();
-        let local = client.local;
-        let chosen = route.and_then(|r| r.backend(Some(&head.view), &edits, address, local));
-        let index = chosen.unwrap_or(settings.default_backend);
-        backend = index.and_then(|index| client.proxies.hold(index));
-    }
-    if let Some(backend) = &backend {
-        asking.backend = Some(backend);
-        let view = view(client, head, &edits);
-        let mut rules = backend.settings.persist_rules.iter();
-        choice.persist = rules.find(|rule| rule.condition.holds(&view)).map(|rule| rule.persist);
-        decision = apply(backend.settings.rules.as_deref(), head, &asking, &mut edits);
-        by_backend = decision != Decision::Pass;
-    }
-    if let Some(unique) = &settings.unique_id {
-        let view = View { moment: Some(&asking), ..view(client, head, &edits) };
-        let id = asking.unique_id(&view).to_vec();
-        if let Some(header) = &unique.header {
-            edits.push(Edit::Add(Arc::clone(header), in_field(id)));
-        }
-    }
-    let unique_id = asking.unique_id.take().unwrap_or_default();
-    let is_changed = edits.iter().any(Edit::is_of_the_line);
-    let method = rewrite::method(head.view.method, &edits);
-    if decision == Decision::Pass
-        && !client.proxies.global.accept_any_payload
-        && is_odd_payload(head, method)
-    {
-        decision = Decision::Failed;
-    }
-    let method = method.len();
-    if decision == Decision::Pass
-        && let Some(backend) = &backend
-        && let Some(rules) = &backend.settings.server_rules
-    {
-        // A cookie does not count any more.
-        choice.server = rules.server(backend, Some(&head.view), &edits, address, client.local);
-    }
-    // A request that is denied shows its cookies in the log, one that the proxy answers, or that no
-    // backend takes, does not.
-    let changes = match &decision {
-        Decision::Pass if backend.is_none() => Vec::new(),
-        Decision::Pass
-        | Decision::Deny(_)
-        | Decision::Refuse(_)
-        | Decision::File { refuses: true, .. }
-        | Decision::Tarpit(_) => {
-            let place = at(client, backend.as_ref());
-            let of = place.and_then(|of| Some((of, of.settings.cookie.as_ref()?)));
-            let asker = Asker { backend: of, capture: settings.captures.cookie.as_ref() };
-            asker.look(&head.view, &mut edits, &mut choice, &mut captured.cookie)
-        }
-        _ => Vec::new(),
-    };
     let of_backend = backend.as_ref().map(|backend| &backend.settings);
     let mut mode =
         of_backend.map_or(Connection::KeepAlive, |b| b.connection).max(settings.connection);
@@ -238,26 +112,22 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         && head.view.minor > 0
         && head.framing.is_empty()
         && rewrite::leaves(&edits, "upgrade");
-    let pretend = of_backend.is_some_and(|backend| backend.pretend_keepalive);
-    let is_old = head.view.minor == 0;
-    let say = match mode {
-        Connection::Tunnel => Say::AsReceived,
-        _ if upgrade => Say::Upgrade,
-        Connection::ServerClose | Connection::Close if !pretend && !is_old => Say::Close,
-        Connection::ServerClose | Connection::Close if !pretend => Say::Nothing,
-        _ if is_old => Say::KeepAlive,
-        _ => Say::Nothing,
-    };
+    let pretends = of_backend.is_some_and(|backend| backend.pretend_keepalive);
+    let say = told(mode, upgrade, pretends, head.view.minor == 0);
     let mut out = client.worker.buffer();
     let forward = [of_backend.and_then(|b| b.forwardfor.as_ref()), settings.forwardfor.as_ref()];
     let original = [of_backend.and_then(|b| b.originalto.as_ref()), settings.originalto.as_ref()];
     rewrite::request(&mut out, head, say, forward, original, (&edits, &changes));
-    let balance = backend.as_ref().map(|backend| &backend.settings.balance);
+    let key = of_backend.map_or(0, |backend| {
+        let request = head.view.rewritten(&edits);
+        backend.balance.key(Some(&request), &edits, client.session.client)
+    });
+    let is_changed = edits.iter().any(Edit::is_of_the_line);
     Prepared {
         consumed: head.len,
         received: if is_changed { head.line.to_vec() } else { Vec::new() },
         line: head.line.len(),
-        method,
+        method: rewrite::method(head.view.method, &edits).len(),
         out,
         minor: head.view.minor,
         framing: head.framing,
@@ -265,8 +135,7 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         upgrade,
         persists: head.options.persists(head.view.minor) && mode != Connection::Close,
         mode,
-        key: balance
-            .map_or(0, |balance| balance.key(Some(&head.view.rewritten(&edits)), &edits, address)),
+        key,
         choice,
         captured,
         backend,
@@ -278,23 +147,16 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     }
 }
 
-/// What rules see of a request.
-fn view<'a>(client: &Client, head: &'a RequestHead<'_>, edits: &'a [Edit]) -> View<'a> {
-    View {
-        request: Some(&head.view),
-        edits,
-        client: client.session.client,
-        local: client.local,
-        ..View::default()
+/// What Connection says to a server.
+fn told(mode: Connection, upgrade: bool, pretends: bool, is_old: bool) -> Say {
+    match mode {
+        Connection::Tunnel => Say::AsReceived,
+        _ if upgrade => Say::Upgrade,
+        Connection::ServerClose | Connection::Close if !pretends && !is_old => Say::Close,
+        Connection::ServerClose | Connection::Close if !pretends => Say::Nothing,
+        _ if is_old => Say::KeepAlive,
+        _ => Say::Nothing,
     }
-}
-
-/// Whose cookie counts: the backend's, or as long as there is none the frontend's other half's.
-fn at<'a>(client: &'a Client, backend: Option<&'a HeldBackend>) -> Option<&'a Backend> {
-    let frontend = client.frontend();
-    let half = || client.proxies.other_half(frontend).map(|backend| &**backend);
-    let half = || if frontend.settings.has_cookie { half() } else { None };
-    backend.map(|backend| &**backend).or_else(half)
 }
 
 /// The server that a request's cookie names.
@@ -302,19 +164,4 @@ pub(crate) fn named(client: &Client, prepared: &Prepared) -> Option<HeldServer> 
     let place = at(client, prepared.backend.as_ref())?;
     let backend = client.proxies.hold(place.index)?;
     prepared.choice.server.map(|index| backend.server(index).clone())
-}
-
-/// Whether the log says something of a request's cookie.
-pub(crate) fn tells(client: &Client, backend: Option<&HeldBackend>) -> bool {
-    let cookie = at(client, backend).and_then(|backend| backend.settings.cookie.as_ref());
-    cookie.is_some_and(Cookie::is_logged)
-}
-
-fn apply(
-    rules: Option<&dyn Rules>,
-    head: &RequestHead<'_>,
-    moment: &dyn Moment,
-    edits: &mut Vec<Edit>,
-) -> Decision {
-    rules.map_or(Decision::Pass, |rules| rules.request(&head.view, moment, edits))
 }

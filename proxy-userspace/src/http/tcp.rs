@@ -8,6 +8,7 @@ use super::{
     closes::Class,
     counters::Count,
     pump::{Body, Pump},
+    sample::View,
     tunnel,
     upstream::{Errand, Upstream, note_session, reach},
 };
@@ -17,8 +18,8 @@ pub(crate) async fn serve(mut client: Client) {
     let mut account = Account::new(&client);
     let frontend = Arc::clone(client.frontend());
     let address = client.session.client;
-    let route = frontend.settings.route.as_ref();
-    let chosen = route.and_then(|route| route.backend(None, &[], address, client.local));
+    let view = View { client: address, local: client.local, ..View::default() };
+    let chosen = frontend.settings.route.as_ref().and_then(|route| route.backend(&view));
     let index = chosen.unwrap_or(frontend.settings.default_backend);
     let backend = index.and_then(|index| client.proxies.hold(index));
     if let Some(backend) = backend {
@@ -26,7 +27,7 @@ pub(crate) async fn serve(mut client: Client) {
         backend.sessions.rise();
         client.worker.count(&backend.counters, Count::Sessions, 1);
         if let Some(rules) = &backend.settings.server_rules {
-            account.choice.server = rules.server(&backend, None, &[], address, client.local);
+            account.choice.server = rules.server(&backend, &view);
         }
         let errand = Errand {
             backend: &backend,

@@ -33,6 +33,17 @@ frontend d
 backend dd
   http-request set-header X-Id2 %ID
   server s @origin
+frontend e
+  bind @e
+  log-format "%ID %b %s"
+  unique-id-format %f%[path]
+  use_backend ee if { unique-id -m beg e/e }
+  default_backend dd
+backend ee
+  use-server two if { unique-id -m end 2 }
+  server one @origin
+  server two @origin
+  server three @origin weight 0
 listen t
   bind @t
   mode tcp
@@ -45,7 +56,7 @@ listen t
 
 #[test]
 fn ids_are_haproxys() {
-    let twins = Twins::start(&["a", "b", "c", "d", "t"], IDS, &[]);
+    let twins = Twins::start(&["a", "b", "c", "d", "e", "t"], IDS, &[]);
     let mut requests = gets(["/", "/deny", "/by-id", "/404"]);
     requests.push("GET / HTTP/1.1\r\nHost: h\r\nX-A: 1,2\r\nX-Id: theirs\r\n\r\n".to_owned());
     requests.push("HEAD / HTTP/1.0\r\n\r\n".to_owned());
@@ -54,5 +65,6 @@ fn ids_are_haproxys() {
         twins.same(listen, &gets(["/"]));
         twins.same(listen, &["GET bad\r\n\r\n".to_owned()]);
     }
+    twins.same("e", &gets(["/e2", "/x2", "/e2", "/e2"]));
     twins.same("t", &["GET / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned()]);
 }

@@ -1,10 +1,9 @@
 //! Where requests go by rule: `use_backend` and `use-server`.
 
 use crate::http::acl::Condition;
-use crate::http::hooks::{self, Edit, Request};
+use crate::http::hooks;
 use crate::http::live;
 use crate::http::sample::View;
-use std::net::SocketAddr;
 
 /// `use_backend` rules of one frontend.
 #[derive(Clone, Debug, Default)]
@@ -14,16 +13,9 @@ pub struct Routes {
 }
 
 impl hooks::Route for Routes {
-    fn backend(
-        &self,
-        request: Option<&Request<'_>>,
-        edits: &[Edit],
-        client: Option<SocketAddr>,
-        local: Option<SocketAddr>,
-    ) -> Option<Option<usize>> {
-        let view = View { request, edits, client, local, ..View::default() };
+    fn backend(&self, view: &View<'_>) -> Option<Option<usize>> {
         let applies = |condition: &Option<Condition>| {
-            condition.as_ref().is_none_or(|condition| condition.holds(&view))
+            condition.as_ref().is_none_or(|condition| condition.holds(view))
         };
         self.rules.iter().find(|rule| applies(&rule.1)).map(|rule| rule.0)
     }
@@ -37,21 +29,13 @@ pub struct UseServer {
 }
 
 impl hooks::ServerRules for UseServer {
-    fn server(
-        &self,
-        backend: &live::Backend,
-        request: Option<&Request<'_>>,
-        edits: &[Edit],
-        client: Option<SocketAddr>,
-        local: Option<SocketAddr>,
-    ) -> Option<usize> {
-        let view = View { request, edits, client, local, ..View::default() };
+    fn server(&self, backend: &live::Backend, view: &View<'_>) -> Option<usize> {
         let applies = |(server, condition): &&(usize, Option<Condition>)| {
             backend
                 .servers
                 .get(*server)
                 .is_some_and(|server| server.is_running() || backend.settings.persist)
-                && condition.as_ref().is_none_or(|condition| condition.holds(&view))
+                && condition.as_ref().is_none_or(|condition| condition.holds(view))
         };
         self.rules.iter().find(applies).map(|rule| rule.0)
     }
