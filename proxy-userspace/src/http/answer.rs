@@ -15,12 +15,12 @@ use super::{
     event::{Cause, Phase, Session},
     exchange::{Exchange, Headless},
     framing::{Asked, Framing},
-    head,
+    head::{self, MOST_FIELDS},
     hooks::{Decision, Edit, Moment, Response, log_level},
     prepare::Prepared,
     pump::{Body, Pump},
     refusal::Refusal,
-    rewrite::{self, Say},
+    rewrite::{self, Changes, Say},
     sample,
     settings::Connection,
     sock::{self, Sock},
@@ -123,8 +123,8 @@ impl Exchange<'_> {
         let mut out = self.client.worker.buffer();
         let mut at = 0;
         let answered = loop {
-            let mut room = head::room::<256>();
-            let room = &mut room[..self.client.proxies.global.max_headers.clamp(1, 256)];
+            let mut room = head::room::<MOST_FIELDS>();
+            let room = &mut room[..self.client.proxies.global.max_headers.clamp(1, MOST_FIELDS)];
             let limit = self.client.proxies.global.head_limit();
             let asked = self.prepared.asked;
             let parsed = head::response(&bytes[at..], room, asked, self.client.session.client);
@@ -163,7 +163,7 @@ impl Exchange<'_> {
                 return Err(self.refused_response(Refusal::Unasked, &bytes[at..], upstream).into());
             }
             if self.prepared.minor > 0 {
-                rewrite::response(&mut out, &head, Say::Nothing, false, (&[], &[]));
+                rewrite::response(&mut out, &head, Say::Nothing, false, Changes::default());
             }
         };
         if let Some(answered) = &answered {
@@ -298,7 +298,7 @@ impl Exchange<'_> {
         } else {
             Say::Nothing
         };
-        rewrite::response(out, head, say, unframed, (&edits, &changes));
+        rewrite::response(out, head, say, unframed, Changes { edits: &edits, in_place: &changes });
         Ok(Answered {
             status: sample::status(status, &edits).0,
             framing: head.framing,

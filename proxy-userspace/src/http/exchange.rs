@@ -3,7 +3,7 @@
 
 use std::{
     task::{Context, Poll},
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use super::{
@@ -115,10 +115,8 @@ impl Exchange<'_> {
         bytes: &[u8],
         peer: Option<(String, String)>,
     ) {
-        let head = bytes[..bytes.len().min(16 * 1024)].to_vec();
         let of_server = peer.is_some();
-        let client = self.client.session.client;
-        let invalid = Invalid { when: SystemTime::now(), client, peer, reason, head };
+        let invalid = Invalid::new(self.client.session.client, peer, reason, bytes);
         if of_server {
             self.backend.errors.response(invalid);
         } else {

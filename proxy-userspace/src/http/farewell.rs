@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io,
     task::{Poll, ready},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use super::{
@@ -22,13 +22,8 @@ use super::{
 impl Client {
     /// Answers a request that is none.
     pub(super) async fn refuse(&mut self, refusal: Refusal) {
-        self.frontend().errors.request(Invalid {
-            when: SystemTime::now(),
-            client: self.session.client,
-            peer: None,
-            reason: refusal,
-            head: self.input[..self.input.len().min(16 * 1024)].to_vec(),
-        });
+        let invalid = Invalid::new(self.session.client, None, refusal, &self.input);
+        self.frontend().errors.request(invalid);
         self.count_bad();
         self.answer_badly(refusal.status(), Termination::new(Cause::Proxy, Phase::Request)).await;
     }

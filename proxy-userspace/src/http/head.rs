@@ -15,6 +15,9 @@ use super::{
     refusal::Refusal,
 };
 
+/// The most fields that can be asked for.
+pub(super) const MOST_FIELDS: usize = 256;
+
 /// Room for a head's fields; given by the caller, so that it is on the stack and uninitialised.
 pub type Room<'b, const N: usize> = [MaybeUninit<Header<'b>>; N];
 

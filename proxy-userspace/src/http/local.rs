@@ -9,12 +9,12 @@ use super::{
     edit,
     event::{Cause, Phase, Termination},
     framing::Asked,
-    head,
+    head::{self, MOST_FIELDS},
     hooks::{Answer, Decision, Response, Rules, log_level},
-    prepare::{MOST_FIELDS, Prepared, named},
+    prepare::{Prepared, named},
     pump::Body,
     reply,
-    rewrite::{self, Say},
+    rewrite::{self, Changes, Say},
     sample::{View, status},
     settings::{ErrorPage, ErrorPages},
     upstream::Fail,
@@ -314,7 +314,7 @@ fn rewritten(
     let closes = rewrite::asks_to_close(&edits);
     let mut out = client.worker.buffer();
     let say = if closes { Say::Close } else { say };
-    rewrite::response(&mut out, &head, say, false, (&edits, &[]));
+    rewrite::response(&mut out, &head, say, false, Changes { edits: &edits, in_place: &[] });
     out.extend_from_slice(&own[head.len..]);
     let (status, reason) = status(head.view.status, &edits);
     Some((out, reason.map(|_| status), closes))

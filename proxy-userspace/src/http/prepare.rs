@@ -6,18 +6,15 @@ use super::{
     cookie::Choice,
     edit,
     framing::{Asked, Framing},
-    head::{self, RequestHead},
+    head::{self, MOST_FIELDS, RequestHead},
     held::{HeldBackend, HeldServer},
     hooks::{Decision, Edit, log_level},
     refusal::Refusal,
-    rewrite::{self, Say},
+    rewrite::{self, Changes, Say},
     ruling::{Ruling, at, ruled},
     settings::Connection,
     variable::Scope,
 };
-
-/// The most fields that can be asked for.
-pub(super) const MOST_FIELDS: usize = 256;
 
 /// A request that is ready to go.
 #[derive(Debug)]
@@ -117,7 +114,14 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
     let mut out = client.worker.buffer();
     let forward = [of_backend.and_then(|b| b.forwardfor.as_ref()), settings.forwardfor.as_ref()];
     let original = [of_backend.and_then(|b| b.originalto.as_ref()), settings.originalto.as_ref()];
-    rewrite::request(&mut out, head, say, forward, original, (&edits, &changes));
+    rewrite::request(
+        &mut out,
+        head,
+        say,
+        forward,
+        original,
+        Changes { edits: &edits, in_place: &changes },
+    );
     let key = of_backend.map_or(0, |backend| {
         let request = head.view.rewritten(&edits);
         backend.balance.key(Some(&request), &edits, client.session.client)

@@ -30,24 +30,33 @@ pub(crate) enum Say {
     AsReceived,
 }
 
+/// What changes of a message's fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Changes<'a> {
+    /// What the rules say, in order.
+    pub(crate) edits: &'a [Edit],
+    /// What the edits leave of the message's own fields is changed where it stands.
+    pub(crate) in_place: &'a [Change],
+}
+
 /// The length of a status line without the space that stands there even where no reason follows
 /// (RFC 9112, 4).
 const NO_REASON: usize = b"HTTP/1.1 200".len();
 
-/// Writes a request's head for the server. What the edits leave of its own fields, `changes` change
-/// where it stands.
+/// Writes a request's head for the server.
 pub(crate) fn request(
     out: &mut Vec<u8>,
     head: &RequestHead<'_>,
     say: Say,
     forward: [Option<&ForwardFor>; 2],
     original: [Option<&ForwardFor>; 2],
-    (edits, changes): (&[Edit], &[Change]),
+    changes: Changes<'_>,
 ) {
+    let edits = changes.edits;
     request_line(out, head, edits);
     out.extend_from_slice(b"\r\n");
     let drop = |name: &str| stays(name, head.view.fields, head.options, say);
-    fields(out, head.view.fields, drop, (edits, changes), say);
+    fields(out, head.view.fields, drop, changes, say);
     append(out, edits, say);
     add_address(out, head, drop, edits, (forward, head.view.client));
     add_address(out, head, drop, edits, (original, head.view.local));
@@ -81,9 +90,9 @@ pub(crate) fn response(
     head: &ResponseHead<'_>,
     say: Say,
     unframed: bool,
-    (edits, changes): (&[Edit], &[Change]),
+    changes: Changes<'_>,
 ) {
-    match status(head.view.status, edits) {
+    match status(head.view.status, changes.edits) {
         // Writing to a vector does not fail.
         (status, Some(reason)) => {
             let _ = write!(out, "HTTP/1.{} {status} {reason}", head.view.minor);
@@ -101,8 +110,8 @@ pub(crate) fn response(
         (unframed && (frames(name) || name.eq_ignore_ascii_case("trailer")))
             || stays(name, head.view.fields, head.options, say)
     };
-    fields(out, head.view.fields, drop, (edits, changes), say);
-    append(out, edits, say);
+    fields(out, head.view.fields, drop, changes, say);
+    append(out, changes.edits, say);
     end(out, say);
 }
 
@@ -172,7 +181,7 @@ fn fields(
     out: &mut Vec<u8>,
     fields: &[Header<'_>],
     drop: impl Fn(&str) -> bool,
-    (edits, changes): (&[Edit], &[Change]),
+    changes: Changes<'_>,
     say: Say,
 ) {
     for (at, field) in fields.iter().enumerate() {
@@ -182,8 +191,8 @@ fn fields(
         let is_it = |name: &str| name.eq_ignore_ascii_case(field.name);
         let changed =
             |edit: &&Edit| edit.replaces() && is_it(edit.name()) && !ours(field.name, say);
-        let value = match edits.iter().rfind(changed) {
-            None => match changes.iter().find(|change| change.at == at) {
+        let value = match changes.edits.iter().rfind(changed) {
+            None => match changes.in_place.iter().find(|change| change.at == at) {
                 None => field.value,
                 Some(Change { value: Some(value), .. }) => value,
                 Some(_) => continue,
@@ -283,7 +292,7 @@ mod tests {
             say,
             forward,
             [None, None],
-            (edits, &[]),
+            Changes { edits, in_place: &[] },
         );
         String::from_utf8(out).expect("text")
     }
@@ -369,7 +378,13 @@ mod tests {
         let mut room = head::room::<16>();
         let head = head::response(wire, &mut room, Asked::Other, None);
         let mut out = Vec::new();
-        response(&mut out, &head.expect("valid").expect("whole"), Say::Close, true, (&[], &[]));
+        response(
+            &mut out,
+            &head.expect("valid").expect("whole"),
+            Say::Close,
+            true,
+            Changes::default(),
+        );
         assert_eq!(out, b"HTTP/1.1 200 OK\r\nA: b\r\nConnection: close\r\n\r\n");
     }
 }

@@ -144,7 +144,8 @@ impl Client {
         let worker = Rc::clone(&self.worker);
         let mut scratch = worker.scratch.borrow_mut();
         // While a head is incomplete, no more is read than a head may have.
-        let limit = if self.input.is_empty() { scratch.len() } else { 16 * 1024 };
+        let most = if self.input.is_empty() { usize::MAX } else { self.proxies.global.bufsize };
+        let limit = most.min(scratch.len());
         let space = &mut scratch[..limit];
         let count = if std::mem::take(fresh) {
             match self.sock.try_recv(space) {

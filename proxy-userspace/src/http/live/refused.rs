@@ -26,6 +26,23 @@ pub struct Invalid {
     pub head: Vec<u8>,
 }
 
+/// So many of its first bytes are kept.
+const HEAD: usize = 16 * 1024;
+
+impl Invalid {
+    /// What was refused just now.
+    #[must_use]
+    pub fn new(
+        client: Option<SocketAddr>,
+        peer: Option<(String, String)>,
+        reason: Refusal,
+        bytes: &[u8],
+    ) -> Self {
+        let head = bytes[..bytes.len().min(HEAD)].to_vec();
+        Self { when: SystemTime::now(), client, peer, reason, head }
+    }
+}
+
 /// How many were kept since the start, of all proxies.
 static KEPT: AtomicU32 = AtomicU32::new(0);
 
