@@ -9,13 +9,13 @@ use super::{
     account::Account,
     capture::Captured,
     client::Client,
-    cookie::{Answerer, own_value},
+    cookie::{Answerer, Change, own_value},
     counters::Count,
     edit,
     event::{Cause, Phase, Session},
     exchange::{Exchange, Headless},
     framing::{Asked, Framing},
-    head::{self, MOST_FIELDS},
+    head::{self, MOST_FIELDS, ResponseHead},
     hooks::{Decision, Edit, Moment, Response, log_level},
     prepare::Prepared,
     pump::{Body, Pump},
@@ -124,16 +124,7 @@ impl Exchange<'_> {
         let mut at = 0;
         let answered = loop {
             let mut room = head::room::<MOST_FIELDS>();
-            let room = &mut room[..self.client.proxies.global.max_headers.clamp(1, MOST_FIELDS)];
-            let limit = self.client.proxies.global.head_limit();
-            let asked = self.prepared.asked;
-            let parsed = head::response(&bytes[at..], room, asked, self.client.session.client);
-            let head = match parsed {
-                Ok(None) if bytes.len() - at >= limit => Err(Refusal::HeadLength),
-                Ok(Some(head)) if head.len > limit => Err(Refusal::HeadLength),
-                other => other,
-            };
-            let head = match head {
+            let head = match self.parse(&bytes[at..], &mut room) {
                 Ok(Some(head)) => head,
                 Ok(None) => {
                     self.rest = bytes[at..].to_vec();
@@ -167,21 +158,42 @@ impl Exchange<'_> {
             }
         };
         if let Some(answered) = &answered {
-            if let Framing::Length(length) = answered.framing {
-                upstream.slot.server().note_length(length);
-            }
-            let unframed = answered.framing == Framing::Chunked && self.prepared.minor == 0;
-            *pump = std::mem::replace(pump, Pump::new(Body::Over, false)).carry_on(
-                if answered.tunnel { Body::Over } else { answered.framing.into() },
-                unframed && !answered.tunnel,
-            );
-            // With SO_LINGER 0 the close throws away what waits for it.
-            let lingers = !self.client.frontend().settings.nolinger;
-            pump.closes = !answered.keep && !answered.tunnel && lingers;
-            self.rest = Vec::new();
+            self.prepare_body(answered, upstream, pump);
         }
         self.first_bytes(out, answered.as_ref().map(|to| (to, &bytes[at..])), pump, upstream)?;
         Ok(answered)
+    }
+
+    /// Parses a head, which may have so many bytes and fields; none means that more is needed.
+    #[inline(always)]
+    fn parse<'b: 'h, 'h>(
+        &self,
+        bytes: &'b [u8],
+        room: &'h mut head::Room<'b, MOST_FIELDS>,
+    ) -> Result<Option<ResponseHead<'h>>, Refusal> {
+        let global = &self.client.proxies.global;
+        let room = &mut room[..global.max_headers.clamp(1, MOST_FIELDS)];
+        let head = head::response(bytes, room, self.prepared.asked, self.client.session.client)?;
+        let length = head.map_or(bytes.len(), |head| head.len);
+        let limit = global.head_limit();
+        let is_long = if head.is_some() { length > limit } else { length >= limit };
+        if is_long { Err(Refusal::HeadLength) } else { Ok(head) }
+    }
+
+    /// Has the pump go on with the body that was announced.
+    fn prepare_body(&mut self, answered: &Answered, upstream: &Upstream, pump: &mut Pump) {
+        if let Framing::Length(length) = answered.framing {
+            upstream.slot.server().note_length(length);
+        }
+        let unframed = answered.framing == Framing::Chunked && self.prepared.minor == 0;
+        *pump = std::mem::replace(pump, Pump::new(Body::Over, false)).carry_on(
+            if answered.tunnel { Body::Over } else { answered.framing.into() },
+            unframed && !answered.tunnel,
+        );
+        // With SO_LINGER 0 the close throws away what waits for it.
+        let lingers = !self.client.frontend().settings.nolinger;
+        pump.closes = !answered.keep && !answered.tunnel && lingers;
+        self.rest = Vec::new();
     }
 
     /// Sends a head and the first bytes of the body, which follow a final one, in one call.
@@ -225,7 +237,7 @@ impl Exchange<'_> {
     /// Judges and rewrites the final head.
     fn final_head(
         &mut self,
-        head: &head::ResponseHead<'_>,
+        head: &ResponseHead<'_>,
         upstream: &Upstream,
         out: &mut Vec<u8>,
     ) -> Result<Answered, Unfit> {
@@ -235,45 +247,13 @@ impl Exchange<'_> {
             return Err(Unfit::Refused(Refusal::Switched));
         }
         let connected = self.prepared.asked == Asked::Connect && status < 300;
-        let mut edits: Vec<Edit> = self.account.variables.clone();
-        let captures = &self.client.frontend().settings.captures;
-        self.account.captured = Captured::of(&captures.response, head.view.fields);
-        let of_frontend = &self.client.frontend().settings.rules;
-        let answering = Answering {
-            client: self.client,
-            prepared: self.prepared,
-            account: &self.account,
-            server: &upstream.conn.sock,
-            status,
-        };
         let view = Response { local: self.client.local, ..head.view };
-        let all = || [&self.backend.settings.rules, of_frontend].into_iter().flatten();
-        let decisions = all().map(|rules| rules.response(&view, &answering, &mut edits));
-        let decision = { decisions }.find(|decision| *decision != Decision::Pass);
-        if decision.is_none() {
-            all().for_each(|rules| rules.last(&view, &answering, &mut edits));
-        }
-        let level = log_level(&edits);
-        self.account.judged(status);
-        self.account.log_at(level);
-        self.account.variables = edit::left(&edits, Scope::AFTER);
-        if let Some(decision) = decision {
-            return Err(Unfit::Decided(decision));
-        }
+        let mut edits = self.ruled(&view, upstream).map_err(Unfit::Decided)?;
         if connected {
             // What follows is no response's.
             edits.retain(|edit| !matches!(edit, Edit::Status(..)));
         }
-        let id =
-            self.backend.settings.cookie.as_ref().and_then(|_| own_value(upstream.slot.server()));
-        let answerer = Answerer {
-            cookie: self.backend.settings.cookie.as_ref(),
-            id: id.as_deref(),
-            capture: captures.cookie.as_ref(),
-            method: self.prepared.method(),
-        };
-        let (choice, captured) = (&mut self.account.choice, &mut self.account.captured.cookie);
-        let changes = answerer.look(&view, &mut edits, choice, captured);
+        let changes = self.look_at_cookies(&view, upstream, &mut edits);
         let is_tunnel = self.prepared.mode == Connection::Tunnel;
         let unframed = head.framing == Framing::Chunked && self.prepared.minor == 0 && !is_tunnel;
         let request_over = upstream.request.is_done() && !self.request_broken;
@@ -284,19 +264,15 @@ impl Exchange<'_> {
             && !rewrite::asks_to_close(&edits)
             && head.framing != Framing::Close
             && !self.client.worker.stopping.get();
-        let say = if is_tunnel {
-            Say::AsReceived
-        } else if switched {
-            Say::Upgrade
-        } else if connected {
-            Say::Nothing
-        } else if keep {
-            let old = self.prepared.minor == 0 || head.view.minor == 0;
-            if old { Say::KeepAlive } else { Say::Nothing }
-        } else if head.view.minor > 0 {
-            Say::Close
-        } else {
-            Say::Nothing
+        let is_old = self.prepared.minor == 0 || head.view.minor == 0;
+        let say = match keep {
+            _ if is_tunnel => Say::AsReceived,
+            _ if switched => Say::Upgrade,
+            _ if connected => Say::Nothing,
+            true if is_old => Say::KeepAlive,
+            true => Say::Nothing,
+            false if head.view.minor > 0 => Say::Close,
+            false => Say::Nothing,
         };
         rewrite::response(out, head, say, unframed, Changes { edits: &edits, in_place: &changes });
         Ok(Answered {
@@ -308,6 +284,50 @@ impl Exchange<'_> {
             keep,
             tunnel: switched || connected || is_tunnel,
         })
+    }
+
+    /// What the rules change of a final response; an error where they have something else go to the
+    /// client.
+    fn ruled(&mut self, view: &Response<'_>, upstream: &Upstream) -> Result<Vec<Edit>, Decision> {
+        let mut edits = self.account.variables.clone();
+        let settings = &self.client.frontend().settings;
+        self.account.captured = Captured::of(&settings.captures.response, view.fields);
+        let answering = Answering {
+            client: self.client,
+            prepared: self.prepared,
+            account: &self.account,
+            server: &upstream.conn.sock,
+            status: view.status,
+        };
+        let all = || [&self.backend.settings.rules, &settings.rules].into_iter().flatten();
+        let decisions = all().map(|rules| rules.response(view, &answering, &mut edits));
+        let decision = { decisions }.find(|decision| *decision != Decision::Pass);
+        if decision.is_none() {
+            all().for_each(|rules| rules.last(view, &answering, &mut edits));
+        }
+        self.account.judged(view.status);
+        self.account.log_at(log_level(&edits));
+        self.account.variables = edit::left(&edits, Scope::AFTER);
+        decision.map_or(Ok(edits), Err)
+    }
+
+    /// What cookies change of a final response, and what they say.
+    fn look_at_cookies(
+        &mut self,
+        view: &Response<'_>,
+        upstream: &Upstream,
+        edits: &mut Vec<Edit>,
+    ) -> Vec<Change> {
+        let cookie = self.backend.settings.cookie.as_ref();
+        let id = cookie.and_then(|_| own_value(upstream.slot.server()));
+        let answerer = Answerer {
+            cookie,
+            id: id.as_deref(),
+            capture: self.client.frontend().settings.captures.cookie.as_ref(),
+            method: self.prepared.method(),
+        };
+        let (choice, captured) = (&mut self.account.choice, &mut self.account.captured.cookie);
+        answerer.look(view, edits, choice, captured)
     }
 
     pub(super) fn refused_response(
