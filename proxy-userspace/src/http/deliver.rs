@@ -19,48 +19,17 @@ use super::{
 };
 
 impl Exchange<'_> {
-    /// Moves the response's body.
+    /// Moves the response's body, and ends the exchange.
     pub(super) async fn body(
         &mut self,
         mut upstream: Upstream,
         answered: Answered,
         mut pump: Pump,
     ) -> After {
-        let mut mark = None;
         let result = if pump.is_done() {
             Ok(())
         } else {
-            let moved = poll_fn(|cx| {
-                if let Err(stop) = self.client.session.check(cx) {
-                    return Poll::Ready(Err(self.stopped_body(stop, &pump)));
-                }
-                if self.client_left(cx) {
-                    return Poll::Ready(Err(Termination::new(Cause::Client, Phase::Data)));
-                }
-                // What becomes of the request matters no more than the response shows.
-                let _ = self.poll_request(cx, &mut upstream);
-                let (worker, server) = (&self.client.worker, &upstream.conn.sock);
-                let moved = pump.poll(cx, worker, server, &mut self.rest, &self.client.sock);
-                if moved.is_pending() {
-                    let now = (pump.taken, pump.moved, pump.waits);
-                    if mark.replace(now) != Some(now) {
-                        let settings = self.client.frontend();
-                        self.client.within(match pump.waits {
-                            Waits::Source => self.backend.settings.timeouts.server,
-                            Waits::Sink => settings.settings.timeouts.client,
-                        });
-                    }
-                }
-                moved.map_err(|broken| match broken {
-                    Broken::Read(_) | Broken::Cut => Termination::new(Cause::Server, Phase::Data),
-                    Broken::Write(_) => Termination::new(Cause::Client, Phase::Data),
-                    Broken::Refused(refusal) => {
-                        self.refused_response(refusal, b"", &upstream);
-                        Termination::new(Cause::Proxy, Phase::Data)
-                    }
-                })
-            })
-            .await;
+            let moved = self.move_body(&mut upstream, &mut pump).await;
             self.account.touch();
             moved
         };
@@ -93,14 +62,42 @@ impl Exchange<'_> {
         }
     }
 
-    fn stopped_body(&self, stop: Stop, pump: &Pump) -> Termination {
-        let cause = match (stop, pump.waits) {
-            (Stop::Timeout, Waits::Source) => Cause::ServerTimeout,
-            (Stop::Timeout, Waits::Sink) => Cause::ClientTimeout,
-            (Stop::Shut(cause), _) => cause,
-            (Stop::Forced, _) => Cause::Killed,
-        };
-        Termination::new(cause, Phase::Data)
+    async fn move_body(
+        &mut self,
+        upstream: &mut Upstream,
+        pump: &mut Pump,
+    ) -> Result<(), Termination> {
+        let mut mark = None;
+        poll_fn(|cx| {
+            if let Err(stop) = self.client.session.check(cx) {
+                return Poll::Ready(Err(stopped(stop, pump)));
+            }
+            if self.client_left(cx) {
+                return Poll::Ready(Err(Termination::new(Cause::Client, Phase::Data)));
+            }
+            // What becomes of the request matters no more than the response shows.
+            let _ = self.poll_request(cx, upstream);
+            let (worker, server) = (&self.client.worker, &upstream.conn.sock);
+            let moved = pump.poll(cx, worker, server, &mut self.rest, &self.client.sock);
+            if moved.is_pending() {
+                let now = (pump.taken, pump.moved, pump.waits);
+                if mark.replace(now) != Some(now) {
+                    self.client.within(match pump.waits {
+                        Waits::Source => self.backend.settings.timeouts.server,
+                        Waits::Sink => self.client.frontend().settings.timeouts.client,
+                    });
+                }
+            }
+            moved.map_err(|broken| match broken {
+                Broken::Read(_) | Broken::Cut => Termination::new(Cause::Server, Phase::Data),
+                Broken::Write(_) => Termination::new(Cause::Client, Phase::Data),
+                Broken::Refused(refusal) => {
+                    self.refused_response(refusal, b"", upstream);
+                    Termination::new(Cause::Proxy, Phase::Data)
+                }
+            })
+        })
+        .await
     }
 
     /// Keeps the server's connection after a complete exchange, or closes it.
@@ -149,4 +146,14 @@ impl Exchange<'_> {
         drop(slot);
         After::Close
     }
+}
+
+fn stopped(stop: Stop, pump: &Pump) -> Termination {
+    let cause = match (stop, pump.waits) {
+        (Stop::Timeout, Waits::Source) => Cause::ServerTimeout,
+        (Stop::Timeout, Waits::Sink) => Cause::ClientTimeout,
+        (Stop::Shut(cause), _) => cause,
+        (Stop::Forced, _) => Cause::Killed,
+    };
+    Termination::new(cause, Phase::Data)
 }

@@ -144,27 +144,12 @@ pub(crate) async fn reach(
             return Ok(finish(client, errand, account, slot, conn, (b"", sent), true));
         }
         count(client, errand.backend, &server, Count::Opened);
-        let connected = loop {
-            match connect(client, &errand, &slot, &line).await {
-                Err(Lost::Resources) if client.worker.close_all_idle() => {}
-                connected => break connected,
-            }
-        };
-        let late = match connected {
+        let late = match open(client, &errand, &slot, &line).await {
             Ok((conn, sent)) => {
                 server.note(Sign::Connected);
                 return Ok(finish(client, errand, account, slot, conn, (&line, sent), false));
             }
-            Err(Lost::Stopped(stop)) => {
-                let cause = Fail::new(503, Cause::Client, Phase::Connect);
-                return Err(Fail::stopped(stop, Phase::Connect, cause));
-            }
-            Err(lost @ (Lost::Gone | Lost::Reset)) => {
-                return Err(Fail::given_up(&lost, Phase::Connect));
-            }
-            Err(Lost::Resources) => return Err(Fail::new(503, Cause::Resource, Phase::Connect)),
-            Err(Lost::Refused) => false,
-            Err(Lost::Late) => true,
+            Err(lost) => is_late(lost)?,
         };
         drop(slot);
         server.note(Sign::Unconnected);
@@ -185,6 +170,35 @@ pub(crate) async fn reach(
         if stays && !late {
             let pause = settings.timeouts.connect.unwrap_or(PAUSE).min(PAUSE);
             rest(client, &errand, pause).await?;
+        }
+    }
+}
+
+/// Opens a connection, if need be at the expense of idle ones.
+async fn open(
+    client: &mut Client,
+    errand: &Errand<'_>,
+    slot: &Slot,
+    line: &[u8],
+) -> Result<(Idle, usize), Lost> {
+    loop {
+        match connect(client, errand, slot, line).await {
+            Err(Lost::Resources) if client.worker.close_all_idle() => {}
+            connected => return connected,
+        }
+    }
+}
+
+/// Whether a server was too late, where another attempt may do better; an error where none can.
+fn is_late(lost: Lost) -> Result<bool, Fail> {
+    match lost {
+        Lost::Refused => Ok(false),
+        Lost::Late => Ok(true),
+        Lost::Resources => Err(Fail::new(503, Cause::Resource, Phase::Connect)),
+        Lost::Gone | Lost::Reset => Err(Fail::given_up(&lost, Phase::Connect)),
+        Lost::Stopped(stop) => {
+            let late = Fail::new(503, Cause::Client, Phase::Connect);
+            Err(Fail::stopped(stop, Phase::Connect, late))
         }
     }
 }
