@@ -73,6 +73,15 @@ pub fn log_level(edits: &[Edit]) -> Option<Option<u8>> {
     })
 }
 
+/// The method that the rules leave of a request's.
+pub(crate) fn method<'a>(received: &'a str, edits: &'a [Edit]) -> &'a str {
+    let given = edits.iter().rev().find_map(|edit| match edit {
+        Edit::Method(method) => Some(method.as_str()),
+        _ => None,
+    });
+    given.unwrap_or(received)
+}
+
 /// What rules have put there, if anything is left of it.
 #[must_use]
 pub fn lookup<'a>(edits: &'a [Edit], wanted: &Name) -> Option<&'a Value> {

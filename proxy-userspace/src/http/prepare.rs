@@ -131,7 +131,7 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         consumed: head.len,
         received: if is_changed { head.line.to_vec() } else { Vec::new() },
         line: head.line.len(),
-        method: rewrite::method(head.view.method, &edits).len(),
+        method: edit::method(head.view.method, &edits).len(),
         out,
         minor: head.view.minor,
         framing: head.framing,

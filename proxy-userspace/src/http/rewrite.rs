@@ -8,6 +8,7 @@ use httparse::Header;
 
 use super::{
     cookie::Change,
+    edit,
     framing::frames,
     head::{Options, RequestHead, ResponseHead, nominated},
     hooks::{Edit, Request},
@@ -69,18 +70,9 @@ fn request_line(out: &mut Vec<u8>, head: &RequestHead<'_>, edits: &[Edit]) {
         return out.extend_from_slice(head.line);
     }
     let target = head.view.rewritten(edits).target;
-    let method = method(head.view.method, edits);
+    let method = edit::method(head.view.method, edits);
     // Writing to a vector does not fail.
     let _ = write!(out, "{method} {target} HTTP/1.{}", head.view.minor);
-}
-
-/// The method that the rules leave.
-pub(crate) fn method<'a>(received: &'a str, edits: &'a [Edit]) -> &'a str {
-    let given = edits.iter().rev().find_map(|edit| match edit {
-        Edit::Method(method) => Some(method.as_str()),
-        _ => None,
-    });
-    given.unwrap_or(received)
 }
 
 /// Writes a response's head for the client. `unframed` leaves out the fields of framing: the body

@@ -6,12 +6,12 @@ use super::{
     capture::{Captured, NOTHING},
     client::Client,
     cookie::{Asker, Change, Choice, Cookie, Letters},
+    edit,
     event::{Session, Timers},
     head::RequestHead,
     held::HeldBackend,
     hooks::{Decision, Edit, Moment, Rules},
     live::Backend,
-    rewrite,
     rules::in_field,
     sample::View,
 };
@@ -58,7 +58,7 @@ pub(super) fn ruled(client: &Client, head: &RequestHead<'_>) -> Ruling {
     asking.name(head, &mut edits);
     if decision == Decision::Pass
         && !client.proxies.global.accept_any_payload
-        && head.has_odd_payload(rewrite::method(head.view.method, &edits))
+        && head.has_odd_payload(edit::method(head.view.method, &edits))
     {
         decision = Decision::Failed;
     }

@@ -2,10 +2,10 @@
 
 use super::replace::{Replace, own_values};
 use crate::http::authority;
+use crate::http::edit;
 use crate::http::format::Format;
 use crate::http::framing::{Asked, is_token};
 use crate::http::hooks::{Edit, Request};
-use crate::http::rewrite;
 use crate::http::sample::{Message, View, each_value, path_and_query};
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -62,7 +62,7 @@ impl LineEdit {
                 (*part, put(request.target, *part, &to))
             }
         };
-        let method = rewrite::method(request.method, view.edits);
+        let method = edit::method(request.method, view.edits);
         let named = authority::named(method, &target).map_err(|_| Misfit)?;
         // The server may go by either of the two, where both are there.
         let has_host = || each_value(view, Message::Request, "host", true, &mut |_| true);
@@ -88,7 +88,7 @@ pub(super) fn target_for(edit: &Edit, view: &View<'_>) -> Result<Option<Edit>, M
         _ => None,
     };
     let Some((host, request)) = host.zip(view.rewritten()) else { return Ok(None) };
-    let method = rewrite::method(request.method, view.edits);
+    let method = edit::method(request.method, view.edits);
     let Some(place) = authority_of(method, request.target) else { return Ok(None) };
     let host = str::from_utf8(host).map_err(|_| Misfit)?;
     let target = [&request.target[..place.start], host, &request.target[place.end..]].concat();
