@@ -24,12 +24,7 @@ impl Builder<'_> {
         let said = &proxy.settings;
         let timeouts = &said.timeouts;
         let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::try_from(place).unwrap_or(0) + 1);
-        let balance = balance::Balance::new(
-            said.balance.clone(),
-            said.hash_type,
-            said.switches.has(Switch::AllBackups),
-            seed,
-        );
+        let balance = balance::Balance::new(said.balance.clone(), said.hash_type, seed);
         let mut backend = settings::Backend::new(&proxy.name, Arc::new(balance));
         backend.of_listen = proxy.kind.is_frontend();
         backend.mode = said.mode;

@@ -70,8 +70,6 @@ impl Algorithm {
 pub struct Balance {
     algorithm: Algorithm,
     hashing: Hashing,
-    /// `option allbackups`.
-    all_backups: bool,
     /// `roundrobin`'s, where weights differ.
     weighted: Mutex<Turns>,
     /// How often a server was chosen in turn without them.
@@ -87,11 +85,10 @@ const IS_KEY: u64 = 1 << 32;
 impl Balance {
     /// For a backend; `seed` is where random numbers begin.
     #[must_use]
-    pub fn new(algorithm: Algorithm, hashing: Hashing, all_backups: bool, seed: u64) -> Self {
+    pub fn new(algorithm: Algorithm, hashing: Hashing, seed: u64) -> Self {
         Self {
             algorithm,
             hashing,
-            all_backups,
             weighted: Mutex::default(),
             turns: AtomicU32::new(0),
             random: AtomicU64::new(seed | 1),
@@ -99,23 +96,12 @@ impl Balance {
         }
     }
 
-    /// The servers that may be chosen: the usable ones, or without any the backups.
-    fn candidates<'a>(
-        &self,
-        backend: &'a Backend,
-    ) -> impl Iterator<Item = (usize, &'a Server)> + Clone + use<'a> {
-        let on_backups = backend.on_backups();
-        let most = if on_backups && !self.all_backups { 1 } else { usize::MAX };
-        let servers = backend.servers.iter().map(AsRef::as_ref).enumerate();
-        servers.filter(move |(_, s)| s.settings.backup == on_backups && s.usable()).take(most)
-    }
-
     /// The least loaded, ties in turn among those that may be chosen: a place that nobody may take
     /// would be its neighbour's.
     fn least(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
         let free =
             |(index, server): &(usize, &Server)| Some(*index) != avoid && !server.full(backend);
-        let list = || self.candidates(backend).filter(free);
+        let list = || candidates(backend).filter(free);
         let count = list().count().max(1);
         let turn = self.turns.fetch_add(1, Relaxed) as usize % count;
         list()
@@ -131,7 +117,7 @@ impl Balance {
     /// and nothing is allocated.
     fn by_weight(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
         let free = |index: usize| Some(index) != avoid && !backend.servers[index].full(backend);
-        let list = self.candidates(backend);
+        let list = candidates(backend);
         let (_, first) = list.clone().next()?;
         if list.clone().all(|(_, server)| server.shares(backend) == first.shares(backend)) {
             let turn = match list.clone().count() {
@@ -150,7 +136,7 @@ impl Balance {
     /// By a map that holds each server as often as its weight asks for, spread evenly.
     fn in_turn(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
         let free = |index: &usize| Some(*index) != avoid && !backend.servers[*index].full(backend);
-        let list = self.candidates(backend);
+        let list = candidates(backend);
         if list.clone().nth(1).is_none() {
             // One alone takes no turns: workers don't meet at the counter, nothing is allocated.
             return list.map(|(index, _)| index).find(free);
@@ -163,7 +149,7 @@ impl Balance {
     }
 
     fn by_hash(&self, backend: &Backend, key: u64, avoid: Option<usize>) -> Option<usize> {
-        let list: Vec<(usize, &Server)> = self.candidates(backend).collect();
+        let list: Vec<(usize, &Server)> = candidates(backend).collect();
         let hash = u32::try_from(key & (IS_KEY - 1)).unwrap_or_default();
         let chosen = match list.as_slice() {
             [] => return None,
@@ -178,8 +164,7 @@ impl Balance {
     }
 
     fn at_random(&self, backend: &Backend, draws: u32, avoid: Option<usize>) -> Option<usize> {
-        let list: Vec<(usize, &Server)> = self
-            .candidates(backend)
+        let list: Vec<(usize, &Server)> = candidates(backend)
             .filter(|(index, server)| Some(*index) != avoid && !server.full(backend))
             .collect();
         let total: u64 = list.iter().map(|(_, server)| u64::from(server.shares(backend))).sum();
@@ -209,6 +194,11 @@ impl Balance {
         self.random.store(x, Relaxed);
         x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
+}
+
+/// The servers that may be chosen, with their places.
+fn candidates(backend: &Backend) -> impl Iterator<Item = (usize, &Server)> + Clone {
+    backend.candidates().map(|server| (server.index, server))
 }
 
 impl hooks::Balance for Balance {
@@ -256,7 +246,7 @@ impl hooks::Balance for Balance {
             Algorithm::LeastConn => self.least(backend, avoid),
             Algorithm::First => {
                 let free = |(i, s): &(usize, &Server)| Some(*i) != avoid && !s.full(backend);
-                let list = self.candidates(backend).filter(free);
+                let list = candidates(backend).filter(free);
                 list.min_by_key(|(_, server)| server.settings.id).map(|(index, _)| index)
             }
             Algorithm::Random { draws } => self.at_random(backend, *draws, avoid),
@@ -267,7 +257,7 @@ impl hooks::Balance for Balance {
         // The one to avoid is better than none.
         first_try.or_else(|| {
             let avoided = backend.servers.get(avoid?)?;
-            let allowed = self.candidates(backend).any(|(index, _)| Some(index) == avoid);
+            let allowed = candidates(backend).any(|(index, _)| Some(index) == avoid);
             (allowed && !avoided.full(backend)).then_some(avoid?)
         })
     }

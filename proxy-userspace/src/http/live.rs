@@ -178,9 +178,13 @@ impl Backend {
         self.servers.iter().any(|server| server.usable())
     }
 
-    /// Whether backups are to be used: no other server is usable.
-    pub fn on_backups(&self) -> bool {
-        !self.servers.iter().any(|server| !server.settings.backup && server.usable())
+    /// The servers that may be chosen: the usable ones, or without any the first backup, or with
+    /// `option allbackups` all of these.
+    pub fn candidates(&self) -> impl Iterator<Item = &Server> + Clone {
+        let servers = || self.servers.iter().map(AsRef::as_ref).filter(|server| server.usable());
+        let on_backups = servers().all(|server| server.settings.backup);
+        let most = if on_backups && !self.settings.all_backups { 1 } else { usize::MAX };
+        servers().filter(move |server| server.settings.backup == on_backups).take(most)
     }
 }
 

@@ -104,11 +104,26 @@ mod tests {
         }
     }
 
-    fn backend(maxconn: u32) -> HeldBackend {
+    fn server(maxconn: u32) -> settings::Server {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let server = settings::Server { maxconn, ..settings::Server::new("s", address.into()) };
-        let mut backend = settings::Backend::new("b", Arc::new(First));
-        backend.servers.push(server);
+        settings::Server { maxconn, ..settings::Server::new("s", address.into()) }
+    }
+
+    fn backend(maxconn: u32) -> HeldBackend {
+        with(settings::Backend { servers: vec![server(maxconn)], ..empty() })
+    }
+
+    /// Two backups for one request each.
+    fn backups(all_backups: bool) -> HeldBackend {
+        let backup = settings::Server { backup: true, ..server(1) };
+        with(settings::Backend { servers: vec![backup.clone(), backup], all_backups, ..empty() })
+    }
+
+    fn empty() -> settings::Backend {
+        settings::Backend::new("b", Arc::new(First))
+    }
+
+    fn with(backend: settings::Backend) -> HeldBackend {
         let settings = settings::Settings { backends: vec![backend], ..Default::default() };
         let proxies = crate::http::live::Proxies::new(settings, 1, Arc::default());
         HeldBackend::new(&proxies.backends[0])
@@ -150,6 +165,17 @@ mod tests {
         server.set_admin(Admin::Ready);
         backend.changed(server, false);
         drop(waiting.granted().await.expect("granted"));
+    }
+
+    #[tokio::test]
+    async fn a_backup_that_is_not_to_be_chosen_takes_nobody_out_of_the_queue() {
+        for (all_backups, waiting) in [(false, 1), (true, 0)] {
+            let backend = backups(all_backups);
+            let busy = Slot::take(&backend, 0).expect("free");
+            let any = Ticket::draw(&backend, None);
+            assert_eq!((backend.queue.len(), all_backups), (waiting, all_backups));
+            drop((busy, any));
+        }
     }
 
     #[test]

@@ -287,7 +287,7 @@ mod tests {
             separate_errors: false,
         };
         let logger = Logger::new([("b".to_owned(), style)].into());
-        let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), false, 1));
+        let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), 1));
         let backend = settings::Backend::new("b", balance);
         let settings = settings::Settings { backends: vec![backend], ..Default::default() };
         let proxies = Proxies::new(settings, 1, Arc::default());

@@ -44,11 +44,8 @@ impl Balance for Turns {
     }
 
     fn pick(&self, backend: &live::Backend, _: u64, avoid: Option<usize>) -> Option<usize> {
-        let backups = backend.on_backups();
-        let fit = |server: &&Arc<live::Server>| {
-            server.usable() && !server.full(backend) && server.settings.backup == backups
-        };
-        let fit: Vec<_> = backend.servers.iter().filter(fit).map(|server| server.index).collect();
+        let fit = backend.candidates().filter(|server| !server.full(backend));
+        let fit: Vec<_> = fit.map(|server| server.index).collect();
         let rest: Vec<_> = fit.iter().copied().filter(|&index| Some(index) != avoid).collect();
         let choice = if rest.is_empty() { fit } else { rest };
         let turn = self.0.fetch_add(1, Relaxed);

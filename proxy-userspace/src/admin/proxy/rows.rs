@@ -376,13 +376,7 @@ pub(super) fn backend(scene: &Scene, backend: &Backend) -> Row {
     row.text("algo", scene.numbers.algorithms.get(backend.index).map_or("", |name| name));
     let usable =
         |backup| backend.servers.iter().filter(move |s| s.settings.backup == backup && s.usable());
-    let in_use: Vec<_> = if !backend.on_backups() {
-        usable(false).collect()
-    } else if settings.all_backups {
-        usable(true).collect()
-    } else {
-        usable(true).take(1).collect()
-    };
+    let in_use: Vec<_> = backend.candidates().collect();
     let weight: u32 = in_use.iter().map(|server| server.weight()).sum();
     let shares: u32 = in_use.iter().map(|server| server.shares(backend)).sum();
     row.number("weight", shares.div_ceil(SHARES));

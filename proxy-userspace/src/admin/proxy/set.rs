@@ -319,7 +319,7 @@ mod tests {
 
     /// What a server of weight 10 says to each, and what it weighs in the end.
     fn said(algorithm: Algorithm, hashing: Hashing, values: &[&str]) -> (Vec<String>, u32) {
-        let balance = Arc::new(Balance::new(algorithm, hashing, false, 1));
+        let balance = Arc::new(Balance::new(algorithm, hashing, 1));
         let mut backend = settings::Backend::new("b", balance);
         let server = settings::Server::new("s", SocketAddr::from(([127, 0, 0, 1], 1)).into());
         backend.servers.push(settings::Server { weight: 10, ..server });

@@ -4,7 +4,7 @@ use crate::http::settings;
 use std::sync::Arc;
 
 fn backend(weights: &[u32], algorithm: Algorithm, hashing: Hashing) -> Arc<Backend> {
-    let balance = Arc::new(Balance::new(algorithm, hashing, false, 42));
+    let balance = Arc::new(Balance::new(algorithm, hashing, 42));
     let mut backend = settings::Backend::new("b", balance);
     for (id, &weight) in (1..).zip(weights) {
         let address = SocketAddr::from(([127, 0, 0, 1], 1000));
@@ -60,7 +60,7 @@ fn in_turn_begins_with_the_heaviest() {
 #[test]
 fn backups_serve_when_nobody_else_does_the_first_one_only() {
     let backend = {
-        let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), false, 1));
+        let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), 1));
         let mut backend = settings::Backend::new("b", balance);
         for backup in [false, true, true] {
             let address = SocketAddr::from(([127, 0, 0, 1], 1000));
@@ -135,7 +135,7 @@ fn hashes_choose_the_same_servers_as_haproxy() {
 #[test]
 fn the_ring_knows_servers_by_their_ids() {
     let hashing = Hashing { consistent: true, avalanche: true, function: Function::Sdbm };
-    let balance = Arc::new(Balance::new(URI, hashing, false, 42));
+    let balance = Arc::new(Balance::new(URI, hashing, 42));
     let mut backend = settings::Backend::new("b", balance);
     for id in [10, 2, 1, 4] {
         let address = SocketAddr::from(([127, 0, 0, 1], 1000));
@@ -177,7 +177,7 @@ fn an_empty_field_is_none() {
 
 #[test]
 fn first_goes_by_ids() {
-    let balance = Arc::new(Balance::new(Algorithm::First, Hashing::default(), false, 42));
+    let balance = Arc::new(Balance::new(Algorithm::First, Hashing::default(), 42));
     let mut backend = settings::Backend::new("b", balance);
     for id in [5, 2, 3] {
         let address = SocketAddr::from(([127, 0, 0, 1], 1000));

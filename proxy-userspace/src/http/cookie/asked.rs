@@ -149,7 +149,7 @@ mod tests {
     use std::net::SocketAddr;
 
     fn proxies() -> Proxies {
-        let balance = Balance::new(Algorithm::RoundRobin, Hashing::default(), false, 1);
+        let balance = Balance::new(Algorithm::RoundRobin, Hashing::default(), 1);
         let mut backend = settings::Backend::new("b", Arc::new(balance));
         let address = SocketAddr::from(([127, 0, 0, 1], 80)).into();
         let server = settings::Server::new("s", address);

@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn a_value_follows_its_servers_address() {
         let at = |text: &str| ServerAddress::from(text.parse::<SocketAddr>().expect("an address"));
-        let balance = Balance::new(Algorithm::RoundRobin, Hashing::default(), false, 1);
+        let balance = Balance::new(Algorithm::RoundRobin, Hashing::default(), 1);
         let mut backend = settings::Backend::new("b", Arc::new(balance));
         let server = settings::Server::new("s", at("127.0.0.1:80"));
         backend.servers = vec![settings::Server { cookie_key: Some("secret".into()), ..server }];

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 fn proxies() -> Proxies {
-    let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), false, 1));
+    let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), 1));
     let mut backend = settings::Backend::new("static", balance);
     let address = SocketAddr::from(([127, 0, 0, 1], 80));
     backend.servers.push(settings::Server::new("srv1", address.into()));

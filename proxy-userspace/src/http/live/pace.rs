@@ -122,7 +122,7 @@ mod tests {
 
     /// A backend of one server with these limits.
     fn backend(algorithm: Algorithm, server: settings::Server, fullconn: u32) -> Arc<Backend> {
-        let balance = Arc::new(Balance::new(algorithm, Hashing::default(), false, 1));
+        let balance = Arc::new(Balance::new(algorithm, Hashing::default(), 1));
         let mut backend = settings::Backend::new("b", balance);
         backend.fullconn = fullconn;
         backend.servers.push(server);

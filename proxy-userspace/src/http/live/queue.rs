@@ -77,10 +77,7 @@ impl Backend {
         loop {
             let queue = if !server.queue.is_empty() {
                 &server.queue
-            } else if !self.queue.is_empty() && server.usable() {
-                if server.settings.backup && !self.on_backups() {
-                    return;
-                }
+            } else if !self.queue.is_empty() && self.candidates().any(|it| it.index == index) {
                 &self.queue
             } else {
                 return;

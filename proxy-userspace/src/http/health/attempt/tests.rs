@@ -55,7 +55,7 @@ struct Stage {
 }
 
 fn stage(address: SocketAddr, script: Script) -> Stage {
-    let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), false, 1));
+    let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), 1));
     let mut backend = settings::Backend::new("b", balance);
     backend.servers.push(settings::Server::new("s", address.into()));
     let settings = settings::Settings { backends: vec![backend], ..Default::default() };
