@@ -149,6 +149,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_waits_for_any_server_waits_for_its_turn_only() {
+        let backend = backend(1);
+        let slot = Slot::take(&backend, 0).expect("free");
+        let mut first = Ticket::draw(&backend, Some(0));
+        let mut any = Ticket::draw(&backend, None);
+        let _last = Ticket::draw(&backend, Some(0));
+        drop(slot);
+        drop(first.granted().await.expect("granted"));
+        assert_eq!((backend.queue.len(), backend.servers[0].queue.len()), (0, 1));
+        drop(any.granted().await.expect("granted"));
+    }
+
+    #[tokio::test]
     async fn who_makes_room_serves_those_who_wait() {
         let backend = backend(1);
         let server = &backend.servers[0];

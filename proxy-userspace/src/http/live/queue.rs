@@ -5,19 +5,27 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use tokio::sync::oneshot;
 
-use super::Backend;
+use super::{Backend, Server};
 use crate::http::counters::Gauge;
 
 /// Requests in their order; empty costs one load.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: Gauge,
-    list: Mutex<VecDeque<oneshot::Sender<usize>>>,
+    list: Mutex<VecDeque<Waiting>>,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+struct Waiting {
+    since: Instant,
+    ticket: oneshot::Sender<usize>,
 }
 
 impl Queue {
@@ -43,24 +51,33 @@ impl Queue {
 
     /// Adds the last one.
     pub(crate) fn push(&self, ticket: oneshot::Sender<usize>) {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.push_back(ticket);
+        let mut list = self.list();
+        list.push_back(Waiting { since: Instant::now(), ticket });
         // Under the lock: nobody takes out what is not counted yet.
         self.waiting.rise();
     }
 
     fn pop(&self) -> Option<oneshot::Sender<usize>> {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        let ticket = list.pop_front()?;
+        let mut list = self.list();
+        let first = list.pop_front()?;
         self.waiting.fall();
-        Some(ticket)
+        Some(first.ticket)
+    }
+
+    /// Since when its first one waits.
+    fn since(&self) -> Option<Instant> {
+        self.list().front().map(|first| first.since)
+    }
+
+    fn list(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops the tickets whose requests have given up.
     pub(crate) fn sweep(&self) {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.list();
         let before = list.len();
-        list.retain(|ticket| !ticket.is_closed());
+        list.retain(|waiting| !waiting.ticket.is_closed());
         (list.len()..before).for_each(|_| self.waiting.fall());
     }
 }
@@ -71,17 +88,10 @@ impl Backend {
         (0..self.servers.len()).for_each(|index| self.hand_out(index));
     }
 
-    /// Gives the server's free slots to those who wait: first for it, then for any server.
+    /// Gives the server's free slots to those who wait, for it or for any server.
     pub(crate) fn hand_out(&self, index: usize) {
         let server = &self.servers[index];
-        loop {
-            let queue = if !server.queue.is_empty() {
-                &server.queue
-            } else if !self.queue.is_empty() && self.candidates().any(|it| it.index == index) {
-                &self.queue
-            } else {
-                return;
-            };
+        while let Some(queue) = self.next_queue(server) {
             if !server.sessions.rise_below(server.limit(self)) {
                 return;
             }
@@ -93,6 +103,19 @@ impl Backend {
                 // Its request has given up; the next one may have it.
                 server.sessions.fall();
             }
+        }
+    }
+
+    /// Where the server's next request waits: who has waited for the longest goes first.
+    fn next_queue<'a>(&'a self, server: &'a Server) -> Option<&'a Queue> {
+        let (own, any) = (&server.queue, &self.queue);
+        let from_any =
+            !any.is_empty() && self.candidates().any(|candidate| candidate.index == server.index);
+        match (!own.is_empty(), from_any) {
+            (false, false) => None,
+            (true, false) => Some(own),
+            (false, true) => Some(any),
+            (true, true) => Some(if own.since() <= any.since() { own } else { any }),
         }
     }
 }
