@@ -209,37 +209,27 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
         around.events.event(&around.backend, 5, &line);
     }
     let told = if plan.log_each { String::new() } else { format!(", {why}") };
-    let up = health >= plan.rise;
-    let stood = (around.server.is_running(), around.server.usable());
-    let was = (around.server.is_up(), around.server.is_stopping());
-    if up != around.server.is_up() {
-        set_up(around, plan, up, &told);
-    }
-    let stopping = outcome.status == Status::L7OkConditional;
-    let served = around.backend.serves();
-    if good && around.server.set_stopping(stopping) {
-        // With its last server the backend goes down, too.
-        around.board.went(plan.server, up, &around.backend);
-        let turn = if stopping { Turn::Stopping } else { Turn::Up };
-        tell(&*around.events, (&around.backend, &around.server), turn, served, &told);
-    }
-    if (around.server.is_running(), around.server.usable()) != stood {
-        around.backend.changed(&around.server, stood.0);
-        (around.shut)();
-    }
-    if (around.server.is_up(), around.server.is_stopping()) != was {
-        follow::follow(&around.proxies, &around.board, &*around.events, plan.server);
-    }
-}
-
-/// Takes a server up or down, and says so as HAProxy does.
-fn set_up(around: &Surroundings, plan: &Plan, up: bool, why: &str) {
     let (backend, server) = (&around.backend, &around.server);
-    let served = backend.serves();
-    server.set_up(up);
+    let (before, served) = (server.state(), backend.serves());
+    let up = health >= plan.rise;
+    if up != before.up {
+        server.set_up(up);
+    }
+    if good {
+        server.set_stopping(outcome.status == Status::L7OkConditional);
+    }
+    let turn = match (server.is_up(), server.is_stopping()) {
+        now if now == (before.up, before.stopping) => return,
+        (false, _) => Turn::Down,
+        (true, true) => Turn::Stopping,
+        (true, false) => Turn::Up,
+    };
+    let requeued = backend.changed(server, before);
+    // With its last server the backend goes down, too.
     around.board.went(plan.server, up, backend);
-    let turn = if up { Turn::Up } else { Turn::Down };
-    tell(&*around.events, (backend, server), turn, served, why);
+    tell(&*around.events, (backend, server), turn, requeued, served, &told);
+    (around.shut)();
+    follow::follow(&around.proxies, &around.board, &*around.events, plan.server);
 }
 
 fn backup_word(server: &Server) -> &'static str {

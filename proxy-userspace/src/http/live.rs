@@ -9,6 +9,7 @@ mod observed;
 mod pace;
 mod queue;
 mod refused;
+mod state;
 
 pub use admin::Admin;
 pub use frontend::Frontend;
@@ -16,6 +17,7 @@ pub use observed::{Alarm, Layer, Observe, Sign};
 pub use pace::SHARES;
 pub use queue::Queue;
 pub use refused::{Invalid, LastErrors, refused};
+pub use state::State;
 
 use observed::Observed;
 use pace::Warmth;
@@ -110,7 +112,7 @@ impl Proxies {
             for server in &backend.servers {
                 server.session_rate.sample(server.counters.total(Count::Sessions));
                 if server.warms() {
-                    backend.changed(server, true);
+                    backend.changed(server, server.state());
                 }
             }
         }
@@ -161,16 +163,21 @@ impl Backend {
         self.servers.iter().find(|server| server.settings.name == name)
     }
 
-    /// To be called when a server's state, weight or limit has changed; `was_running` is what it
-    /// was before. Who waits may be served now, and the backups' sessions may have to end.
-    pub fn changed(&self, server: &Server, was_running: bool) {
-        let settings = &server.settings;
-        let came_up = !was_running && server.is_running() && server.weight() > 0;
+    /// To be called when a server's state, weight or limit has changed; `before` is what its state
+    /// was. Who waits may be served now, or has to wait elsewhere, and the backups' sessions may have
+    /// to end. Says how many requests that waited go elsewhere, or came here.
+    pub fn changed(&self, server: &Server, before: State) -> usize {
+        let (settings, now) = (&server.settings, server.state());
+        let came_up = !before.is_running() && now.is_running() && server.weight() > 0;
         if came_up && settings.up_shuts_backups && !settings.backup {
             let backups = self.servers.iter().filter(|server| server.settings.backup);
             backups.for_each(|backup| backup.shutdown_sessions(Cause::Up));
         }
+        let leaves = now != before && !now.is_open();
+        let left = if leaves { self.send_away(server) } else { 0 };
+        let came = self.hand_out(server.index);
         self.hand_out_all();
+        left + came
     }
 
     /// Whether it has a server for requests.
@@ -340,7 +347,7 @@ impl Server {
     /// Whether it counts as running, whatever its share of the load: it is up, and nobody has put it
     /// into maintenance.
     pub fn is_running(&self) -> bool {
-        self.is_up() && self.admin() != Admin::Maintenance
+        self.state().is_running()
     }
 
     /// Where it listens now.

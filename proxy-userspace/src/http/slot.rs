@@ -43,37 +43,48 @@ pub struct Ticket {
     backend: HeldBackend,
     server: Option<usize>,
     granted: oneshot::Receiver<usize>,
+    /// Whether it is in the queue still, as far as is known here.
+    waits: bool,
     /// How many are served from the queue until this one is, itself among them, as HAProxy logs it.
     pub place: u32,
 }
 
 impl Ticket {
-    /// Waits for that server, or for any if none is named.
-    pub fn draw(backend: &HeldBackend, server: Option<usize>) -> Self {
+    /// Waits for that server, or for any if none is named; `stays` whatever becomes of that one.
+    pub fn draw(backend: &HeldBackend, server: Option<usize>, stays: bool) -> Self {
         let (ticket, granted) = oneshot::channel();
         let queue = server.map_or(&backend.queue, |index| &backend.servers[index].queue);
         let place = queue.len() + 1;
-        queue.push(ticket);
+        queue.push(ticket, stays);
         match server {
-            Some(index) => backend.hand_out(index),
+            Some(index) => {
+                backend.hand_out(index);
+            }
             None => backend.hand_out_all(),
         }
-        Self { backend: backend.clone(), server, granted, place }
+        Self { backend: backend.clone(), server, granted, waits: true, place }
     }
 
-    /// The slot, when it comes. Dropping the ticket gives up the place.
+    /// The slot, when it comes; none where its server is not to be waited for any more. Dropping the
+    /// ticket gives up the place.
     pub async fn granted(&mut self) -> Option<Slot> {
-        let index = (&mut self.granted).await.ok()?;
+        let granted = (&mut self.granted).await;
+        self.waits = false;
+        let index = granted.ok()?;
         Some(Slot { backend: self.backend.clone(), index })
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        if !self.waits {
+            return;
+        }
         self.granted.close();
         if let Ok(index) = self.granted.try_recv() {
             // Granted meanwhile: the slot's own drop hands it on.
             drop(Slot { backend: self.backend.clone(), index });
+            return;
         }
         self.server.map_or(&self.backend.queue, |i| &self.backend.servers[i].queue).sweep();
     }
@@ -84,8 +95,8 @@ mod tests {
     use super::*;
     use crate::http::{
         hooks::{Balance, Edit, Request},
-        live::{Admin, Backend},
-        settings,
+        live::{Admin, Backend, Server, State},
+        settings::{self, Redispatch},
     };
     use std::{
         net::SocketAddr,
@@ -134,9 +145,9 @@ mod tests {
         let backend = backend(1);
         let slot = Slot::take(&backend, 0).expect("free");
         assert!(Slot::take(&backend, 0).is_none());
-        let mut first = Ticket::draw(&backend, Some(0));
-        let gone = Ticket::draw(&backend, Some(0));
-        let mut any = Ticket::draw(&backend, None);
+        let mut first = Ticket::draw(&backend, Some(0), false);
+        let gone = Ticket::draw(&backend, Some(0), false);
+        let mut any = Ticket::draw(&backend, None, false);
         assert_eq!((first.place, gone.place, any.place), (1, 2, 1));
         drop(gone);
         assert_eq!(backend.servers[0].queue.len(), 1);
@@ -152,9 +163,9 @@ mod tests {
     async fn who_waits_for_any_server_waits_for_its_turn_only() {
         let backend = backend(1);
         let slot = Slot::take(&backend, 0).expect("free");
-        let mut first = Ticket::draw(&backend, Some(0));
-        let mut any = Ticket::draw(&backend, None);
-        let _last = Ticket::draw(&backend, Some(0));
+        let mut first = Ticket::draw(&backend, Some(0), false);
+        let mut any = Ticket::draw(&backend, None, false);
+        let _last = Ticket::draw(&backend, Some(0), false);
         drop(slot);
         drop(first.granted().await.expect("granted"));
         assert_eq!((backend.queue.len(), backend.servers[0].queue.len()), (0, 1));
@@ -166,18 +177,53 @@ mod tests {
         let backend = backend(1);
         let server = &backend.servers[0];
         let busy = Slot::take(&backend, 0).expect("free");
-        let mut waiting = Ticket::draw(&backend, None);
+        let mut waiting = Ticket::draw(&backend, None, false);
         server.maxconn.store(2, Relaxed);
-        backend.changed(server, true);
+        assert_eq!(backend.changed(server, server.state()), 1);
         let second = waiting.granted().await.expect("granted");
         // A server that comes back, too.
         server.set_admin(Admin::Maintenance);
         drop((busy, second));
-        let mut waiting = Ticket::draw(&backend, None);
+        let mut waiting = Ticket::draw(&backend, None, false);
         assert_eq!((server.sessions.now(), backend.queue.len()), (0, 1));
+        let before = server.state();
         server.set_admin(Admin::Ready);
-        backend.changed(server, false);
+        assert_eq!(backend.changed(server, before), 1);
         drop(waiting.granted().await.expect("granted"));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_server_that_is_closed_waits_elsewhere_if_it_may() {
+        for (redispatch, persist, moves) in [
+            (Redispatch::Last, false, 1),
+            (Redispatch::Last, true, 0),
+            (Redispatch::Never, false, 0),
+        ] {
+            let servers = vec![server(1)];
+            let backend = with(settings::Backend { servers, redispatch, persist, ..empty() });
+            let closed: [fn(&Server); 4] = [
+                |server| server.set_up(false),
+                |server| assert!(server.set_stopping(true)),
+                |server| server.set_admin(Admin::Drain),
+                |server| server.set_admin(Admin::Maintenance),
+            ];
+            for close in closed {
+                let server = &backend.servers[0];
+                let slot = Slot::take(&backend, 0).expect("free");
+                let mut waiting = Ticket::draw(&backend, Some(0), false);
+                let mut bound = Ticket::draw(&backend, Some(0), true);
+                let before = server.state();
+                close(server);
+                assert_eq!(backend.changed(server, before), moves);
+                assert_eq!(server.queue.len() as usize, 2 - moves);
+                drop(slot);
+                assert_eq!(waiting.granted().await.is_none(), moves == 1);
+                drop(bound.granted().await.expect("granted"));
+                server.set_up(true);
+                server.set_stopping(false);
+                server.set_admin(Admin::Ready);
+            }
+        }
     }
 
     #[tokio::test]
@@ -185,7 +231,7 @@ mod tests {
         for (all_backups, waiting) in [(false, 1), (true, 0)] {
             let backend = backups(all_backups);
             let busy = Slot::take(&backend, 0).expect("free");
-            let any = Ticket::draw(&backend, None);
+            let any = Ticket::draw(&backend, None, false);
             assert_eq!((backend.queue.len(), all_backups), (waiting, all_backups));
             drop((busy, any));
         }
@@ -203,7 +249,8 @@ mod tests {
         let backend = &crate::http::live::Proxies::new(settings, 1, Arc::default()).backends[0];
         let ended = |which: usize, was_running| {
             let before = backend.servers[1].shutdowns();
-            backend.changed(&backend.servers[which], was_running);
+            let server = &backend.servers[which];
+            backend.changed(server, State { up: was_running, ..server.state() });
             backend.servers[1].shutdowns() > before
         };
         assert!(ended(0, false) && !ended(0, true) && !ended(2, false));
@@ -215,7 +262,7 @@ mod tests {
     async fn a_grant_nobody_takes_is_given_back() {
         let backend = backend(1);
         let slot = Slot::take(&backend, 0).expect("free");
-        let ticket = Ticket::draw(&backend, Some(0));
+        let ticket = Ticket::draw(&backend, Some(0), false);
         drop(slot);
         assert_eq!(backend.servers[0].sessions.now(), 1);
         drop(ticket);

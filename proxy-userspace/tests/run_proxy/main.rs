@@ -11,6 +11,7 @@ mod pace;
 mod page;
 mod proxy_lines;
 mod reload;
+mod requeue;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;

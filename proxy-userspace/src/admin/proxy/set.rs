@@ -16,11 +16,9 @@ pub(super) fn server(scene: &Scene, name: Option<&&str>, words: &[&str]) -> Stri
         Ok(found) => found,
         Err(why) => return why,
     };
-    let state = || (server.admin(), server.is_up(), server.is_stopping());
-    let (was_running, was) = (server.is_running(), state());
+    let before = server.state();
     let answer = change(scene, backend, server, words);
-    backend.changed(server, was_running);
-    if state() != was {
+    if server.state() != before {
         let at = (backend.index, server.index);
         follow::follow(&scene.proxies, &scene.board, &*scene.logger, at);
     }
@@ -31,7 +29,7 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
     const USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port \
          | agent-send | check-addr | check-port | fqdn | health | ssl | state | weight\n";
     let at = (backend.index, server.index);
-    let served = backend.serves();
+    let (before, served) = (server.state(), backend.serves());
     let value = words.get(1).copied().unwrap_or_default();
     match words.first().copied() {
         Some("state") => {
@@ -53,7 +51,7 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
                         let turn = Turn::Remains(before);
                         let via = state::tracked(scene, server);
                         let via = via.map(|via| format!(" via {via}")).unwrap_or_default();
-                        tell(&*scene.logger, (backend, server), turn, served, &via);
+                        tell(&*scene.logger, (backend, server), turn, 0, served, &via);
                     }
                     return String::new();
                 }
@@ -80,18 +78,21 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
             }
             server.set_admin(admin);
             scene.board.went(at, server.is_running(), backend);
-            tell(&*scene.logger, (backend, server), turn, served, "");
+            let requeued = backend.changed(server, before);
+            tell(&*scene.logger, (backend, server), turn, requeued, served, "");
             String::new()
         }
         Some("weight") => {
             let answer = set_weight(backend, server, value);
             // Without weight it is no server for requests.
+            backend.changed(server, before);
             scene.board.went(at, server.is_running(), backend);
             answer
         }
         Some("addr") => {
             let answer = address(server, words);
             // One that had none runs now.
+            backend.changed(server, before);
             scene.board.went(at, server.is_running(), backend);
             answer
         }
@@ -135,7 +136,9 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
             };
             if is_news {
                 scene.board.went(at, server.is_running(), backend);
-                tell(&*scene.logger, (backend, server), turn, served, ", changed from CLI");
+                let requeued = backend.changed(server, before);
+                let why = ", changed from CLI";
+                tell(&*scene.logger, (backend, server), turn, requeued, served, why);
             }
             String::new()
         }
@@ -246,7 +249,7 @@ pub(super) fn maxconn_server(scene: &Scene, words: &[&str]) -> String {
     };
     let Ok(most) = most else { return "A maxconn is 0 or more.\n".to_owned() };
     server.maxconn.store(most, Relaxed);
-    backend.changed(server, server.is_running());
+    backend.changed(server, server.state());
     String::new()
 }
 

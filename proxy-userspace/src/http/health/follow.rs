@@ -5,20 +5,6 @@ use super::board::Board;
 use super::told::{Turn, tell};
 use crate::http::live::{Admin, Backend, Proxies, Server};
 
-/// What those who follow a server look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
-    admin: Admin,
-    up: bool,
-    stopping: bool,
-}
-
-impl State {
-    fn of(server: &Server) -> Self {
-        Self { admin: server.admin(), up: server.is_up(), stopping: server.is_stopping() }
-    }
-}
-
 /// The server at the end of the chain: that whose checks count.
 #[must_use]
 pub fn root(proxies: &Proxies, mut at: (usize, usize)) -> (usize, usize) {
@@ -54,14 +40,14 @@ fn take_over(
     leader: &Server,
     via: &str,
 ) -> bool {
-    let (before, served, was_running) = (State::of(server), backend.serves(), server.is_running());
+    let (before, served) = (server.state(), backend.serves());
     let was_inherited = server.inherited();
     server.inherit(leader.admin());
     if server.admin() != Admin::Maintenance {
         server.set_up(leader.is_up());
         server.set_stopping(leader.is_stopping());
     }
-    let after = State::of(server);
+    let after = server.state();
     let turn = match (before.admin, after.admin) {
         (Admin::Maintenance, Admin::Maintenance) => {
             let is_left =
@@ -87,8 +73,8 @@ fn take_over(
     };
     if let Some(turn) = turn {
         board.went((backend.index, server.index), server.is_running(), backend);
-        tell(events, (backend, server), turn, served, via);
-        backend.changed(server, was_running);
+        let requeued = backend.changed(server, before);
+        tell(events, (backend, server), turn, requeued, served, via);
     }
     before != after
 }

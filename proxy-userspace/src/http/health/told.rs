@@ -34,11 +34,13 @@ pub enum Turn {
 }
 
 /// Says it. `why` is what checks, or the runtime socket, say beside up, down and stopping:
-/// `, reason: ...`; or which server it follows, ` via BACKEND/SERVER`. `served` says whether the backend had a server for requests before.
+/// `, reason: ...`; or which server it follows, ` via BACKEND/SERVER`. `served` says whether the backend
+/// had a server for requests before, `requeued` how many requests that waited went elsewhere, or came.
 pub fn tell(
     events: &dyn Events,
     (backend, server): (&Backend, &Server),
     turn: Turn,
+    requeued: usize,
     served: bool,
     why: &str,
 ) {
@@ -49,11 +51,11 @@ pub fn tell(
     let using = if now == 0 && backups > 0 { " Running on backup." } else { "" };
     let waiting = server.queue.len();
     let online = format!(
-        ". {now} active and {backups} backup servers online.{using} 0 sessions requeued, \
+        ". {now} active and {backups} backup servers online.{using} {requeued} sessions requeued, \
          {waiting} total in queue."
     );
     let left = format!(
-        ". {now} active and {backups} backup servers left.{using} {} sessions active, 0 requeued, \
+        ". {now} active and {backups} backup servers left.{using} {} sessions active, {requeued} requeued, \
          {waiting} remaining in queue.",
         server.sessions.now()
     );

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{Backend, Server};
-use crate::http::counters::Gauge;
+use crate::http::{counters::Gauge, settings::Redispatch};
 
 /// Requests in their order; empty costs one load.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Queue {
 struct Waiting {
     since: Instant,
     ticket: oneshot::Sender<usize>,
+    /// It waits for this server whatever becomes of that (`force-persist`).
+    stays: bool,
 }
 
 impl Queue {
@@ -49,10 +51,10 @@ impl Queue {
         self.waiting.clear();
     }
 
-    /// Adds the last one.
-    pub(crate) fn push(&self, ticket: oneshot::Sender<usize>) {
+    /// Adds the last one, which may have to stay whatever becomes of the server.
+    pub(crate) fn push(&self, ticket: oneshot::Sender<usize>, stays: bool) {
         let mut list = self.list();
-        list.push_back(Waiting { since: Instant::now(), ticket });
+        list.push_back(Waiting { since: Instant::now(), ticket, stays });
         // Under the lock: nobody takes out what is not counted yet.
         self.waiting.rise();
     }
@@ -75,25 +77,43 @@ impl Queue {
 
     /// Drops the tickets whose requests have given up.
     pub(crate) fn sweep(&self) {
+        self.retain(|waiting| !waiting.ticket.is_closed());
+    }
+
+    /// Drops the tickets that fail the test, and says how many those were.
+    fn retain(&self, keep: impl Fn(&Waiting) -> bool) -> usize {
         let mut list = self.list();
         let before = list.len();
-        list.retain(|waiting| !waiting.ticket.is_closed());
-        (list.len()..before).for_each(|_| self.waiting.fall());
+        list.retain(keep);
+        let dropped = before - list.len();
+        (0..dropped).for_each(|_| self.waiting.fall());
+        dropped
     }
 }
 
 impl Backend {
     /// Gives all free slots to those who wait. Who makes room, by a state, a weight or a limit, calls it.
     pub(crate) fn hand_out_all(&self) {
-        (0..self.servers.len()).for_each(|index| self.hand_out(index));
+        for index in 0..self.servers.len() {
+            self.hand_out(index);
+        }
     }
 
-    /// Gives the server's free slots to those who wait, for it or for any server.
-    pub(crate) fn hand_out(&self, index: usize) {
+    /// Has those who wait for a server wait elsewhere, where they may (`option redispatch`): who has
+    /// lost the ticket has a server chosen anew. Says how many those are.
+    pub(super) fn send_away(&self, server: &Server) -> usize {
+        let may = self.settings.redispatch != Redispatch::Never && !self.settings.persist;
+        if may { server.queue.retain(|waiting| waiting.stays) } else { 0 }
+    }
+
+    /// Gives the server's free slots to those who wait, for it or for any server; says how many of the
+    /// latter have one.
+    pub(crate) fn hand_out(&self, index: usize) -> usize {
         let server = &self.servers[index];
+        let mut came = 0;
         while let Some(queue) = self.next_queue(server) {
             if !server.sessions.rise_below(server.limit(self)) {
-                return;
+                break;
             }
             let Some(ticket) = queue.pop() else {
                 server.sessions.fall();
@@ -102,8 +122,11 @@ impl Backend {
             if ticket.send(index).is_err() {
                 // Its request has given up; the next one may have it.
                 server.sessions.fall();
+            } else if std::ptr::eq(queue, &self.queue) {
+                came += 1;
             }
         }
+        came
     }
 
     /// Where the server's next request waits: who has waited for the longest goes first.
@@ -132,7 +155,7 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     for _ in 0..50_000 {
-                        queue.push(oneshot::channel().0);
+                        queue.push(oneshot::channel().0, false);
                     }
                 });
                 scope.spawn(|| (0..50_000).for_each(|_| drop(queue.pop())));

@@ -12,7 +12,8 @@ use crate::http::slot::{Slot, Ticket};
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// A slot on a server, waited for if need be.
+/// A slot on a server, waited for if need be; elsewhere where its server is not to be waited for any
+/// more.
 pub(super) async fn assign(
     client: &Client,
     errand: &Errand<'_>,
@@ -21,7 +22,33 @@ pub(super) async fn assign(
     account: &mut Account,
 ) -> Result<Slot, Fail> {
     let backend = errand.backend;
-    let fixed = leave_full(client, errand, fixed, account)?;
+    let mut fixed = leave_full(client, errand, fixed, account)?;
+    loop {
+        let chosen = choose(client, errand, fixed, avoid, account)?;
+        if let Some(slot) = chosen.and_then(|index| Slot::take(backend, index)) {
+            account.unqueued();
+            return Ok(slot);
+        }
+        if let Some(slot) = wait(client, errand, chosen, account).await? {
+            return Ok(slot);
+        }
+        fixed = None;
+        if let Some(index) = chosen {
+            leave(client, errand, index, account);
+            account.server = None;
+        }
+    }
+}
+
+/// The server that a request is to go to; none is any that has room first.
+fn choose(
+    client: &Client,
+    errand: &Errand<'_>,
+    fixed: Option<usize>,
+    avoid: Option<usize>,
+    account: &mut Account,
+) -> Result<Option<usize>, Fail> {
+    let backend = errand.backend;
     let nobody = Fail::new(503, Cause::Server, Phase::Connect);
     let pick = || backend.settings.balance.pick(backend, errand.key, avoid);
     let last = client.last_server.filter(|_| avoid.is_none()).and_then(|(of, index)| {
@@ -49,11 +76,18 @@ pub(super) async fn assign(
     if let Some(index) = chosen.filter(|_| fixed.is_none()) {
         count(client, backend, &backend.servers[index], Count::Selected);
     }
-    if let Some(slot) = chosen.and_then(|index| Slot::take(backend, index)) {
-        account.unqueued();
-        return Ok(slot);
-    }
-    let mut ticket = Ticket::draw(backend, chosen);
+    Ok(chosen)
+}
+
+/// Waits for a slot, of that server or of any; none comes where that one is not to be waited for.
+async fn wait(
+    client: &Client,
+    errand: &Errand<'_>,
+    chosen: Option<usize>,
+    account: &mut Account,
+) -> Result<Option<Slot>, Fail> {
+    let backend = errand.backend;
+    let mut ticket = Ticket::draw(backend, chosen, account.choice.is_forced());
     match chosen {
         Some(_) => account.srv_queue = ticket.place,
         None => account.backend_queue = ticket.place,
@@ -78,8 +112,7 @@ pub(super) async fn assign(
         account.server = Some(backend.server(index).clone());
     }
     match granted {
-        Ok(Some(slot)) => Ok(slot),
-        Ok(None) => Err(nobody),
+        Ok(slot) => Ok(slot),
         Err(Lost::Stopped(stop)) => {
             client.session.resume();
             let late = Fail::new(503, Cause::ServerTimeout, Phase::Queue);
@@ -106,11 +139,16 @@ fn leave_full(
     if backend.settings.redispatch == Redispatch::Never || account.choice.is_forced() {
         return Err(Fail::new(503, Cause::Server, Phase::Queue));
     }
+    leave(client, errand, index, account);
+    Ok(None)
+}
+
+/// A request leaves its server for another one before it was there.
+fn leave(client: &Client, errand: &Errand<'_>, index: usize, account: &mut Account) {
     account.choice.server = None;
     account.choice.moved();
     account.redispatched = true;
-    count(client, backend, &backend.servers[index], Count::Redispatches);
-    Ok(None)
+    count(client, errand.backend, &errand.backend.servers[index], Count::Redispatches);
 }
 
 /// Whether a server's queue is as long as it may be.

@@ -108,7 +108,7 @@ pub const OPTIONS: &[Directive] = &[
         "option redispatch",
         "[N]",
         "off",
-        "Retry on another server: every N retries, or the last ones for a negative N; -1.",
+        "Retry on another server: every N retries, or the last ones for a negative N; -1. Who waits for a server that goes down, drains, stops or enters maintenance goes to another one.",
     ),
     at(
         EVERY,

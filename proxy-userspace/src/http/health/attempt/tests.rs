@@ -371,7 +371,7 @@ async fn what_an_operator_does_to_a_server_is_said_in_haproxys_words() {
         "0 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.";
     let say = |turn, served, why| {
         stage.heard.lines.lock().unwrap().clear();
-        tell(&*stage.around.events, (backend, server), turn, served, why);
+        tell(&*stage.around.events, (backend, server), turn, 0, served, why);
         stage.heard.lines.lock().unwrap().clone()
     };
     let ready = "Server b/s is UP/READY (leaving forced maintenance).";

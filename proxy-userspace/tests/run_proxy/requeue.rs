@@ -1,0 +1,96 @@
+//! Requests that wait for a server which is taken out of service, with HAProxy beside.
+
+use crate::support::http::head;
+use crate::support::until::until;
+use crate::twins::Twins;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+/// A request to one of the twins' port, of a client that `cookie` binds.
+fn request(twins: &Twins, port: u16, cookie: &str) -> TcpStream {
+    let at = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut stream = twins.stage.netns.run(|| TcpStream::connect(at).expect("it listens"));
+    let request = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{cookie}\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    stream
+}
+
+/// The answer's lines, in an order of their own.
+fn answer(mut stream: TcpStream) -> Vec<String> {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let mut lines: Vec<String> = text.lines().map(str::to_ascii_lowercase).collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// How many wait for that server or backend, at both.
+fn waiting(twins: &Twins, name: &str) -> [String; 2] {
+    twins.ask("show stat").map(|text| {
+        let row = text.lines().find(|row| row.starts_with(&format!("in,{name},"))).expect("a row");
+        row.split(',').nth(2).expect("qcur").to_owned()
+    })
+}
+
+fn until_one_waits(twins: &Twins, name: &str) {
+    until("a request that waits", || (waiting(twins, name) == ["1", "1"]).then_some(()));
+}
+
+#[test]
+fn who_waits_for_a_server_that_is_taken_out_goes_to_another_one() {
+    let twins = Twins::start(|stage, which| {
+        let busy = stage.netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let address = busy.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            let mut held = Vec::new();
+            for mut stream in busy.incoming().flatten() {
+                held.push((head(&mut stream), stream));
+            }
+        });
+        format!(
+            "listen in\n bind 127.0.0.1:{}\n option redispatch\n cookie S insert\n\
+             \x20 server s1 {address} maxconn 1 cookie a\n server s2 {} cookie b\n",
+            8080 + which,
+            stage.server,
+        )
+    });
+    let first = "Cookie: S=a\r\n";
+    let served = [8080, 8081].map(|port| request(&twins, port, first));
+    until("the first request", || {
+        let both = twins.ask("show stat");
+        both.iter().all(|text| text.contains("in,s1,0,0,1,1,")).then_some(())
+    });
+    for (out, back) in [
+        ("state drain", "state ready"),
+        ("state maint", "state ready"),
+        ("health down", "health up"),
+    ] {
+        let clients = [8080, 8081].map(|port| request(&twins, port, first));
+        until_one_waits(&twins, "s1");
+        twins.same(&format!("set server in/s1 {out}"));
+        let [ours, theirs] = twins.lines("in/s1");
+        assert_eq!(ours, theirs);
+        assert!(
+            ours.contains("1 sessions requeued, 0 total") || ours.contains("1 requeued, 0 rem")
+        );
+        let [ours, theirs] = clients.map(answer);
+        assert_eq!(ours, theirs);
+        assert!(ours.iter().any(|line| line.starts_with("set-cookie: s=b")), "{ours:?}");
+        twins.same(&format!("set server in/s1 {back}"));
+        let [ours, theirs] = twins.lines("in/s1");
+        assert_eq!(ours, theirs);
+    }
+    // Who waits for any server goes to the one that comes back.
+    twins.same("set server in/s2 health down");
+    let clients = [8080, 8081].map(|port| request(&twins, port, ""));
+    until_one_waits(&twins, "BACKEND");
+    twins.same("set server in/s2 health up");
+    let lines = [(); 2].map(|()| twins.lines("in/s2"));
+    let [ours, theirs] = &lines[1];
+    assert_eq!(ours, theirs);
+    assert!(ours.contains("1 sessions requeued"), "{ours}");
+    let [ours, theirs] = clients.map(answer);
+    assert_eq!(ours, theirs);
+    drop(served);
+    twins.end();
+}
