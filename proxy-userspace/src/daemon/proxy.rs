@@ -19,7 +19,7 @@ use crate::host;
 use crate::http::engine::ReloadError;
 use crate::http::listener::Listeners;
 use crate::http::rules::Page;
-use crate::http::settings::{BindAddress, Settings};
+use crate::http::settings::{Bind, BindAddress, Settings};
 use crate::http::syslog::Style;
 use anyhow::Context as _;
 use stats_page::StatsPage;
@@ -145,13 +145,12 @@ fn renew(
 }
 
 /// Reads a configuration as a reload does, in silence and without effect, but for new sockets.
-pub(super) fn rehearse(origin: &Origin, workers: usize, kept: Vec<BindAddress>) {
+pub(super) fn rehearse(origin: &Origin, workers: usize, kept: Vec<Bind>) {
     let place = |settings: Settings| {
         let binds = settings.frontends.iter().flat_map(|frontend| &frontend.binds);
-        let addresses = binds.map(|bind| &bind.address);
         // What the daemon has inherited, only the daemon has.
-        let inherited = addresses.filter(|address| matches!(address, BindAddress::Fd(_)));
-        let kept: Vec<BindAddress> = inherited.cloned().chain(kept).collect();
+        let inherited = binds.filter(|bind| matches!(bind.address, BindAddress::Fd(_)));
+        let kept: Vec<Bind> = inherited.cloned().chain(kept).collect();
         let bound = Listeners::bind(&settings, workers, &Listeners::of_another(kept));
         bound.map(drop).map_err(ReloadError::from)
     };

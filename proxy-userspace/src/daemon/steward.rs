@@ -9,7 +9,7 @@
 
 use super::proxy::{Origin, rehearse};
 use crate::host::{self, Answers};
-use crate::http::settings::BindAddress;
+use crate::http::settings::Bind;
 use crate::privilege;
 use anyhow::{Context, bail};
 use rustix::net::{
@@ -44,8 +44,8 @@ const AT_ONCE: usize = 128;
 pub(super) struct Wish {
     /// How many sockets each address gets.
     pub(super) workers: usize,
-    /// Addresses that have their sockets already.
-    pub(super) kept: Vec<BindAddress>,
+    /// What has its sockets already.
+    pub(super) kept: Vec<Bind>,
 }
 
 /// The steward, as the daemon knows it. It ends when this is dropped, or the daemon dies.
@@ -218,6 +218,7 @@ fn receive_descriptors(channel: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::settings::BindAddress;
     use std::net::{SocketAddr, TcpListener};
 
     #[test]
@@ -226,6 +227,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let at = listener.local_addr().expect("its address");
         let kept = vec![BindAddress::Inet(at), BindAddress::Abstract(b"\xff\0x".to_vec())];
+        let kept: Vec<Bind> = kept.into_iter().map(Bind::new).collect();
         send(&mut ours, &Wish { workers: 3, kept: kept.clone() }).expect("room");
         let wish: Wish = receive(&mut theirs).expect("a wish");
         assert_eq!((wish.workers, wish.kept), (3, kept));

@@ -32,7 +32,7 @@ use super::{
     park,
     reception::Reception,
     session::Stop,
-    settings::{BindAddress, Settings},
+    settings::{Bind, Settings},
     watch::Watch,
     worker::{Outside, Worker},
 };
@@ -141,7 +141,7 @@ impl Engine {
     }
 
     /// Where it listens, as the configuration says it.
-    pub fn binds(&self) -> Vec<BindAddress> {
+    pub fn binds(&self) -> Vec<Bind> {
         self.lock().1.as_ref().map(Listeners::binds).unwrap_or_default()
     }
 

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::{
-        fd::{AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         linux::net::SocketAddrExt,
         unix::{
             fs::{FileTypeExt, PermissionsExt},
@@ -63,16 +63,18 @@ pub(crate) struct Ear {
 }
 
 impl Listeners {
-    /// Listens on everything that `settings` ask for. Sockets of `before` are kept where the
-    /// address is the same; nothing of it changes if something fails.
+    /// Listens on everything that `settings` ask for. Sockets of `before` are kept where they are
+    /// bound as is wanted now, and told what else has changed; nothing of them changes if something
+    /// fails.
     pub fn bind(settings: &Settings, workers: usize, before: &Self) -> Result<Self, BindError> {
         let mut bound = Vec::new();
         // Each is kept once: where a second one joins an address, it has sockets of its own.
         let mut left: Vec<&Bound> = before.bound.iter().collect();
+        let mut changed = Vec::new();
         for frontend in &settings.frontends {
             for bind in &frontend.binds {
                 let backlog = backlog(frontend, bind);
-                let kept = left.iter().position(|old| old.bind.address == bind.address);
+                let kept = left.iter().position(|old| old.bind.is_bound_as(bind));
                 let kept = kept.map(|at| left.remove(at));
                 let connections = kept.map(|old| Arc::clone(&old.connections));
                 let sockets = match kept {
@@ -86,11 +88,18 @@ impl Listeners {
                 })?;
                 let (bind, frontend) = (bind.clone(), frontend.name.clone());
                 let connections = connections.unwrap_or_default();
+                if kept.is_some_and(|old| (&old.bind, old.backlog) != (&bind, backlog)) {
+                    changed.push(bound.len());
+                }
                 bound.push(Bound { bind, frontend, sockets, connections, backlog });
             }
         }
         let listeners = Self { bound };
         listeners.listen(|_| true)?;
+        for at in changed {
+            let bound = &listeners.bound[at];
+            bound.tell().map_err(|error| bound.failed(error))?;
+        }
         Ok(listeners)
     }
 
@@ -127,11 +136,7 @@ impl Listeners {
                     Ok(false) => SockRef::from(socket).listen(bound.backlog),
                     _ => Ok(()),
                 };
-                listening.map_err(|error| BindError {
-                    frontend: bound.frontend.clone(),
-                    address: shown(&bound.bind.address),
-                    error,
-                })?;
+                listening.map_err(|error| bound.failed(error))?;
             }
         }
         Ok(())
@@ -139,20 +144,20 @@ impl Listeners {
 
     /// What stands for sockets that another process has: they are not opened again.
     #[must_use]
-    pub fn of_another(addresses: impl IntoIterator<Item = BindAddress>) -> Self {
-        let bound = |address| Bound {
-            bind: Bind::new(address),
+    pub fn of_another(binds: impl IntoIterator<Item = Bind>) -> Self {
+        let bound = |bind| Bound {
+            bind,
             frontend: String::new(),
             sockets: Vec::new(),
             connections: Arc::default(),
             backlog: 0,
         };
-        Self { bound: addresses.into_iter().map(bound).collect() }
+        Self { bound: binds.into_iter().map(bound).collect() }
     }
 
     /// Where they listen, as the configuration says it.
-    pub(crate) fn binds(&self) -> Vec<BindAddress> {
-        self.bound.iter().map(|bound| bound.bind.address.clone()).collect()
+    pub(crate) fn binds(&self) -> Vec<Bind> {
+        self.bound.iter().map(|bound| bound.bind.clone()).collect()
     }
 
     /// A worker's sockets.
@@ -174,6 +179,25 @@ impl Listeners {
             Some((bound.frontend.clone(), address))
         };
         self.bound.iter().filter_map(address).collect()
+    }
+}
+
+impl Bound {
+    /// Tells its sockets what bound ones can be told.
+    fn tell(&self) -> io::Result<()> {
+        for socket in &self.sockets {
+            if matches!(self.bind.address, BindAddress::Inet(_)) {
+                self.bind.tcp.apply_anew(socket)?;
+                tell(socket, &self.bind, self.backlog)?;
+            }
+            SockRef::from(socket).listen(self.backlog)?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: io::Error) -> BindError {
+        let (frontend, address) = (self.frontend.clone(), shown(&self.bind.address));
+        BindError { frontend, address, error }
     }
 }
 
@@ -231,6 +255,7 @@ fn open(bind: &Bind, backlog: i32, workers: usize) -> io::Result<Vec<OwnedFd>> {
         BindAddress::Abstract(name) => {
             let listener = UnixListener::bind_addr(&UnixAddress::from_abstract_name(name)?)?;
             listener.set_nonblocking(true)?;
+            SockRef::from(&listener).listen(backlog)?;
             Ok(vec![listener.into()])
         }
         BindAddress::Fd(fd) => Ok(vec![inherited(*fd)?]),
@@ -255,28 +280,24 @@ fn inet(bind: &Bind, address: std::net::SocketAddr, backlog: i32) -> io::Result<
     // Inherited by what is accepted.
     socket.set_tcp_nodelay(true)?;
     bind.tcp.apply(&socket)?;
-    if let Some(mss) = bind.mss {
-        socket.set_tcp_mss(mss.into())?;
-    }
-    if bind.defer_accept {
-        defer_accept(&socket)?;
-    }
-    if bind.fast_open {
-        set_tcp(&socket, libc::TCP_FASTOPEN, backlog)?;
-    }
+    tell(&socket, bind, backlog)?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
     Ok(socket)
 }
 
-/// Wakes the worker only when a connection has data. After a minute it is woken all the same.
-fn defer_accept(socket: &Socket) -> io::Result<()> {
-    set_tcp(socket, libc::TCP_DEFER_ACCEPT, 60)
+/// Says what holds for a listening socket and what it accepts; 0 is what a new one does.
+fn tell(socket: impl AsFd, bind: &Bind, backlog: i32) -> io::Result<()> {
+    // The worker is woken only when a connection has data; after a minute all the same.
+    let patience = if bind.defer_accept { 60 } else { 0 };
+    set_tcp(&socket, libc::TCP_DEFER_ACCEPT, patience)?;
+    set_tcp(&socket, libc::TCP_MAXSEG, bind.mss.unwrap_or(0).into())?;
+    set_tcp(&socket, libc::TCP_FASTOPEN, if bind.fast_open { backlog } else { 0 })
 }
 
-fn set_tcp(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+fn set_tcp(socket: impl AsFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let size = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(4);
-    let (fd, level) = (socket.as_raw_fd(), libc::IPPROTO_TCP);
+    let (fd, level) = (socket.as_fd().as_raw_fd(), libc::IPPROTO_TCP);
     // SAFETY: the descriptor is open, and the pointer and the size are those of `value`.
     let result = unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), size) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -320,33 +341,4 @@ fn inherited(fd: i32) -> io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_socket_that_listens_is_taken_over() {
-        let taken = |socket: &Socket| inherited(socket.as_raw_fd());
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let error = taken(&socket).unwrap_err().to_string();
-        assert!(error.contains("does not listen"), "{error}");
-        let datagrams = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
-        taken(&datagrams).unwrap_err();
-        socket.listen(1).unwrap();
-        taken(&socket).unwrap();
-    }
-
-    #[test]
-    fn nobody_connects_to_a_path_before_its_mode_is_set() {
-        use std::os::unix::net::UnixStream;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("socket");
-        let mut bind = Bind::new(BindAddress::Unix(path.clone()));
-        bind.unix_mode = Some(0o640);
-        let socket = unix(&bind, &path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
-        let error = UnixStream::connect(&path).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        socket.listen(1).unwrap();
-        UnixStream::connect(&path).unwrap();
-    }
-}
+mod tests;

@@ -107,7 +107,7 @@ pub struct ClientTimeouts {
 }
 
 /// One address that a frontend listens on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Bind {
     /// The address.
     pub address: BindAddress,
@@ -164,6 +164,18 @@ impl Bind {
             unix_uid: None,
             unix_gid: None,
         }
+    }
+
+    /// Whether a socket that was bound for one may be the other's: that differ only in what a bound
+    /// socket can still be told.
+    #[must_use]
+    pub fn is_bound_as(&self, other: &Self) -> bool {
+        let bound = |bind: &Self| {
+            let file = (bind.unix_mode, bind.unix_uid, bind.unix_gid);
+            (bind.v6only.unwrap_or(true), bind.transparent, file)
+        };
+        (&self.address, &self.interface) == (&other.address, &other.interface)
+            && bound(self) == bound(other)
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::{io, os::fd::AsFd, time::Duration};
 
-use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SocketType, sockopt};
 
 /// What TCP does of itself on a connection: where nothing is said, what the system has it do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Tcp {
     /// Whether it probes peers that are silent (`option clitcpka`, `srvtcpka`, `tcpka`).
     pub keepalive: bool,
@@ -41,6 +43,17 @@ impl Tcp {
             sockopt::set_tcp_user_timeout(&socket, self.user_timeout)?;
         }
         Ok(())
+    }
+
+    /// Has a socket do it that was told something else before.
+    pub(crate) fn apply_anew(&self, socket: impl AsFd) -> io::Result<()> {
+        let untold = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        sockopt::set_tcp_keepcnt(&socket, sockopt::tcp_keepcnt(&untold)?)?;
+        sockopt::set_tcp_keepidle(&socket, sockopt::tcp_keepidle(&untold)?)?;
+        sockopt::set_tcp_keepintvl(&socket, sockopt::tcp_keepintvl(&untold)?)?;
+        sockopt::set_socket_keepalive(&socket, false)?;
+        sockopt::set_tcp_user_timeout(&socket, 0)?;
+        self.apply(socket)
     }
 }
 
