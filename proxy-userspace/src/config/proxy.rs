@@ -196,14 +196,25 @@ fn may_stand(args: &mut Args<'_>, word: &str, place: Places) -> bool {
 
 /// What follows `clitcpka-cnt` and its kin; a bare time counts seconds.
 fn probes(args: &mut Args<'_>, word: &str, to: &mut Probes) {
-    const SECOND: u64 = 1_000_000;
     if word.ends_with("-cnt") {
         to.count = args.number(word, 1..=127).unwrap_or(to.count);
     } else if word.ends_with("-idle") {
-        to.idle_ms = args.time_in(word, SECOND).unwrap_or(to.idle_ms);
+        to.idle_ms = probe_time(args, word).unwrap_or(to.idle_ms);
     } else {
-        to.interval_ms = args.time_in(word, SECOND).unwrap_or(to.interval_ms);
+        to.interval_ms = probe_time(args, word).unwrap_or(to.interval_ms);
     }
+}
+
+/// A time that Linux takes: no connection could be told another one.
+fn probe_time(args: &mut Args<'_>, word: &str) -> Option<u32> {
+    const SECOND: u64 = 1_000_000;
+    const MOST: u32 = 32_767;
+    let time = args.time_in(word, SECOND)?;
+    if time.div_ceil(1_000) > MOST {
+        args.wrong(format!("'{word}' is {MOST}s at most: Linux takes no more"));
+        return None;
+    }
+    Some(time)
 }
 
 fn timeout(args: &mut Args<'_>, to: &mut Timeouts, place: Places) {

@@ -2,7 +2,7 @@ use super::model::Kind;
 use super::options::{CloseMode, Switch};
 use super::*;
 use crate::http::balance::Algorithm;
-use crate::http::settings::Mode;
+use crate::http::settings::{Mode, Tcp};
 
 fn read(text: &str, strictness: Strictness) -> (Config, Findings) {
     let source = Source { name: "test.cfg".into(), text: text.as_bytes().to_vec() };
@@ -292,6 +292,25 @@ fn what_haproxy_would_read_otherwise_is_an_error_that_says_so() {
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }
+}
+
+#[test]
+fn no_time_between_probes_is_longer_than_linux_takes() {
+    for word in ["clitcpka-idle", "clitcpka-intvl", "srvtcpka-idle", "srvtcpka-intvl"] {
+        let said = |time: &str| {
+            let text = format!("defaults\n {word} {time}\n");
+            read(&text, Strictness::Strict).1.to_string()
+        };
+        assert_eq!(said("32767"), "");
+        for time in ["32768", "32767001ms", "10h"] {
+            let error = format!("'{word}' is 32767s at most: Linux takes no more");
+            assert!(said(time).contains(&error), "{}", said(time));
+        }
+    }
+    let tcp = |time| Tcp { keepalive: true, idle: time, interval: time, ..Tcp::default() };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    tcp(32_767).apply(&listener).expect("that much");
+    tcp(32_768).apply(&listener).expect_err("too much");
 }
 
 #[test]
