@@ -11,7 +11,7 @@ pub mod script;
 pub mod told;
 
 use super::closes::Closes;
-use super::live::{Admin, Alarm, Backend, Proxies, Server};
+use super::live::{Admin, Alarm, Backend, Health, Proxies, Server};
 use board::{Board, Place};
 use outcome::{Outcome, Status};
 use script::Script;
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use told::{Turn, tell};
+use told::tell;
 
 /// How one server is checked.
 #[derive(Clone, Debug)]
@@ -212,22 +212,20 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
     let (backend, server) = (&around.backend, &around.server);
     let (before, served) = (server.state(), backend.serves());
     let up = health >= plan.rise;
-    if up != before.up {
-        server.set_up(up);
-    }
-    if good {
-        server.set_stopping(outcome.status == Status::L7OkConditional);
-    }
-    let turn = match (server.is_up(), server.is_stopping()) {
-        now if now == (before.up, before.stopping) => return,
-        (false, _) => Turn::Down,
-        (true, true) => Turn::Stopping,
-        (true, false) => Turn::Up,
+    let now = match outcome.status {
+        _ if !up => Health::Down,
+        _ if !good => before.health,
+        Status::L7OkConditional => Health::Stopping,
+        _ => Health::Up,
     };
+    if now == before.health {
+        return;
+    }
+    server.set_health(now);
     let requeued = backend.changed(server, before);
     // With its last server the backend goes down, too.
     around.board.went(plan.server, up, backend);
-    tell(&*around.events, (backend, server), turn, requeued, served, &told);
+    tell(&*around.events, (backend, server), now.into(), requeued, served, &told);
     (around.shut)();
     follow::follow(&around.proxies, &around.board, &*around.events, plan.server);
 }

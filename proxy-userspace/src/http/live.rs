@@ -17,7 +17,7 @@ pub use observed::{Alarm, Layer, Observe, Sign};
 pub use pace::SHARES;
 pub use queue::Queue;
 pub use refused::{Invalid, LastErrors, refused};
-pub use state::State;
+pub use state::{Health, State};
 
 use observed::Observed;
 use pace::Warmth;
@@ -195,16 +195,6 @@ impl Backend {
     }
 }
 
-/// What is known of a server's health.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Health {
-    Down = 0,
-    /// It serves what it has, and is to get nothing new.
-    Stopping = 1,
-    Up = 2,
-}
-
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -282,43 +272,6 @@ impl Server {
         }
     }
 
-    /// Whether health checks see it up, be it that it is stopping.
-    pub fn is_up(&self) -> bool {
-        self.health.load(Relaxed) != Health::Down as u8
-    }
-
-    /// Whether it is up and gets nothing new: a check said so (`disable-on-404`), or an operator
-    /// (`set server ... health stopping`).
-    pub fn is_stopping(&self) -> bool {
-        self.health.load(Relaxed) == Health::Stopping as u8
-    }
-
-    /// Health's verdict. Going down shuts its sessions down if the configuration says so.
-    pub fn set_up(&self, up: bool) {
-        let health = if up { Health::Up } else { Health::Down };
-        let was_up = self.health.swap(health as u8, SeqCst) != Health::Down as u8;
-        if was_up != up {
-            self.touch();
-            self.warmth.begin(up);
-            if !up && self.settings.shutdown_on_down {
-                self.shutdown_sessions(Cause::Down);
-            }
-        }
-    }
-
-    /// Health's verdict on a server that is up: whether it is to get nothing new. Says whether that
-    /// is news.
-    pub fn set_stopping(&self, stopping: bool) -> bool {
-        let (from, to) = (Health::Up as u8, Health::Stopping as u8);
-        let (from, to) = if stopping { (from, to) } else { (to, from) };
-        let changed = self.health.compare_exchange(from, to, SeqCst, SeqCst).is_ok();
-        if changed {
-            self.touch();
-            self.warmth.begin(!stopping);
-        }
-        changed
-    }
-
     fn touch(&self) {
         *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -336,18 +289,6 @@ impl Server {
     /// Changes its share of the load.
     pub fn set_weight(&self, weight: u32) {
         self.weight.store(weight, Relaxed);
-    }
-
-    /// Whether it takes new requests. Those that are bound to it by a cookie, it may take even if not.
-    pub fn usable(&self) -> bool {
-        let healthy = self.health.load(Relaxed) == Health::Up as u8;
-        healthy && self.admin() == Admin::Ready && self.weight() > 0
-    }
-
-    /// Whether it counts as running, whatever its share of the load: it is up, and nobody has put it
-    /// into maintenance.
-    pub fn is_running(&self) -> bool {
-        self.state().is_running()
     }
 
     /// Where it listens now.

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::http::{
         hooks::{Balance, Edit, Request},
-        live::{Admin, Backend, Server, State},
+        live::{Admin, Backend, Health, Server, State},
         settings::{self, Redispatch},
     };
     use std::{
@@ -202,8 +202,8 @@ mod tests {
             let servers = vec![server(1)];
             let backend = with(settings::Backend { servers, redispatch, persist, ..empty() });
             let closed: [fn(&Server); 4] = [
-                |server| server.set_up(false),
-                |server| assert!(server.set_stopping(true)),
+                |server| server.set_health(Health::Down),
+                |server| server.set_health(Health::Stopping),
                 |server| server.set_admin(Admin::Drain),
                 |server| server.set_admin(Admin::Maintenance),
             ];
@@ -219,8 +219,7 @@ mod tests {
                 drop(slot);
                 assert_eq!(waiting.granted().await.is_none(), moves == 1);
                 drop(bound.granted().await.expect("granted"));
-                server.set_up(true);
-                server.set_stopping(false);
+                server.set_health(Health::Up);
                 server.set_admin(Admin::Ready);
             }
         }
@@ -250,7 +249,8 @@ mod tests {
         let ended = |which: usize, was_running| {
             let before = backend.servers[1].shutdowns();
             let server = &backend.servers[which];
-            backend.changed(server, State { up: was_running, ..server.state() });
+            let health = if was_running { Health::Up } else { Health::Down };
+            backend.changed(server, State { health, ..server.state() });
             backend.servers[1].shutdowns() > before
         };
         assert!(ended(0, false) && !ended(0, true) && !ended(2, false));

@@ -9,7 +9,7 @@ use teardown::http::{
     counters::Count,
     engine::IdleInfo,
     event::Cause,
-    live::Admin,
+    live::{Admin, Health},
     settings::{Bind, BindAddress, Connection, Reuse, ServerAddress, Settings},
 };
 
@@ -253,14 +253,14 @@ fn a_server_that_goes_down_takes_its_sessions_along() {
     client.send(GET);
     eventually(|| (origin.asked() == 1).then_some(()));
     let proxies = proxy.engine.proxies();
-    proxies.backends[0].servers[0].set_up(false);
+    proxies.backends[0].servers[0].set_health(Health::Down);
     proxy.engine.look();
     assert!(client.response().starts_with("HTTP/1.1 502 "));
     let line = &proxy.log(1)[0];
     assert_eq!((line.status, line.state.as_str()), (502, "DH--"));
     assert!(proxy.exchange(CLOSE).starts_with("HTTP/1.1 503 "));
     // The client's connection goes on, and is no longer that server's.
-    proxies.backends[0].servers[0].set_up(true);
+    proxies.backends[0].servers[0].set_health(Health::Up);
     client.send(GET);
     eventually(|| (origin.asked() == 2).then_some(()));
     proxies.backends[0].servers[0].shutdown_sessions(Cause::Up);

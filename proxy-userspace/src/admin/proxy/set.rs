@@ -5,7 +5,7 @@ use crate::http::counters::{Count, Counters};
 use crate::http::event::Cause;
 use crate::http::health::follow;
 use crate::http::health::told::{Turn, tell};
-use crate::http::live::{Admin, Backend, Server};
+use crate::http::live::{Admin, Backend, Health, Server};
 use crate::http::settings::ServerAddress;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
@@ -73,8 +73,7 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
                     scene.board.set_health(at, scene.numbers.rise_and_fall(at).0);
                 }
                 let leader = server.settings.tracks.and_then(|at| scene.proxies.server(at));
-                server.set_up(leader.is_none_or(|(_, leader)| leader.is_up()));
-                server.set_stopping(leader.is_some_and(|(_, leader)| leader.is_stopping()));
+                server.set_health(leader.map_or(Health::Up, |(_, leader)| leader.health()));
             }
             server.set_admin(admin);
             scene.board.went(at, server.is_running(), backend);
@@ -112,33 +111,23 @@ fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> 
         }
         Some("health") => {
             let (rise, fall) = scene.numbers.rise_and_fall(at);
-            let (was_up, was_stopping) = (server.is_up(), server.is_stopping());
-            let (turn, is_news) = match value {
-                "up" => {
-                    scene.board.set_health(at, rise + fall - 1);
-                    server.set_up(true);
-                    (Turn::Up, !was_up || was_stopping)
-                }
-                "down" => {
-                    scene.board.set_health(at, 0);
-                    server.set_up(false);
-                    (Turn::Down, was_up)
-                }
-                "stopping" => {
-                    scene.board.set_health(at, rise + fall - 1);
-                    server.set_up(true);
-                    (Turn::Stopping, server.set_stopping(true))
-                }
+            let health = match value {
+                "up" => Health::Up,
+                "down" => Health::Down,
+                "stopping" => Health::Stopping,
                 _ => {
                     return "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n"
                         .to_owned();
                 }
             };
-            if is_news {
+            let checks = if health == Health::Down { 0 } else { rise + fall - 1 };
+            scene.board.set_health(at, checks);
+            server.set_health(health);
+            if health != before.health {
                 scene.board.went(at, server.is_running(), backend);
                 let requeued = backend.changed(server, before);
                 let why = ", changed from CLI";
-                tell(&*scene.logger, (backend, server), turn, requeued, served, why);
+                tell(&*scene.logger, (backend, server), health.into(), requeued, served, why);
             }
             String::new()
         }

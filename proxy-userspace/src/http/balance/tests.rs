@@ -1,5 +1,5 @@
 use super::*;
-use crate::http::live::{Admin, Proxies};
+use crate::http::live::{Admin, Health, Proxies};
 use crate::http::settings;
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ const URI: Algorithm = Algorithm::Uri { length: 0, depth: 0, whole: false, path_
 fn in_turn_goes_round_and_passes_over_who_is_down() {
     let backend = backend(&[1, 1, 1], Algorithm::RoundRobin, Hashing::default());
     assert_eq!(picks(&backend, 0, 6), [0, 1, 2, 0, 1, 2]);
-    backend.servers[1].set_up(false);
+    backend.servers[1].set_health(Health::Down);
     let after = picks(&backend, 0, 4);
     assert!(!after.contains(&1) && after.contains(&0) && after.contains(&2), "{after:?}");
     backend.servers[0].set_admin(Admin::Drain);
@@ -71,7 +71,7 @@ fn backups_serve_when_nobody_else_does_the_first_one_only() {
         Arc::clone(&Proxies::new(settings, 1, Arc::default()).backends[0])
     };
     assert_eq!(picks(&backend, 0, 2), [0, 0]);
-    backend.servers[0].set_up(false);
+    backend.servers[0].set_health(Health::Down);
     assert_eq!(picks(&backend, 0, 3), [1, 1, 1]);
 }
 
@@ -79,7 +79,7 @@ fn backups_serve_when_nobody_else_does_the_first_one_only() {
 fn who_is_to_be_avoided_is_taken_only_for_want_of_another() {
     let backend = backend(&[1, 1], Algorithm::LeastConn, Hashing::default());
     assert_eq!(backend.settings.balance.pick(&backend, 0, Some(0)), Some(1));
-    backend.servers[1].set_up(false);
+    backend.servers[1].set_health(Health::Down);
     assert_eq!(backend.settings.balance.pick(&backend, 0, Some(0)), Some(0));
 }
 
@@ -187,7 +187,7 @@ fn first_goes_by_ids() {
     let settings = settings::Settings { backends: vec![backend], ..Default::default() };
     let backend = Arc::clone(&Proxies::new(settings, 1, Arc::default()).backends[0]);
     assert_eq!(picks(&backend, 0, 2), [1, 1]);
-    backend.servers[1].set_up(false);
+    backend.servers[1].set_health(Health::Down);
     assert_eq!(picks(&backend, 0, 2), [2, 2]);
 }
 
@@ -200,7 +200,7 @@ fn a_server_that_goes_moves_only_its_own_keys_on_the_ring() {
         (0..200).filter_map(pick).collect()
     };
     let before = all(&backend);
-    backend.servers[2].set_up(false);
+    backend.servers[2].set_health(Health::Down);
     let after = all(&backend);
     for (before, after) in before.iter().zip(&after) {
         assert!(before == after || *before == 2);

@@ -3,7 +3,7 @@
 use super::Events;
 use super::board::Board;
 use super::told::{Turn, tell};
-use crate::http::live::{Admin, Backend, Proxies, Server};
+use crate::http::live::{Admin, Backend, Health, Proxies, Server};
 
 /// The server at the end of the chain: that whose checks count.
 #[must_use]
@@ -44,8 +44,7 @@ fn take_over(
     let was_inherited = server.inherited();
     server.inherit(leader.admin());
     if server.admin() != Admin::Maintenance {
-        server.set_up(leader.is_up());
-        server.set_stopping(leader.is_stopping());
+        server.set_health(leader.health());
     }
     let after = server.state();
     let turn = match (before.admin, after.admin) {
@@ -59,17 +58,19 @@ fn take_over(
         }
         (_, Admin::Maintenance) => {
             board.set_health((backend.index, server.index), 0);
-            let drained = before.stopping || before.admin == Admin::Drain;
-            Some(if before.up { Turn::Maintenance { drained } } else { Turn::DownMaintenance })
+            let drained = before.health == Health::Stopping || before.admin == Admin::Drain;
+            Some(if before.health != Health::Down {
+                Turn::Maintenance { drained }
+            } else {
+                Turn::DownMaintenance
+            })
         }
         (Admin::Maintenance, Admin::Drain) => Some(Turn::ReadyToDrain),
         (Admin::Maintenance, Admin::Ready) => Some(Turn::Ready),
         (Admin::Ready, Admin::Drain) => Some(Turn::Drain),
         (Admin::Drain, Admin::Ready) => Some(Turn::Undrained),
         _ if before == after => None,
-        _ if !after.up => Some(Turn::Down),
-        _ if after.stopping => Some(Turn::Stopping),
-        _ => Some(Turn::Up),
+        _ => Some(after.health.into()),
     };
     if let Some(turn) = turn {
         board.went((backend.index, server.index), server.is_running(), backend);
@@ -77,4 +78,41 @@ fn take_over(
         tell(events, (backend, server), turn, requeued, served, via);
     }
     before != after
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::balance::{Algorithm, Balance, Hashing};
+    use crate::http::settings;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    struct Deaf;
+
+    impl Events for Deaf {
+        fn event(&self, _: &Backend, _: u8, _: &str) {}
+    }
+
+    #[test]
+    fn who_is_stopping_is_not_up_in_between() {
+        let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), 1));
+        let mut backend = settings::Backend::new("b", balance);
+        let address = SocketAddr::from(([127, 0, 0, 1], 1)).into();
+        let leader = settings::Server::new("s", address);
+        let follower = settings::Server { tracks: Some((0, 0)), ..leader.clone() };
+        backend.servers = vec![leader, follower];
+        let settings = settings::Settings { backends: vec![backend], ..Default::default() };
+        let proxies = Proxies::new(settings, 1, Arc::default());
+        let [leader, follower] = proxies.backends[0].servers.as_slice() else { panic!("two") };
+        let board = Board::new(&[vec![2, 2]], &[]);
+        follower.set_admin(Admin::Drain);
+        leader.set_health(Health::Stopping);
+        follow(&proxies, &board, &Deaf, (0, 0));
+        let since = follower.changed();
+        leader.set_admin(Admin::Drain);
+        follow(&proxies, &board, &Deaf, (0, 0));
+        assert_eq!(follower.inherited(), Admin::Drain);
+        assert_eq!(follower.changed(), since);
+    }
 }

@@ -1,7 +1,7 @@
 //! What is said of a server that gets another state, in HAProxy's words.
 
 use super::Events;
-use crate::http::live::{Admin, Backend, Server};
+use crate::http::live::{Admin, Backend, Health, Server};
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,16 @@ pub enum Turn {
     Remains(Admin),
     /// The server that it tracks changed, and this one is kept in maintenance or drain by an operator.
     RemainsForced(Admin),
+}
+
+impl From<Health> for Turn {
+    fn from(health: Health) -> Self {
+        match health {
+            Health::Up => Self::Up,
+            Health::Stopping => Self::Stopping,
+            Health::Down => Self::Down,
+        }
+    }
 }
 
 /// Says it. `why` is what checks, or the runtime socket, say beside up, down and stopping:

@@ -115,7 +115,10 @@ impl Server {
 mod tests {
     use super::*;
     use crate::http::balance::{Algorithm, Balance, Hashing};
-    use crate::http::{live::Proxies, settings};
+    use crate::http::{
+        live::{Health, Proxies},
+        settings,
+    };
     use std::net::SocketAddr;
     use std::sync::Arc;
     use std::time::Duration;
@@ -158,8 +161,8 @@ mod tests {
             let now = || (server.limit(&backend), server.shares(&backend), server.is_cold());
             let warm = (50, 48, false);
             assert_eq!(now(), warm);
-            server.set_up(false);
-            server.set_up(true);
+            server.set_health(Health::Down);
+            server.set_health(Health::Up);
             let after = |seconds| {
                 let since = Instant::now().checked_sub(Duration::from_secs(seconds));
                 *server.warmth.since.lock().unwrap() = since;
@@ -176,7 +179,7 @@ mod tests {
             server.set_admin(super::super::Admin::Maintenance);
             server.set_admin(super::super::Admin::Ready);
             assert_eq!(now(), (1, shares(1), true));
-            server.set_up(false);
+            server.set_health(Health::Down);
             assert!(!server.is_cold());
         }
     }

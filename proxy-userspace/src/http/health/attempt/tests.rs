@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{Strictness, parse, source::Source};
 use crate::http::balance::{Algorithm, Balance, Hashing};
 use crate::http::closes::{Class, Closes, Cookie, Doing, Upstream};
-use crate::http::live::{Backend, Proxies};
+use crate::http::live::{Backend, Health, Proxies};
 use crate::http::regex::Regex;
 use crate::http::settings;
 use std::net::SocketAddr;
@@ -231,7 +231,7 @@ async fn a_404_brings_nobody_up_that_is_down() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let kind = Script { disable_on_404: true, ..http() };
     let stage = stage(listener.local_addr().unwrap(), kind);
-    stage.around.server.set_up(false);
+    stage.around.server.set_health(Health::Down);
     let (outcome, ..) = check_at(stage, listener, b"HTTP/1.1 404 Not Found\r\n\r\n", true).await;
     assert_eq!(outcome.status, Status::L7Status);
 }
@@ -377,7 +377,7 @@ async fn what_an_operator_does_to_a_server_is_said_in_haproxys_words() {
     let ready = "Server b/s is UP/READY (leaving forced maintenance).";
     assert_eq!(say(Turn::Ready, false, ""), [ready]);
     assert_eq!(say(Turn::Undrained, false, ""), ["Server b/s is UP (leaving forced drain)."]);
-    server.set_up(false);
+    server.set_health(Health::Down);
     for (turn, why, line) in [
         (
             Turn::Maintenance { drained: false },
