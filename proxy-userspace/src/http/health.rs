@@ -212,11 +212,12 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
     let (backend, server) = (&around.backend, &around.server);
     let (before, served) = (server.state(), backend.serves());
     let up = health >= plan.rise;
-    let now = match outcome.status {
-        _ if !up => Health::Down,
-        _ if !good => before.health,
-        Status::L7OkConditional => Health::Stopping,
-        _ => Health::Up,
+    // A good check takes nobody down, nor a bad one up, whatever an operator has made of the count.
+    let now = match (good, up) {
+        (true, true) if outcome.status == Status::L7OkConditional => Health::Stopping,
+        (true, true) => Health::Up,
+        (false, false) => Health::Down,
+        _ => before.health,
     };
     if now == before.health {
         return;

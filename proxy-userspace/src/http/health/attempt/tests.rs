@@ -339,6 +339,20 @@ async fn health_falls_and_rises_and_is_told_as_haproxy_tells_it() {
     );
 }
 
+#[test]
+fn a_good_check_takes_nobody_down() {
+    let stage = stage(NOBODY.into(), Script::default());
+    // As out of maintenance, while its checks were disabled.
+    stage.around.board.set_health((0, 0), 0);
+    let good = Outcome::new(Status::L4Ok, "");
+    for health in [1, 4] {
+        conclude(&stage.plan, &stage.around, good.clone(), Duration::ZERO);
+        assert!(stage.around.server.is_up());
+        assert_eq!(stage.around.board.health((0, 0)), health);
+    }
+    assert_eq!(*stage.heard.lines.lock().unwrap(), [""; 0]);
+}
+
 #[tokio::test]
 async fn a_404_takes_a_server_out_of_the_balance_and_no_further() {
     let script = Script { disable_on_404: true, ..http() };
