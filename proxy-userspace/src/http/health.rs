@@ -176,9 +176,11 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
     let full = plan.rise + plan.fall - 1;
     let mut health = around.board.health(plan.server);
     let mut changed = false;
+    if good {
+        around.server.forget_errors();
+    }
     if good && health < full {
         changed = true;
-        around.server.forget_errors();
         health += 1;
         if health >= plan.rise {
             health = full;

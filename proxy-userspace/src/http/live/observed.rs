@@ -123,7 +123,7 @@ impl Server {
         }
     }
 
-    /// A check says that it is better: errors of before count no more.
+    /// A check says that it is well: errors of before count no more.
     pub(crate) fn forget_errors(&self) {
         self.observed.errors.store(0, Relaxed);
     }

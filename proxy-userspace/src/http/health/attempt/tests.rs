@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{Strictness, parse, source::Source};
 use crate::http::balance::{Algorithm, Balance, Hashing};
 use crate::http::closes::{Class, Closes, Cookie, Doing, Upstream};
-use crate::http::live::{Backend, Health, Proxies};
+use crate::http::live::{Backend, Health, Layer, Observe, Proxies, Sign};
 use crate::http::regex::Regex;
 use crate::http::settings;
 use std::net::SocketAddr;
@@ -55,9 +55,13 @@ struct Stage {
 }
 
 fn stage(address: SocketAddr, script: Script) -> Stage {
+    with(settings::Server::new("s", address.into()), script)
+}
+
+fn with(server: settings::Server, script: Script) -> Stage {
     let balance = Arc::new(Balance::new(Algorithm::RoundRobin, Hashing::default(), 1));
     let mut backend = settings::Backend::new("b", balance);
-    backend.servers.push(settings::Server::new("s", address.into()));
+    backend.servers.push(server);
     let settings = settings::Settings { backends: vec![backend], ..Default::default() };
     let proxies = Proxies::new(settings, 1, Arc::default());
     let backend = Arc::clone(&proxies.backends[0]);
@@ -351,6 +355,23 @@ fn a_good_check_takes_nobody_down() {
         assert_eq!(stage.around.board.health((0, 0)), health);
     }
     assert_eq!(*stage.heard.lines.lock().unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_good_check_makes_errors_of_before_count_no_more() {
+    let server = settings::Server {
+        observe: Some(Observe { layer: Layer::Seven, limit: 3 }),
+        ..settings::Server::new("s", SocketAddr::from(NOBODY).into())
+    };
+    let stage = with(server, Script::default());
+    stage.around.board.set_health((0, 0), 4);
+    for _ in 0..2 {
+        (0..2).for_each(|_| stage.around.server.note(Sign::Wrong));
+        conclude(&stage.plan, &stage.around, Outcome::new(Status::L4Ok, ""), Duration::ZERO);
+    }
+    assert_eq!(stage.around.server.alarms(), 0);
+    (0..3).for_each(|_| stage.around.server.note(Sign::Wrong));
+    assert_eq!(stage.around.server.alarms(), 1);
 }
 
 #[tokio::test]
