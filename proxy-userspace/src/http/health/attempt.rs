@@ -11,7 +11,7 @@ use super::script::{CheckKind, Connect, Expect, Pattern, Step};
 use super::{Plan, Surroundings};
 use connection::{Connection, connect};
 use http::head;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 /// Makes one check.
 pub(super) async fn attempt(plan: &Plan, around: &Surroundings) -> Outcome {
@@ -37,8 +37,6 @@ pub(super) async fn attempt(plan: &Plan, around: &Surroundings) -> Outcome {
     let mut last = Outcome::new(Status::L4Ok, "");
     // It takes a server that is up out of the balance; one that is down stays down.
     let disable_on_404 = script.disable_on_404 && around.server.is_up();
-    // `timeout check` is for what follows a connect; without it, the interval is for the whole.
-    let patience = plan.check_timeout.unwrap_or(plan.interval);
     for (index, step) in steps.iter().enumerate() {
         if let Step::Connect(to) = step {
             drop(connection.take());
@@ -53,7 +51,8 @@ pub(super) async fn attempt(plan: &Plan, around: &Surroundings) -> Outcome {
             continue;
         }
         let Some(on) = &mut connection else { break };
-        let outcome = match timeout(patience, on.step(step, index + 1, disable_on_404)).await {
+        let outcome = match timeout_at(on.deadline, on.step(step, index + 1, disable_on_404)).await
+        {
             Ok(outcome) => outcome,
             Err(_) if scripted => Outcome::new(Status::L7Timeout, place(&steps, index)),
             Err(_) => Outcome::new(Status::L7Timeout, ""),

@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// The most bytes of an answer that are looked at (`tune.bufsize`).
 const MOST: usize = 16_384;
@@ -27,60 +27,72 @@ pub(super) async fn connect<'a>(
     around: &'a Surroundings,
     to: &Connect,
 ) -> Result<Connection<'a>, Outcome> {
-    let patience = plan.connect_timeout.map_or(plan.interval, |limit| limit.min(plan.interval));
-    let upstream = Upstream { backend: &around.backend, server: &around.server };
+    let begun = Instant::now();
+    let by = begun + patience(plan);
     let http = plan.script.kind == CheckKind::Http;
-    let mut cookie = Cookie::default();
-    let socket = match target(plan, around, to) {
-        Target::Inet(address) => {
-            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-            match socket {
-                Ok(socket) => {
-                    cookie = around.closes.opened(socket.as_fd(), upstream, Class::Check);
-                    // It is closed once that is said.
-                    let held = socket.as_fd().try_clone_to_owned();
-                    let source = around.server.settings.source;
-                    let fits = |source: &SocketAddr| source.is_ipv4() == address.is_ipv4();
-                    let bound = source.filter(fits).map_or(Ok(()), |from| come_from(&socket, from));
-                    let connected = match bound {
-                        Ok(()) => within(patience, socket.connect(address)).await,
-                        Err(error) => Err(error),
-                    };
-                    if let (Err(_), Ok(held)) = (&connected, &held) {
-                        let doing = Doing { http, ..Doing::default() };
-                        let socket = (held.as_fd(), cookie);
-                        around.closes.stated(socket, Some(upstream), Class::Check, false, &doing);
-                    }
-                    connected.map(Socket::Tcp)
-                }
-                Err(error) => Err(error),
-            }
+    let opened = match target(plan, around, to) {
+        Target::Inet(address) => dial(around, address, by, http).await,
+        Target::Unix(path) => {
+            let stream = within(by, UnixStream::connect(path)).await;
+            stream.map(|stream| (Socket::Unix(stream), Cookie::default()))
         }
-        Target::Unix(path) => within(patience, UnixStream::connect(path)).await.map(Socket::Unix),
     };
-    match socket {
-        Ok(socket) => {
-            let linger = to.linger;
-            let (received, ended) = (Vec::new(), false);
-            let socket = Some(socket);
-            let mut new = Connection { socket, cookie, around, http, linger, ended, received };
-            if to.send_proxy || (to.is_default && plan.sends_proxy) {
-                new.greet().await?;
-            }
-            Ok(new)
+    let (socket, cookie) = opened.map_err(|error| unconnected(plan, &error))?;
+    // Without `timeout check` the interval is for the whole.
+    let deadline = plan.check_timeout.map_or(by, |timeout| Instant::now() + timeout);
+    let (linger, received, ended) = (to.linger, Vec::new(), false);
+    let socket = Some(socket);
+    let mut new = Connection { socket, cookie, around, http, linger, ended, received, deadline };
+    if to.send_proxy || (to.is_default && plan.sends_proxy) {
+        new.greet().await?;
+    }
+    Ok(new)
+}
+
+/// How long a connection may take to be there. `timeout connect` may be too short for a whole check:
+/// it counts only where there is a `timeout check` for the rest.
+fn patience(plan: &Plan) -> Duration {
+    let connect = plan.connect_timeout.filter(|_| plan.check_timeout.is_some());
+    connect.map_or(plan.interval, |limit| limit.min(plan.interval))
+}
+
+/// Opens one over TCP.
+async fn dial(
+    around: &Surroundings,
+    address: SocketAddr,
+    by: Instant,
+    http: bool,
+) -> io::Result<(Socket, Cookie)> {
+    let upstream = Upstream { backend: &around.backend, server: &around.server };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let cookie = around.closes.opened(socket.as_fd(), upstream, Class::Check);
+    // It is closed once that is said.
+    let held = socket.as_fd().try_clone_to_owned();
+    let fits = |source: &SocketAddr| source.is_ipv4() == address.is_ipv4();
+    let source = around.server.settings.source.filter(fits);
+    let connected = match source.map_or(Ok(()), |from| come_from(&socket, from)) {
+        Ok(()) => within(by, socket.connect(address)).await,
+        Err(error) => Err(error),
+    };
+    if let (Err(_), Ok(held)) = (&connected, &held) {
+        let doing = Doing { http, ..Doing::default() };
+        let socket = (held.as_fd(), cookie);
+        around.closes.stated(socket, Some(upstream), Class::Check, false, &doing);
+    }
+    connected.map(|stream| (Socket::Tcp(stream), cookie))
+}
+
+/// What is found where there is no connection.
+fn unconnected(plan: &Plan, error: &io::Error) -> Outcome {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Outcome::new(Status::L4Timeout, ""),
+        // There was one; who only wants that is content.
+        io::ErrorKind::ConnectionReset if plan.script.kind == CheckKind::Connect => {
+            Outcome::new(Status::L4Ok, "")
         }
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            Err(Outcome::new(Status::L4Timeout, ""))
-        }
-        // There was a connection; who only wants one is content.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-            let nothing_more = plan.script.kind == CheckKind::Connect;
-            let status = if nothing_more { Status::L4Ok } else { Status::SocketError };
-            let info = if nothing_more { String::new() } else { plain(&error) };
-            Err(Outcome::new(status, info))
-        }
-        Err(error) if is_ours(&error) => Err(Outcome::new(Status::SocketError, plain(&error))),
-        Err(error) => Err(Outcome::new(Status::L4Connection, plain(&error))),
+        io::ErrorKind::ConnectionReset => Outcome::new(Status::SocketError, plain(error)),
+        _ if is_ours(error) => Outcome::new(Status::SocketError, plain(error)),
+        _ => Outcome::new(Status::L4Connection, plain(error)),
     }
 }
 
@@ -97,11 +109,8 @@ fn target(plan: &Plan, around: &Surroundings, to: &Connect) -> Target {
     Target::Inet(SocketAddr::new(ip, port))
 }
 
-async fn within<T>(
-    patience: Duration,
-    connecting: impl Future<Output = io::Result<T>>,
-) -> io::Result<T> {
-    timeout(patience, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+async fn within<T>(by: Instant, connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout_at(by, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Whether the fault is this process's or host's, not the server's.
@@ -178,6 +187,8 @@ pub(super) struct Connection<'a> {
     /// The server's FIN has been seen.
     ended: bool,
     pub(super) received: Vec<u8>,
+    /// When what is done on it must be over.
+    pub(super) deadline: Instant,
 }
 
 impl Drop for Connection<'_> {

@@ -291,6 +291,45 @@ async fn a_body_in_chunks_is_looked_at_without_them() {
 }
 
 #[tokio::test]
+async fn without_timeout_check_the_interval_is_for_all_of_a_check() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let steps = [b"a", b"b"].map(|byte| expect(Pattern::Bytes(byte.to_vec())));
+    let mut stage = stage(listener.local_addr().unwrap(), tcp(steps.to_vec()));
+    stage.plan.check_timeout = None;
+    stage.plan.interval = Duration::from_secs(1);
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for byte in [b"a", b"b"] {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            // The check may have given up.
+            let _ = stream.write_all(byte).await;
+        }
+    });
+    assert_eq!(attempt(&stage.plan, &stage.around).await.status, Status::L7Timeout);
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn timeout_connect_counts_for_checks_only_beside_timeout_check() {
+    // Whose queue is full answers nobody.
+    let deaf = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    deaf.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    deaf.listen(0).unwrap();
+    let address = deaf.local_addr().unwrap().as_socket().unwrap();
+    let _first = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut stage = stage(address, Script::default());
+    stage.plan.connect_timeout = Some(Duration::from_millis(1));
+    for (check_timeout, waits) in [(None, true), (Some(Duration::from_secs(30)), false)] {
+        stage.plan.check_timeout = check_timeout;
+        stage.plan.interval = Duration::from_secs(if waits { 1 } else { 60 });
+        let began = std::time::Instant::now();
+        let outcome = attempt(&stage.plan, &stage.around).await;
+        assert_eq!(outcome.status, Status::L4Timeout);
+        assert_eq!(began.elapsed() >= stage.plan.interval, waits);
+    }
+}
+
+#[tokio::test]
 async fn tcp_scripts_talk() {
     let script = |want: &[u8]| {
         tcp(vec![Step::Send(b"PING\r\n".to_vec()), expect(Pattern::Bytes(want.to_vec()))])
