@@ -219,7 +219,7 @@ pub trait Balance: Send + Sync + Debug {
         true
     }
     /// Whether it places requests freely, as round robin does: then a failed connection is
-    /// redispatched at once.
+    /// redispatched at once, and a request may stay with its client's last server.
     fn is_free(&self) -> bool {
         false
     }

@@ -133,7 +133,9 @@ pub(crate) async fn reach(
         }
         client.worker.count(&server.counters, Count::Sessions, 1);
         client.session.place(&slot.backend, &server);
-        client.last_server = settings.prefer_last.then_some((errand.backend.index, server.index));
+        // What is hashed stays with the server of its hash.
+        let stays = settings.prefer_last && settings.balance.is_free();
+        client.last_server = stays.then_some((errand.backend.index, server.index));
         let line = line(client, &server);
         if errand.reuse
             && elsewhere

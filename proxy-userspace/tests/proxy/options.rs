@@ -2,7 +2,13 @@
 
 use crate::support::{Origin, Proxy, eventually, ports::Reserved, settings};
 use std::net::SocketAddr;
-use teardown::http::{counters::Count, settings::Mode};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+use teardown::http::{
+    counters::Count,
+    hooks::{Balance, Edit, Request},
+    live::Backend,
+    settings::Mode,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -42,6 +48,35 @@ fn a_client_stays_on_its_last_server_if_that_is_preferred() {
         seen.sort_unstable_by(|a, b| b.cmp(a));
         assert_eq!(seen, counts, "prefer-last-server {prefer}");
     }
+}
+
+/// A balance that is not free to choose, and names two servers in turn.
+#[derive(Debug)]
+struct Hashed(std::sync::atomic::AtomicUsize);
+
+impl Balance for Hashed {
+    fn key(&self, _: Option<&Request<'_>>, _: &[Edit], _: Option<SocketAddr>) -> u64 {
+        0
+    }
+
+    fn pick(&self, _: &Backend, _: u64, _: Option<usize>) -> Option<usize> {
+        Some(self.0.fetch_add(1, Relaxed) % 2)
+    }
+}
+
+#[test]
+fn what_is_hashed_goes_where_its_hash_says_and_not_where_its_client_was() {
+    let origins = [Origin::answering(OK), Origin::answering(OK)];
+    let mut settings = settings(&origins.each_ref().map(|origin| origin.address));
+    settings.backends[0].prefer_last = true;
+    settings.backends[0].balance = Arc::new(Hashed(Default::default()));
+    let proxy = Proxy::start(settings);
+    let mut client = proxy.connect();
+    for _ in 0..6 {
+        client.send(GET);
+        client.response();
+    }
+    assert_eq!(origins.each_ref().map(Origin::asked), [3, 3]);
 }
 
 #[test]

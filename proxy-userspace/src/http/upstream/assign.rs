@@ -50,15 +50,13 @@ fn choose(
 ) -> Result<Option<usize>, Fail> {
     let backend = errand.backend;
     let nobody = Fail::new(503, Cause::Server, Phase::Connect);
-    let pick = || backend.settings.balance.pick(backend, errand.key, avoid);
     let last = client.last_server.filter(|_| avoid.is_none()).and_then(|(of, index)| {
         let server = backend.servers.get(index).filter(|_| of == backend.index)?;
         (server.usable() && !server.full(backend)).then_some(index)
     });
-    let chosen = match fixed {
+    let chosen = match fixed.or(last) {
         Some(index) => Some(index),
-        None => match pick() {
-            _ if last.is_some() => last,
+        None => match backend.settings.balance.pick(backend, errand.key, avoid) {
             Some(index) if overfull(backend, &backend.servers[index]) => {
                 let other = backend.settings.balance.pick(backend, errand.key, Some(index));
                 other.filter(|&other| !overfull(backend, &backend.servers[other]))
