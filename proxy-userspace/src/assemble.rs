@@ -87,16 +87,18 @@ impl Builder<'_> {
     fn rules(&self, proxy: &Proxy) -> Option<Arc<dyn Rules>> {
         let uri = proxy.settings.monitor_uri.clone().filter(|_| proxy.kind.is_frontend());
         let rules = RuleSet {
-            request: proxy.http_request.iter().chain(&proxy.redirects).cloned().collect(),
+            request: proxy.http_request.clone(),
             response: proxy.http_response.clone(),
             last: proxy.http_after_response.clone(),
             pages: (self.pages)(proxy),
+            redirects: proxy.redirects.clone(),
             monitor: uri.map(|uri| Monitor { uri, fails: proxy.monitor_fails.clone() }),
         };
         let is_idle = rules.request.is_empty()
             && rules.response.is_empty()
             && rules.last.is_empty()
             && rules.pages.is_empty()
+            && rules.redirects.is_empty()
             && rules.monitor.is_none();
         (!is_idle).then(|| Arc::new(rules) as _)
     }

@@ -30,6 +30,8 @@ pub struct RuleSet {
     pub last: Vec<Rule>,
     /// Whoever else answers requests: the statistics page.
     pub pages: Vec<Arc<dyn Page>>,
+    /// `redirect`, in order.
+    pub redirects: Vec<Rule>,
     /// `monitor-uri`: path and query of requests that are answered before any rule sees them.
     pub monitor: Option<Monitor>,
 }
@@ -61,7 +63,7 @@ pub struct Rule {
 /// What a rule may do with a request or a response.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// `allow`: no further rule of this proxy is looked at.
+    /// `allow`: no further rule of this list is looked at.
     Allow,
     /// `deny`, with the error page of this status.
     Deny(u16),
@@ -226,7 +228,8 @@ impl hooks::Rules for RuleSet {
             moment: Some(moment),
             ..View::default()
         };
-        // HAProxy looks for its monitor before the http-request rules, and serves its statistics behind.
+        // HAProxy looks for its monitor before the http-request rules, serves its statistics behind
+        // them, and looks at its redirects last, also where a rule has said `allow`.
         if let Some(monitor) = &self.monitor
             && monitor.uri == hooks::path_and_query(request.target)
         {
@@ -234,12 +237,14 @@ impl hooks::Rules for RuleSet {
             return Decision::Monitor(if fails { 503 } else { 200 });
         }
         let decision = follow(&self.request, view, edits);
-        if decision != Decision::Pass || self.pages.is_empty() {
+        if decision != Decision::Pass {
             return decision;
         }
-        let request = request.rewritten(edits);
-        let page = self.pages.iter().find_map(|page| page.answer(&request));
-        page.map_or(Decision::Pass, |answer| Decision::Answer(Box::new(answer)))
+        let asked = request.rewritten(edits);
+        if let Some(answer) = self.pages.iter().find_map(|page| page.answer(&asked)) {
+            return Decision::Answer(Box::new(answer));
+        }
+        follow(&self.redirects, view, edits)
     }
 
     fn response(

@@ -123,6 +123,30 @@ fn it_asks_who_somebody_is_and_keeps_addresses_to_itself() {
 }
 
 #[test]
+fn it_comes_behind_rules_and_before_redirects() {
+    let twins = Twins::start(|stage, which| {
+        format!(
+            "listen in\n  bind 127.0.0.1:{}\n  stats uri /st\n\
+             \x20 http-request allow if {{ path /allowed }}\n\
+             \x20 http-request deny if {{ path /st/denied }}\n\
+             \x20 redirect location /st code 303 if {{ path /allowed }}\n\
+             \x20 redirect location /elsewhere\n  server s {}\n",
+            8080 + which,
+            stage.server
+        )
+    });
+    for (path, status) in [("/", 302), ("/allowed", 303), ("/st", 200), ("/st/denied", 403)] {
+        let [ours, theirs] = [8080, 8081].map(|port| {
+            let text = twins.stage.get(port, path);
+            text.lines().next().unwrap_or_default().to_owned()
+        });
+        assert_eq!(ours, theirs, "{path}");
+        assert!(ours.contains(&status.to_string()), "{path}: {ours}");
+    }
+    twins.end();
+}
+
+#[test]
 fn a_monitor_is_answered_before_any_rule_and_is_not_logged() {
     let twins = Twins::start(|stage, which| {
         format!(
