@@ -3,7 +3,7 @@
 use super::arguments::{is_escaped, variable};
 use super::converters::{converter, split};
 use super::directives::FETCH_OTHERS;
-use crate::http::sample::{Convert, Expression, Fetch, Message};
+use crate::http::sample::{Expression, Fetch, Kind, Message};
 use crate::near;
 
 /// Fetches by name.
@@ -58,12 +58,7 @@ pub(super) const FETCHES: &[&str] = &[
 pub fn expression(text: &str) -> Result<Expression, String> {
     let (first, mut rest) = head(text)?;
     let fetch = fetch(first.0, first.1)?;
-    let mut converts = match first.0.rsplit(['.', '_']).next() {
-        _ if !matches!(fetch, Fetch::Header { .. }) => Vec::new(),
-        Some("ip") => vec![Convert::Address],
-        Some("val") => vec![Convert::Integer],
-        _ => Vec::new(),
-    };
+    let mut converts = Vec::new();
     while !rest.is_empty() {
         let Some(more) = rest.strip_prefix(',') else {
             return Err(format!("'{rest}' behind '{}' is not understood", first.0));
@@ -205,13 +200,24 @@ fn header_fetch(
     let field = field.to_owned();
     Ok(match kind {
         "hdr_cnt" => Fetch::HeaderCount { of, name: field },
-        _ => Fetch::Header { of, name: field, full: kind == "fhdr", occurrence },
+        _ => Fetch::Header {
+            of,
+            name: field,
+            full: kind == "fhdr",
+            occurrence,
+            kind: match kind {
+                "hdr_ip" => Kind::Address,
+                "hdr_val" => Kind::Number,
+                _ => Kind::Text,
+            },
+        },
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::sample::Convert;
 
     #[test]
     fn expressions_have_arguments_and_converters() {

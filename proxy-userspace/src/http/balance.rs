@@ -11,7 +11,7 @@ pub use hash::{Function, Hashing};
 
 use super::hooks::{self, Edit, Request};
 use super::live::{Backend, Server};
-use super::sample::{Expression, Fetch, Message, Sample, View};
+use super::sample::{Expression, Fetch, Kind, Message, Sample, View};
 use ring::Tables;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -60,7 +60,8 @@ impl Algorithm {
     /// `hdr(name)`.
     #[must_use]
     pub fn header(name: String, domain_only: bool) -> Self {
-        let fetch = Fetch::Header { of: Message::Request, name, full: false, occurrence: Some(1) };
+        let (of, kind) = (Message::Request, Kind::Text);
+        let fetch = Fetch::Header { of, name, full: false, occurrence: Some(1), kind };
         Self::Header { value: Expression { fetch, converts: Vec::new() }, domain_only }
     }
 }

@@ -9,8 +9,8 @@ use super::edit::lookup;
 use super::hooks::{Edit, Moment, Request, Response};
 use super::variable::{Name, Value};
 pub use convert::{Convert, Operand, Operator};
-use fields::header;
 pub(super) use fields::{each_value, parts};
+use fields::{header, read_as};
 pub use map::{Keys, Map};
 use std::net::{IpAddr, SocketAddr};
 
@@ -95,6 +95,8 @@ pub enum Fetch {
         full: bool,
         /// Only this one, from 1, or from the end if negative.
         occurrence: Option<i32>,
+        /// What the values are read as: addresses (`hdr_ip`), numbers (`hdr_val`), or not at all.
+        kind: Kind,
     },
     /// `hdr_cnt(NAME)`: how many values.
     HeaderCount {
@@ -160,6 +162,7 @@ impl Expression {
             | Fetch::Number(_) => Kind::Number,
             Fetch::Truth(_) => Kind::Truth,
             Fetch::Variable(..) => Kind::Any,
+            Fetch::Header { kind, .. } => *kind,
             _ => Kind::Text,
         }
     }
@@ -193,35 +196,50 @@ impl Expression {
         }
     }
 
-    /// Calls `found` with each sample until it says true, and returns whether it did.
+    /// Calls `found` with each sample until it says true, and returns whether it did. As in HAProxy
+    /// a value that does not convert is the last one that is looked at.
     pub fn any(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
         if self.converts.is_empty() {
             return self.fetch.any(view, found);
         }
-        self.fetch.any(view, &mut |sample| converted(&self.converts, sample, view, found))
+        let mut holds = false;
+        self.fetch.any(view, &mut |sample| {
+            let value = self.converted(sample, view);
+            holds = value.as_ref().is_some_and(|value| found(value.sample()));
+            holds || value.is_none()
+        });
+        holds
     }
 
     /// One sample, the one that [`Self::write`] would write.
     pub fn value(&self, view: &View<'_>) -> Option<Value> {
-        let first = matches!(self.fetch, Fetch::UrlParameter(_));
         let mut value = None;
-        self.any(view, &mut |sample| {
-            value = Some(sample.into());
-            first
-        });
+        self.one(view, &mut |sample| value = Some(sample.into()));
         value
     }
 
-    /// One sample as text, appended to `out`; nothing if there is none. Of several values formats
-    /// take a field's last one and a parameter's first, as HAProxy does.
+    /// One sample as text, appended to `out`; nothing if there is none.
     pub fn write(&self, view: &View<'_>, out: &mut Vec<u8>) {
-        let start = out.len();
-        let first = matches!(self.fetch, Fetch::UrlParameter(_));
-        self.any(view, &mut |sample| {
-            out.truncate(start);
-            sample.write(out);
-            first
+        self.one(view, &mut |sample| sample.write(out));
+    }
+
+    /// Calls `found` with what becomes of one sample, and of no other if nothing becomes of it: of
+    /// several values this is a field's last one and a parameter's first, as HAProxy has it.
+    fn one(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>)) {
+        self.fetch.one(view, &mut |sample| {
+            if self.converts.is_empty() {
+                found(sample);
+            } else if let Some(value) = self.converted(sample, view) {
+                found(value.sample());
+            }
         });
+    }
+
+    /// What the converters make of a sample.
+    fn converted(&self, sample: Sample<'_>, view: &View<'_>) -> Option<Value> {
+        let (first, rest) = self.converts.split_first()?;
+        let value = first.apply(sample, view);
+        rest.iter().fold(value, |value, convert| convert.apply(value?.sample(), view))
     }
 }
 
@@ -237,19 +255,21 @@ impl Sample<'_> {
     }
 }
 
-/// Calls `found` with what converters make of a sample.
-fn converted(
-    converts: &[Convert],
-    sample: Sample<'_>,
-    view: &View<'_>,
-    found: &mut dyn FnMut(Sample<'_>) -> bool,
-) -> bool {
-    let Some((convert, rest)) = converts.split_first() else { return found(sample) };
-    let value = convert.apply(sample, view);
-    value.is_some_and(|value| converted(rest, value.sample(), view, found))
-}
-
 impl Fetch {
+    /// Calls `found` with one sample, if there is one.
+    fn one(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>)) {
+        let found = &mut |sample: Sample<'_>| {
+            found(sample);
+            true
+        };
+        match self {
+            Self::Header { of, name, full, occurrence, kind } => {
+                header(view, *of, name, *full, occurrence.or(Some(-1)), &mut read_as(*kind, found))
+            }
+            _ => self.any(view, found),
+        };
+    }
+
     fn any(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
         let mut text = |text: Option<&str>| text.is_some_and(|t| found(Sample::Text(t.as_bytes())));
         match self {
@@ -270,8 +290,8 @@ impl Fetch {
                 base.extend_from_slice(path(&request).unwrap_or_default().as_bytes());
                 found(Sample::Text(&base))
             }),
-            Self::Header { of, name, full, occurrence } => {
-                header(view, *of, name, *full, *occurrence, found)
+            Self::Header { of, name, full, occurrence, kind } => {
+                header(view, *of, name, *full, *occurrence, &mut read_as(*kind, found))
             }
             Self::HeaderCount { of, name } => {
                 let mut count = 0;

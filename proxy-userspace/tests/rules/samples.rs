@@ -130,6 +130,52 @@ fn converters_and_maps_give_what_haproxys_do() {
     twins.same("a", &requests);
 }
 
+/// Of a field's values rules take the last one, of a parameter's the first, and no other where that one
+/// does not convert; a condition looks at all up to the first that does not.
+#[test]
+fn of_several_values_haproxys_are_taken() {
+    let mut text = String::from("listen a\n  bind @a\n");
+    for (number, expression) in [
+        "req.hdr_ip(x-a)",
+        "req.hdr_ip(x-a),map_ip(@folder/ip.map)",
+        "req.hdr(x-a),map(@folder/word.map)",
+        "req.hdr(x-a),ipmask(24)",
+        "req.hdr(x-a)",
+        "req.hdr(x-a,1),map(@folder/word.map)",
+        "url_param(x)",
+        "url_param(x),map(@folder/word.map)",
+    ]
+    .iter()
+    .enumerate()
+    {
+        text.push_str(&format!(
+            "  http-request set-header X-{number} \"<%[{expression}]>\"\n\
+             \x20 http-request set-var(txn.v{number}) {expression}\n\
+             \x20 http-request set-header X-{number}-var \"<%[var(txn.v{number})]>\"\n\
+             \x20 http-request set-header X-{number}-there 1 if {{ {expression} -m found }}\n\
+             \x20 http-request set-header X-{number}-is 1 if {{ {expression} -m str B 6.6.6.6 6.6.6.0 }}\n"
+        ));
+    }
+    text.push_str("  server s @origin\n");
+    let files = [("ip.map", "6.6.6.6 B\n"), ("word.map", "b B\nc C\n")];
+    let twins = Twins::start(&["a"], &text, &files);
+    let mut requests = gets(["/?x=b&x=a", "/?x=a&x=b", "/?x=c&x=b"]);
+    for value in [
+        "b",
+        "a, b",
+        "b, a",
+        "c, b",
+        "6.6.6.6, unknown",
+        "unknown, 6.6.6.6",
+        "7.7.7.7, 6.6.6.6",
+        "6.6.6.6, 7.7.7.7",
+        "6.6.6.6\r\nX-A: unknown",
+    ] {
+        requests.push(format!("GET / HTTP/1.1\r\nHost: h\r\nX-A: {value}\r\n\r\n"));
+    }
+    twins.same("a", &requests);
+}
+
 /// What a client has encoded begins no line of its own, neither before a server nor before a client.
 #[test]
 fn what_is_decoded_stays_within_its_line() {

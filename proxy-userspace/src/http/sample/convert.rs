@@ -1,6 +1,6 @@
 //! What is done to samples: converters.
 
-use super::read::{address, leading, number, text_address};
+use super::read::{address, leading, number};
 use super::{Kind, Sample, View};
 use crate::http::balance::Hashing;
 use crate::http::edit::lookup;
@@ -19,10 +19,6 @@ pub enum Convert {
     Upper,
     /// `length`.
     Length,
-    /// What `hdr_ip` does: the address, a port behind an IPv4 one passed over; nothing if it is none.
-    Address,
-    /// What `hdr_val` does: the digits that the text begins with, 0 without any.
-    Integer,
     /// `add(N)` and its kin.
     Arithmetic(Operator, Operand),
     /// `neg`.
@@ -142,7 +138,6 @@ impl Convert {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Length
-            | Self::Integer
             | Self::Arithmetic(..)
             | Self::Negative
             | Self::Complement
@@ -150,7 +145,7 @@ impl Convert {
             | Self::PortOnly
             | Self::Hash(_) => Kind::Number,
             Self::Odd | Self::Even | Self::Truth { .. } => Kind::Truth,
-            Self::Address | Self::Mask(..) => Kind::Address,
+            Self::Mask(..) => Kind::Address,
             Self::Map(map) => map.kind,
             _ => Kind::Text,
         }
@@ -169,8 +164,6 @@ impl Convert {
             Self::Lower => Value::Text(text().to_ascii_lowercase()),
             Self::Upper => Value::Text(text().to_ascii_uppercase()),
             Self::Length => Value::Number(i64::try_from(text().len()).unwrap_or(i64::MAX)),
-            Self::Integer => Value::Number(leading(&text())),
-            Self::Address => Value::Address(text_address(&text())?),
             Self::Arithmetic(operator, operand) => {
                 let operand = match operand {
                     Operand::Number(number) => *number,

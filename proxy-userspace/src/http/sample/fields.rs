@@ -1,6 +1,7 @@
 //! Values of fields, as the rules before have left them.
 
-use super::{Message, Sample, View};
+use super::read::{leading, text_address};
+use super::{Kind, Message, Sample, View};
 use crate::http::hooks::Edit;
 
 /// Calls `found` with the field's values, or with the one that is asked for.
@@ -10,11 +11,9 @@ pub(super) fn header(
     name: &str,
     full: bool,
     occurrence: Option<i32>,
-    found: &mut dyn FnMut(Sample<'_>) -> bool,
+    found: &mut dyn FnMut(&[u8]) -> bool,
 ) -> bool {
-    let Some(wanted) = occurrence else {
-        return each_value(view, of, name, full, &mut |value| found(Sample::Text(value)));
-    };
+    let Some(wanted) = occurrence else { return each_value(view, of, name, full, found) };
     let index = if wanted >= 0 {
         i64::from(wanted) - 1
     } else {
@@ -31,11 +30,23 @@ pub(super) fn header(
         let here = at == index;
         at += 1;
         if here {
-            answer = found(Sample::Text(value));
+            answer = found(value);
         }
         here
     });
     answer
+}
+
+/// Reads values before they are samples; an address that is none is passed over.
+pub(super) fn read_as(
+    kind: Kind,
+    found: &mut dyn FnMut(Sample<'_>) -> bool,
+) -> impl FnMut(&[u8]) -> bool {
+    move |value| match kind {
+        Kind::Address => text_address(value).is_some_and(|ip| found(Sample::Address(ip))),
+        Kind::Number => found(Sample::Number(leading(value))),
+        _ => found(Sample::Text(value)),
+    }
 }
 
 /// Calls `each` with the field's values as the rules before have left them, until it says true.

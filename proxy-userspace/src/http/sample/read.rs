@@ -24,7 +24,7 @@ pub(super) fn address(sample: Sample<'_>) -> Option<IpAddr> {
     }
 }
 
-/// The number that a text begins with.
+/// The number that a text begins with, 0 without any.
 pub(super) fn leading(text: &[u8]) -> i64 {
     let (sign, digits) = match text.strip_prefix(b"-") {
         Some(rest) => (-1, rest),
@@ -36,6 +36,7 @@ pub(super) fn leading(text: &[u8]) -> i64 {
     })
 }
 
+/// A field's value as an address; a port behind one of IPv4 is passed over.
 pub(super) fn text_address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim();
     let with_port = || text.parse().ok().map(|at: SocketAddrV4| IpAddr::V4(*at.ip()));
