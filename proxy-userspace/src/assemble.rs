@@ -93,6 +93,8 @@ impl Builder<'_> {
             pages: (self.pages)(proxy),
             redirects: proxy.redirects.clone(),
             monitor: uri.map(|uri| Monitor { uri, fails: proxy.monitor_fails.clone() }),
+            // HAProxy's samples are in buffers, with a byte for their end.
+            longest: global(self.config).bufsize - 1,
         };
         let is_idle = rules.request.is_empty()
             && rules.response.is_empty()

@@ -31,7 +31,7 @@ pub enum Edit {
     /// The level of the log line, or that there is none (`set-log-level`).
     Level(Option<u8>),
     /// A variable's value, or that it has none any more (`set-var`, `unset-var`).
-    Variable(Arc<Name>, Option<Value>),
+    Variable(Arc<Name>, Option<Arc<Value>>),
 }
 
 impl Edit {
@@ -89,7 +89,7 @@ pub fn lookup<'a>(edits: &'a [Edit], wanted: &Name) -> Option<&'a Value> {
         Edit::Variable(name, value) if **name == *wanted => Some(value),
         _ => None,
     });
-    last?.as_ref()
+    last?.as_deref()
 }
 
 /// The variables of these scopes, as the rules have left them.
@@ -117,7 +117,9 @@ mod tests {
         let name = |scope, name: &str| Arc::new(Name { scope, name: name.to_owned() });
         let (a, b) = (name(Scope::Transaction, "a"), name(Scope::Session, "b"));
         let (c, a_too) = (name(Scope::Request, "c"), name(Scope::Session, "a"));
-        let set = |name: &Arc<Name>, n| Edit::Variable(Arc::clone(name), Some(Value::Number(n)));
+        let set = |name: &Arc<Name>, n| {
+            Edit::Variable(Arc::clone(name), Some(Arc::new(Value::Number(n))))
+        };
         let edits = [
             set(&a, 1),
             set(&b, 2),

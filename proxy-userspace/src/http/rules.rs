@@ -34,6 +34,9 @@ pub struct RuleSet {
     pub redirects: Vec<Rule>,
     /// `monitor-uri`: path and query of requests that are answered before any rule sees them.
     pub monitor: Option<Monitor>,
+    /// How long a variable's text may be; the rest is cut off. Without it one that is put together of
+    /// itself would double with each request.
+    pub longest: usize,
 }
 
 /// `monitor-uri` and `monitor fail`.
@@ -109,6 +112,8 @@ enum Taken {
     Nothing,
     Edit(Edit),
     Edits(Vec<Edit>),
+    /// This is in the variable now.
+    Value(Arc<Name>, Value),
     /// No further rule.
     Allowed,
     Decided(Decision),
@@ -151,34 +156,39 @@ impl Action {
             Self::Status(status, reason) => Taken::Edit(Edit::Status(*status, Arc::clone(reason))),
             Self::Level(level) => Taken::Edit(Edit::Level(*level)),
             Self::Variable(name, expression) => match expression.value(view) {
-                Some(value) => Taken::Edit(Edit::Variable(Arc::clone(name), Some(value))),
+                Some(value) => Taken::Value(Arc::clone(name), value),
                 None => Taken::Nothing,
             },
             Self::VariableFormat(name, format) => {
-                let value = Value::Text(format.fill(view));
-                Taken::Edit(Edit::Variable(Arc::clone(name), Some(value)))
+                Taken::Value(Arc::clone(name), Value::Text(format.fill(view)))
             }
             Self::Unset(name) => Taken::Edit(Edit::Variable(Arc::clone(name), None)),
         }
     }
 }
 
-/// Takes the actions whose conditions hold, up to the one that decides.
-fn follow(rules: &[Rule], base: View<'_>, edits: &mut Vec<Edit>) -> Decision {
-    for rule in rules {
-        let view = View { edits, ..base };
-        if !rule.condition.as_ref().is_none_or(|condition| condition.holds(&view)) {
-            continue;
+impl RuleSet {
+    /// Takes the actions whose conditions hold, up to the one that decides.
+    fn follow(&self, rules: &[Rule], base: View<'_>, edits: &mut Vec<Edit>) -> Decision {
+        for rule in rules {
+            let view = View { edits, ..base };
+            if !rule.condition.as_ref().is_none_or(|condition| condition.holds(&view)) {
+                continue;
+            }
+            match rule.action.take(&view) {
+                Taken::Nothing => {}
+                Taken::Edit(edit) => edits.push(edit),
+                Taken::Edits(more) => edits.extend(more),
+                Taken::Value(name, value) => {
+                    let value = Arc::new(value.up_to(self.longest));
+                    edits.push(Edit::Variable(name, Some(value)));
+                }
+                Taken::Allowed => break,
+                Taken::Decided(decision) => return decision,
+            }
         }
-        match rule.action.take(&view) {
-            Taken::Nothing => {}
-            Taken::Edit(edit) => edits.push(edit),
-            Taken::Edits(more) => edits.extend(more),
-            Taken::Allowed => break,
-            Taken::Decided(decision) => return decision,
-        }
+        Decision::Pass
     }
-    Decision::Pass
 }
 
 /// A change to a head.
@@ -236,7 +246,7 @@ impl hooks::Rules for RuleSet {
             let fails = monitor.fails.iter().any(|condition| condition.holds(&view));
             return Decision::Monitor(if fails { 503 } else { 200 });
         }
-        let decision = follow(&self.request, view, edits);
+        let decision = self.follow(&self.request, view, edits);
         if decision != Decision::Pass {
             return decision;
         }
@@ -244,7 +254,7 @@ impl hooks::Rules for RuleSet {
         if let Some(answer) = self.pages.iter().find_map(|page| page.answer(&asked)) {
             return Decision::Answer(Box::new(answer));
         }
-        follow(&self.redirects, view, edits)
+        self.follow(&self.redirects, view, edits)
     }
 
     fn response(
@@ -253,7 +263,7 @@ impl hooks::Rules for RuleSet {
         moment: &dyn Moment,
         edits: &mut Vec<Edit>,
     ) -> Decision {
-        follow(&self.response, of_response(response, moment), edits)
+        self.follow(&self.response, of_response(response, moment), edits)
     }
 
     fn has_last(&self) -> bool {
@@ -262,7 +272,7 @@ impl hooks::Rules for RuleSet {
 
     fn last(&self, response: &Response<'_>, moment: &dyn Moment, edits: &mut Vec<Edit>) {
         // None of these decides anything.
-        follow(&self.last, of_response(response, moment), edits);
+        self.follow(&self.last, of_response(response, moment), edits);
     }
 }
 

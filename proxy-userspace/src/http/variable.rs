@@ -41,3 +41,14 @@ pub enum Value {
     /// True or false.
     Truth(bool),
 }
+
+impl Value {
+    /// Itself, a text without what is behind its first `most` bytes.
+    #[must_use]
+    pub fn up_to(mut self, most: usize) -> Self {
+        if let Self::Text(text) = &mut self {
+            text.truncate(most);
+        }
+        self
+    }
+}

@@ -75,3 +75,16 @@ fn a_connections_variables_outlast_its_requests() {
         twins.same_together("a", &gets(paths));
     }
 }
+
+/// What is put together of itself with each request has an end.
+#[test]
+fn a_variable_is_no_longer_than_a_buffer() {
+    let text = "global\n  tune.bufsize 4096\nlisten a\n  bind @a\n\
+        \x20 http-request set-var(sess.a) path if !{ var(sess.a) -m found }\n\
+        \x20 http-request set-var(sess.a) var(sess.a),concat(-,sess.a)\n\
+        \x20 http-request set-var-fmt(sess.f) %[var(sess.f)]%[var(sess.a)]\n\
+        \x20 http-response set-header X-Length %[var(sess.a),length],%[var(sess.f),length]\n\
+        \x20 server s @origin\n";
+    let twins = Twins::start(&["a"], text, &[]);
+    twins.same_together("a", &gets(["/abcdefg"; 12]));
+}

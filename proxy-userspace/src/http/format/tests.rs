@@ -79,7 +79,7 @@ fn written(text: &str, place: Place, change: impl FnOnce(&mut Session<'_>)) -> S
 fn samples_bring_no_line_ends() {
     let name = Name { scope: Scope::Transaction, name: "a".to_owned() };
     let value = Value::Text(b"a\r\nb\tc\0\x7f d%".to_vec());
-    let edits = [Edit::Variable(Arc::new(name), Some(value))];
+    let edits = [Edit::Variable(Arc::new(name), Some(Arc::new(value)))];
     for place in [Place::Log, Place::Request, Place::Response] {
         let read = format("<%[var(txn.a)]>", place).unwrap();
         let filled = read.fill(&View { edits: &edits, ..View::default() });

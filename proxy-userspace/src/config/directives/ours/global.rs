@@ -87,7 +87,7 @@ pub const GLOBAL: &[Directive] = &[
         "tune.bufsize",
         "SIZE",
         "16384",
-        "The longest message head is this less `tune.maxrewrite`.",
+        "The longest message head is this less `tune.maxrewrite`; a variable's text is shorter than this.",
     ),
     global("tune.maxrewrite", "SIZE", "1024", "What of a head's room is kept for what rules add."),
     global("tune.http.cookielen", "N", "63", "The most characters that `capture cookie` keeps."),
