@@ -37,8 +37,11 @@ pub(super) const METHODS: [(&str, Method); 12] = [
     ("reg", Method::Regex),
 ];
 
-/// Keywords whose ending is a method: `path_beg` is `path -m beg`.
-pub(super) const FAMILIES: [&str; 7] = ["path", "url", "base", "hdr", "shdr", "urlp", "url_param"];
+/// Keywords whose ending may be a method: `path_beg` is `path -m beg`.
+pub(super) const FAMILIES: [&str; 6] = ["path", "url", "base", "hdr", "shdr", "urlp"];
+
+/// The methods that may be such an ending; `hdr_ip` and `hdr_cnt` are fetches.
+pub(super) const ENDINGS: [&str; 7] = ["beg", "dir", "dom", "end", "len", "reg", "sub"];
 
 /// What HAProxy defines by itself: a name, an expression, a method and patterns.
 pub(super) const PREDEFINED: [(&str, &str, &[&str]); 16] = [
@@ -144,15 +147,10 @@ fn keyword(word: &str) -> Result<(Expression, Option<Method>), String> {
     let (name, rest) = word.split_at(length);
     if let Some((family, ending)) = name.rsplit_once('_')
         && FAMILIES.contains(&family)
-        && let Some((_, method)) = METHODS.iter().find(|method| method.0 == ending)
+        && ENDINGS.contains(&ending)
     {
-        let method = match method {
-            Method::Ip | Method::Int => None,
-            method => Some(*method),
-        };
-        if ending != "ip" {
-            return Ok((expression(&format!("{family}{rest}"))?, method));
-        }
+        let method = METHODS.iter().find(|method| method.0 == ending);
+        return Ok((expression(&format!("{family}{rest}"))?, method.map(|method| method.1)));
     }
     Ok((expression(word)?, None))
 }

@@ -1,7 +1,7 @@
 //! docs/configuration.md, made from the tables of directives and words; the test holds the two
 //! together.
 
-use super::acl_words::{FAMILIES, METHODS, PREDEFINED};
+use super::acl_words::{ENDINGS, FAMILIES, METHODS, PREDEFINED};
 use super::converters::{CONVERTERS, MAPS};
 use super::directives::{
     ACTION_OTHERS, BIND, BIND_OTHERS, Directive, GLOBAL, GLOBAL_GONE, GLOBAL_OTHERS, MOOT,
@@ -78,6 +78,7 @@ fn expressions(page: &mut String) {
     let converters = quoted(&mut CONVERTERS.into_iter());
     let methods = quoted(&mut METHODS.iter().map(|method| method.0));
     let families = quoted(&mut FAMILIES.into_iter());
+    let endings = quoted(&mut ENDINGS.into_iter());
     let predefined = quoted(&mut PREDEFINED.iter().map(|acl| acl.0));
     let variables: Vec<String> = format::names().map(|name| format!("`%{name}`")).collect();
     let variables = variables.join(", ");
@@ -93,7 +94,7 @@ connection has TLS, so that `ssl_fc` is false. `var(VAR,DEFAULT)` is what rules 
 `sess.NAME` for a client's connection, `txn.NAME` for a request, its response and the log, `req.NAME`, `res.NAME`.
 - converters, behind a comma: {converters}. `map_HOW(FILE,DEFAULT)` looks a sample up in a file's lines, each a key \
 and a value; HOW is one of {maps}, and `_int` or `_ip` behind it the values' type. Arguments may be in quotes.
-- `-m METHOD`: {methods}. `path_beg` is `path -m beg`; so of {families}.
+- `-m METHOD`: {methods}. `path_beg` is `path -m beg`; so of {families}, with {endings}.
 - acls that are there already: {predefined}
 - variables in the values of rules and in `log-format`: {variables}. What a rule writes is what is known \
 when it is looked at: no server (`%s`) on a request, no bytes yet (`%B`, `%U`).

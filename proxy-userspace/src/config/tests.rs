@@ -358,4 +358,5 @@ fn what_changes_nothing_says_so() {
     }
 }
 
+mod acls;
 mod rules;

@@ -1,0 +1,28 @@
+//! What acls say, and what is said of those that are wrong.
+
+use super::*;
+
+/// What is said of `http-request deny if { TEST }`.
+fn said_of(test: &str) -> String {
+    let text = format!(
+        "defaults\n mode http\nfrontend a\n bind :80\n http-request deny if {{ {test} }}\n"
+    );
+    read(&text, Strictness::Strict).1.to_string()
+}
+
+/// As HAProxy has it: with others, such as `path_int`, a number would be compared as a text.
+#[test]
+fn a_familys_endings_are_those_that_haproxy_has() {
+    for family in ["path", "base", "url", "hdr", "urlp"] {
+        let argument = if matches!(family, "hdr" | "urlp") { "(x)" } else { "" };
+        for ending in ["found", "bool", "int", "str"] {
+            let said = said_of(&format!("{family}_{ending}{argument} 1"));
+            let words = format!("unknown fetch '{family}_{ending}'");
+            assert!(said.contains(&words), "{family}_{ending}: {said}");
+        }
+        for ending in ["beg", "dir", "dom", "end", "len", "reg", "sub"] {
+            let said = said_of(&format!("{family}_{ending}{argument} 1"));
+            assert!(!said.contains("test.cfg:5"), "{family}_{ending}: {said}");
+        }
+    }
+}
