@@ -3,6 +3,7 @@
 use super::arguments::{is_escaped, variable};
 use super::converters::{converter, split};
 use super::directives::FETCH_OTHERS;
+use crate::http::framing::is_token;
 use crate::http::sample::{Expression, Fetch, Kind, Message};
 use crate::near;
 
@@ -56,18 +57,26 @@ pub(super) const FETCHES: &[&str] = &[
 /// # Errors
 /// A sentence that says what is wrong.
 pub fn expression(text: &str) -> Result<Expression, String> {
-    let (first, mut rest) = head(text)?;
-    let fetch = fetch(first.0, first.1)?;
+    match leading(text)? {
+        (expression, "") => Ok(expression),
+        (_, rest) => {
+            let read = &text[..text.len() - rest.len()];
+            Err(format!("'{rest}' behind '{read}' is not understood"))
+        }
+    }
+}
+
+/// Reads the expression that `text` begins with; what stands behind it is left.
+pub(super) fn leading(text: &str) -> Result<(Expression, &str), String> {
+    let ((name, arguments), mut rest) = head(text)?;
+    let fetch = fetch(name, arguments)?;
     let mut converts = Vec::new();
-    while !rest.is_empty() {
-        let Some(more) = rest.strip_prefix(',') else {
-            return Err(format!("'{rest}' behind '{}' is not understood", first.0));
-        };
+    while let Some(more) = rest.strip_prefix(',') {
         let ((name, arguments), after) = head(more)?;
         converts.push(converter(name, arguments)?);
         rest = after;
     }
-    Ok(Expression { fetch, converts })
+    Ok((Expression { fetch, converts }, rest))
 }
 
 type Call<'a> = (&'a str, Option<&'a str>);
@@ -103,50 +112,43 @@ fn closing(text: &str) -> Option<usize> {
 }
 
 fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
-    let (of, header) = match name {
-        "hdr" | "hdr_cnt" | "hdr_ip" | "hdr_val" => (Message::Request, name),
-        "shdr" | "shdr_cnt" | "shdr_ip" | "shdr_val" => (Message::Response, &name[1..]),
-        _ => match (name.strip_prefix("req."), name.strip_prefix("res.")) {
-            (Some(rest), _) => (Message::Request, rest),
-            (_, Some(rest)) => (Message::Response, rest),
-            _ => (Message::Request, ""),
-        },
-    };
-    if matches!(header, "hdr" | "fhdr" | "hdr_ip" | "hdr_val" | "hdr_cnt") {
-        return header_fetch(name, of, header, arguments);
+    let list = split(arguments.unwrap_or_default())?;
+    let list: Vec<&str> = list.iter().map(String::as_str).collect();
+    if let Some((of, kind)) = of_header(name) {
+        return header_fetch(name, of, kind, &list);
     }
-    let argument = || {
-        let given = arguments.filter(|text| !text.is_empty());
-        given.ok_or_else(|| format!("'{name}' expects an argument: {name}(...)"))
-    };
-    let fetch = match name {
-        "url_param" | "urlp" => return Ok(Fetch::UrlParameter(argument()?.to_owned())),
-        "var" => {
-            let (name, default) = match argument()?.split_once(',') {
-                Some((name, default)) => (name, Some(default.to_owned())),
-                None => (argument()?, None),
-            };
-            return Ok(Fetch::Variable(variable(name)?, default));
+    match (name, list.as_slice()) {
+        ("url_param" | "urlp", [parameter]) => url_parameter(name, parameter, "?"),
+        ("url_param" | "urlp", [parameter, delimiter]) => url_parameter(name, parameter, delimiter),
+        ("var", [name]) => Ok(Fetch::Variable(variable(name)?, None)),
+        ("var", [name, default]) => {
+            Ok(Fetch::Variable(variable(name)?, Some((*default).to_owned())))
         }
-        "str" => {
-            let list = split(arguments.unwrap_or_default())?;
-            return match list.as_slice() {
-                [] => Ok(Fetch::Text(String::new())),
-                [text] => Ok(Fetch::Text(text.clone())),
-                _ => Err("'str' expects one text; a comma in it stands in quotes".to_owned()),
-            };
+        ("str", []) => Ok(Fetch::Text(String::new())),
+        ("str", [text]) => Ok(Fetch::Text((*text).to_owned())),
+        ("str", _) => Err("'str' expects one text; a comma in it stands in quotes".to_owned()),
+        ("int", [number]) => {
+            let number = number.parse().map(Fetch::Number);
+            number.map_err(|_| "'int' expects a number".to_owned())
         }
-        "int" => {
-            let number = argument()?.parse();
-            return number.map(Fetch::Number).map_err(|_| "'int' expects a number".to_owned());
+        ("bool", [truth]) => match truth.to_ascii_lowercase().as_str() {
+            "1" | "true" => Ok(Fetch::Truth(true)),
+            "0" | "false" => Ok(Fetch::Truth(false)),
+            _ => Err(format!("'bool' expects true or false, not '{truth}'")),
+        },
+        ("int" | "bool", _) => Err(format!("'{name}' expects one argument: {name}(...)")),
+        ("url_param" | "urlp" | "var", _) => {
+            Err(format!("'{name}' expects one or two arguments: {name}(...)"))
         }
-        "bool" => {
-            return match argument()? {
-                "1" | "true" | "on" | "yes" => Ok(Fetch::Truth(true)),
-                "0" | "false" | "off" | "no" => Ok(Fetch::Truth(false)),
-                other => Err(format!("'bool' expects true or false, not '{other}'")),
-            };
-        }
+        (_, []) => plain(name).ok_or_else(|| unknown(name)),
+        _ if plain(name).is_some() => Err(format!("'{name}' takes no argument")),
+        _ => Err(unknown(name)),
+    }
+}
+
+/// Those without arguments.
+fn plain(name: &str) -> Option<Fetch> {
+    Some(match name {
         "path" => Fetch::Path,
         "query" => Fetch::Query,
         "pathq" => Fetch::PathAndQuery,
@@ -164,39 +166,51 @@ fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
         "always_true" => Fetch::Truth(true),
         // No connection has TLS here.
         "always_false" | "ssl_fc" => Fetch::Truth(false),
-        _ if FETCH_OTHERS.iter().any(|list| list.contains(&name)) => {
-            return Err(format!("'{name}' is HAProxy's; teardown has not got it"));
-        }
-        _ => {
-            let hint = near::hint(name, FETCHES.iter().copied());
-            return Err(format!("unknown fetch '{name}'{hint}"));
-        }
-    };
-    match arguments {
-        Some(text) if !text.is_empty() => Err(format!("'{name}' takes no argument")),
-        _ => Ok(fetch),
-    }
+        _ => return None,
+    })
 }
 
-fn header_fetch(
-    name: &str,
-    of: Message,
-    kind: &str,
-    arguments: Option<&str>,
-) -> Result<Fetch, String> {
-    let arguments = arguments.unwrap_or_default();
-    let (field, occurrence) = match arguments.split_once(',') {
-        Some((field, number)) => {
-            let number: i32 = number.trim().parse().map_err(|_| {
-                format!("'{name}' expects a header's name and an occurrence such as -1")
-            })?;
-            (field.trim(), Some(number))
-        }
-        None => (arguments.trim(), None),
-    };
-    if field.is_empty() {
-        return Err(format!("'{name}' expects a header's name: {name}(NAME)"));
+fn unknown(name: &str) -> String {
+    if FETCH_OTHERS.iter().any(|list| list.contains(&name)) {
+        return format!("'{name}' is HAProxy's; teardown has not got it");
     }
+    format!("unknown fetch '{name}'{}", near::hint(name, FETCHES.iter().copied()))
+}
+
+/// Whose field a fetch takes, and how: `shdr_ip` is `hdr_ip` of the response.
+fn of_header(name: &str) -> Option<(Message, &str)> {
+    let (of, kind) = if let Some(kind) = name.strip_prefix("req.") {
+        (Message::Request, kind)
+    } else if let Some(kind) = name.strip_prefix("res.") {
+        (Message::Response, kind)
+    } else if name.starts_with("shdr") {
+        (Message::Response, &name[1..])
+    } else {
+        (Message::Request, name)
+    };
+    let is_known = match kind {
+        "hdr" | "hdr_cnt" | "hdr_ip" | "hdr_val" => true,
+        "fhdr" => name != kind,
+        _ => false,
+    };
+    is_known.then_some((of, kind))
+}
+
+fn header_fetch(name: &str, of: Message, kind: &str, list: &[&str]) -> Result<Fetch, String> {
+    let (field, occurrence) = match list {
+        [field] => (*field, ""),
+        [field, occurrence] if kind != "hdr_cnt" => (*field, *occurrence),
+        _ => return Err(format!("'{name}' expects a header's name: {name}(NAME)")),
+    };
+    if field.is_empty() || !field.bytes().all(is_token) {
+        return Err(format!("'{name}': '{field}' is not a header's name (RFC 9110, 5.1)"));
+    }
+    let occurrence = match occurrence {
+        "" => None,
+        number => Some(number.parse().map_err(|_| {
+            format!("'{name}' expects a header's name and an occurrence such as -1")
+        })?),
+    };
     let field = field.to_owned();
     Ok(match kind {
         "hdr_cnt" => Fetch::HeaderCount { of, name: field },
@@ -204,7 +218,8 @@ fn header_fetch(
             of,
             name: field,
             full: kind == "fhdr",
-            occurrence,
+            // As HAProxy has it, 0 is none in particular.
+            occurrence: occurrence.filter(|number| *number != 0),
             kind: match kind {
                 "hdr_ip" => Kind::Address,
                 "hdr_val" => Kind::Number,
@@ -212,6 +227,16 @@ fn header_fetch(
             },
         },
     })
+}
+
+fn url_parameter(name: &str, parameter: &str, delimiter: &str) -> Result<Fetch, String> {
+    let (true, [delimiter]) = (!parameter.is_empty(), delimiter.as_bytes()) else {
+        return Err(format!(
+            "'{name}' expects a parameter's name, and the character that parameters begin with: \
+             {name}(NAME) or {name}(NAME,;)"
+        ));
+    };
+    Ok(Fetch::UrlParameter { name: parameter.to_owned(), delimiter: char::from(*delimiter) })
 }
 
 #[cfg(test)]
@@ -225,6 +250,17 @@ mod tests {
         assert_eq!(read.converts, [Convert::Lower, Convert::Length]);
         assert!(matches!(read.fetch, Fetch::Header { occurrence: Some(-1), full: false, .. }));
         assert_eq!(expression("ssl_fc").unwrap().fetch, Fetch::Truth(false));
+        for (quoted, plain) in [
+            (r#"hdr("Host")"#, "hdr(Host)"),
+            ("hdr('Host','2')", "hdr(Host,2)"),
+            (r#"urlp("a")"#, "urlp(a,?)"),
+            (r#"int("5")"#, "int(5)"),
+            ("bool(True)", "bool(1)"),
+            ("hdr(Host,0)", "hdr(Host)"),
+        ] {
+            assert_eq!(expression(quoted), expression(plain), "{quoted}");
+            assert!(expression(quoted).is_ok(), "{quoted}");
+        }
     }
 
     #[test]
@@ -251,6 +287,21 @@ mod tests {
             ("str(a,b)", "a comma in it stands in quotes"),
             ("nbsrv(x)", "HAProxy's"),
             ("int(x)", "a number"),
+            ("int(1,2)", "one argument"),
+            ("bool(yes)", "true or false, not 'yes'"),
+            ("var(txn.a,b,c)", "one or two arguments"),
+            ("urlp", "one or two arguments"),
+            ("urlp(,;)", "expects a parameter's name"),
+            ("urlp(a,;;)", "the character that parameters begin with"),
+            ("hdr(a b)", "'a b' is not a header's name"),
+            ("hdr('')", "'' is not a header's name"),
+            ("req.hdr(a:)", "'a:' is not a header's name"),
+            ("hdr_cnt(a,1)", "expects a header's name"),
+            ("hdr(a,1,2)", "expects a header's name"),
+            ("hdr(a, 1)", "an occurrence such as -1"),
+            ("req.hdr('a)", "closing parenthesis"),
+            ("fhdr(a)", "unknown fetch 'fhdr'"),
+            ("path]", "']' behind 'path' is not understood"),
         ];
         for (text, part) in cases {
             let error = expression(text).unwrap_err();

@@ -1,6 +1,6 @@
 //! Format strings, from text: `for %[src]:%cp`, `%{+Q}r`.
 
-use super::expression::expression;
+use super::expression::{expression, leading};
 use crate::http::format::{Flags, Format, Part, VARIABLES, Variable};
 use crate::http::logline::DEFAULT;
 use crate::http::sample::{Expression, Fetch, Message};
@@ -64,16 +64,18 @@ pub fn format(text: &str, place: Place) -> Result<Format, String> {
             rest = &inside[end + 1..];
         }
         if let Some(inside) = rest.strip_prefix('[') {
-            let Some(end) = closing_bracket(inside) else {
-                return Err(format!("'%[{inside}' lacks its ']'"));
+            let (expression, behind) = leading(inside)?;
+            let read = &inside[..inside.len() - behind.len()];
+            let Some(behind) = behind.strip_prefix(']') else {
+                return Err(format!("'%[{read}' expects its ']', not '{behind}'"));
             };
-            let sample = sample(&inside[..end], place)?;
+            let sample = placed(expression, read, place)?;
             if place != Place::Log {
                 // As HAProxy has it.
                 (flags.quote, flags.mandatory) = (false, false);
             }
             add(Part::Sample(sample, flags), &mut literal, &mut format);
-            rest = &inside[end + 1..];
+            rest = behind;
             continue;
         }
         let length = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
@@ -103,7 +105,11 @@ fn variable(name: &str, by_default: bool) -> Result<Variable, String> {
 
 /// An expression, if what it looks at is there in that place.
 pub(super) fn sample(text: &str, place: Place) -> Result<Expression, String> {
-    let mut expression = expression(text)?;
+    placed(expression(text)?, text, place)
+}
+
+/// The expression that was read from `text`, in its place.
+fn placed(mut expression: Expression, text: &str, place: Place) -> Result<Expression, String> {
     // `hdr` is a field of the head that is at hand.
     if let Fetch::Header { of, .. } = &mut expression.fetch
         && place == Place::Response
@@ -146,20 +152,6 @@ fn flags_of(text: &str, standing: Flags) -> Result<Flags, String> {
     Ok(flags)
 }
 
-/// The bracket that closes `%[`, parentheses passed over.
-fn closing_bracket(text: &str) -> Option<usize> {
-    let mut depth = 0_u32;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth = depth.saturating_sub(1),
-            b']' if depth == 0 => return Some(at),
-            _ => {}
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +163,8 @@ mod tests {
         assert_eq!(read.parts[4], Part::Text(b"%  x".to_vec()));
         let read = format("a  %[src]", Place::Log).unwrap();
         assert_eq!(read.parts[1], Part::Space);
+        let read = format(r#"%[path,regsub("[]()]",])]]"#, Place::Request).unwrap();
+        assert_eq!(read.parts[1..], [Part::Text(b"]".to_vec())]);
     }
 
     #[test]
@@ -182,7 +176,8 @@ mod tests {
             ("%mode", "no variable"),
             ("100% sure", "is %%"),
             ("%", "is %%"),
-            ("%[src", "lacks its ']'"),
+            ("%[src", "'%[src' expects its ']', not ''"),
+            ("%[src lower]", "'%[src' expects its ']', not ' lower]'"),
             ("%{+Q", "lacks its '}'"),
             ("%{+Q}", "is %%"),
             ("%{+Z}ci", "unknown flag"),

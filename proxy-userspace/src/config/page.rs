@@ -89,8 +89,8 @@ fn expressions(page: &mut String) {
 A condition is names of acls, each with `!` before it or not, or anonymous ones, `{{ path_beg /api }}`; \
 `or` and `||` stand between alternatives.
 
-- samples, in acls and in `%[...]`: {fetches}. `hdr(NAME,-1)` is the field's last occurrence. No \
-connection has TLS, so that `ssl_fc` is false. `var(VAR,DEFAULT)` is what rules have put there; a VAR is \
+- samples, in acls and in `%[...]`: {fetches}. `hdr(NAME,-1)` is the field's last occurrence, \
+`urlp(NAME,;)` a parameter behind the first `;`. No connection has TLS, so that `ssl_fc` is false. `var(VAR,DEFAULT)` is what rules have put there; a VAR is \
 `sess.NAME` for a client's connection, `txn.NAME` for a request, its response and the log, `req.NAME`, `res.NAME`.
 - converters, behind a comma: {converters}. `map_HOW(FILE,DEFAULT)` looks a sample up in a file's lines, each a key \
 and a value; HOW is one of {maps}, and `_int` or `_ip` behind it the values' type. Arguments may be in quotes.

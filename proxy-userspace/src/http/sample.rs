@@ -105,8 +105,13 @@ pub enum Fetch {
         /// The field's name.
         name: String,
     },
-    /// `url_param(NAME)`.
-    UrlParameter(String),
+    /// `url_param(NAME,DELIMITER)`.
+    UrlParameter {
+        /// Of the parameter.
+        name: String,
+        /// Where parameters begin: `?`.
+        delimiter: char,
+    },
     /// `status`.
     Status,
     /// `src`.
@@ -176,7 +181,7 @@ impl Expression {
             | Fetch::PathAndQuery
             | Fetch::Url
             | Fetch::Base
-            | Fetch::UrlParameter(_) => true,
+            | Fetch::UrlParameter { .. } => true,
             Fetch::Version(of) | Fetch::Header { of, .. } | Fetch::HeaderCount { of, .. } => {
                 *of == Message::Request
             }
@@ -278,10 +283,9 @@ impl Fetch {
             Self::PathAndQuery => text(view.rewritten().as_ref().and_then(path_and_query)),
             Self::Url => text(view.rewritten().map(|request| request.target)),
             Self::Method => method(view, found),
-            Self::UrlParameter(name) => {
-                let request = view.rewritten();
-                request.is_some_and(|r| url_parameters(&r, name).any(|value| text(Some(value))))
-            }
+            Self::UrlParameter { name, delimiter } => view.rewritten().is_some_and(|request| {
+                url_parameters(&request, name, *delimiter).any(|value| text(Some(value)))
+            }),
             Self::Text(constant) => text(Some(constant)),
             Self::Version(of) => text(version(view, *of)),
             Self::Base => view.rewritten().is_some_and(|request| {
@@ -379,9 +383,15 @@ pub fn path_and_query<'a>(request: &Request<'a>) -> Option<&'a str> {
     target.get(offset..)?.split('#').next()
 }
 
-/// The values of the parameters of that name.
-fn url_parameters<'a>(request: &Request<'a>, name: &str) -> impl Iterator<Item = &'a str> {
-    let pairs = query(request).unwrap_or_default().split(['&', ';']);
+/// The values of the parameters of that name, which `&`, `;` and what they begin with part.
+fn url_parameters<'a>(
+    request: &Request<'a>,
+    name: &str,
+    delimiter: char,
+) -> impl Iterator<Item = &'a str> {
+    let target = request.target.split('#').next().unwrap_or_default();
+    let pairs = target.split_once(delimiter).map_or("", |(_, pairs)| pairs);
+    let pairs = pairs.split(['&', ';', delimiter]);
     pairs.filter_map(move |pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 

@@ -143,6 +143,9 @@ fn of_several_values_haproxys_are_taken() {
         "req.hdr(x-a)",
         "req.hdr(x-a,1),map(@folder/word.map)",
         "url_param(x)",
+        "urlp(x,;)",
+        "urlp('x','/')",
+        "var(txn.none,'a,b')",
         "url_param(x),map(@folder/word.map)",
     ]
     .iter()
@@ -150,16 +153,23 @@ fn of_several_values_haproxys_are_taken() {
     {
         text.push_str(&format!(
             "  http-request set-header X-{number} \"<%[{expression}]>\"\n\
-             \x20 http-request set-var(txn.v{number}) {expression}\n\
+             \x20 http-request set-var(txn.v{number}) \"{expression}\"\n\
              \x20 http-request set-header X-{number}-var \"<%[var(txn.v{number})]>\"\n\
-             \x20 http-request set-header X-{number}-there 1 if {{ {expression} -m found }}\n\
-             \x20 http-request set-header X-{number}-is 1 if {{ {expression} -m str B 6.6.6.6 6.6.6.0 }}\n"
+             \x20 http-request set-header X-{number}-there 1 if {{ \"{expression}\" -m found }}\n\
+             \x20 http-request set-header X-{number}-is 1 if {{ \"{expression}\" -m str B 6.6.6.6 6.6.6.0 }}\n"
         ));
     }
     text.push_str("  server s @origin\n");
     let files = [("ip.map", "6.6.6.6 B\n"), ("word.map", "b B\nc C\n")];
     let twins = Twins::start(&["a"], &text, &files);
-    let mut requests = gets(["/?x=b&x=a", "/?x=a&x=b", "/?x=c&x=b"]);
+    let mut requests = gets([
+        "/?x=b&x=a",
+        "/?x=a&x=b",
+        "/?x=c&x=b",
+        "/;x=a?x=b?x=c",
+        "/;y;x=a/x=b?xx=c;x",
+        "/?y=b?x=B",
+    ]);
     for value in [
         "b",
         "a, b",
