@@ -1,9 +1,8 @@
 //! Tests on samples, and conditions made of tests (HAProxy's ACLs): pure evaluation.
 
 use super::regex::Regex;
-use super::sample::{Expression, Sample, View};
+use super::sample::{Expression, Sample, View, address, number};
 use crate::prefix::Prefix;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A condition: `if A B or !C`, `unless D`.
@@ -166,23 +165,6 @@ fn with_text(sample: Sample<'_>, test: impl FnOnce(&[u8]) -> bool) -> bool {
     let mut text = Vec::new();
     sample.write(&mut text);
     test(&text)
-}
-
-fn number(sample: Sample<'_>) -> Option<i64> {
-    match sample {
-        Sample::Number(number) => Some(number),
-        Sample::Truth(truth) => Some(truth.into()),
-        Sample::Text(text) => std::str::from_utf8(text).ok()?.trim().parse().ok(),
-        Sample::Address(_) => None,
-    }
-}
-
-fn address(sample: Sample<'_>) -> Option<IpAddr> {
-    match sample {
-        Sample::Address(ip) => Some(ip),
-        Sample::Text(text) => std::str::from_utf8(text).ok()?.trim().parse().ok(),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

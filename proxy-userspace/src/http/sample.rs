@@ -12,6 +12,7 @@ pub use convert::{Convert, Operand, Operator};
 pub(super) use fields::{each_value, parts};
 use fields::{header, read_as};
 pub use map::{Keys, Map};
+pub(super) use read::{address, number};
 use std::net::{IpAddr, SocketAddr};
 
 /// What samples are taken from. What is not there yields no sample.

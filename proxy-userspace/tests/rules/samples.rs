@@ -186,6 +186,64 @@ fn of_several_values_haproxys_are_taken() {
     twins.same("a", &requests);
 }
 
+/// Where a condition wants a number or an address, a text is read as converters read it.
+#[test]
+fn conditions_read_numbers_and_addresses_as_haproxy_does() {
+    let mut text = String::from("listen a\n  bind @a\n");
+    for (number, test) in [
+        "req.hdr(x-a) -m int gt 100",
+        "req.hdr(x-a) -m int le 0",
+        "req.hdr(x-a) -m int 5",
+        "req.hdr(x-a) -m bool",
+        "req.hdr(x-a) -m ip 1.2.3.4",
+        "req.hdr(x-a) -m ip 2001:db8::/32",
+        "src -m int 2130706433",
+        "int(16909060) -m ip 1.2.3.4",
+        "req.hdr(x-a),map_int(@folder/int.map) -m found",
+    ]
+    .iter()
+    .enumerate()
+    {
+        text.push_str(&format!("  http-request set-header X-{number} 1 if {{ {test} }}\n"));
+    }
+    text.push_str(
+        "  http-request set-header X-Sum %[req.hdr(x-a),add(0)]\n\
+         \x20 http-request set-header X-Net %[req.hdr(x-a),ipmask(24,64)]\n  server s @origin\n",
+    );
+    let twins = Twins::start(&["a"], &text, &[("int.map", "0:5 few\n")]);
+    let values = [
+        "200a",
+        "a",
+        "",
+        "+5",
+        "-5",
+        "--5",
+        "+-5",
+        "5.9",
+        "00200",
+        "99999999999999999999",
+        "true",
+        "1",
+        "0",
+        "1.2.3.4",
+        "1.2.3.4:80",
+        "1.2.3.4x",
+        "1.2.3.4.",
+        "1.2.3",
+        "1.2.3.256",
+        "01.2.3.4",
+        "1.2.3.4.5",
+        "1..3.4",
+        "2001:db8::1",
+        "2001:db8::1x",
+        "[2001:db8::1]",
+        "::ffff:1.2.3.4",
+        "\"5\"",
+    ];
+    let ask = |value| format!("GET / HTTP/1.1\r\nHost: h\r\nX-A: {value}\r\n\r\n");
+    twins.same("a", &values.map(ask));
+}
+
 /// What a client has encoded begins no line of its own, neither before a server nor before a client.
 #[test]
 fn what_is_decoded_stays_within_its_line() {

@@ -1,6 +1,6 @@
 //! Maps from files: `map_beg(FILE)` and its kin.
 
-use super::read::{address, leading};
+use super::read::{address, number};
 use super::{Kind, Sample};
 use crate::http::acl::TextMatch;
 use crate::http::regex::Regex;
@@ -56,11 +56,7 @@ impl Keys {
         let mut text = Vec::new();
         Some(match self {
             Self::Numbers(keys) => {
-                let number = match sample {
-                    Sample::Number(number) => number,
-                    Sample::Text(text) => leading(text),
-                    _ => return None,
-                };
+                let number = number(sample)?;
                 first(keys, |(low, high)| (*low..=*high).contains(&number))
             }
             Self::Networks(keys) => {

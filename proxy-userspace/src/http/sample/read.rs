@@ -2,10 +2,10 @@
 
 use super::Sample;
 use crate::http::variable::Value;
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 /// A sample as a number: of a text the one that it begins with.
-pub(super) fn number(sample: Sample<'_>) -> Option<i64> {
+pub(in crate::http) fn number(sample: Sample<'_>) -> Option<i64> {
     match sample {
         Sample::Number(number) => Some(number),
         Sample::Truth(truth) => Some(truth.into()),
@@ -15,20 +15,39 @@ pub(super) fn number(sample: Sample<'_>) -> Option<i64> {
     }
 }
 
-/// A sample as an address.
-pub(super) fn address(sample: Sample<'_>) -> Option<IpAddr> {
+/// A sample as an address: of a text the one of IPv4 that it begins with, or all of it.
+pub(in crate::http) fn address(sample: Sample<'_>) -> Option<IpAddr> {
     match sample {
         Sample::Address(ip) => Some(ip),
-        Sample::Text(text) => std::str::from_utf8(text).ok()?.trim().parse().ok(),
-        _ => None,
+        Sample::Number(number) => Some(Ipv4Addr::from_bits(number.try_into().ok()?).into()),
+        Sample::Text(text) => {
+            let whole =
+                || std::str::from_utf8(text).ok()?.parse().map(|ip: IpAddr| ip.to_canonical()).ok();
+            leading_ip(text).map(IpAddr::V4).or_else(whole)
+        }
+        Sample::Truth(_) => None,
     }
+}
+
+/// The IPv4 address that a text begins with, a port or anything else behind it.
+fn leading_ip(text: &[u8]) -> Option<Ipv4Addr> {
+    let is_of_it = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    let length = text.iter().position(|byte| !is_of_it(byte)).unwrap_or(text.len());
+    let mut octets = text[..length].split(|byte| *byte == b'.');
+    let mut ip = [0; 4];
+    for octet in &mut ip {
+        let digits = octets.next().filter(|digits| !digits.is_empty())?;
+        *octet = leading(digits).try_into().ok()?;
+    }
+    octets.next().is_none().then(|| ip.into())
 }
 
 /// The number that a text begins with, 0 without any.
 pub(super) fn leading(text: &[u8]) -> i64 {
-    let (sign, digits) = match text.strip_prefix(b"-") {
-        Some(rest) => (-1, rest),
-        None => (1, text),
+    let (sign, digits) = match text {
+        [b'-', rest @ ..] => (-1, rest),
+        [b'+', rest @ ..] => (1, rest),
+        _ => (1, text),
     };
     let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number: i64, digit| {
