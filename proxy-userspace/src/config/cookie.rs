@@ -10,9 +10,25 @@ const WORDS: [&str; 14] = [
     "secure", "domain", "maxidle", "maxlife", "dynamic", "attr",
 ];
 
+/// Takes a text that becomes a part of a cookie, whose end neither a control character nor one of `ends`
+/// may be.
+pub(super) fn part<'a>(
+    args: &mut Args<'a>,
+    directive: &str,
+    what: &str,
+    ends: &str,
+) -> Option<&'a str> {
+    let text = args.need(directive, what)?;
+    if let Some(end) = text.chars().find(|c| c.is_control() || ends.contains(*c)) {
+        args.wrong(format!("'{directive}' expects {what}, without {end:?}"));
+        return None;
+    }
+    Some(text)
+}
+
 /// Reads a `cookie` line, its first word taken. It takes the place of one before it.
 pub(super) fn cookie(args: &mut Args<'_>, to: &mut Settings) {
-    let Some(name) = args.need("cookie", "the cookie's name") else { return };
+    let Some(name) = part(args, "cookie", "the cookie's name", "=;, ") else { return };
     let mut cookie = Cookie { name: name.to_owned(), ..Cookie::default() };
     let mut dynamic = false;
     let mut modes: Vec<&str> = Vec::new();
@@ -34,10 +50,8 @@ pub(super) fn cookie(args: &mut Args<'_>, to: &mut Settings) {
             "httponly" => flags[0] = "; HttpOnly",
             "secure" => flags[1] = "; Secure",
             "domain" => {
-                let Some(domain) = args.need("cookie domain", "a domain such as .example.com")
-                else {
-                    return;
-                };
+                const WHAT: &str = "a domain such as .example.com";
+                let Some(domain) = part(args, "cookie domain", WHAT, "; ") else { return };
                 if !domain.contains('.') {
                     let at = args.last();
                     let message = format!("domain '{domain}' has no dot: browsers may refuse it");
@@ -49,13 +63,8 @@ pub(super) fn cookie(args: &mut Args<'_>, to: &mut Settings) {
             "maxidle" => cookie.max_idle = args.seconds("cookie maxidle").unwrap_or_default(),
             "maxlife" => cookie.max_life = args.seconds("cookie maxlife").unwrap_or_default(),
             "attr" => {
-                let Some(attribute) = args.need("cookie attr", "an attribute such as SameSite=Lax")
-                else {
-                    return;
-                };
-                if attribute.contains(|c: char| c.is_ascii_control() || c == ';') {
-                    args.wrong("a cookie's attribute has no ';' and no control character");
-                }
+                const WHAT: &str = "an attribute such as SameSite=Lax";
+                let Some(attribute) = part(args, "cookie attr", WHAT, ";") else { return };
                 attributes.push_str("; ");
                 attributes.push_str(attribute);
             }
@@ -119,7 +128,24 @@ mod tests {
                 "cookie A insert maxidle x",
                 "t:3:26: 'cookie maxidle' expects a time such as 30m: 'x'",
             ),
-            ("cookie A insert attr a;b", "t:3:23: a cookie's attribute has no ';'"),
+            ("cookie A insert attr a;b", "t:3:23: 'cookie attr' expects an attribute such as"),
+            ("cookie A insert attr a;b", "SameSite=Lax, without ';'"),
+            ("cookie A\\ttab insert", r"t:3:9: 'cookie' expects the cookie's name, without '\t'"),
+            ("cookie A=b insert", "expects the cookie's name, without '='"),
+            ("cookie \"A b\" insert", "expects the cookie's name, without ' '"),
+            ("cookie A insert domain .x;b", "t:3:25: 'cookie domain' expects a domain such as"),
+            ("server s 127.0.0.1:1 cookie a;b", "t:3:30: 'cookie' expects the server's value"),
+            ("server s 127.0.0.1:1 cookie \"a\\nb\"", r"of the cookie, without '\n'"),
+            (
+                "redirect location / set-cookie \"a\\rb\"",
+                r"t:3:33: 'set-cookie' expects NAME[=VALUE], without '\r'",
+            ),
+            (
+                "redirect location / clear-cookie \"a\\nb\"",
+                r"'clear-cookie' expects NAME[=], without '\n'",
+            ),
+            ("option forwardfor header \"X: y\"", "t:3:27: 'X: y' is not a header's name"),
+            ("option originalto header content-length", "t:3:27: 'content-length' says where a"),
             ("cookie A insert attr", "t:3:22: 'cookie attr' expects an attribute"),
             ("cookie A insert domain x", "[WARNING] t:3:25: domain 'x' has no dot"),
             ("dynamic-cookie-key", "t:3:20: 'dynamic-cookie-key' expects a secret"),

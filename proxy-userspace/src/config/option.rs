@@ -5,6 +5,8 @@ use super::args::Args;
 use super::directives::{self, Places};
 use super::model::{LogFormat, Settings};
 use super::options::{CLOSE_MODES, CloseMode, SWITCHES};
+use super::rule_lines::any_field_name;
+use crate::http::framing::frames;
 use crate::http::health::script::{CheckKind, HttpSend};
 use crate::http::settings::ForwardFor;
 use crate::near;
@@ -80,7 +82,13 @@ fn forward_for(args: &mut Args<'_>, option: &str, header: &str) -> Option<Forwar
     while let Some(word) = args.next() {
         match word {
             "header" => {
-                args.need(word, "a header's name")?.clone_into(&mut model.header);
+                let name = any_field_name(args, word)?;
+                if frames(name) {
+                    args.wrong(format!(
+                        "'{name}' says where a message ends, and cannot tell an address"
+                    ));
+                }
+                name.clone_into(&mut model.header);
             }
             "if-none" if known.contains(&word) => model.if_none = true,
             "except" => {

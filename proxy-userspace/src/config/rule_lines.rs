@@ -228,14 +228,20 @@ fn unknown(args: &mut Args<'_>, directive: &str, word: &str, known: &[&str]) {
     args.wrong(message);
 }
 
-/// Takes a field's name.
+/// Takes the name of a field that a rule changes.
 pub(super) fn field_name<'a>(args: &mut Args<'a>, action: &str) -> Option<&'a str> {
+    let name = any_field_name(args, action)?;
+    warn_if_framing(args, name);
+    Some(name)
+}
+
+/// Takes a field's name.
+pub(super) fn any_field_name<'a>(args: &mut Args<'a>, action: &str) -> Option<&'a str> {
     let name = args.need(action, "a header's name")?;
     if name.is_empty() || !name.bytes().all(is_token) {
         args.wrong(format!("'{name}' is not a header's name (RFC 9110, 5.1)"));
         return None;
     }
-    warn_if_framing(args, name);
     Some(name)
 }
 

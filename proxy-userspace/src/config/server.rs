@@ -2,6 +2,7 @@
 
 use super::address::{self, Address, Host, Port, Use};
 use super::args::Args;
+use super::cookie::part;
 use super::directives;
 use super::model::{InitAddr, Server, ServerSettings};
 use crate::http::health::OnError;
@@ -124,7 +125,7 @@ fn settings(
             "port" => to.check_port = args.number(word, 1..=u16::MAX).or(to.check_port),
             "addr" => to.check_addr = check_addr(args).or(to.check_addr.take()),
             "cookie" => {
-                let value = args.need(word, "the server's value of the cookie");
+                let value = part(args, word, "the server's value of the cookie", ";");
                 to.cookie = value.map(str::to_owned).or(to.cookie.take());
             }
             "weight" => set(args.number(word, 0..=256), &mut to.weight),

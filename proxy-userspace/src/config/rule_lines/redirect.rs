@@ -2,6 +2,7 @@
 
 use super::value;
 use crate::config::args::Args;
+use crate::config::cookie::part;
 use crate::config::format::Place;
 use crate::http::format::Format;
 use crate::http::rules::{Redirect, RedirectTo};
@@ -47,10 +48,12 @@ pub(super) fn redirect(args: &mut Args<'_>, place: Place) -> Option<Redirect> {
             "append-slash" => model.append_slash = true,
             "ignore-empty" => model.ignore_empty = true,
             "set-cookie" => {
-                model.cookie = Some(format!("{}; path=/;", args.need(word, "NAME[=VALUE]")?));
+                let cookie = part(args, word, "NAME[=VALUE]", "")?;
+                model.cookie = Some(format!("{cookie}; path=/;"));
             }
             "clear-cookie" => {
-                model.cookie = Some(format!("{}; path=/; Max-Age=0;", args.need(word, "NAME[=]")?));
+                let cookie = part(args, word, "NAME[=]", "")?;
+                model.cookie = Some(format!("{cookie}; path=/; Max-Age=0;"));
             }
             _ => {
                 let hint = near::hint(word, KNOWN);
