@@ -1,4 +1,4 @@
-//! HAProxy's units: times and sizes as its configuration spells them.
+//! HAProxy's units: times and sizes as its configuration spells them; and bytes in hexadecimal.
 
 /// Why a time or a size was refused: a sentence's end, such as "is not a time".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +115,14 @@ fn split(text: &str, otherwise: UnitError) -> Result<(u64, &str), UnitError> {
     Ok((number.parse().map_err(|_| UnitError::TooLarge)?, unit))
 }
 
+/// The byte that two hexadecimal digits write.
+#[must_use]
+pub fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let &[high, low] = digits else { return None };
+    let digit = |byte| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +171,14 @@ mod tests {
         assert_eq!(size("1t"), Err(UnitError::SizeUnit));
         assert_eq!(size("much"), Err(UnitError::NotASize));
         assert_eq!(size("99999999999g"), Err(UnitError::TooLarge));
+    }
+
+    #[test]
+    fn a_byte_has_two_digits_and_no_sign() {
+        assert_eq!([hex_byte(b"4f"), hex_byte(b"FF")], [Some(0x4f), Some(0xff)]);
+        for digits in ["", "4", "4ff", "+4", "-0", "4g", "é"] {
+            assert_eq!(hex_byte(digits.as_bytes()), None, "{digits}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::args::Args;
 use crate::http::health::script::{Connect, Expect, HttpSend, Pattern, Script, Step, TextMatch};
 use crate::http::regex::Regex;
 use crate::near;
+use crate::units::hex_byte;
 
 /// Reads an `http-check` line, its first word taken.
 pub(super) fn http_check(args: &mut Args<'_>, to: &mut Script) {
@@ -227,9 +228,7 @@ fn status(args: &mut Args<'_>) -> Option<Pattern> {
 
 fn binary(args: &mut Args<'_>, directive: &str) -> Option<Vec<u8>> {
     let text = args.need(directive, "an even number of hexadecimal digits")?;
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let even = text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let bytes = even.then(|| text.as_bytes().chunks(2).map(byte).collect()).flatten();
+    let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(hex_byte).collect();
     if bytes.is_none() {
         args.wrong(format!("'{directive}' expects an even number of hexadecimal digits"));
     }

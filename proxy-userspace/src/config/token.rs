@@ -2,6 +2,7 @@
 //!
 //! The rules are those of HAProxy's `parse_line` and of chapter 2.2 and 2.3 of its manual.
 
+use crate::units::hex_byte;
 use std::fmt;
 use std::sync::Arc;
 
@@ -171,11 +172,10 @@ impl Cutter<'_> {
             Some(b'r') => (b'\r', 2),
             Some(b't') => (b'\t', 2),
             Some(b'x') => {
-                let digits = self.text.get(self.at + 2..self.at + 4);
-                let byte = digits
-                    .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-                    .and_then(|digits| std::str::from_utf8(digits).ok())
-                    .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+                let byte = self
+                    .text
+                    .get(self.at + 2..self.at + 4)
+                    .and_then(hex_byte)
                     .ok_or_else(|| error(self.at, "'\\x' expects two hexadecimal digits"))?;
                 if byte == 0 {
                     return Err(error(self.at, "no word has a NUL in it"));

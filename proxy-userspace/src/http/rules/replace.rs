@@ -4,6 +4,7 @@ use crate::http::format::{Format, Part};
 use crate::http::hooks::Edit;
 use crate::http::regex::Regex;
 use crate::http::sample::{Message, View, each_value, parts};
+use crate::units::hex_byte;
 use std::sync::Arc;
 
 /// What is looked for, and what takes its place.
@@ -88,10 +89,8 @@ fn groups(text: &[u8], pieces: &mut Vec<Piece>) -> Result<(), String> {
             }
             Some(b'x') => {
                 let digits = [bytes.next().unwrap_or(0), bytes.next().unwrap_or(0)];
-                let digits = std::str::from_utf8(&digits).unwrap_or_default();
-                let byte = u8::from_str_radix(digits, 16)
-                    .map_err(|_| "'\\x' expects two hexadecimal digits".to_owned())?;
-                literal.push(byte);
+                let byte = hex_byte(&digits);
+                literal.push(byte.ok_or("'\\x' expects two hexadecimal digits")?);
             }
             Some(byte) => literal.push(byte),
             None => return Err("nothing follows the last backslash".to_owned()),
@@ -185,7 +184,7 @@ mod tests {
 
     #[test]
     fn wrong_templates_are_told() {
-        for text in [r"a\", r"\xZZ", r"\x4", r"\x0d", r"\x00", "a\nb"] {
+        for text in [r"a\", r"\xZZ", r"\x+5", r"\x4", r"\x0d", r"\x00", "a\nb"] {
             assert!(Template::new(Format::text(text)).is_err(), "{text:?}");
         }
     }

@@ -7,6 +7,7 @@ use crate::http::edit::lookup;
 use crate::http::regex::Regex;
 use crate::http::rules::Template;
 use crate::http::variable::{Name, Value};
+use crate::units::hex_byte;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -283,8 +284,7 @@ fn url_decoded(text: &[u8], form: bool) -> Option<Vec<u8>> {
         rest = more;
         match first {
             b'%' => {
-                let digits = std::str::from_utf8(more.get(..2)?).ok()?;
-                out.push(u8::from_str_radix(digits, 16).ok()?);
+                out.push(hex_byte(more.get(..2)?)?);
                 rest = &more[2..];
             }
             b'+' if is_query => out.push(b' '),

@@ -54,6 +54,7 @@ fn what_is_not_encoded_is_nothing() {
     assert_eq!(url_decoded(b"a+b", true).unwrap(), b"a b");
     assert_eq!(url_decoded(b"a%2", false), None);
     assert_eq!(url_decoded(b"a%zz", false), None);
+    assert_eq!(url_decoded(b"a%+A", false), None);
 }
 
 #[test]
