@@ -14,9 +14,15 @@ use std::sync::Arc;
 
 /// Reads what follows `deny` and `tarpit`.
 pub(super) fn deny(args: &mut Args<'_>, action: &str, status: u16, place: Place) -> Option<Action> {
+    // As HAProxy has it, this stands first, and alone it is an error page.
+    let status =
+        if args.eat("deny_status") { args.number("deny_status", 200..=599)? } else { status };
+    if matches!(args.peek(), "" | "if" | "unless") {
+        return check_page(args, status).map(|()| Action::Deny(status));
+    }
     let (reply, with) = response(args, action, status, place)?;
     Some(match with {
-        With::Status | With::Page => Action::Deny(reply.status),
+        With::Page => Action::Deny(reply.status),
         With::Own => Action::Refuse(reply),
         With::File(file) => Action::File { status: reply.status, file, refuses: true },
     })
@@ -27,7 +33,7 @@ pub(super) fn respond(args: &mut Args<'_>, place: Place) -> Option<Action> {
     let (reply, with) = response(args, "return", 200, place)?;
     Some(match with {
         With::Page => Action::Page(reply.status),
-        With::Status | With::Own => Action::Return(reply),
+        With::Own => Action::Return(reply),
         With::File(file) => Action::File { status: reply.status, file, refuses: false },
     })
 }
@@ -47,123 +53,121 @@ pub(in crate::config) fn error_reply(args: &mut Args<'_>) -> Option<ErrorWord> {
         return Some(ErrorWord::Section { name, at: args.last(), codes: vec![code] });
     }
     let (reply, with) = response(args, "http-error", 0, Place::Request)?;
+    check_page(args, reply.status)?;
     Some(match with {
         With::Page => ErrorWord::BuiltIn(reply.status),
         With::File(file) => ErrorWord::Page(reply.status, ErrorPage::File(file)),
-        With::Status | With::Own => {
-            ErrorWord::Page(reply.status, ErrorPage::Reply(Arc::new(reply)))
-        }
+        With::Own => ErrorWord::Page(reply.status, ErrorPage::Reply(Arc::new(reply))),
     })
 }
 
-/// What a `return` or `deny` says of its response.
+/// What a `return` or `deny` answers with.
 #[derive(Clone, PartialEq, Eq)]
 enum With {
-    /// At most its status, which but for `return` means the error page.
-    Status,
-    /// `default-errorfiles`: the error page of its status.
+    /// The error page of its status: `default-errorfiles`.
     Page,
-    /// Fields or a body.
+    /// Fields and a body of its own, or neither.
     Own,
-    /// `errorfile`: a whole response.
+    /// A whole response: `errorfile`.
     File(Arc<[u8]>),
 }
+
+/// The words that say what is sent; only one of them can.
+const CONTENTS: [&str; 7] =
+    ["default-errorfiles", "errorfile", "errorfiles", "file", "lf-file", "lf-string", "string"];
 
 /// Reads the words of these actions.
 fn response(args: &mut Args<'_>, action: &str, status: u16, place: Place) -> Option<(Reply, With)> {
     let mut reply = Reply { status, ..Reply::default() };
-    let mut with = With::Status;
-    loop {
-        match args.peek() {
-            word @ ("status" | "deny_status") => {
-                args.skip(1);
-                reply.status = args.number("status", 200..=599)?;
-                // As HAProxy has it: only 'deny_status' stands for an error page.
-                if word == "status" && action != "return" && with == With::Status {
-                    with = With::Own;
-                }
-                continue;
-            }
-            "default-errorfiles" => {
-                args.skip(1);
-                with = With::Page;
-                continue;
-            }
+    let (mut with, mut content) = (With::Own, None);
+    let (mut type_at, mut fields_at) = (None, None);
+    while CONTENTS.contains(&args.peek())
+        || ["status", "content-type", "hdr"].contains(&args.peek())
+    {
+        let word = args.next()?;
+        if CONTENTS.contains(&word)
+            && let Some(first) = content.replace(word)
+        {
+            args.wrong(format!("'{word}' cannot stand beside '{first}': both say what is sent"));
+            return None;
+        }
+        match word {
+            "status" => reply.status = args.number(word, 200..=599)?,
             "content-type" => {
-                args.skip(1);
-                let kind = args.need("content-type", "a type")?;
-                if kind.bytes().any(|byte| byte.is_ascii_control()) {
-                    args.wrong("a 'content-type' has no control characters");
-                    return None;
-                }
-                reply.content_type = Some(kind.to_owned());
+                type_at = Some(args.last());
+                reply.content_type = Some(content_type(args)?);
             }
             "hdr" => {
-                args.skip(1);
-                let name = field_name(args, "hdr")?.to_owned();
-                let value = value(args, "hdr", place)?;
-                reply.fields.push((name, value));
+                fields_at = Some(args.last());
+                let name = field_name(args, word)?.to_owned();
+                reply.fields.push((name, value(args, word, place)?));
             }
-            "string" => {
-                args.skip(1);
-                reply.body = Format::text(args.need("string", "a text")?);
-            }
-            "lf-string" => {
-                args.skip(1);
-                let text = args.need("lf-string", "a format string")?;
-                reply.body = filled(args, "lf-string", text, place)?;
-            }
-            word @ ("file" | "lf-file") => {
-                args.skip(1);
-                let path = args.need(word, "a file")?;
-                match host::file(path.as_ref()) {
-                    Ok(bytes) if word == "file" => reply.body = Format::text(bytes),
-                    Ok(bytes) => {
-                        let text = String::from_utf8_lossy(&bytes).into_owned();
-                        reply.body = filled(args, word, &text, place)?;
-                    }
-                    Err(why) => {
-                        args.wrong(format!("'{word}': cannot read {path}: {why}"));
-                        return None;
-                    }
-                }
-            }
-            "errorfile" => {
-                args.skip(1);
-                with = With::File(error_pages::file(args, "errorfile")?);
-                continue;
-            }
-            word @ "errorfiles" => {
-                args.skip(1);
+            "default-errorfiles" => with = With::Page,
+            "errorfile" => with = With::File(error_pages::file(args, word)?),
+            "errorfiles" => {
                 args.wrong(format!("'{word}' of '{action}' is HAProxy's; teardown has not got it"));
                 return None;
             }
-            _ => break,
-        }
-        if with == With::Status {
-            with = With::Own;
+            _ => reply.body = body(args, word, place)?,
         }
     }
-    let has_page = || reply::statuses().any(|status| status == reply.status);
-    let is_page = match action {
-        "return" => with == With::Page,
-        "http-error" => true,
-        _ => matches!(with, With::Status | With::Page),
-    };
-    if is_page && !has_page() {
-        let list = error_pages::statuses();
-        args.wrong(format!("there are error pages of {list}, not of {}", reply.status));
-        return None;
+    let has_body = !reply.body.parts.is_empty();
+    if with == With::Page {
+        check_page(args, reply.status)?;
     }
-    if with == With::Own && matches!(reply.status, 204 | 304) && !reply.body.parts.is_empty() {
+    if has_body && matches!(reply.status, 204 | 304) {
         args.wrong_here(format!("'{action}' with status {} has no body", reply.status));
         return None;
     }
-    if reply.body.parts.is_empty() {
-        reply.content_type = None;
-    } else if reply.content_type.is_none() {
+    if has_body && reply.content_type.is_none() {
         args.wrong_here(format!("'{action}' with a body expects its 'content-type' too"));
         return None;
     }
+    if let Some(at) = type_at.filter(|_| !has_body) {
+        args.findings.warn(at, "this 'content-type' changes nothing: there is no body for it");
+        reply.content_type = None;
+    }
+    if let Some(at) = fields_at.filter(|_| with != With::Own) {
+        args.findings.warn(at, "this 'hdr' changes nothing: an error page is sent as it is");
+    }
     Some((reply, with))
+}
+
+fn content_type(args: &mut Args<'_>) -> Option<String> {
+    let kind = args.need("content-type", "a type")?;
+    if kind.bytes().any(|byte| byte.is_ascii_control()) {
+        args.wrong("a 'content-type' has no control characters");
+        return None;
+    }
+    Some(kind.to_owned())
+}
+
+/// Takes what `word` says that the body is.
+fn body(args: &mut Args<'_>, word: &str, place: Place) -> Option<Format> {
+    if word == "string" {
+        return args.need(word, "a text").map(Format::text);
+    }
+    if word == "lf-string" {
+        let text = args.need(word, "a format string")?;
+        return filled(args, word, text, place);
+    }
+    let path = args.need(word, "a file")?;
+    match host::file(path.as_ref()) {
+        Ok(bytes) if word == "file" => Some(Format::text(bytes)),
+        Ok(bytes) => filled(args, word, &String::from_utf8_lossy(&bytes), place),
+        Err(why) => {
+            args.wrong(format!("'{word}': cannot read {path}: {why}"));
+            None
+        }
+    }
+}
+
+/// Says so if a status has no error page.
+fn check_page(args: &mut Args<'_>, status: u16) -> Option<()> {
+    if reply::statuses().any(|known| known == status) {
+        return Some(());
+    }
+    let list = error_pages::statuses();
+    args.wrong(format!("there are error pages of {list}, not of {status}"));
+    None
 }

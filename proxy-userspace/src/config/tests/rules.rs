@@ -74,7 +74,14 @@ fn wrong_error_pages_give_their_place_and_what_would_be_right() {
          http-error status 404 errorfiles none\n\
          unique-id-format a%[unique-id]\nunique-id-header a:b\nunique-id-format %[res.hdr(x)]\n\
          http-request return status 200 hdr \"A: b\" c\n\
-         http-request return status 200 content-type \"a\\r\\nB: c\" string d\n",
+         http-request return status 200 content-type \"a\\r\\nB: c\" string d\n\
+         http-request deny errorfile /dev/null hdr A b\n\
+         http-request return default-errorfiles content-type a/b\n\
+         http-request return content-type a/b string a string b\n\
+         http-request deny default-errorfiles errorfile /dev/null\n\
+         http-request return content-type a/b\n\
+         http-request deny hdr A b deny_status 404\n\
+         http-request deny deny_status 402\n",
         Strictness::Strict,
     );
     let said = findings.to_string();
@@ -93,6 +100,13 @@ fn wrong_error_pages_give_their_place_and_what_would_be_right() {
         "test.cfg:18:18: 'unique-id-format': 'res.hdr(x)' takes something from the response",
         "test.cfg:19:36: 'A: b' is not a header's name",
         "test.cfg:20:45: a 'content-type' has no control characters",
+        "[WARNING] test.cfg:21:39: this 'hdr' changes nothing: an error page",
+        "[WARNING] test.cfg:22:40: this 'content-type' changes nothing: there is no body",
+        "test.cfg:23:47: 'string' cannot stand beside 'string': both say what is sent",
+        "test.cfg:24:38: 'errorfile' cannot stand beside 'default-errorfiles'",
+        "[WARNING] test.cfg:25:21: this 'content-type' changes nothing: there is no body",
+        "test.cfg:26:27: expected 'if' or 'unless' and a condition, not 'deny_status'",
+        "test.cfg:27:31: there are error pages of 200, ",
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }
