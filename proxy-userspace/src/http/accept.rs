@@ -164,7 +164,8 @@ fn welcome(
     let presence = Presence::new(Arc::clone(frontend), [of_process, of_address]);
     let sock = Sock::new(fd, &worker.watch);
     let serial = worker.outside.serial();
-    let known = (Instant::now(), 0);
+    let now = Instant::now();
+    let known = (now, now, 0);
     let (own, proxies) = (Rc::clone(worker), Rc::clone(proxies));
     let client = Client::new(own, proxies, serial, sock, presence, addresses, known);
     match &door.ear.greeted {

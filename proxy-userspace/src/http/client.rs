@@ -72,8 +72,8 @@ pub(crate) enum After {
 }
 
 impl Client {
-    /// `proxies` are those of its frontend. Since when it is there or idle, and its requests so far,
-    /// are `known` of it.
+    /// `proxies` are those of its frontend. Since when it is there, since when it is idle, and its
+    /// requests so far, are `known` of it.
     pub(crate) fn new(
         worker: Rc<Worker>,
         proxies: Rc<HeldProxies>,
@@ -81,12 +81,12 @@ impl Client {
         sock: Sock,
         presence: Presence,
         addresses: [Option<SocketAddr>; 2],
-        known: (Instant, u64),
+        known: (Instant, Instant, u64),
     ) -> Self {
-        let (since, requests) = known;
+        let (accepted, since, requests) = known;
         let [client, local] = addresses;
         let frontend = Arc::clone(&presence.frontend);
-        let session = Rc::new(Session::new(serial, client, frontend, since));
+        let session = Rc::new(Session::new(serial, client, frontend, accepted));
         let place = Place::take(Rc::clone(&worker), &session);
         Self {
             worker,
@@ -180,13 +180,6 @@ impl Client {
         if !variables.is_empty() || !self.variables.is_empty() {
             self.variables = edit::left(variables, &[Scope::Session]);
         }
-    }
-
-    /// Until when it may be idle.
-    pub(crate) fn idle_deadline(&self) -> Option<Instant> {
-        let timeouts = self.frontend().settings.timeouts;
-        let idle = timeouts.http_keep_alive.or(timeouts.http_request).or(timeouts.client);
-        idle.map(|idle| self.since + idle)
     }
 
     /// Whether the client is gone. One that only ended its sending (FIN) counts as gone here.

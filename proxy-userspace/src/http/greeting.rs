@@ -83,8 +83,8 @@ impl Client {
             None => self,
             Some(ends) => {
                 let Self { worker, proxies, session, sock, presence, since, requests, .. } = self;
-                let (serial, addresses, known) =
-                    (session.serial, ends.map(Some), (since, requests));
+                let (serial, addresses) = (session.serial, ends.map(Some));
+                let known = (session.accepted, since, requests);
                 Self::new(worker, proxies, serial, sock, presence, addresses, known)
             }
         };

@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::event::epoll;
@@ -42,10 +42,30 @@ pub(crate) struct Parked {
     pub(crate) since: Instant,
     /// What its last request was doing when it ended.
     pub(crate) last: Doing,
-    deadline: Option<Instant>,
+    /// Milliseconds that it was there by then, 49 days at most.
+    before: u32,
+    /// Its last request's backend and server, where the next one prefers it; small numbers, as there
+    /// may be very many parked connections.
+    last_server: Option<(u32, u32)>,
 }
 
 impl Parked {
+    /// When it was accepted.
+    pub(crate) fn accepted(&self) -> Instant {
+        let before = Duration::from_millis(self.before.into());
+        self.since.checked_sub(before).unwrap_or(self.since)
+    }
+
+    /// Until when it may be idle.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.presence.frontend.settings.timeouts.between_requests().map(|idle| self.since + idle)
+    }
+
+    /// Its last request's backend and server, by their places, where the next one prefers it.
+    pub(crate) fn last_server(&self) -> Option<(usize, usize)> {
+        self.last_server.map(|(backend, server)| (backend as usize, server as usize))
+    }
+
     /// Closes it.
     pub(crate) fn part(self, worker: &Worker) {
         worker.part(self.fd.as_fd(), &self.presence.frontend, false, &self.last);
@@ -87,14 +107,27 @@ impl Lot {
             return client.part();
         }
         client.note_requests();
-        let deadline = client.idle_deadline();
         let Client { proxies, sock, presence, session, local, requests, since, last, .. } = client;
         let (serial, addresses) = (session.serial, [session.client, local]);
+        let before = since.duration_since(session.accepted).as_millis();
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
+        let last_server = client.last_server.and_then(|(backend, server)| {
+            Some((u32::try_from(backend).ok()?, u32::try_from(server).ok()?))
+        });
         let fd = sock.into_fd();
         self.lately.set(self.lately.get() + 1);
-        let parked =
-            Parked { serial, fd, proxies, presence, addresses, requests, since, last, deadline };
-        entry.insert(parked);
+        entry.insert(Parked {
+            serial,
+            fd,
+            proxies,
+            presence,
+            addresses,
+            requests,
+            since,
+            last,
+            before,
+            last_server,
+        });
     }
 
     /// Takes out all (a soft stop).
@@ -116,7 +149,7 @@ impl Lot {
     /// Takes out what was idle for too long.
     pub(crate) fn expire(&self, now: Instant) -> Vec<Parked> {
         let mut cars = self.cars.borrow_mut();
-        let late = |parked: &Parked| parked.deadline.is_some_and(|then| now >= then);
+        let late = |parked: &Parked| parked.deadline().is_some_and(|then| now >= then);
         let late: Vec<usize> =
             cars.iter().filter(|(_, parked)| late(parked)).map(|(key, _)| key).collect();
         late.into_iter().filter_map(|key| cars.try_remove(key)).collect()

@@ -60,12 +60,14 @@ impl Reception {
 
     /// Goes on with a connection that was parked.
     pub(crate) fn resume(self: &Rc<Self>, parked: Parked) {
+        let (accepted, last_server) = (parked.accepted(), parked.last_server());
         let Parked { serial, fd, proxies, presence, addresses, requests, since, last, .. } = parked;
-        let known = (since, requests);
+        let known = (accepted, since, requests);
         let worker = Rc::clone(&self.worker);
         let sock = Sock::new(fd, &worker.watch);
         let mut client = Client::new(worker, proxies, serial, sock, presence, addresses, known);
         client.last = last;
+        client.last_server = last_server;
         self.serve(client);
     }
 

@@ -91,7 +91,7 @@ impl Client {
     async fn next(&mut self, now: Instant) -> Next {
         let timeouts = self.frontend().settings.timeouts;
         let head = timeouts.http_request.or(timeouts.client);
-        let idle = if self.requests == 0 { head } else { timeouts.http_keep_alive.or(head) };
+        let idle = if self.requests == 0 { head } else { timeouts.between_requests() };
         let has_something = self.own.is_some() || !self.variables.is_empty();
         let may_park = self.requests > 0 && !has_something && self.input.is_empty();
         let park_after = self.proxies.global.park_after;

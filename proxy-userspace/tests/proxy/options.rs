@@ -3,6 +3,7 @@
 use crate::support::{Origin, Proxy, eventually, ports::Reserved, settings};
 use std::net::SocketAddr;
 use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::time::Duration;
 use teardown::http::{
     counters::Count,
     hooks::{Balance, Edit, Request},
@@ -31,12 +32,17 @@ fn a_connection_is_used_again_only_so_often() {
 
 #[test]
 fn a_client_stays_on_its_last_server_if_that_is_preferred() {
-    for (prefer, counts) in [(false, [3, 3]), (true, [6, 0])] {
+    for (prefer, parks, counts) in
+        [(false, false, [3, 3]), (true, false, [6, 0]), (true, true, [6, 0])]
+    {
         let answers = ["one", "two"]
             .map(|name| format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{name}"));
         let origins = answers.each_ref().map(|answer| Origin::answering(answer.as_str()));
         let mut settings = settings(&origins.each_ref().map(|origin| origin.address));
         settings.backends[0].prefer_last = prefer;
+        if parks {
+            settings.global.park_after = Duration::from_millis(10);
+        }
         let proxy = Proxy::start(settings);
         let mut client = proxy.connect();
         let mut seen = [0, 0];
@@ -44,9 +50,12 @@ fn a_client_stays_on_its_last_server_if_that_is_preferred() {
             client.send(GET);
             let response = client.response();
             seen[usize::from(response.ends_with("two"))] += 1;
+            if parks {
+                eventually(|| (proxy.parked().len() == 1).then_some(()));
+            }
         }
         seen.sort_unstable_by(|a, b| b.cmp(a));
-        assert_eq!(seen, counts, "prefer-last-server {prefer}");
+        assert_eq!(seen, counts, "prefer-last-server {prefer}, parked {parks}");
     }
 }
 

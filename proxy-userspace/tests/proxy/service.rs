@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use teardown::http::{
@@ -166,6 +166,26 @@ fn idle_connections_are_parked_and_come_back() {
     let frontend = Arc::clone(&proxy.engine.proxies().frontends[0]);
     eventually(|| (frontend.sessions.now() == 0).then_some(()));
     assert_eq!(proxy.log(3).len(), 3, "idle connections are not logged");
+}
+
+#[test]
+fn a_parked_connection_is_as_old_as_it_is_and_known_to_end() {
+    let origin = Origin::answering(OK);
+    let mut settings = settings(&[origin.address]);
+    settings.global.park_after = Duration::from_millis(10);
+    let idle = Duration::from_secs(50);
+    settings.frontends[0].timeouts.http_keep_alive = Some(idle);
+    let proxy = Proxy::start(settings);
+    let begun = Instant::now();
+    let mut client = proxy.connect();
+    // Each request wakes it, and none makes it younger.
+    eventually(|| {
+        get(&mut client);
+        let parked = eventually(|| proxy.sessions().into_iter().find(|session| session.parked));
+        assert!(parked.expires.is_some_and(|left| left <= idle), "{parked:?}");
+        assert!(parked.age <= begun.elapsed());
+        (parked.age > Duration::from_millis(500)).then_some(())
+    });
 }
 
 #[test]

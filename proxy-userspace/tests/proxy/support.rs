@@ -24,7 +24,7 @@ use std::{
 
 use teardown::http::{
     closes::{Class, Closes, Cookie, Doing, Upstream},
-    engine::{Engine, IdleByServer},
+    engine::{Engine, IdleByServer, SessionInfo},
     event::{Log, Session},
     hooks::{Balance, Edit, Request},
     live,
@@ -173,13 +173,16 @@ impl Proxy {
         client.rest()
     }
 
-    /// The numbers of the parked connections: they have no task, and so none of its deadlines. Asked
-    /// of each worker in turn, when it has done what it was told before.
-    pub fn parked(&self) -> Vec<u64> {
+    /// The connections. Asked of each worker in turn, when it has done what it was told before.
+    pub fn sessions(&self) -> Vec<SessionInfo> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("builds");
-        let mut sessions = runtime.block_on(self.engine.sessions());
-        sessions.retain(|session| session.idle && session.expires.is_none());
-        sessions.iter().map(|session| session.serial).collect()
+        runtime.block_on(self.engine.sessions())
+    }
+
+    /// The numbers of the parked ones.
+    pub fn parked(&self) -> Vec<u64> {
+        let parked = self.sessions().into_iter().filter(|session| session.parked);
+        parked.map(|session| session.serial).collect()
     }
 
     /// The idle connections to servers, of each worker.

@@ -170,6 +170,7 @@ mod tests {
             age: Duration::ZERO,
             expires: None,
             idle: true,
+            parked: false,
         };
         let shown = |words: &[&str]| {
             let text = list(vec![session(1), session(17)], words);

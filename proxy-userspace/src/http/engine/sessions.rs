@@ -27,14 +27,19 @@ pub struct SessionInfo {
     pub age: Duration,
     /// Until its deadline.
     pub expires: Option<Duration>,
-    /// Idle between two requests.
+    /// Idle between two requests...
     pub idle: bool,
+    /// ...for long enough to have no task of its own any more.
+    pub parked: bool,
 }
 
 /// All connections of a worker.
 pub(super) fn of(reception: &Reception) -> Vec<SessionInfo> {
     let worker = &reception.worker;
     let now = Instant::now();
+    let expires = |deadline: Option<Instant>| {
+        deadline.map(|deadline| deadline.saturating_duration_since(now))
+    };
     let mut all = Vec::new();
     worker.sessions.for_each(|session| {
         let server = session.server.borrow();
@@ -45,8 +50,9 @@ pub(super) fn of(reception: &Reception) -> Vec<SessionInfo> {
             frontend: session.frontend.settings.name.clone(),
             server: server.as_ref().map(|(backend, server, _)| names(backend, server)),
             age: now.duration_since(session.accepted),
-            expires: session.deadline().map(|deadline| deadline.saturating_duration_since(now)),
+            expires: expires(session.deadline()),
             idle: server.is_none(),
+            parked: false,
         });
     });
     reception.lot.for_each(|parked| {
@@ -56,9 +62,10 @@ pub(super) fn of(reception: &Reception) -> Vec<SessionInfo> {
             client: parked.addresses[0],
             frontend: parked.presence.frontend.settings.name.clone(),
             server: None,
-            age: now.duration_since(parked.since),
-            expires: None,
+            age: now.duration_since(parked.accepted()),
+            expires: expires(parked.deadline()),
             idle: true,
+            parked: true,
         });
     });
     all

@@ -106,6 +106,14 @@ pub struct ClientTimeouts {
     pub tarpit: Option<Duration>,
 }
 
+impl ClientTimeouts {
+    /// How long a connection may be idle between two requests.
+    #[must_use]
+    pub fn between_requests(&self) -> Option<Duration> {
+        self.http_keep_alive.or(self.http_request).or(self.client)
+    }
+}
+
 /// One address that a frontend listens on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Bind {
