@@ -108,7 +108,11 @@ impl Balance {
         list()
             .enumerate()
             .min_by_key(|&(place, (_, server))| {
-                let load = u64::from(server.sessions.now() + server.queue.len()) << 16;
+                // With the one that is to come, but for those who have none: they go first.
+                let load = match server.sessions.now() + server.queue.len() {
+                    0 => 0,
+                    load => u64::from(load + 1) << 16,
+                };
                 (load / u64::from(server.shares(backend).max(1)), (place + count - turn) % count)
             })
             .map(|(_, (index, _))| index)

@@ -75,6 +75,20 @@ fn backups_serve_when_nobody_else_does_the_first_one_only() {
     assert_eq!(picks(&backend, 0, 3), [1, 1, 1]);
 }
 
+/// HAProxy's key is `inflight ? (inflight + 1) * SRV_EWGHT_MAX / eweight : 0`.
+#[test]
+fn the_least_loaded_is_so_with_the_request_that_is_to_come() {
+    for (loads, chosen) in [([1, 5], 1), ([0, 1], 0), ([1, 0], 1), ([1, 8], 0)] {
+        let backend = backend(&[2, 8], Algorithm::LeastConn, Hashing::default());
+        for (server, load) in backend.servers.iter().zip(loads) {
+            for _ in 0..load {
+                server.sessions.rise();
+            }
+        }
+        assert_eq!(picks(&backend, 0, 1), [chosen], "{loads:?}");
+    }
+}
+
 #[test]
 fn who_is_to_be_avoided_is_taken_only_for_want_of_another() {
     let backend = backend(&[1, 1], Algorithm::LeastConn, Hashing::default());
@@ -89,8 +103,9 @@ fn least_connections_looks_at_load_and_weight() {
     backend.servers[0].sessions.rise();
     backend.servers[1].sessions.rise();
     assert_eq!(picks(&backend, 0, 2), [1, 1]);
-    backend.servers[1].sessions.rise();
-    backend.servers[1].sessions.rise();
+    for _ in 0..3 {
+        backend.servers[1].sessions.rise();
+    }
     assert_eq!(picks(&backend, 0, 2), [0, 0]);
 }
 
