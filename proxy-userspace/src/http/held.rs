@@ -31,6 +31,11 @@ impl HeldServer {
         Arc::ptr_eq(&self.0.server, &other.0.server)
     }
 
+    /// Whether it holds that server.
+    pub fn is_of(&self, server: &Arc<Server>) -> bool {
+        Arc::ptr_eq(&self.0.server, server)
+    }
+
     /// Whether its next response is likely to be one whose body goes through a pipe.
     pub fn sends_large(&self) -> bool {
         self.0.large.get()

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
+    sync::Arc,
     task::{Poll, Waker},
     time::Instant,
 };
@@ -10,7 +11,7 @@ use std::{
 use super::{
     closes::{Cookie, Doing},
     held::{HeldBackend, HeldServer},
-    live::{Backend, Proxies},
+    live::{Backend, Proxies, Server},
     sock::Sock,
 };
 
@@ -43,18 +44,37 @@ impl Idle {
 /// All idle connections of a worker, by backend and server.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    places: RefCell<Vec<Vec<Vec<Idle>>>>,
+    places: RefCell<Vec<Vec<Place>>>,
     /// Of the task that watches them.
     watcher: RefCell<Option<Waker>>,
+}
+
+/// Those to one server.
+#[derive(Debug)]
+struct Place {
+    server: Arc<Server>,
+    idle: Vec<Idle>,
+}
+
+impl Place {
+    /// Where a server's are; none is there for one of a configuration of before.
+    fn of<'a>(
+        places: &'a mut [Vec<Self>],
+        backend: &Backend,
+        of: &HeldServer,
+    ) -> Option<&'a mut Self> {
+        let place = places.get_mut(backend.index)?.get_mut(of.index)?;
+        Some(place).filter(|place| of.is_of(&place.server))
+    }
 }
 
 impl Pool {
     /// Makes room for these proxies; what was there is returned, to be closed.
     pub(crate) fn reset(&self, proxies: &Proxies) -> Vec<Idle> {
-        let empty = |servers: usize| (0..servers).map(|_| Vec::new()).collect();
-        let rooms = proxies.backends.iter().map(|backend| empty(backend.servers.len())).collect();
-        let old = self.places.replace(rooms);
-        old.into_iter().flatten().flatten().inspect(|idle| idle.server.idle.fall()).collect()
+        let empty = |server: &Arc<Server>| Place { server: Arc::clone(server), idle: Vec::new() };
+        let rooms = proxies.backends.iter().map(|it| it.servers.iter().map(empty).collect());
+        let old = self.places.replace(rooms.collect()).into_iter().flatten();
+        old.flat_map(|place| place.idle).inspect(|idle| idle.server.idle.fall()).collect()
     }
 
     /// Takes the connection that was idle for the shortest time, of those that began with that PROXY
@@ -68,7 +88,7 @@ impl Pool {
         dead: &mut Vec<Idle>,
     ) -> Option<Idle> {
         let mut places = self.places.borrow_mut();
-        let place = places.get_mut(backend.index)?.get_mut(server.index)?;
+        let place = &mut Place::of(&mut places, backend, server)?.idle;
         loop {
             // Most have no line: a comparison of nothing is a call, too.
             let same = |idle: &Idle| {
@@ -76,9 +96,6 @@ impl Pool {
             };
             let fits = |idle: &Idle| (idle.proven || !proven) && same(idle);
             let last = place.iter().rposition(fits)?;
-            if !place[last].server.is(server) {
-                return None;
-            }
             let idle = place.remove(last);
             server.idle.fall();
             if idle.is_fit() {
@@ -94,10 +111,8 @@ impl Pool {
         let watcher = self.watcher.borrow();
         let stirred = watcher.as_ref().is_none_or(|waker| idle.sock.poll_stirred(waker));
         let mut places = self.places.borrow_mut();
-        let place = places
-            .get_mut(idle.backend.index)
-            .and_then(|servers| servers.get_mut(idle.server.index))
-            .filter(|place| place.first().is_none_or(|i| i.server.is(&idle.server)));
+        let place =
+            Place::of(&mut places, &idle.backend, &idle.server).map(|place| &mut place.idle);
         let (server, open) = (&idle.server, idle.server.idle.now());
         let full = server.settings.pool_max_conn.is_some_and(|limit| open >= limit);
         // The request that used it is one of the sessions still.
@@ -114,7 +129,7 @@ impl Pool {
     }
 
     pub(crate) fn for_each(&self, each: impl FnMut(&Idle)) {
-        self.places.borrow().iter().flatten().flatten().for_each(each);
+        self.places.borrow().iter().flatten().flat_map(|place| &place.idle).for_each(each);
     }
 
     /// Takes out what fails the test.
@@ -123,7 +138,7 @@ impl Pool {
         let gone = places
             .iter_mut()
             .flatten()
-            .flat_map(|place| place.extract_if(.., |idle| !keep(idle)))
+            .flat_map(|place| place.idle.extract_if(.., |idle| !keep(idle)))
             .inspect(|idle| idle.server.idle.fall());
         gone.collect()
     }

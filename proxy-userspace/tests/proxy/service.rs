@@ -80,6 +80,28 @@ fn queued(maxconn: u32) -> (Settings, std::sync::mpsc::Sender<()>) {
 }
 
 #[test]
+fn connections_of_a_configuration_of_before_take_no_places_in_the_pool() {
+    let (origin, go) = held();
+    let mut settings = settings(&[origin.address]);
+    settings.global.threads = 1;
+    let proxy = Proxy::start(settings.clone());
+    let mut early = proxy.connect();
+    early.send(GET);
+    eventually(|| (origin.asked() == 1).then_some(()));
+    proxy.engine.reload(settings).expect("reloads");
+    assert_eq!(proxy.parked(), [0; 0], "its worker has heard of it");
+    go.send(()).expect("it waits");
+    assert_eq!(early.response(), OK);
+    let mut late = proxy.connect();
+    for _ in 0..3 {
+        late.send(GET);
+        go.send(()).expect("it waits");
+        assert_eq!(late.response(), OK);
+    }
+    assert_eq!(origin.opened(), 2);
+}
+
+#[test]
 fn requests_above_maxconn_wait_for_their_turn() {
     let (settings, go) = queued(1);
     let proxy = Proxy::start(settings);
