@@ -26,7 +26,7 @@ use crate::http::engine::Engine;
 use crate::http::health::board::Board;
 use crate::http::live::{Backend, Proxies, Server};
 use crate::http::syslog::Logger;
-use commands::COMMANDS;
+use commands::{COMMANDS, SHUT_SESSIONS};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -162,10 +162,10 @@ impl Control {
             "set maxconn global" => limits::maxconn(&scene, rest),
             "set rate-limit" => limits::rate(&scene, rest),
             "set maxconn server" => set::maxconn_server(&scene, rest),
-            _ => set::shutdown_sessions(&scene, rest),
+            "shutdown sessions server" => set::shutdown_sessions(&scene, rest),
+            _ => return None,
         };
-        if name.ends_with("server") {
-            // Its sessions may have been shut down.
+        if SHUT_SESSIONS.contains(name) {
             self.engine.look();
         }
         Some(answer)

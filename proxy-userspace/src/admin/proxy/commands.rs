@@ -166,6 +166,10 @@ pub(super) const COMMANDS: &[(&str, AccessLevel, &str)] = &[
     ),
 ];
 
+/// Those that may end a server's sessions.
+pub(super) const SHUT_SESSIONS: &[&str] =
+    &["disable server", "enable server", "set server", "shutdown sessions server"];
+
 #[cfg(test)]
 mod tests {
     use super::COMMANDS;

@@ -1,12 +1,14 @@
 //! What may be changed while the proxy runs.
 
-use super::{Scene, checks, state};
+mod order;
+
+use super::{Scene, checks};
 use crate::http::counters::{Count, Counters};
 use crate::http::event::Cause;
 use crate::http::health::follow;
-use crate::http::health::told::{Turn, tell};
-use crate::http::live::{Admin, Backend, Health, Server};
+use crate::http::live::{Backend, Server};
 use crate::http::settings::ServerAddress;
+use order::Order;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -16,120 +18,43 @@ pub(super) fn server(scene: &Scene, name: Option<&&str>, words: &[&str]) -> Stri
         Ok(found) => found,
         Err(why) => return why,
     };
-    let before = server.state();
-    let answer = change(scene, backend, server, words);
-    if server.state() != before {
+    let order = Order { scene, backend, server, before: server.state(), served: backend.serves() };
+    let answer = change(&order, words);
+    if server.state() != order.before {
         let at = (backend.index, server.index);
         follow::follow(&scene.proxies, &scene.board, &*scene.logger, at);
     }
     answer
 }
 
-fn change(scene: &Scene, backend: &Backend, server: &Server, words: &[&str]) -> String {
+fn change(order: &Order<'_>, words: &[&str]) -> String {
     const USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port \
          | agent-send | check-addr | check-port | fqdn | health | ssl | state | weight\n";
-    let at = (backend.index, server.index);
-    let (before, served) = (server.state(), backend.serves());
+    let &Order { scene, backend, server, before, .. } = order;
     let value = words.get(1).copied().unwrap_or_default();
     match words.first().copied() {
-        Some("state") => {
-            let admin = match value {
-                "ready" => Admin::Ready,
-                "drain" => Admin::Drain,
-                "maint" => Admin::Maintenance,
-                _ => {
-                    return "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n"
-                        .to_owned();
-                }
+        Some("state") => order.state(value),
+        Some("health") => order.health(value),
+        Some(what @ ("weight" | "addr")) => {
+            let answer = match what {
+                "weight" => set_weight(backend, server, value),
+                _ => address(server, words),
             };
-            let (own, inherited) = (server.own_admin(), server.inherited());
-            let held = inherited as u8 > admin as u8;
-            let turn = match (server.admin(), if held { inherited } else { admin }) {
-                (before, after) if before == after => {
-                    server.set_admin(admin);
-                    if own != admin && own == before {
-                        let turn = Turn::Remains(before);
-                        let via = state::tracked(scene, server);
-                        let via = via.map(|via| format!(" via {via}")).unwrap_or_default();
-                        tell(&*scene.logger, (backend, server), turn, 0, served, &via);
-                    }
-                    return String::new();
-                }
-                (before, Admin::Maintenance) if server.is_up() => {
-                    Turn::Maintenance { drained: server.is_stopping() || before == Admin::Drain }
-                }
-                (_, Admin::Maintenance) => Turn::DownMaintenance,
-                (Admin::Maintenance, Admin::Drain) => Turn::ReadyToDrain,
-                (_, Admin::Drain) => Turn::Drain,
-                (Admin::Drain, Admin::Ready) => Turn::Undrained,
-                (_, Admin::Ready) => Turn::Ready,
-            };
-            if matches!(turn, Turn::Maintenance { .. }) {
-                scene.board.set_health(at, 0);
-            }
-            if server.admin() == Admin::Maintenance {
-                // It counts as up until its first bad check.
-                if server.checking.load(Relaxed) {
-                    scene.board.set_health(at, scene.numbers.rise_and_fall(at).0);
-                }
-                let leader = server.settings.tracks.and_then(|at| scene.proxies.server(at));
-                server.set_health(leader.map_or(Health::Up, |(_, leader)| leader.health()));
-            }
-            server.set_admin(admin);
-            scene.board.went(at, server.is_running(), backend);
-            let requeued = backend.changed(server, before);
-            tell(&*scene.logger, (backend, server), turn, requeued, served, "");
-            String::new()
-        }
-        Some("weight") => {
-            let answer = set_weight(backend, server, value);
-            // Without weight it is no server for requests.
             backend.changed(server, before);
-            scene.board.went(at, server.is_running(), backend);
-            answer
-        }
-        Some("addr") => {
-            let answer = address(server, words);
-            // One that had none runs now.
-            backend.changed(server, before);
-            scene.board.went(at, server.is_running(), backend);
+            // Without weight it is no server for requests; one that had no address runs now.
+            order.went();
             answer
         }
         Some(what @ ("check-addr" | "check-port")) => {
             if !server.checking.load(Relaxed) {
                 return "health checks are not enabled on this server".to_owned();
             }
-            let words = words.get(1..).unwrap_or_default();
+            let (at, words) = ((backend.index, server.index), words.get(1..).unwrap_or_default());
             let done = match what {
                 "check-addr" => checks::address(scene, at, words),
                 _ => checks::set_port(scene, at, words),
             };
             done.err().unwrap_or_default()
-        }
-        Some("health") if server.settings.tracks.is_some() => {
-            "cannot change health on a tracking server.\n".to_owned()
-        }
-        Some("health") => {
-            let (rise, fall) = scene.numbers.rise_and_fall(at);
-            let health = match value {
-                "up" => Health::Up,
-                "down" => Health::Down,
-                "stopping" => Health::Stopping,
-                _ => {
-                    return "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n"
-                        .to_owned();
-                }
-            };
-            let checks = if health == Health::Down { 0 } else { rise + fall - 1 };
-            scene.board.set_health(at, checks);
-            server.set_health(health);
-            if health != before.health {
-                scene.board.went(at, server.is_running(), backend);
-                let requeued = backend.changed(server, before);
-                let why = ", changed from CLI";
-                tell(&*scene.logger, (backend, server), health.into(), requeued, served, why);
-            }
-            String::new()
         }
         // As HAProxy where a server has none of it.
         Some("agent" | "agent-send") => "agent checks are not enabled on this server.\n".to_owned(),
