@@ -14,6 +14,9 @@ use crate::http::sample::Fetch;
 use crate::http::settings::{Mode, Reuse};
 use crate::near;
 
+/// What of `defaults` only those with a name have.
+const RULES: [&str; 4] = ["acl", "http-request", "http-response", "http-after-response"];
+
 /// Reads one line of a proxy section. `place` is the one section it stands in.
 pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
     const MAX: u32 = i32::MAX.unsigned_abs();
@@ -26,7 +29,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         args.wrong_here("'no' expects 'option' or 'log' behind it");
         return;
     };
-    if !may_stand(args, word, place) {
+    if !may_stand(args, word, place, &to.name) {
         return;
     }
     let settings = &mut to.settings;
@@ -163,15 +166,18 @@ fn unreachable_word(args: &mut Args<'_>, word: &str) {
 }
 
 /// Whether `word` is known and may stand in this section; says so if not.
-fn may_stand(args: &mut Args<'_>, word: &str, place: Places) -> bool {
+fn may_stand(args: &mut Args<'_>, word: &str, place: Places, name: &str) -> bool {
+    // As HAProxy has it, who uses rules of `defaults` should say which.
+    let is_rule = place == Places::DEFAULTS && name.is_empty() && RULES.contains(&word);
     let first = |name: &'static str| name.split(' ').next().unwrap_or(name);
     let mut ours = directives::of_proxies().filter(|d| first(d.name) == word).peekable();
     let section = place.section();
     if ours.peek().is_some() {
-        if ours.any(|directive| directive.places.has(place)) {
+        if ours.any(|directive| directive.places.has(place)) && !is_rule {
             return true;
         }
-        let message = format!("'{word}' cannot stand in a '{section}' section");
+        let nameless = if is_rule { " that has no name" } else { "" };
+        let message = format!("'{word}' cannot stand in a '{section}' section{nameless}");
         if place == Places::DEFAULTS || word == "server" {
             args.wrong(message);
         } else {

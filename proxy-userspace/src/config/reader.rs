@@ -188,10 +188,13 @@ impl Reader {
             Some(from) => self.from(&from, line),
             None => Some(Proxy::new(String::new(), Kind::Listen, line.at(0), Settings::default())),
         };
-        let Some(mut base) = settings else { return self.current = Section::Foreign };
-        base.name = name.unwrap_or_default();
-        base.at = line.at(0);
-        self.current = Section::Defaults(Box::new(base));
+        let Some(base) = settings else { return self.current = Section::Foreign };
+        if base.has_rules() {
+            let message = format!("'defaults {}' has rules: no other can be made of it", base.name);
+            self.findings.alert_word(line, line.words.len() - 1, message);
+        }
+        let (name, at, acls) = (name.unwrap_or_default(), line.at(0), Vec::new());
+        self.current = Section::Defaults(Box::new(Proxy { name, at, acls, ..base }));
     }
 
     fn begin_http_errors(&mut self, line: &Line) {
@@ -229,10 +232,20 @@ impl Reader {
         };
         let Some(base) = base else { return self.current = Section::Foreign };
         let (first_http_check, first_tcp_check) = (None, None);
-        let at = line.at(0);
-        let proxy =
-            Proxy { name, kind, id: 0, id_at: None, at, first_http_check, first_tcp_check, ..base };
-        self.current = Section::Proxy(Box::new(proxy));
+        let rules_from = base.has_rules().then(|| base.at.clone());
+        self.current = Section::Proxy(Box::new(Proxy {
+            name,
+            kind,
+            id: 0,
+            id_at: None,
+            at: line.at(0),
+            first_http_check,
+            first_tcp_check,
+            rules_from,
+            // Those are for the rules of `defaults` alone.
+            acls: Vec::new(),
+            ..base
+        }));
     }
 
     /// The name and the name behind `from` of a section's first line.

@@ -252,7 +252,7 @@ fn every_directive_of_the_tables_is_read() {
         assert_eq!(unread(&format!("global\n {}\n", directive.name)), None, "{}", directive.name);
     }
     let sections = [
-        (Places::DEFAULTS, "defaults"),
+        (Places::DEFAULTS, "defaults a"),
         (Places::FRONTEND, "frontend a"),
         (Places::LISTEN, "listen a"),
         (Places::BACKEND, "backend a"),
@@ -359,4 +359,5 @@ fn what_changes_nothing_says_so() {
 }
 
 mod acls;
+mod defaults;
 mod rules;

@@ -1,7 +1,7 @@
 //! What can only be seen once every section is there: names that must exist, or exist once.
 
 use super::diag::Findings;
-use super::model::{Config, ErrorWord, LogFormat, Proxy};
+use super::model::{Config, ErrorWord, Kind, LogFormat, Proxy};
 use super::token::Position;
 use super::{track, unused};
 use crate::http::live::Layer;
@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 /// Checks the references between sections.
 pub(super) fn check(config: &mut Config, findings: &mut Findings) {
     names(config, findings);
+    rules_of_defaults(config, findings);
     http_errors(config, findings);
     ids(config, findings);
     number(config.proxies.iter_mut().map(|proxy| &mut proxy.id).collect(), 2);
@@ -80,6 +81,33 @@ fn names(config: &Config, findings: &mut Findings) {
                 ),
             );
         }
+    }
+}
+
+/// Looks for `defaults` whose rules would be both a frontend's and a backend's: twice a request's.
+fn rules_of_defaults(config: &Config, findings: &mut Findings) {
+    let mut first: Vec<(&Position, &Proxy)> = Vec::new();
+    for proxy in &config.proxies {
+        let Some(defaults) = &proxy.rules_from else { continue };
+        let (kind, name) = (proxy.kind.as_str(), &proxy.name);
+        let known = first.iter().find(|(at, _)| *at == defaults).map(|(_, other)| other);
+        let why = match known {
+            _ if proxy.kind == Kind::Listen => "a 'listen' cannot have such".to_owned(),
+            Some(other) if other.kind != proxy.kind => {
+                format!("{} '{}' has them too", other.kind.as_str(), other.name)
+            }
+            _ => {
+                first.push((defaults, proxy));
+                continue;
+            }
+        };
+        findings.alert(
+            proxy.at.clone(),
+            format!(
+                "{kind} '{name}' has the rules of the 'defaults' at {defaults}: these are for \
+                 frontends or for backends, and {why}"
+            ),
+        );
     }
 }
 

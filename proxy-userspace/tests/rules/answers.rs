@@ -105,6 +105,47 @@ fn backends_rules_come_before_frontends() {
     twins().same("b", &gets(paths));
 }
 
+const DEFAULTS: &str = r#"defaults front
+  mode http
+  log global
+  option httplog
+  timeout client 10s
+  acl old path_beg /old
+  http-request deny if old
+  http-request allow if { path /allowed }
+  http-request set-header X-Case front
+  http-response set-header X-Front 1
+  http-response allow if { res.hdr(x-case) early }
+  http-after-response set-header X-After front
+defaults back
+  mode http
+  timeout server 10s
+  timeout connect 10s
+  http-request set-header X-Case early if { path /early }
+  http-request return status 202 if { path /back }
+frontend a from front
+  bind @a
+  acl old path /never
+  http-request deny deny_status 404 if old
+  http-request set-header X-Own "%[hdr(x-case)]"
+  http-response set-header X-Front 2
+  http-after-response set-header X-After "%[res.hdr(x-after)],own"
+  redirect location /x if { path /allowed }
+  use_backend two if { path_beg /two }
+  default_backend one
+backend one from back
+  http-request set-header X-Own one
+  server s @origin
+backend two from back
+  server s @origin
+"#;
+
+#[test]
+fn rules_of_defaults_come_first() {
+    let twins = Twins::start(&["a"], DEFAULTS, &[]);
+    twins.same("a", &gets(["/", "/old", "/allowed", "/never", "/early", "/back", "/two"]));
+}
+
 const MONITOR: &str = r#"listen a
   bind @a
   monitor-uri /up

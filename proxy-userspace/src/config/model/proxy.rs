@@ -69,6 +69,8 @@ pub struct Proxy {
     pub use_backends: Vec<UseBackend>,
     /// `use-server` lines, in order.
     pub use_servers: Vec<UseServer>,
+    /// Where the `defaults` begin whose rules come before its own.
+    pub rules_from: Option<Position>,
     /// `http-request` lines, in order.
     pub http_request: Vec<Rule>,
     /// `redirect` lines, which come after the `http-request` rules.
@@ -105,6 +107,7 @@ impl Proxy {
             acls: Vec::new(),
             use_backends: Vec::new(),
             use_servers: Vec::new(),
+            rules_from: None,
             http_request: Vec::new(),
             redirects: Vec::new(),
             http_response: Vec::new(),
@@ -115,6 +118,13 @@ impl Proxy {
             first_http_check: None,
             first_tcp_check: None,
         }
+    }
+
+    /// Whether there are rules that `defaults` may have.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        let lists = [&self.http_request, &self.http_response, &self.http_after_response];
+        lists.iter().any(|list| !list.is_empty())
     }
 
     /// The names of the backends that it may send to.

@@ -5,11 +5,11 @@ use super::{B, BACK, Directive, EVERY, F, FRONT, L, PROXIES, at};
 /// Directives of `defaults`, `frontend`, `listen` and `backend`, but for [`OPTIONS`](super::OPTIONS).
 pub const PROXY: &[Directive] = &[
     at(
-        PROXIES,
+        EVERY,
         "acl",
         "NAME TEST [-i] [-m METHOD] [-f FILE] PATTERN...",
         "none",
-        "A named test; several of one name are tried in turn. What can be tested stands below.",
+        "A named test; several of one name are tried in turn. What can be tested stands below. That of a `defaults` section is for the rules there.",
     ),
     at(
         FRONT,
@@ -186,21 +186,21 @@ pub const PROXY: &[Directive] = &[
         "The response for a status that the proxy makes itself, as of `errorfile`. What answers no whole request is the built-in page or that of an `errorfile`.",
     ),
     at(
-        PROXIES,
+        EVERY,
         "http-request",
         "allow|deny [REPLY]|tarpit [REPLY]|reject|return [REPLY]|redirect ...|set-log-level LEVEL|set-var(VAR) SAMPLE|set-var-fmt(VAR) F|unset-var(VAR)|set-header N V|add-header N V|del-header N|replace-header N REGEX V|replace-value N REGEX V|set-method M|set-path F|set-pathq F|set-query F|set-uri F|replace-path REGEX F|replace-pathq REGEX F|replace-uri REGEX F, each with [if|unless CONDITION]; a REPLY is [status N] [default-errorfiles|errorfile FILE] [content-type T] [string S|lf-string F|file PATH|lf-file PATH] [hdr N V]...",
         "none",
-        "Rules on requests, in order. `deny` answers with the error page of its status, 403 or `deny_status N`, unless it has words of its own; `tarpit` does so with 500 after `timeout tarpit`, and `reject` closes without a word. `set-log-level` knows syslog's levels and `silent`. In what takes another's place `\\1` is what the first group has found. What cannot stand in a request line, such as a space, is written as `%20`; where no request line would come of it, or a HEAD or CONNECT from or to another method, the answer is 500. Logs show the request line as received. None changes Content-Length or Transfer-Encoding.",
+        "Rules on requests, in order. Those of a `defaults` section, which has to have a name, come before the ones of its frontends or its backends; as with the other rules, it cannot be used by both. `deny` answers with the error page of its status, 403 or `deny_status N`, unless it has words of its own; `tarpit` does so with 500 after `timeout tarpit`, and `reject` closes without a word. `set-log-level` knows syslog's levels and `silent`. In what takes another's place `\\1` is what the first group has found. What cannot stand in a request line, such as a space, is written as `%20`; where no request line would come of it, or a HEAD or CONNECT from or to another method, the answer is 500. Logs show the request line as received. None changes Content-Length or Transfer-Encoding.",
     ),
     at(
-        PROXIES,
+        EVERY,
         "http-after-response",
         "allow|set-status N [reason TEXT]|set-var(VAR) SAMPLE|set-var-fmt(VAR) F|unset-var(VAR)|set-header N V|add-header N V|del-header N|replace-header N REGEX V|replace-value N REGEX V, each with [if|unless CONDITION]",
         "none",
         "Rules on what goes to clients in the end, in order: behind those of `http-response`, and also on what no server has said, such as error pages and redirects.",
     ),
     at(
-        PROXIES,
+        EVERY,
         "http-response",
         "allow|deny [REPLY]|return [REPLY]|redirect location L ...|set-status N [reason TEXT]|set-log-level LEVEL|set-var(VAR) SAMPLE|set-var-fmt(VAR) F|unset-var(VAR)|set-header N V|add-header N V|del-header N|replace-header N REGEX V|replace-value N REGEX V, each with [if|unless CONDITION]",
         "none",
