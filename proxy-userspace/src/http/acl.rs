@@ -147,10 +147,10 @@ fn between(text: &[u8], pattern: &[u8], delimiters: &[u8]) -> bool {
     if pattern.is_empty() {
         return false;
     }
-    let mut hits = memchr::memmem::find_iter(text, pattern);
-    hits.any(|at| {
-        let before = at == 0 || is_delimiter(&text[at - 1]);
-        before && text.get(at + pattern.len()).is_none_or(is_delimiter)
+    let mut starts = (0..text.len()).filter(|&at| at == 0 || is_delimiter(&text[at - 1]));
+    starts.any(|at| {
+        let behind = text[at..].strip_prefix(pattern);
+        behind.is_some_and(|behind| behind.first().is_none_or(is_delimiter))
     })
 }
 
@@ -182,5 +182,7 @@ mod tests {
             TextMatch::Domain.matches(text.as_bytes(), pattern.as_bytes())
         };
         assert!(dom("www.example.com:80", "example") && !dom("www.examples.com", "example"));
+        // Where they begin within one that is none.
+        assert!(dir("/xa/a/a/b", "a/a") && dom("xa.a.a", "a.a") && !dom("xa.ab", "a.a"));
     }
 }
