@@ -147,6 +147,8 @@ fn variables_stand_alone_and_together() {
     assert_eq!(all, want);
     assert_eq!(shown("%{+X}o %cp %fp %sp", |_| {}), "8225 1F4C 0050");
     // The numbers of the manual's unique id.
+    let v6 = |session: &mut Session<'_>| session.client = "[2001:db8::a]:80".parse().ok();
+    assert_eq!(shown("%{+X}ci %ci", v6), "20010DB800000000000000000000000A 2001:db8::a");
     assert_eq!(shown("%{+X}o %Ts_%rt %ms", |_| {}), "498C2996_0007 28F");
     let pid = std::process::id();
     assert_eq!(shown("%pid %{+X}pid", |_| {}), format!("{pid} {pid:04X}"));

@@ -218,6 +218,9 @@ fn ip(out: &mut Vec<u8>, flags: Flags, address: Option<SocketAddr>) {
         Some(SocketAddr::V4(at)) if flags.hexadecimal => {
             let _ = write!(out, "{:08X}", at.ip().to_bits());
         }
+        Some(SocketAddr::V6(at)) if flags.hexadecimal => {
+            let _ = write!(out, "{:032X}", at.ip().to_bits());
+        }
         Some(at) => text(out, flags, at.ip().to_string().as_bytes()),
         None => text(out, flags, b"unix"),
     }
