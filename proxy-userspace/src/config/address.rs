@@ -165,6 +165,9 @@ fn tcp(family: Option<&str>, text: &str, usage: Use) -> Result<Vec<Address>, Str
         Some(_) => return Err(format!("a port range cannot stand here: '{port_text}'")),
         None => (port_number(port_text)?, port_number(port_text)?),
     };
+    if usage == Use::Server && low == 0 {
+        return Ok(vec![address(Port::Mapped(0))]);
+    }
     if low > high || (low == 0 && usage == Use::Listen) {
         return Err(format!("'{port_text}' is no port or range of ports from 1 to 65535"));
     }
@@ -251,6 +254,7 @@ mod tests {
     fn servers_may_follow_the_clients_port() {
         assert_eq!(shown("w1:80", Use::Server), "w1:80");
         assert_eq!(shown("10.0.0.1", Use::Server), "10.0.0.1");
+        assert_eq!(shown("10.0.0.1:0", Use::Server), "10.0.0.1");
         assert_eq!(shown("10.0.0.1:+1000", Use::Server), "10.0.0.1:+1000");
         assert_eq!(shown("10.0.0.1:-1", Use::Server), "10.0.0.1:-1");
         assert_eq!(shown("fe80::1", Use::CheckHost), "[fe80::1]");
