@@ -8,6 +8,7 @@ use crate::http::acl::{Condition, Patterns, Term, Test, TextMatch};
 use crate::http::regex::Regex;
 use crate::http::sample::{Expression, Fetch, Kind};
 use crate::{host, near};
+use std::slice;
 use std::sync::Arc;
 
 /// How samples are compared: `-m`.
@@ -75,7 +76,7 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
         }
     };
     let mut ignore_case = false;
-    let mut patterns: Vec<String> = Vec::new();
+    let (mut patterns, mut places) = (Vec::new(), Vec::new());
     let mut given = false;
     let mut flags = true;
     while end.is_none_or(|end| args.peek() != end) {
@@ -90,6 +91,7 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
             "-f" if flags => {
                 given = true;
                 patterns.extend(file(args)?);
+                places.resize(patterns.len(), args.last());
             }
             "--" if flags => {
                 given = true;
@@ -105,6 +107,7 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
                 given = true;
                 flags = false;
                 patterns.push(word.to_owned());
+                places.push(args.last());
             }
         }
     }
@@ -129,7 +132,12 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
     match compile(method, &expression, ignore_case, &patterns) {
         Ok(patterns) => Some(Test { expression, patterns }),
         Err(why) => {
-            args.wrong(why);
+            // Each is right or wrong by itself.
+            let is_wrong = |pattern: &String| {
+                compile(method, &expression, ignore_case, slice::from_ref(pattern)).is_err()
+            };
+            let wrong = patterns.iter().position(is_wrong).and_then(|at| places.get(at).cloned());
+            args.findings.alert(wrong.unwrap_or_else(|| args.last()), why);
             None
         }
     }

@@ -10,6 +10,18 @@ fn said_of(test: &str) -> String {
     read(&text, Strictness::Strict).1.to_string()
 }
 
+#[test]
+fn a_wrong_pattern_is_named_where_it_stands() {
+    for (test, words) in [
+        ("src 127.0.0.1 x 10.0.0.0/8", "5:39: 'x' is not an IPv4 or IPv6 address"),
+        ("src_port gt 5 lt x 7", "5:42: 'x' is neither a number, a range"),
+        ("path -m reg a b( c", "5:39: 'b(' is not a regular expression"),
+    ] {
+        let said = said_of(test);
+        assert!(said.contains(&format!("test.cfg:{words}")), "{test}: {said}");
+    }
+}
+
 /// As HAProxy has it: with others, such as `path_int`, a number would be compared as a text.
 #[test]
 fn a_familys_endings_are_those_that_haproxy_has() {
