@@ -68,7 +68,7 @@ impl Blocks {
                     findings.alert_word(line, 0, "'.endif' without an '.if' before it");
                 }
             }
-            word if word.starts_with('.') => {
+            word if word.starts_with('.') && !self.is_skipping() => {
                 let level = match word {
                     ".diag" => None,
                     ".notice" => Some(Level::Notice),
@@ -84,7 +84,7 @@ impl Blocks {
                         return true;
                     }
                 };
-                if let (Some(level), false) = (level, self.is_skipping()) {
+                if let Some(level) = level {
                     findings.add(level, Some(line.at(0)), rest().join(" "));
                 }
             }

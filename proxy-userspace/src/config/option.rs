@@ -1,10 +1,10 @@
 //! `option` lines.
 
-use super::address::network;
 use super::args::Args;
 use super::directives::{self, Places};
 use super::model::{LogFormat, Settings};
 use super::options::{CLOSE_MODES, CloseMode, SWITCHES};
+use super::patterns::with_mask;
 use super::rule_lines::any_field_name;
 use crate::http::framing::frames;
 use crate::http::health::script::{CheckKind, HttpSend};
@@ -93,7 +93,7 @@ fn forward_for(args: &mut Args<'_>, option: &str, header: &str) -> Option<Forwar
             "if-none" if known.contains(&word) => model.if_none = true,
             "except" => {
                 let text = args.need(word, "a network such as 127.0.0.0/8")?;
-                match network(text) {
+                match with_mask(text) {
                     Some(network) => model.except = Some(network),
                     None => args.wrong(format!(
                         "'except' expects a network such as 127.0.0.0/8, not '{text}'"

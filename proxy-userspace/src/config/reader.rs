@@ -84,6 +84,7 @@ impl Reader {
         let section = match &self.current {
             Section::None | Section::Foreign => String::new(),
             Section::Global => "global".to_owned(),
+            Section::Defaults(proxy) if proxy.name.is_empty() => "defaults".to_owned(),
             Section::Defaults(proxy) | Section::Proxy(proxy) => proxy.name.clone(),
             Section::HttpErrors(errors) => errors.name.clone(),
         };

@@ -361,3 +361,4 @@ fn what_changes_nothing_says_so() {
 mod acls;
 mod defaults;
 mod rules;
+mod words;
