@@ -60,7 +60,7 @@ pub fn path(target: &str) -> &str {
 pub fn path_and_query(target: &str) -> &str {
     match target.split_once("://") {
         Some((_, rest)) if !target.starts_with('/') => {
-            rest.find('/').map_or("", |slash| &rest[slash..])
+            rest.find(['/', '?']).map_or("", |end| &rest[end..])
         }
         _ => target,
     }

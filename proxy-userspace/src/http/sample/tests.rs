@@ -54,6 +54,9 @@ fn a_target_without_a_path_has_none() {
         assert_eq!([of("path", target), of("pathq", target)], [[""; 0]; 2], "{target}");
         assert_eq!(of("base", target), [""], "{target}");
     }
+    let target = "http://x?y=/a";
+    assert_eq!([of("path", target), of("pathq", target)], [[""; 0]; 2]);
+    assert_eq!([of("query", target), of("url_param(y)", target)], [["y=/a"], ["/a"]]);
     let target = "http://x/a?b";
     assert_eq!([of("path", target), of("pathq", target)], [["/a"], ["/a?b"]]);
 }
