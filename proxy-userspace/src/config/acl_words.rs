@@ -45,12 +45,14 @@ pub(super) const FAMILIES: [&str; 6] = ["path", "url", "base", "hdr", "shdr", "u
 pub(super) const ENDINGS: [&str; 7] = ["beg", "dir", "dom", "end", "len", "reg", "sub"];
 
 /// What HAProxy defines by itself: a name, an expression, a method and patterns.
-pub(super) const PREDEFINED: [(&str, &str, &[&str]); 16] = [
+pub(super) const PREDEFINED: [(&str, &str, &[&str]); 20] = [
     ("FALSE", "always_false", &[]),
     ("TRUE", "always_true", &[]),
     ("HTTP", "req.ver", &["1.0", "1.1"]),
     ("HTTP_1.0", "req.ver", &["1.0"]),
     ("HTTP_1.1", "req.ver", &["1.1"]),
+    ("HTTP_2.0", "req.ver", &["2.0"]),
+    ("HTTP_CONTENT", "hdr_val(content-length)", &["gt", "0"]),
     ("LOCALHOST", "src", &["127.0.0.0/8", "::1"]),
     ("METH_CONNECT", "method", &["CONNECT"]),
     ("METH_DELETE", "method", &["DELETE"]),
@@ -60,9 +62,15 @@ pub(super) const PREDEFINED: [(&str, &str, &[&str]); 16] = [
     ("METH_POST", "method", &["POST"]),
     ("METH_PUT", "method", &["PUT"]),
     ("METH_TRACE", "method", &["TRACE"]),
+    ("HTTP_URL_ABS", "url_reg", &["^[^/:]*://"]),
     ("HTTP_URL_SLASH", "url_beg", &["/"]),
     ("HTTP_URL_STAR", "url", &["*"]),
+    // Rules are looked at once all that they could wait for is there.
+    ("WAIT_END", "always_true", &[]),
 ];
+
+/// What HAProxy defines beside them.
+const PREDEFINED_OTHERS: [&str; 2] = ["RDP_COOKIE", "REQ_CONTENT"];
 
 /// Reads a test: an expression, flags and patterns, up to `end` (the closing brace) or the line's
 /// end. Returns nothing after saying what is wrong.
@@ -115,12 +123,7 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
         args.wrong(format!("'{word}' may be of any type: say how to compare it, such as '-m str'"));
         return None;
     }
-    let method = method.unwrap_or(match expression.kind() {
-        Kind::Text | Kind::Any => Method::Text(TextMatch::Exact),
-        Kind::Number => Method::Int,
-        Kind::Address => Method::Ip,
-        Kind::Truth => Method::Bool,
-    });
+    let method = method.unwrap_or_else(|| method_of(&expression));
     if !given && !matches!(method, Method::Found | Method::Bool) {
         let at = args.last();
         let message = format!(
@@ -140,6 +143,16 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
             args.findings.alert(wrong.unwrap_or_else(|| args.last()), why);
             None
         }
+    }
+}
+
+/// How samples are compared where nothing says so.
+fn method_of(expression: &Expression) -> Method {
+    match expression.kind() {
+        Kind::Text | Kind::Any => Method::Text(TextMatch::Exact),
+        Kind::Number => Method::Int,
+        Kind::Address => Method::Ip,
+        Kind::Truth => Method::Bool,
     }
 }
 
@@ -273,6 +286,10 @@ fn named(args: &mut Args<'_>, acls: &[Acl], word: &str) -> Result<Arc<[Test]>, (
     if let Some(tests) = predefined(word) {
         return Ok(tests);
     }
+    if PREDEFINED_OTHERS.contains(&word) {
+        args.wrong(format!("acl '{word}' is HAProxy's; teardown has not got it"));
+        return Err(());
+    }
     let names = acls.iter().map(|acl| acl.name.as_str());
     let hint = near::hint(word, names.chain(PREDEFINED.iter().map(|entry| entry.0)));
     let braces = if word.starts_with('{') { "; '{' and '}' are words of their own" } else { "" };
@@ -283,11 +300,7 @@ fn named(args: &mut Args<'_>, acls: &[Acl], word: &str) -> Result<Arc<[Test]>, (
 fn predefined(name: &str) -> Option<Arc<[Test]>> {
     let (_, text, patterns) = PREDEFINED.iter().find(|entry| entry.0 == name)?;
     let (expression, method) = keyword(text).ok()?;
-    let method = method.unwrap_or(match expression.kind() {
-        Kind::Truth => Method::Bool,
-        Kind::Address => Method::Ip,
-        _ => Method::Text(TextMatch::Exact),
-    });
+    let method = method.unwrap_or_else(|| method_of(&expression));
     let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
     let patterns = compile(method, &expression, false, &patterns).ok()?;
     Some([Test { expression, patterns }].into())

@@ -151,7 +151,7 @@ or 1.
 - A line is a directive and its words. `#` begins a comment. Double quotes keep spaces together \
 and expand `$NAME`, `${NAME}`, `${NAME-default}` and `${NAME[*]}` from the environment; single \
 quotes keep everything as it is; a backslash keeps one character (`\\n`, `\\r`, `\\t` and `\\xNN` \
-as in C).
+as in C). A word is UTF-8, also where `\\xNN` makes it.
 - Sections: `global`, `defaults [NAME] [from NAME]`, `frontend NAME [from NAME]`, `listen`, \
 `backend`, `http-errors NAME`. A proxy begins with what its defaults say: the last `defaults` before it, or the one \
 that it names. Words of `global` that stand before any section are read as such, with a warning.

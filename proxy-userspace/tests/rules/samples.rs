@@ -244,6 +244,50 @@ fn conditions_read_numbers_and_addresses_as_haproxy_does() {
     twins.same("a", &values.map(ask));
 }
 
+#[test]
+fn what_haproxy_defines_is_defined() {
+    let mut text = String::from("listen a\n  bind @a\n");
+    for acl in [
+        "FALSE",
+        "TRUE",
+        "HTTP",
+        "HTTP_1.0",
+        "HTTP_1.1",
+        "HTTP_2.0",
+        "HTTP_CONTENT",
+        "HTTP_URL_ABS",
+        "HTTP_URL_SLASH",
+        "HTTP_URL_STAR",
+        "LOCALHOST",
+        "METH_CONNECT",
+        "METH_DELETE",
+        "METH_GET",
+        "METH_HEAD",
+        "METH_OPTIONS",
+        "METH_POST",
+        "METH_PUT",
+        "METH_TRACE",
+        "WAIT_END",
+    ] {
+        text.push_str(&format!("  http-request set-header X-{acl} 1 if {acl}\n"));
+    }
+    text.push_str("  server s @origin\n");
+    let twins = Twins::start(&["a"], &text, &[]);
+    let mut requests = gets(["/", "http://h/"]);
+    for more in [
+        "GET / HTTP/1.0\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+        "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "DELETE / HTTP/1.1\r\nHost: h\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
+    ] {
+        requests.push(more.to_owned());
+    }
+    twins.same("a", &requests);
+}
+
 /// What a client has encoded begins no line of its own, neither before a server nor before a client.
 #[test]
 fn what_is_decoded_stays_within_its_line() {

@@ -11,6 +11,15 @@ fn said_of(test: &str) -> String {
 }
 
 #[test]
+fn acls_that_haproxy_alone_defines_are_named() {
+    let said = |name: &str| {
+        let text = format!("backend a\n mode http\n http-request deny if {name}\n");
+        read(&text, Strictness::Strict).1.to_string().contains("is HAProxy's")
+    };
+    assert!(said("RDP_COOKIE") && said("REQ_CONTENT") && !said("WAIT_END"));
+}
+
+#[test]
 fn a_wrong_pattern_is_named_where_it_stands() {
     for (test, words) in [
         ("src 127.0.0.1 x 10.0.0.0/8", "5:39: 'x' is not an IPv4 or IPv6 address"),
