@@ -249,10 +249,12 @@ fn ipv6<B: Bytes>(bytes: &B, offset: u32, key: &mut FlowKey) -> Result<Ip, Refus
             break;
         }
     }
-    if next != PROTOCOL_TCP {
-        return Err(Refusal::NotTcp);
+    match next {
+        PROTOCOL_TCP => Ok(Ip { tcp: at, end: end_of_packet(bytes, offset, payload, 40), marks }),
+        // What is behind one more is not looked at.
+        0 | 43 | 44 | 51 | 60 | 135 => Err(Refusal::Malformed),
+        _ => Err(Refusal::NotTcp),
     }
-    Ok(Ip { tcp: at, end: end_of_packet(bytes, offset, payload, 40), marks })
 }
 
 /// Where the IP packet ends. Its own length excludes Ethernet's padding; it is 0 in jumbograms

@@ -110,6 +110,27 @@ fn ipv6_extension_headers_are_walked() {
     assert_eq!(read.key.ends[0], Endpoint::v6([0x20; 16], 40000));
 }
 
+#[test]
+fn more_extension_headers_than_are_looked_through_are_counted() {
+    let with = |headers: usize| {
+        let tcp = tcp_header(FIN | ACK, &[]);
+        let mut packet = vec![0x60, 0, 0, 0];
+        packet.extend(((8 * headers + tcp.len()) as u16).to_be_bytes());
+        packet.extend([60, 64]);
+        packet.extend([0x20; 16]);
+        packet.extend([0x30; 16]);
+        for left in (0..headers).rev() {
+            packet.extend([if left == 0 { 6 } else { 60 }, 0, 1, 4, 0, 0, 0, 0]);
+        }
+        packet.extend(&tcp);
+        read(&packet, Link::Ip).map(|packet| packet.segment.flags)
+    };
+    assert_eq!(
+        (with(MAX_EXTENSIONS), with(MAX_EXTENSIONS + 1)),
+        (Ok(FIN | ACK), Err(Refusal::Malformed))
+    );
+}
+
 /// Whoever looks through it must not change what stands behind it.
 #[test]
 fn what_an_authentication_header_covers_says_so() {
