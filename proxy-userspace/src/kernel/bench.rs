@@ -114,11 +114,11 @@ impl Bench {
     /// The connections reported since the last call, in the order of their records.
     pub fn closes(&mut self) -> Vec<(FlowKey, Flow)> {
         let mut found = Vec::new();
-        self.ring.drain(|record| {
+        while self.ring.drain(|record| {
             if let Record::Close(record) = record {
                 found.push((record.key, record.flow));
             }
-        });
+        }) {}
         let now = super::clock::now_ns();
         for (key, flow) in &found {
             self.table.reported(*key, flow, now);

@@ -175,8 +175,8 @@ impl Observer {
             } else {
                 self.asleep.set(0, Raw(1), 0).map_err(Error::map("ASLEEP"))?;
                 // What came before the kernel side saw the flag would wake nobody.
-                self.collect(out);
-                if out.is_empty() && self.hold.is_empty() {
+                let any = self.collect(out);
+                if !any && out.is_empty() && self.hold.is_empty() {
                     self.wait(None).await?;
                 }
                 self.asleep.set(0, Raw(0), 0).map_err(Error::map("ASLEEP"))?;
@@ -186,7 +186,7 @@ impl Observer {
 
     /// Everything that was told and not given out yet, without waiting: for the end of a run.
     pub fn finish(&mut self, out: &mut Vec<Event>) {
-        self.collect(out);
+        while self.collect(out) {}
         self.release(u64::MAX, usize::MAX, out);
     }
 
@@ -239,8 +239,8 @@ impl Observer {
         Instant::now() + wait
     }
 
-    /// Takes records out of the ring, and closes out of the hold.
-    fn collect(&mut self, out: &mut Vec<Event>) {
+    /// Takes records out of the ring, and closes out of the hold. Returns whether there were records.
+    fn collect(&mut self, out: &mut Vec<Event>) -> bool {
         let now = now_ns();
         let due = self.enforcer.as_ref().and_then(Enforcer::next_due);
         let pressing = due.is_some_and(|due| due < now + PRESSING_NS);
@@ -275,6 +275,7 @@ impl Observer {
             self.last_event = Instant::now();
         }
         self.release(now, if pressing { A_FEW } else { usize::MAX }, out);
+        any
     }
 
     fn release(&mut self, now: u64, most: usize, out: &mut Vec<Event>) {

@@ -11,6 +11,10 @@ use proxy_common::abi::{
 };
 use std::os::fd::{AsRawFd, RawFd};
 
+/// So many records are taken before deadlines and readers have their turn again: under a flood more
+/// come all the while.
+const AT_ONCE: usize = 16_384;
+
 /// What the programs tell.
 pub(super) enum Record<'a> {
     /// A connection is over: where it stands in the ring, as a copy of its own costs.
@@ -43,10 +47,11 @@ impl Ring {
         RingBuf::try_from(take(ebpf, "EVENTS")?).map(Self).map_err(Error::map("EVENTS"))
     }
 
-    /// Everything that is there now. Returns whether there was anything.
+    /// What is there now, but no more than [`AT_ONCE`]. Returns whether there was anything.
     pub(super) fn drain(&mut self, mut each: impl FnMut(Record<'_>)) -> bool {
         let mut any = false;
-        while let Some(item) = self.0.next() {
+        for _ in 0..AT_ONCE {
+            let Some(item) = self.0.next() else { break };
             any = true;
             if let Some(record) = record(&item) {
                 each(record);
