@@ -83,12 +83,16 @@ pub fn become_user(
             .map_err(refused(format!("change the root to {}", root.display())))?;
     }
     let (own_user, own_group) = (geteuid().as_raw(), getegid().as_raw());
-    if let Some(group) = group.filter(|group| *group != own_group) {
-        set_thread_groups(&[])
-            .and_then(|()| set_thread_gid(Gid::from_raw(group)))
-            .map_err(refused(format!("become group {group}")))?;
+    let user = user.filter(|user| *user != own_user);
+    let group = group.filter(|group| *group != own_group);
+    if user.is_some() || group.is_some() {
+        // Those of root are none of another user's, even where that stays in root's own group.
+        set_thread_groups(&[]).map_err(refused("leave all other groups".to_owned()))?;
     }
-    if let Some(user) = user.filter(|user| *user != own_user) {
+    if let Some(group) = group {
+        set_thread_gid(Gid::from_raw(group)).map_err(refused(format!("become group {group}")))?;
+    }
+    if let Some(user) = user {
         // Without this the capabilities would go with root, and the kernel side needs some.
         set_keep_capabilities(true)
             .and_then(|()| set_thread_uid(Uid::from_raw(user)))
