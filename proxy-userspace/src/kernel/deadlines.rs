@@ -33,8 +33,10 @@ pub(super) struct Entry {
     pub bound: u32,
     /// When its first FIN passed, as far as is known.
     pub begun_ns: u64,
-    /// How often it was looked at after its time was over.
-    pub tries: u32,
+    /// How often it could not be struck, and was to be looked at again, since it last was.
+    pub looks: u16,
+    /// How often it was struck, or changed while it was about to be.
+    pub strikes: u16,
     /// Whether a refusal was counted.
     pub refused: bool,
     /// How it was struck, if it was.
@@ -47,7 +49,7 @@ impl Entry {
     /// A connection that is looked at for the first time.
     pub(super) const fn new(key: FlowKey, local: Side, bound: u32, begun_ns: u64) -> Self {
         let (struck, repeats) = (None, 0);
-        Self { key, local, bound, begun_ns, tries: 0, refused: false, struck, repeats }
+        Self { key, local, bound, begun_ns, looks: 0, strikes: 0, refused: false, struck, repeats }
     }
 
     /// Whether none was found, and `seen` of one end only that it has closed: its socket may be one
@@ -157,16 +159,15 @@ impl Deadlines {
 
     /// Adds a connection that is to be looked at again.
     pub(super) fn again(&mut self, now_ns: u64, mut entry: Entry) {
-        let wait = (AGAIN_NS << entry.tries.min(8)).min(AGAIN_AT_MOST_NS);
-        entry.tries += 1;
+        let wait = (AGAIN_NS << entry.looks.min(8)).min(AGAIN_AT_MOST_NS);
+        entry.looks = entry.looks.saturating_add(1);
         self.add(now_ns + wait, entry);
     }
 
     /// Adds a connection that was struck: it is looked at again, as a RST may be lost on its way, or
     /// cross data and not be believed.
     pub(super) fn struck(&mut self, now_ns: u64, entry: Entry, strike: Strike) {
-        let entry =
-            Entry { struck: Some(Box::new(strike)), repeats: 0, tries: entry.tries + 1, ..entry };
+        let entry = Entry { struck: Some(Box::new(strike)), repeats: 0, looks: 0, ..entry };
         self.add(now_ns + REPEATS_NS[0], entry);
     }
 

@@ -23,8 +23,8 @@ use std::collections::HashMap;
 
 /// At most so many connections are ended before the ring is looked at again.
 const AT_ONCE: usize = 256;
-/// A connection that was looked at so often after its time is left alone.
-const TRIES: u32 = 20;
+/// A connection that was struck so often, or changed just before, is left alone.
+const STRIKES: u16 = 20;
 
 /// What connections are looked at with, and ended.
 pub(super) struct Tools {
@@ -325,14 +325,40 @@ fn find_way(ways: &mut Ways, seen: &mut Strike) {
 }
 
 /// A connection was struck, with this answer.
-fn follow_up(deadlines: &mut Deadlines, entry: Entry, strike: Strike) {
+fn follow_up(deadlines: &mut Deadlines, mut entry: Entry, strike: Strike) {
     let done = strike.answer;
     tracing::debug!(done, "a half-closed connection was struck");
-    if done == DONE && entry.tries < TRIES {
+    entry.strikes += 1;
+    if entry.strikes > STRIKES {
+        tracing::warn!(key = ?entry.key, done, "a connection does not end: it is left alone");
+    } else if done == DONE {
         deadlines.struck(now_ns(), entry, strike);
-    } else if entry.tries < TRIES {
+    } else {
         deadlines.again(now_ns(), entry);
-    } else if done != CHANGED {
-        tracing::warn!(key = ?entry.key, "a connection does not end: it is left alone");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable as _;
+    use proxy_common::key::Side;
+
+    #[test]
+    fn a_connection_that_could_not_be_struck_for_long_is_looked_after_once_it_was() {
+        let entry = Entry::new(FlowKey::zeroed(), Side::LOW, 0, 1);
+        let mut deadlines = Deadlines::default();
+        deadlines.again(0, entry);
+        for _ in 0..100 {
+            let entry = deadlines.take(u64::MAX).expect("it waits");
+            deadlines.again(0, entry);
+        }
+        let entry = deadlines.take(u64::MAX).expect("it waits");
+        follow_up(&mut deadlines, entry, Strike { answer: DONE, ..Strike::zeroed() });
+        let mut entry = deadlines.take(u64::MAX).expect("its RST is to be sent again");
+        assert!(entry.struck.is_some());
+        entry.strikes = STRIKES;
+        follow_up(&mut deadlines, entry, Strike { answer: DONE, ..Strike::zeroed() });
+        assert_eq!(deadlines.next(), None, "it does not end");
     }
 }
