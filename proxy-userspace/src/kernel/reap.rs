@@ -7,7 +7,7 @@ use aya::maps::{Array, MapData};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use bytemuck::Zeroable as _;
 use proxy_common::abi::{REAP_BATCH, REAP_EVICT, REAP_EXPIRE, REAP_RECLAIM, Reap, ReapEntry, Slot};
-use proxy_common::flow::{self, Flow, SEEN, STARTED};
+use proxy_common::flow::{self, Flow, SEEN, STARTED, TRACKED};
 use proxy_common::key::FlowKey;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -165,8 +165,8 @@ impl Reaper {
         Ok(())
     }
 
-    /// Looks at every entry at once: gives up the dead ones, and the longest silent if that makes
-    /// no room.
+    /// Looks at every entry at once: gives up the dead ones, and if that makes no room those of the
+    /// least worth, the longest silent among them.
     fn make_room(&mut self, tools: &mut Tools<'_>, in_use: u64, now: u64) -> Result<(), Error> {
         let began = Instant::now();
         let mut live = Vec::new();
@@ -177,16 +177,16 @@ impl Reaper {
                 Some(verb) => dead.push(tools, ReapEntry { key, verb, started_ns })?,
                 None => {
                     let entry = ReapEntry { key, verb: REAP_EVICT, started_ns };
-                    live.push((slot.flow.last_ns, entry));
+                    live.push((worth(&slot), slot.flow.last_ns, entry));
                 }
             }
         }
         dead.flush(tools)?;
         if is_nearly_full(in_use.saturating_sub(dead.freed), self.capacity) {
             // An eighth of the table.
-            live.sort_unstable_by_key(|(last, _)| *last);
+            live.sort_unstable_by_key(|(worth, last, _)| (*worth, *last));
             let mut oldest = Batch::default();
-            for (_, entry) in live.into_iter().take((self.capacity / 8) as usize) {
+            for (_, _, entry) in live.into_iter().take((self.capacity / 8) as usize) {
                 oldest.push(tools, entry)?;
             }
             oldest.flush(tools)?;
@@ -215,6 +215,21 @@ fn verb(slot: &Slot, now: u64, pressed: bool) -> Option<u32> {
     }
 }
 
+/// What would be lost with an entry: with a connection of a socket on this host, or that the proxy has
+/// said something of, also what rules go by; nothing yet with an attempt, as a flood of SYNs makes.
+fn worth(slot: &Slot) -> u8 {
+    if slot.acts.class != 0 || slot.flow.ends.iter().any(|end| end.has(TRACKED)) {
+        2
+    } else {
+        u8::from(!is_attempt(&slot.flow))
+    }
+}
+
+/// A SYN, and nothing from the other end.
+fn is_attempt(flow: &Flow) -> bool {
+    flow.has(STARTED) && !flow.ends.iter().all(|end| end.has(SEEN))
+}
+
 /// Whether the next second may bring more than there is room for.
 const fn is_nearly_full(in_use: u64, capacity: u64) -> bool {
     in_use * 8 > capacity * 7
@@ -222,10 +237,8 @@ const fn is_nearly_full(in_use: u64, capacity: u64) -> bool {
 
 /// Whether nothing more can be expected of a flow that was not reported.
 fn is_dead(flow: &Flow, now: u64) -> bool {
-    // An attempt: a SYN, and nothing from the other end.
-    let answered = flow.ends.iter().all(|end| end.has(SEEN));
-    let attempt = flow.has(STARTED) && !answered;
-    flow::stale(flow, now) || (attempt && now.saturating_sub(flow.last_ns) > ATTEMPT_NS)
+    let silent = now.saturating_sub(flow.last_ns);
+    flow::stale(flow, now) || (is_attempt(flow) && silent > ATTEMPT_NS)
 }
 
 /// Entries on their way to the program.
@@ -255,5 +268,24 @@ impl Batch {
         let ran = tools.program.test_run(options).map_err(Error::program("running td_reap"))?;
         self.freed += u64::from(ran.return_value);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_goes_before_a_connection_and_that_before_a_sockets_own() {
+        let mut attempt = Slot::zeroed();
+        attempt.flow.marks |= STARTED;
+        attempt.flow.ends[0].bits |= SEEN;
+        let mut answered = attempt;
+        answered.flow.ends[1].bits |= SEEN;
+        let mut tracked = attempt;
+        tracked.flow.ends[0].bits |= TRACKED;
+        let mut stated = answered;
+        stated.acts.class = proxy_common::abi::CLASS_TRAFFIC;
+        assert_eq!([attempt, answered, tracked, stated].map(|slot| worth(&slot)), [0, 1, 2, 2]);
     }
 }
