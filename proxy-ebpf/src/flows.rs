@@ -92,14 +92,21 @@ fn socket(key: &FlowKey, event: &mut SocketEvent, makes: bool) {
 /// Remembers what this host's own proxy stated of a connection that begins.
 #[inline(always)]
 fn note_statement(slot: *mut Slot, cookie: u64) {
-    let Some(stated) = STATED.get(Statement::slot(cookie)).copied() else { return };
-    if cookie == 0 || stated.cookie != cookie {
+    let Some(stated) = STATED.get_ptr(Statement::slot(cookie)) else { return };
+    // SAFETY: an entry of the map. The daemon may write it now: it takes the cookie away first, which is
+    // why that is read last.
+    let (server, class, stated_of) = unsafe {
+        let server = (&raw const (*stated).server).read_volatile();
+        let class = (&raw const (*stated).class).read_volatile();
+        (server, class, (&raw const (*stated).cookie).read_volatile())
+    };
+    if cookie == 0 || stated_of != cookie {
         return;
     }
     let guard = Guard::lock(slot);
     let acts = guard.acts();
-    acts.class = stated.class as u8;
-    acts.server = stated.server as u16;
+    acts.class = class as u8;
+    acts.server = server as u16;
     guard.unlock();
 }
 

@@ -9,7 +9,7 @@ use proxy_common::abi::{STATEMENTS, Statement};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::os::fd::AsFd as _;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// A [`Statement`] that several threads write.
 #[repr(C)]
@@ -67,9 +67,11 @@ impl Statements {
         let slot = unsafe { self.slots.add(at) };
         // SAFETY: as above; a slot's fields are atomics, so that it may be shared.
         let slot = unsafe { slot.as_ref() };
+        // First, and last: whoever finds the cookie, having read the rest, has read what belongs to it.
+        slot.cookie.store(0, Ordering::Relaxed);
+        fence(Ordering::Release);
         slot.server.store(server.into(), Ordering::Relaxed);
         slot.class.store(class.into(), Ordering::Relaxed);
-        // Last: whoever finds the cookie finds the rest.
         slot.cookie.store(cookie, Ordering::Release);
     }
 }
