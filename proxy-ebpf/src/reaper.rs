@@ -8,6 +8,7 @@ use crate::maps::{FLOWS, REAP, Slot};
 use proxy_common::abi::{
     Counter, LEAVING, REAP_BATCH, REAP_EVICT, REAP_EXPIRE, REAP_NOTHING, REAP_RECLAIM, ReapEntry,
 };
+use proxy_common::acts::HOLDS_FIN;
 use proxy_common::flow::{EVICTED, EXPIRED};
 
 /// Goes through the daemon's list; returns how many entries were freed.
@@ -51,15 +52,13 @@ pub extern "C" fn td_reap_entry(index: u32) -> u32 {
         }
         tell_close(&entry.key, slot);
     }
-    if !leaves(slot, entry) {
-        return STAYS;
+    let Some(held) = leave(slot, entry) else { return STAYS };
+    if held {
+        pending::add(-1);
     }
-    // SAFETY: a pointer to a value of the map; a copy of what stands there.
-    let acts = unsafe { (*slot).acts };
     if FLOWS.remove(&entry.key).is_err() {
         return STAYS;
     }
-    pending::forget(&acts);
     count(match entry.verb {
         REAP_EXPIRE => Counter::EXPIRED,
         REAP_EVICT => Counter::EVICTED,
@@ -81,16 +80,22 @@ fn give_up(slot: *mut Slot, entry: &ReapEntry) -> bool {
     meant
 }
 
-/// Whether the entry may be freed: its flow is the one that the daemon meant, and was reported. From
-/// then on no other begins in it: freed by its key, that one would be lost without a word.
+/// Marks the entry as one that is freed, if it may be: its flow is the one that the daemon meant, and
+/// was reported. From then on no other begins in it: freed by its key, that one would be lost without a
+/// word. Says whether it held a FIN back, which it does no longer.
 #[inline(always)]
-fn leaves(slot: *mut Slot, entry: &ReapEntry) -> bool {
+fn leave(slot: *mut Slot, entry: &ReapEntry) -> Option<bool> {
     let guard = Guard::lock(slot);
     let (flow, reported) = guard.parts();
     let may = flow.started_ns == entry.started_ns && *reported != 0;
+    let mut held = false;
     if may {
         *reported = LEAVING;
+        // Here, as another CPU may take it back, too.
+        let acts = guard.acts();
+        held = acts.bits & HOLDS_FIN != 0;
+        acts.bits &= !HOLDS_FIN;
     }
     guard.unlock();
-    may
+    may.then_some(held)
 }

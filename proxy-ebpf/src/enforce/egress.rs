@@ -11,7 +11,7 @@ use crate::flows::{Guard, find_or_make};
 use crate::maps::Slot;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
-use proxy_common::abi::{LOOPBACK, Rule};
+use proxy_common::abi::{LEAVING, LOOPBACK, Rule};
 use proxy_common::acts::{
     DRY, FIN_TO_RST, HOLDS_FIN, REFUSED, RST_TO_FIN, STOOD_IN, STRUCK, TOLD_LOCAL,
 };
@@ -258,9 +258,13 @@ fn strip(frame: &Frame<'_>, packet: &mut Packet, slot: *mut Slot, rule: &Rule) -
         return Fate::STEP;
     }
     let guard = Guard::lock(slot);
+    let leaves = *guard.parts().1 == LEAVING;
     let acts = guard.acts();
-    let first = acts.bits & HOLDS_FIN == 0;
-    acts.bits |= HOLDS_FIN;
+    let first = acts.bits & HOLDS_FIN == 0 && !leaves;
+    // An entry that is being freed is counted no more; its FIN comes again.
+    if !leaves {
+        acts.bits |= HOLDS_FIN;
+    }
     acts.held_fin = packet.segment.seq.wrapping_add(packet.segment.payload);
     guard.unlock();
     if first {
