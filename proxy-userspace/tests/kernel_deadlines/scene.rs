@@ -20,6 +20,10 @@ use std::time::Duration;
 pub(crate) const WAIT: Duration = Duration::from_millis(700);
 pub(crate) const SLACK: Duration = Duration::from_millis(200);
 
+/// How much longer a FIN may be on its way to the capture than the RST is that follows it: a tun's other
+/// end is a program of these tests, which has to get its turn.
+const ON_THE_WAY: Duration = Duration::from_millis(20);
+
 /// The rules that say so.
 pub(crate) const HALF_CLOSE: &str = "half-close 700ms";
 pub(crate) const CLOSE_WAIT: &str = "close-wait 700ms";
@@ -193,7 +197,8 @@ fn is_exact(connection: &Connection, waited_since: &Packet, kept: Duration) {
     assert_eq!(resets[0].seq, last_of(connection, End::Orig).end(), "{connection}");
     assert_eq!(resets[0].ack, last_of(connection, End::Resp).end(), "{connection}");
     let waited = Duration::from_nanos(resets[0].time - waited_since.time);
-    assert!(waited >= WAIT && waited <= WAIT + SLACK + kept, "{waited:?}, {kept:?}\n{connection}");
+    let in_time = WAIT.saturating_sub(ON_THE_WAY)..=WAIT + SLACK + kept;
+    assert!(in_time.contains(&waited), "{waited:?}, {kept:?}\n{connection}");
 }
 
 fn last_of(connection: &Connection, end: End) -> &Packet {
