@@ -1,5 +1,6 @@
 //! A backend, its servers and their checks.
 
+use super::numbers::OfServer;
 use super::terms::{connection, error_pages, millis, redispatch, tcp, time};
 use super::{Assembled, Builder};
 use crate::config::address::{Address, Host, Port};
@@ -79,10 +80,13 @@ impl Builder<'_> {
             told.source = source.and_then(|source| self.source(source, &told, &server.at));
             told.tracks = self.tracked(proxy, server);
             let at = (place, backend.servers.len());
+            let unresolved = told.unresolved;
             backend.servers.push(told);
-            ids.push((server.id, server.settings.rise, server.settings.fall));
+            let &model::Server { id, says_id, ref settings, .. } = server;
+            ids.push(OfServer { id, says_id, rise: settings.rise, fall: settings.fall });
             // In maintenance nobody is well.
-            let well = !track::chain(self.config, proxy, server).any(|it| it.settings.disabled);
+            let well = !unresolved
+                && !track::chain(self.config, proxy, server).any(|it| it.settings.disabled);
             healths.push(if well { server.settings.rise } else { 0 });
             if server.settings.check {
                 to.checks.push(self.plan(at, proxy, server));

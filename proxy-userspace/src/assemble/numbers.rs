@@ -3,6 +3,19 @@
 use crate::config::model::{Config, Kind, Proxy};
 use crate::http::balance::Algorithm;
 
+/// The numbers of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct OfServer {
+    /// `id`.
+    pub id: u32,
+    /// Whether it says that.
+    pub says_id: bool,
+    /// `rise`.
+    pub rise: u32,
+    /// `fall`.
+    pub fall: u32,
+}
+
 /// The numbers and names of a configuration's proxies that statistics show.
 #[derive(Debug, Default)]
 pub struct Numbers {
@@ -18,8 +31,10 @@ pub struct Numbers {
     pub frontend_places: Vec<usize>,
     /// Where each backend stands in the configuration.
     pub backend_places: Vec<usize>,
-    /// Each server's `id`, `rise` and `fall`, by backend and place.
-    pub servers: Vec<Vec<(u32, u32, u32)>>,
+    /// Whether each backend says its `id`.
+    pub backends_say_id: Vec<bool>,
+    /// Those of each server, by backend and place.
+    pub servers: Vec<Vec<OfServer>>,
     /// Each backend's `fullconn`: without one, a tenth of what its frontends let in.
     pub fullconns: Vec<u32>,
     /// Each backend's `balance`, by its name.
@@ -39,6 +54,7 @@ impl Numbers {
             description: config.global.description.clone(),
             frontends: fronts.iter().map(|proxy| proxy.id).collect(),
             backends: backends.iter().map(|proxy| proxy.id).collect(),
+            backends_say_id: backends.iter().map(|proxy| proxy.id_at.is_some()).collect(),
             frontend_places: places(fronts),
             backend_places: places(backends),
             servers: Vec::new(),
@@ -49,15 +65,25 @@ impl Numbers {
 
     /// A server's `id`.
     #[must_use]
-    pub fn server(&self, (backend, server): (usize, usize)) -> u32 {
-        self.servers.get(backend).and_then(|list| list.get(server)).map_or(0, |numbers| numbers.0)
+    pub fn server(&self, at: (usize, usize)) -> u32 {
+        self.of_server(at).map_or(0, |of| of.id)
+    }
+
+    /// Whether a server says its `id`, and its backend.
+    #[must_use]
+    pub fn say_id(&self, at: (usize, usize)) -> (bool, bool) {
+        let backend = self.backends_say_id.get(at.0).copied().unwrap_or_default();
+        (self.of_server(at).is_some_and(|of| of.says_id), backend)
+    }
+
+    fn of_server(&self, (backend, server): (usize, usize)) -> Option<OfServer> {
+        self.servers.get(backend)?.get(server).copied()
     }
 
     /// A server's `rise` and `fall`.
     #[must_use]
-    pub fn rise_and_fall(&self, (backend, server): (usize, usize)) -> (u32, u32) {
-        let numbers = self.servers.get(backend).and_then(|list| list.get(server));
-        numbers.map_or((2, 3), |numbers| (numbers.1, numbers.2))
+    pub fn rise_and_fall(&self, at: (usize, usize)) -> (u32, u32) {
+        self.of_server(at).map_or((2, 3), |of| (of.rise, of.fall))
     }
 }
 

@@ -31,8 +31,10 @@ fn named(args: &mut Args<'_>, name: String, defaults: &ServerSettings) -> Option
             return None;
         }
     };
-    let mut server = Server { name, id: 0, address, settings: defaults.clone(), at };
+    let mut server =
+        Server { name, id: 0, says_id: false, address, settings: defaults.clone(), at };
     settings(args, &mut server.settings, "server", Some(&mut server.id));
+    server.says_id = server.id > 0;
     if server.settings.check {
         check_port(args, &server);
     }

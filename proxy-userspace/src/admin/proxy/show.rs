@@ -181,11 +181,12 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
         (false, _) if server.settings.disabled => 8,
         (false, _) => 0,
     };
+    let (says_id, backend_says_id) = scene.numbers.say_id(at);
     // Writing to a String does not fail.
     let _ = writeln!(
         out,
         "{} {} {} {} {ip} {operational} {administrative} {} {} {} {status} {result} {health} \
-         {checks} 0 0 0 {} {port} - 0 {} {check_address} - 0",
+         {checks} 0 {} {} {} {port} - 0 {} {check_address} - 0",
         scene.numbers.backends.get(at.0).copied().unwrap_or_default(),
         backend.settings.name,
         scene.numbers.server(at),
@@ -193,6 +194,8 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
         server.weight(),
         server.settings.weight,
         server.changed().elapsed().as_secs(),
+        u8::from(backend_says_id),
+        u8::from(says_id),
         server.settings.host.as_deref().unwrap_or("-"),
         place.port.unwrap_or(0),
     );

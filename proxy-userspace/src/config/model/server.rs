@@ -14,6 +14,8 @@ pub struct Server {
     pub name: String,
     /// `id`, or its place in the backend, from 1, or the next number that no other server has.
     pub id: u32,
+    /// Whether it says `id`.
+    pub says_id: bool,
     /// Where it is.
     pub address: Address,
     /// Everything behind the address, on top of `default-server`.
