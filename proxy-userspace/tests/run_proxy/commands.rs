@@ -364,3 +364,38 @@ fn http_is_counted_as_haproxy_counts_it() {
     });
     twins.end();
 }
+
+#[test]
+fn what_is_in_maintenance_stays_there_whatever_else_is_said_of_it() {
+    let twins = Twins::start(|stage, which| {
+        format!(
+            "listen l\n  id 50\n  bind 127.0.0.1:{}\n\
+             \x20 server unknown nosuch.invalid:80 init-addr none\n\
+             \x20 server known {server} id 7 check inter 1h on-marked-down shutdown-sessions\n\
+             backend other\n  server a {server} id 2\n  server b {server}\n",
+            8080 + which,
+            server = stage.server,
+        )
+    });
+    until("the first check", || {
+        twins.ask("show stat").iter().all(|text| text.contains(",L4OK,")).then_some(())
+    });
+    alike(&twins, "the start");
+    for order in ["ready", "drain", "ready", "maint", "drain", "ready", "maint", "ready"] {
+        twins.same(&format!("set server l/unknown state {order}"));
+        alike(&twins, order);
+    }
+    twins.same("set server l/known state maint");
+    for order in ["down", "stopping", "up", "down"] {
+        twins.same(&format!("set server l/known health {order}"));
+        alike(&twins, order);
+    }
+    twins.same("set server l/known state ready");
+    alike(&twins, "its end");
+    let lines: Vec<_> = (0..4).map(|_| twins.lines("Server ")).collect();
+    for [ours, theirs] in &lines {
+        assert_eq!(ours, theirs);
+    }
+    assert!(lines[3][0].contains("l/known is UP/READY"), "{lines:?}");
+    twins.end();
+}

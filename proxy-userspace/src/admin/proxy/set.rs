@@ -6,7 +6,7 @@ use super::{Scene, checks};
 use crate::http::counters::{Count, Counters};
 use crate::http::event::Cause;
 use crate::http::health::follow;
-use crate::http::live::{Backend, Server};
+use crate::http::live::{Admin, Backend, Server};
 use crate::http::settings::ServerAddress;
 use order::Order;
 use std::net::{IpAddr, SocketAddr};
@@ -40,8 +40,12 @@ fn change(order: &Order<'_>, words: &[&str]) -> String {
                 "weight" => set_weight(backend, server, value),
                 _ => address(server, words),
             };
+            if before.admin == Admin::Maintenance && server.admin() != before.admin {
+                // It had no address.
+                order.leave_maintenance();
+            }
             backend.changed(server, before);
-            // Without weight it is no server for requests; one that had no address runs now.
+            // Without weight it is no server for requests.
             order.went();
             answer
         }

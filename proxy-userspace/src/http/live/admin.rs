@@ -70,10 +70,19 @@ impl Server {
         }
     }
 
+    /// What holds where an operator wants that: the stricter of it and of what holds of whom it tracks;
+    /// maintenance where it has no address.
+    pub fn held_by(&self, own: Admin) -> Admin {
+        let inherited = self.inherited();
+        match own {
+            _ if self.is_unresolved() => Admin::Maintenance,
+            own if inherited as u8 > own as u8 => inherited,
+            own => own,
+        }
+    }
+
     fn administrate(&self) {
-        let (own, inherited) = (self.own_admin(), self.inherited());
-        let stricter = if inherited as u8 > own as u8 { inherited } else { own };
-        let admin = if self.is_unresolved() { Admin::Maintenance } else { stricter };
+        let admin = self.held_by(self.own_admin());
         let before = self.admin.swap(admin as u8, SeqCst);
         if before != admin as u8 {
             self.touch();

@@ -32,9 +32,8 @@ impl Order<'_> {
             }
         };
         let server = self.server;
-        let (own, inherited) = (server.own_admin(), server.inherited());
-        let after = if inherited as u8 > admin as u8 { inherited } else { admin };
-        let turn = match (self.before.admin, after) {
+        let own = server.own_admin();
+        let turn = match (self.before.admin, server.held_by(admin)) {
             (before, after) if before == after => {
                 server.set_admin(admin);
                 if own != admin && own == before {
@@ -67,7 +66,7 @@ impl Order<'_> {
     }
 
     /// It counts as up until its first bad check, and as whom it tracks.
-    fn leave_maintenance(&self) {
+    pub(super) fn leave_maintenance(&self) {
         let Scene { board, numbers, proxies, .. } = self.scene;
         if self.server.checking.load(Relaxed) {
             board.set_health(self.at(), numbers.rise_and_fall(self.at()).0);
@@ -93,6 +92,10 @@ impl Order<'_> {
         let (rise, fall) = self.scene.numbers.rise_and_fall(self.at());
         let checks = if health == Health::Down { 0 } else { rise + fall - 1 };
         self.scene.board.set_health(self.at(), checks);
+        if self.before.admin == Admin::Maintenance {
+            // It comes up when it leaves that, whatever is said of it here.
+            return String::new();
+        }
         self.server.set_health(health);
         if health != self.before.health {
             let requeued = self.backend.changed(self.server, self.before);
