@@ -142,7 +142,7 @@ impl Control {
             "show errors" => sessions::errors(&scene, rest),
             "show sess" => sessions::list(self.engine.sessions().await, rest),
             "shutdown session" => sessions::kill(&self.engine, rest).await,
-            "clear counters" => set::clear(&scene, rest),
+            "clear counters" => set::clear(&scene, rest, level),
             "disable agent" => checks::agent(&scene, rest, false),
             "enable agent" => checks::agent(&scene, rest, true),
             "disable health" => checks::health(&scene, rest, false),

@@ -282,6 +282,8 @@ fn its_runtime_socket_speaks_as_haproxys_does() {
         "set server web/w1 state maint",
         "disable server web/w2",
         "enable server web/w1",
+        "operator; clear counters",
+        "operator; clear counters all",
         "clear counters all",
         "show backend",
         "disable frontend in",

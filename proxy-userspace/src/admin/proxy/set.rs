@@ -3,6 +3,8 @@
 mod order;
 
 use super::{Scene, checks};
+use crate::admin::session::DENIED;
+use crate::config::model::AccessLevel;
 use crate::http::counters::{Count, Counters};
 use crate::http::event::Cause;
 use crate::http::health::follow;
@@ -182,9 +184,12 @@ pub(super) fn shutdown_sessions(scene: &Scene, words: &[&str]) -> String {
     }
 }
 
-/// `clear counters [all]`: the highest values, or everything.
-pub(super) fn clear(scene: &Scene, words: &[&str]) -> String {
+/// `clear counters [all]`: the highest values, or everything, which is for admins.
+pub(super) fn clear(scene: &Scene, words: &[&str], level: AccessLevel) -> String {
     let everything = words.first() == Some(&"all");
+    if everything && level < AccessLevel::Admin {
+        return DENIED.to_owned();
+    }
     let counters = |counters: &Counters| {
         if everything {
             counters.clear();
