@@ -137,10 +137,9 @@ fn is_of_one(error: Errno) -> bool {
 
 fn has_room(proxies: &Proxies, door: &Door) -> bool {
     let Door { ear, frontend } = door;
-    let limit = frontend.maxconn.load(Relaxed);
     let of_process = proxies.maxconn.load(Relaxed);
     frontend.enabled.load(Relaxed)
-        && (limit == 0 || frontend.sessions.now() < limit)
+        && frontend.sessions.now() < frontend.maxconn.load(Relaxed)
         && (ear.maxconn == 0 || ear.connections.now() < ear.maxconn)
         && (of_process == 0 || proxies.connections.now() < of_process)
         && proxies.throttle.has_room(Instant::now)
@@ -179,22 +178,53 @@ mod tests {
     use super::*;
     use crate::http::{listener::Listeners, park::Lot, settings, worker::Worker};
 
-    /// The accepting on a port of its own, and the listeners.
-    fn accepting() -> (impl Future<Output = io::Result<()>>, Listeners, Arc<Frontend>) {
+    /// A frontend on a port of its own.
+    fn settings() -> settings::Settings {
         let loopback = settings::BindAddress::Inet(SocketAddr::from(([127, 0, 0, 1], 0)));
         let frontend = settings::Frontend {
             name: "front".into(),
             binds: vec![settings::Bind::new(loopback)],
             ..Default::default()
         };
-        let settings = settings::Settings { frontends: vec![frontend], ..Default::default() };
-        let listeners = Listeners::bind(&settings, 1, &Listeners::default()).unwrap();
+        settings::Settings { frontends: vec![frontend], ..Default::default() }
+    }
+
+    fn listening() -> Listeners {
+        Listeners::bind(&settings(), 1, &Listeners::default()).unwrap()
+    }
+
+    /// The accepting, and the listeners.
+    fn accepting() -> (impl Future<Output = io::Result<()>>, Listeners, Arc<Frontend>) {
+        let listeners = listening();
         let ear = listeners.of(0).remove(0);
-        let proxies = Arc::new(Proxies::new(settings, 1, Arc::default()));
+        let proxies = Arc::new(Proxies::new(settings(), 1, Arc::default()));
         let frontend = Arc::clone(proxies.frontend("front").unwrap());
         let reception = Reception::new(Worker::alone(&proxies), Lot::new().unwrap());
         let door = Door { ear, frontend: Arc::clone(&frontend) };
         (run(reception, HeldProxies::new(proxies), door), listeners, frontend)
+    }
+
+    #[test]
+    fn a_frontend_lets_in_as_many_as_it_may() {
+        let room = |configured, set: Option<u32>| {
+            let frontend = settings::Frontend { maxconn: configured, ..Default::default() };
+            let settings = settings::Settings { frontends: vec![frontend], ..Default::default() };
+            let proxies = Proxies::new(settings, 1, Arc::default());
+            let frontend = Arc::clone(&proxies.frontends[0]);
+            if let Some(set) = set {
+                frontend.maxconn.store(set, Relaxed);
+            }
+            let (ear, connections) = (listening().of(0).remove(0), Arc::clone(&frontend));
+            let door = Door { ear, frontend };
+            let mut count = 0;
+            while count < 5 && has_room(&proxies, &door) {
+                connections.sessions.rise();
+                count += 1;
+            }
+            count
+        };
+        assert_eq!((room(0, None), room(3, None)), (5, 3));
+        assert_eq!((room(3, Some(2)), room(3, Some(0)), room(0, Some(0))), (2, 0, 0));
     }
 
     #[tokio::test]

@@ -14,7 +14,6 @@ fn limits_of_the_process_are_set() {
         "set maxconn frontend",
         "set maxconn frontend in",
         "set maxconn frontend nobody 1",
-        "set maxconn frontend in x",
         "set maxconn frontend in 10k",
         "set maxconn frontend in -3",
         "set maxconn global",
@@ -29,6 +28,19 @@ fn limits_of_the_process_are_set() {
         "set rate-limit sessions global 7k",
     ] {
         twins.same(command);
+    }
+    let row = |name: &str| {
+        let begin = format!("{name},FRONTEND,");
+        twins.ask("show stat").map(|text| {
+            let row = text.lines().find(|row| row.starts_with(&begin)).expect("a row");
+            row.split(',').nth(6).expect("slim").to_owned()
+        })
+    };
+    assert_eq!([row("in"), row("slow")], [["10"; 2], ["100"; 2]]);
+    // Nobody comes meanwhile: HAProxy 2.6.12 breaks down where somebody waits for that to end.
+    for (value, limit) in [("0", "0"), ("x", "0"), ("10", "10")] {
+        twins.same(&format!("set maxconn frontend in {value}"));
+        assert_eq!(row("in"), [limit; 2], "{value}");
     }
     for command in ["set rate-limit", "set rate-limit connections", "set rate-limit x global 7"] {
         let usage = twins.ask(command).map(|text| {

@@ -60,7 +60,8 @@ pub(super) fn shut(engine: &Engine, scene: &Scene, words: &[&str]) -> String {
     String::new()
 }
 
-/// `set maxconn frontend <frontend> <value>`.
+/// `set maxconn frontend <frontend> <value>`. As with HAProxy, 0 lets nobody in, and what is no number
+/// is 0.
 pub(super) fn maxconn(scene: &Scene, words: &[&str]) -> String {
     let frontend = match find(scene, words) {
         Ok(frontend) => frontend,

@@ -148,7 +148,8 @@ pub(super) fn frontend(scene: &Scene, frontend: &Frontend) -> Row {
     row.number("scur", frontend.sessions.now());
     row.number("smax", frontend.sessions.max());
     let own = frontend.maxconn.load(Relaxed);
-    let limit = if own > 0 { own } else { scene.proxies.maxconn.load(Relaxed) };
+    let of_process = || scene.proxies.maxconn.load(Relaxed);
+    let limit = if own == Frontend::NO_LIMIT { of_process() } else { own };
     row.number("slim", limit);
     row.counts(
         &frontend.counters,

@@ -20,7 +20,8 @@ pub struct Frontend {
     pub enabled: AtomicBool,
     /// Whether it was shut down, so that it never accepts again (`shutdown frontend`).
     pub shut: AtomicBool,
-    /// Connections at most, 0 is no limit (`set maxconn frontend`).
+    /// Connections at most, [`Frontend::NO_LIMIT`] where the process's alone counts; 0 lets nobody in
+    /// (`set maxconn frontend`).
     pub maxconn: AtomicU32,
     /// How many clients may connect in a second (`rate-limit sessions`).
     pub throttle: Throttle,
@@ -39,12 +40,19 @@ pub struct Frontend {
 }
 
 impl Frontend {
+    /// More connections than there can be.
+    pub const NO_LIMIT: u32 = u32::MAX;
+
     pub(super) fn new(index: usize, settings: settings::Frontend, shards: usize) -> Self {
         Self {
             index,
             enabled: AtomicBool::new(!settings.disabled),
             shut: AtomicBool::new(false),
-            maxconn: AtomicU32::new(settings.maxconn),
+            maxconn: AtomicU32::new(if settings.maxconn == 0 {
+                Self::NO_LIMIT
+            } else {
+                settings.maxconn
+            }),
             throttle: Throttle::new(0, settings.session_rate),
             sessions: Gauge::default(),
             counters: Counters::new(shards),
