@@ -56,6 +56,8 @@ pub struct Proxies {
     pub throttle: Throttle,
     /// Client connections of the process. Shared by the configurations before and after a reload.
     pub connections: Arc<Gauge>,
+    /// Connections a second, of all frontends.
+    pub session_rate: Rate,
     /// When these were built.
     pub since: Instant,
 }
@@ -73,6 +75,7 @@ impl Proxies {
             backends: backends.map(|(i, b)| Arc::new(Backend::new(i, b, workers))).collect(),
             workers,
             connections,
+            session_rate: Rate::default(),
             since: Instant::now(),
         };
         proxies.inherit();
@@ -101,8 +104,14 @@ impl Proxies {
         backend.settings.of_listen.then_some(backend)
     }
 
+    /// Sessions of all frontends so far.
+    pub fn sessions(&self) -> u64 {
+        self.frontends.iter().map(|frontend| frontend.counters.total(Count::Sessions)).sum()
+    }
+
     /// Takes the rates' samples; the engine calls it once a second.
     pub fn sample(&self) {
+        self.session_rate.sample(self.sessions());
         for frontend in &self.frontends {
             frontend.session_rate.sample(frontend.counters.total(Count::Sessions));
             frontend.request_rate.sample(frontend.counters.total(Count::Requests));
@@ -323,5 +332,25 @@ impl Server {
     /// Why all its sessions were last shut down.
     pub fn shut_by(&self) -> Cause {
         *self.shut_by.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_of_all_frontends_is_one_of_one_second() {
+        let frontends = vec![settings::Frontend::default(); 2];
+        let settings = Settings { frontends, ..Default::default() };
+        let proxies = Proxies::new(settings, 1, Arc::default());
+        let rates = |sessions: [u64; 2]| {
+            for (frontend, count) in proxies.frontends.iter().zip(sessions) {
+                frontend.counters.add(0, Count::Sessions, count);
+            }
+            proxies.sample();
+            (proxies.session_rate.last(), proxies.session_rate.max())
+        };
+        assert_eq!([rates([3, 4]), rates([5, 0]), rates([0, 6])], [(7, 7), (5, 7), (6, 7)]);
     }
 }

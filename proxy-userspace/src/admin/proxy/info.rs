@@ -66,12 +66,8 @@ fn value(control: &Control, scene: &Scene, name: &str) -> Value {
         "CurrConns" => proxies.connections.now().into(),
         "CumConns" => over_frontends(Count::Connections),
         "CumReq" => over_frontends(Count::Requests),
-        "ConnRate" | "SessRate" => {
-            proxies.frontends.iter().map(|f| u64::from(f.session_rate.last())).sum()
-        }
-        "MaxConnRate" | "MaxSessRate" => {
-            proxies.frontends.iter().map(|f| u64::from(f.session_rate.max())).max().unwrap_or(0)
-        }
+        "ConnRate" | "SessRate" => proxies.session_rate.last().into(),
+        "MaxConnRate" | "MaxSessRate" => proxies.session_rate.max().into(),
         "Idle_pct" => {
             let (now, cpu) = (Instant::now(), cpu_time());
             let mut looked = control.looked.lock().unwrap_or_else(PoisonError::into_inner);
