@@ -155,6 +155,14 @@ impl Counters {
         self.shards.iter().map(|shard| shard.0[what as usize].load(Relaxed)).sum()
     }
 
+    /// Forgets the highest values (`clear counters`).
+    pub fn clear_most(&self) {
+        use Count::{ConnectTimeMost, QueueTimeMost, ResponseTimeMost, TotalTimeMost};
+        for what in [QueueTimeMost, ConnectTimeMost, ResponseTimeMost, TotalTimeMost] {
+            self.shards.iter().for_each(|shard| shard.0[what as usize].store(0, Relaxed));
+        }
+    }
+
     /// Zeroes all (`clear counters all`). What workers add at that very moment may survive.
     pub fn clear(&self) {
         self.shards.iter().flat_map(|shard| &shard.0).for_each(|cell| cell.store(0, Relaxed));

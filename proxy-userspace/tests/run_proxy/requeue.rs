@@ -91,6 +91,20 @@ fn who_waits_for_a_server_that_is_taken_out_goes_to_another_one() {
     assert!(ours.contains("1 sessions requeued"), "{ours}");
     let [ours, theirs] = clients.map(answer);
     assert_eq!(ours, theirs);
+    // They have waited, and that is forgotten.
+    let longest = || {
+        twins.ask("show stat").map(|text| {
+            let head = text.lines().next().unwrap_or_default().to_owned();
+            let place = head.split(',').position(|name| name == "qtime_max").expect("a column");
+            let rows =
+                text.lines().filter(|row| row.starts_with("in,s2,") || row.starts_with("in,B"));
+            let cells = rows.map(|row| row.split(',').nth(place).expect("a cell") != "0");
+            cells.collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(longest(), [[true; 2]; 2]);
+    twins.same("clear counters");
+    assert_eq!(longest(), [[false; 2]; 2]);
     drop(served);
     twins.end();
 }

@@ -193,6 +193,8 @@ pub(super) fn clear(scene: &Scene, words: &[&str], level: AccessLevel) -> String
     let counters = |counters: &Counters| {
         if everything {
             counters.clear();
+        } else {
+            counters.clear_most();
         }
     };
     for frontend in &scene.proxies.frontends {
@@ -202,6 +204,10 @@ pub(super) fn clear(scene: &Scene, words: &[&str], level: AccessLevel) -> String
         frontend.request_rate.clear();
         resample(everything, &frontend.counters, &frontend.session_rate, Count::Sessions);
         resample(everything, &frontend.counters, &frontend.request_rate, Count::Requests);
+    }
+    scene.proxies.session_rate.clear();
+    if everything {
+        scene.proxies.session_rate.sample(scene.proxies.sessions());
     }
     for backend in &scene.proxies.backends {
         counters(&backend.counters);
