@@ -1,36 +1,28 @@
 //! What a check's answer must be: bytes over TCP; status, field or body over HTTP.
 
 use super::connection::{Connection, plain};
-use super::http::parse;
+use super::http::{Answer, parse};
 use crate::http::health::outcome::{Outcome, Status};
 use crate::http::health::script::{Expect, Pattern};
 use std::io;
 
 impl Connection<'_> {
     pub(super) async fn expect_tcp(&mut self, expect: &Expect, number: usize) -> Outcome {
-        let pattern = &expect.pattern;
-        let least = expect.min_recv.map(|least| least as usize);
+        let mut over = false;
         loop {
-            let there = pattern.is_in(&self.received);
-            let enough = least.is_some_and(|least| self.received.len() >= least);
-            if there || (enough && !self.received.is_empty()) {
-                if there != expect.negate {
-                    return Outcome::new(Status::L7Ok, "");
-                }
-                return Outcome::new(Status::L7Response, unmatched(expect, number));
+            let there = expect.pattern.is_in(&self.received);
+            if is_decided(expect, &self.received, there, over) {
+                return match self.received.is_empty() {
+                    true => {
+                        let info = format!("TCPCHK got an empty response at step {number}");
+                        Outcome::new(Status::L7Response, info)
+                    }
+                    false if there != expect.negate => Outcome::new(Status::L7Ok, ""),
+                    false => Outcome::new(Status::L7Response, unmatched(expect, number)),
+                };
             }
             match self.more().await {
-                Ok(true) => {}
-                Ok(false) if expect.negate && !self.received.is_empty() => {
-                    return Outcome::new(Status::L7Ok, "");
-                }
-                Ok(false) if self.received.is_empty() => {
-                    let info = format!("TCPCHK got an empty response at step {number}");
-                    return Outcome::new(Status::L7Response, info);
-                }
-                Ok(false) => {
-                    return Outcome::new(Status::L7Response, unmatched(expect, number));
-                }
+                Ok(more) => over = !more,
                 Err(error) => return self.broken(&error),
             }
         }
@@ -55,53 +47,67 @@ impl Connection<'_> {
         if disable_on_404 && code == 404 {
             return with(Status::L7OkConditional, "");
         }
-        let matched = match &expect.pattern {
-            Pattern::Status(_) | Pattern::StatusRegex(_) => {
-                let hit = match &expect.pattern {
-                    Pattern::Status(ranges) => {
-                        ranges.iter().any(|&(low, high)| (low..=high).contains(&code))
-                    }
-                    Pattern::StatusRegex(regex) => regex.is_match(code.to_string().as_bytes()),
-                    _ => false,
-                };
-                if hit == expect.negate {
-                    return with(Status::L7Status, &commented(&answer.reason, expect));
-                }
-                true
+        let found = match &expect.pattern {
+            Pattern::Status(ranges) => {
+                ranges.iter().any(|&(low, high)| (low..=high).contains(&code))
             }
+            Pattern::StatusRegex(regex) => regex.is_match(code.to_string().as_bytes()),
             Pattern::Header { name, value, method, full } => {
-                if answer.has(name, value.as_deref(), *method, *full) == expect.negate {
-                    return with(Status::L7Status, &commented(&answer.reason, expect));
-                }
-                true
+                answer.has(name, value.as_deref(), *method, *full)
             }
-            Pattern::Bytes(_) | Pattern::Regex(_) => loop {
-                let (body, whole) = answer.body(self.received.get(body_at..).unwrap_or_default());
-                let there = expect.pattern.is_in(&body);
-                if there || whole {
-                    break there != expect.negate;
-                }
-                match self.more().await {
-                    Ok(true) => {}
-                    Ok(false) => break expect.negate,
+            Pattern::Bytes(_) | Pattern::Regex(_) => {
+                let found = match self.found_in_body(expect, &answer, body_at).await {
+                    Ok(found) => found,
                     Err(error) => return self.broken(&error),
-                }
-            },
+                };
+                let info = match (found, expect.negate) {
+                    (None, _) => "HTTP content check could not find a response body",
+                    (Some(found), negate) if found != negate => return with(Status::L7Ok, ""),
+                    (_, true) => "HTTP check matched unwanted content",
+                    (_, false) => "HTTP content check did not match",
+                };
+                return Outcome::new(Status::L7Response, commented(info, expect));
+            }
         };
-        if matched {
-            return with(Status::L7Ok, "");
+        match found != expect.negate {
+            true => with(Status::L7Ok, ""),
+            false => with(Status::L7Status, &commented(&answer.reason, expect)),
         }
-        let info = match expect.negate {
-            true => "HTTP check matched unwanted content",
-            false => "HTTP content check did not match",
-        };
-        Outcome::new(Status::L7Response, commented(info, expect))
+    }
+
+    /// Whether what is looked for is in an answer's body; none where that is empty.
+    async fn found_in_body(
+        &mut self,
+        expect: &Expect,
+        answer: &Answer,
+        body_at: usize,
+    ) -> io::Result<Option<bool>> {
+        let mut over = false;
+        loop {
+            let (body, whole) = answer.body(self.received.get(body_at..).unwrap_or_default());
+            let there = expect.pattern.is_in(&body);
+            if is_decided(expect, &body, there, whole || over) {
+                return Ok((!body.is_empty()).then_some(there));
+            }
+            over = !self.more().await?;
+        }
     }
 
     /// The connection failed after it was established.
     fn broken(&self, error: &io::Error) -> Outcome {
         Outcome::new(Status::SocketError, plain(error))
     }
+}
+
+/// Whether what came is enough to say if something is in it, where no more comes once it is `over`. That
+/// it is not there may change with more, unless `min-recv` says how much that takes.
+fn is_decided(expect: &Expect, came: &[u8], there: bool, over: bool) -> bool {
+    let least = match &expect.pattern {
+        Pattern::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    let least = least.max(expect.min_recv.map_or(0, |least| least as usize)).max(1);
+    over || (came.len() >= least && (there || expect.min_recv.is_some()))
 }
 
 fn unmatched(expect: &Expect, number: usize) -> String {

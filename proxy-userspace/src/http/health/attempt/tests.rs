@@ -329,6 +329,46 @@ async fn timeout_connect_counts_for_checks_only_beside_timeout_check() {
     }
 }
 
+/// As HAProxy 2.6 waits, and what it says of a body that is not there.
+#[tokio::test]
+async fn how_much_of_an_answer_is_looked_at() {
+    const PART: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
+    const NONE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let want = |negate, text: &[u8], min_recv| {
+        let pattern = Pattern::Bytes(text.to_vec());
+        vec![Step::Expect(Expect { negate, pattern, min_recv, comment: None })]
+    };
+    let over_http = |steps| Script { http_steps: steps, ..http() };
+    let over_tcp = |steps: Vec<Step>| tcp([vec![Step::Send(b"PING".to_vec())], steps].concat());
+    let (ok, late, wrong) = (Status::L7Ok, Status::L7Timeout, Status::L7Response);
+    for (script, answer, closes, status) in [
+        (over_http(want(false, b"hel", None)), PART, false, ok),
+        (over_http(want(false, b"hel", Some(8))), PART, false, late),
+        (over_http(want(false, b"hel", Some(8))), PART, true, ok),
+        (over_http(want(true, b"x", None)), PART, false, late),
+        (over_http(want(true, b"x", Some(5))), PART, false, ok),
+        (over_http(want(false, b"x", Some(5))), PART, false, wrong),
+        (over_http(want(true, b"x", None)), NONE, false, wrong),
+        (over_http(want(true, b"x", None)), NONE, true, wrong),
+        (over_tcp(want(false, b"+P", None)), b"+PONG", false, ok),
+        (over_tcp(want(false, b"+P", Some(8))), b"+PONG", false, late),
+        (over_tcp(want(false, b"+P", Some(8))), b"+PONG", true, ok),
+        (over_tcp(want(false, b"+PANG!", Some(0))), b"+PONG", false, late),
+        (over_tcp(want(false, b"+PANG", Some(0))), b"+PONG", false, wrong),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut stage = stage(listener.local_addr().unwrap(), script.clone());
+        if status == late {
+            stage.plan.check_timeout = Some(Duration::from_millis(300));
+        }
+        let (outcome, ..) = check_at(stage, listener, answer, closes).await;
+        assert_eq!(outcome.status, status, "{script:?}: {outcome:?}");
+        if answer == NONE {
+            assert_eq!(outcome.info, "HTTP content check could not find a response body");
+        }
+    }
+}
+
 #[tokio::test]
 async fn tcp_scripts_talk() {
     let script = |want: &[u8]| {
