@@ -121,12 +121,6 @@ impl Twins {
                     .expect("writes");
                 file
             });
-        let haproxy = Command::new("/usr/sbin/haproxy")
-            .args(["-db", "-f"])
-            .arg(their_file)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("HAProxy is installed (cargo xtask test sees to it)");
         let (config, mut findings) = config::load(&[our_file], Strictness::Strict).expect("reads");
         assert!(!findings.is_fatal(), "{findings}");
         let nobody = |_: &str| Vec::new();
@@ -134,6 +128,12 @@ impl Twins {
         let logger = Logger::new(logs(&config, &nobody, &mut findings));
         assert!(!findings.is_fatal(), "{findings}");
         let log: Arc<dyn Log> = Arc::new(logger);
+        let haproxy = Command::new("/usr/sbin/haproxy")
+            .args(["-db", "-f"])
+            .arg(their_file)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("HAProxy is installed (cargo xtask test sees to it)");
         let engine = Engine::launch(assembled.settings, log, Arc::new(Nobody)).expect("starts");
         let twins = Self { haproxy, engine, theirs, ours, _folder: folder };
         let first = twins.theirs.ports[names[0]].address();
