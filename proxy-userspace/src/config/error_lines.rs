@@ -9,11 +9,9 @@ use crate::http::settings::ErrorPage;
 use crate::near;
 
 /// Reads an `errorfile` line, its first word taken.
-pub(super) fn error_file(args: &mut Args<'_>, to: &mut Vec<ErrorWord>) {
-    let Some(code) = status(args, "errorfile", "a status code and a file") else { return };
-    if let Some(file) = file(args, "errorfile") {
-        to.push(ErrorWord::Page(code, ErrorPage::File(file)));
-    }
+pub(super) fn error_file(args: &mut Args<'_>) -> Option<(u16, ErrorPage)> {
+    let code = status(args, "errorfile", "a status code and a file")?;
+    Some((code, ErrorPage::File(file(args, "errorfile")?)))
 }
 
 /// Reads an `errorloc`, `errorloc302` or `errorloc303` line, its first word taken.
@@ -58,12 +56,6 @@ pub(super) fn of_section(args: &mut Args<'_>, to: &mut HttpErrors) {
         let hint = near::hint(word, ["errorfile"]);
         return args.wrong(format!("unknown keyword '{word}' in 'http-errors' section{hint}"));
     }
-    let mut pages = Vec::new();
-    error_file(args, &mut pages);
-    for page in pages {
-        if let ErrorWord::Page(code, page) = page {
-            to.pages.insert(code, page);
-        }
-    }
+    to.pages.extend(error_file(args));
     args.end(word);
 }

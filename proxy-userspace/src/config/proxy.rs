@@ -4,7 +4,7 @@ use super::args::Args;
 use super::directives::{self, Places};
 use super::format::{self, Place};
 use super::log::{self, Log};
-use super::model::{LogFormat, Probes, Proxy, Timeouts};
+use super::model::{ErrorWord, LogFormat, Probes, Proxy, Timeouts};
 use super::{
     balance, bind, capture, check_lines, cookie, error_lines, option, rule_lines, server, stats,
 };
@@ -92,7 +92,10 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
                 settings.default_backend = Some((name.to_owned(), args.last()));
             }
         }
-        "errorfile" => error_lines::error_file(args, &mut settings.error_words),
+        "errorfile" => {
+            let page = error_lines::error_file(args);
+            settings.error_words.extend(page.map(|(code, page)| ErrorWord::Page(code, page)));
+        }
         "errorfiles" => error_lines::error_files(args, &mut settings.error_words),
         "errorloc" | "errorloc302" | "errorloc303" => {
             error_lines::error_location(args, word, &mut settings.error_words);

@@ -80,7 +80,7 @@ impl Format {
         out
     }
 
-    /// Fills it in, without a line feed.
+    /// Fills it in behind what is in `out` already.
     pub fn write(&self, view: &View<'_>, surroundings: &Surroundings, out: &mut Vec<u8>) {
         // Whether there is nothing yet that a space could part from what follows.
         let mut is_parted = true;

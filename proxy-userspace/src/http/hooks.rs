@@ -14,7 +14,7 @@ use super::{event::Session, live, sample::View};
 pub struct Request<'a> {
     /// `GET`.
     pub method: &'a str,
-    /// As received: usually a path with its query; `*`, an authority or an absolute URI too.
+    /// Usually a path with its query; `*`, an authority or an absolute URI too.
     pub target: &'a str,
     /// 0 or 1, of HTTP/1.x.
     pub minor: u8,

@@ -78,7 +78,7 @@ pub enum Fetch {
     Query,
     /// `pathq`: path and query.
     PathAndQuery,
-    /// `url`: the target as received.
+    /// `url`: the whole target.
     Url,
     /// `base`: the first Host and the path.
     Base,
