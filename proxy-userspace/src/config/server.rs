@@ -111,6 +111,7 @@ fn settings(
     mut id: Option<&mut u32>,
 ) {
     const MAX: u32 = i32::MAX.unsigned_abs();
+    let mut has_close = false;
     while let Some(word) = args.next() {
         match word {
             "check" => to.check = true,
@@ -190,7 +191,12 @@ fn settings(
                     *id = number;
                 }
             }
-            "close" => close(args, to),
+            "close" => {
+                if std::mem::replace(&mut has_close, true) {
+                    args.wrong("'close' stands once: all its words follow it");
+                }
+                close(args, to);
+            }
             _ => unknown(args, directive, word),
         }
     }
@@ -247,12 +253,6 @@ fn check_addr(args: &mut Args<'_>) -> Option<Address> {
 fn close(args: &mut Args<'_>, to: &mut ServerSettings) {
     let line = args.line;
     let from = args.taken();
-    // Behind a server's name and address, which may be called anything.
-    let begin = if line.words.first().is_some_and(|word| word.text == "server") { 3 } else { 1 };
-    let before = line.words.get(begin..from.saturating_sub(1)).unwrap_or_default();
-    if before.iter().any(|word| word.text == "close") {
-        args.wrong("'close' stands once: all its words follow it");
-    }
     let list: Vec<words::Word<'_>> = line
         .words
         .get(from..)

@@ -36,3 +36,13 @@ fn what_is_passed_over_may_have_unknown_directives() {
     assert!(!passed_over.contains(".new") && !passed_over.contains("seen"), "{passed_over}");
     assert!(said(&text.replace("WHEN", "1")).contains("2:1: unknown directive '.new'"));
 }
+
+#[test]
+fn a_server_may_be_called_by_a_keyword() {
+    for line in ["server close close:1", "server-template close 2 close:1"] {
+        let once = format!("backend b\n {line} close like haproxy-1.4\n");
+        assert!(!said(&once).contains("[ALERT]"), "{line}: {}", said(&once));
+        let twice = once.replace("haproxy-1.4", "haproxy-1.4 weight 5 close like haproxy-1.5");
+        assert!(said(&twice).contains("'close' stands once"), "{line}: {}", said(&twice));
+    }
+}
