@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::diag::Level;
-use super::log::{self, Log};
+use super::log::{Log, log};
 use super::model::Global;
 use super::{bind, directives};
 use crate::near;
@@ -12,14 +12,11 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Global) {
     const MAX: u32 = i32::MAX.unsigned_abs();
     let Some(word) = args.next() else { return };
     match word {
-        "log" => {
-            match log::parse(args.line, args.findings) {
-                Some(Log::Target(target)) => to.logs.push(target),
-                Some(Log::Global) => args.wrong("'log global' stands in a proxy, not in 'global'"),
-                None => {}
-            }
-            args.skip(args.line.words.len());
-        }
+        "log" => match log(args) {
+            Some(Log::Target(target)) => to.logs.push(target),
+            Some(Log::Global) => args.wrong("'log global' stands in a proxy, not in 'global'"),
+            None => return,
+        },
         "log-tag" => to.log_tag = text(args, word),
         "log-send-hostname" => {
             to.log_send_hostname = Some(args.next().unwrap_or_default().to_owned());

@@ -1,10 +1,9 @@
 //! `log` lines: where log lines go, as whom, and how loud.
 
 use super::address::{self, Address};
-use super::diag::Findings;
-use super::token::{Line, Position};
+use super::args::Args;
+use super::token::Position;
 use crate::http::syslog::Header;
-use crate::near;
 
 /// Facilities, by their number (RFC 5424, 6.2.1; HAProxy's names).
 pub const FACILITIES: [&str; 24] = [
@@ -16,6 +15,17 @@ pub const FACILITIES: [&str; 24] = [
 /// Levels, by their number (RFC 5424, 6.2.1; HAProxy's names).
 pub const LEVELS: [&str; 8] =
     ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+
+const FORMATS: [(&str, Header); 8] = [
+    ("local", Header::Local),
+    ("rfc3164", Header::Rfc3164),
+    ("rfc5424", Header::Rfc5424),
+    ("priority", Header::Priority),
+    ("short", Header::Short),
+    ("timed", Header::Timed),
+    ("iso", Header::Iso),
+    ("raw", Header::Raw),
+];
 
 /// A `log` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,109 +55,57 @@ pub enum Log {
     Target(LogTarget),
 }
 
-/// Reads a `log` line, whose first argument is word 1.
-pub fn parse(line: &Line, findings: &mut Findings) -> Option<Log> {
-    if line.word(1) == "global" && line.words.len() == 2 {
+/// Reads a `log` line, its first word taken.
+pub(super) fn log(args: &mut Args<'_>) -> Option<Log> {
+    let text = args.need("log", "an address and a facility, or 'global'")?;
+    let at = args.last();
+    if text == "global" {
         return Some(Log::Global);
     }
-    if line.word(1).is_empty() {
-        findings.alert_word(line, 1, "'log' expects an address and a facility, or 'global'");
-        return None;
-    }
-    let mut target = LogTarget {
-        address: target_address(line, findings)?,
-        length: 1024,
-        format: Header::default(),
-        facility: 0,
-        level: 7,
-        min_level: 0,
-        at: line.at(1),
-    };
-    let mut at = 2;
-    loop {
-        match line.word(at) {
-            "len" => match line.word(at + 1).parse() {
-                Ok(length @ 80..=65535) => target.length = length,
-                _ => {
-                    findings.alert_word(line, at + 1, "'len' expects a length from 80 to 65535");
-                    return None;
-                }
-            },
-            "format" => target.format = format(line, at + 1, findings)?,
-            "sample" => {
-                findings.alert_word(
-                    line,
-                    at,
-                    "'sample' of 'log' is HAProxy's; teardown has not got it",
-                );
-                return None;
-            }
-            _ => break,
+    let address = match target_address(text) {
+        Ok(mut list) => list.pop()?,
+        Err(why) => {
+            args.wrong(format!("'log': {why}"));
+            return None;
         }
-        at += 2;
+    };
+    let (mut length, mut format) = (1024, Header::default());
+    loop {
+        if args.eat("len") {
+            length = args.number("len", 80..=65535)?;
+        } else if args.eat("format") {
+            format = args.choice("log format", &FORMATS)?;
+        } else if args.eat("sample") {
+            args.wrong("'sample' of 'log' is HAProxy's; teardown has not got it");
+            return None;
+        } else {
+            break;
+        }
     }
-    target.facility = one_of(line, at, "facility", &FACILITIES, findings)?;
-    if line.words.len() > at + 1 {
-        target.level = one_of(line, at + 1, "level", &LEVELS, findings)?;
+    let facility = number_of(args, "facility", &FACILITIES)?;
+    let (mut level, mut min_level) = (7, 0);
+    if !args.peek().is_empty() {
+        level = number_of(args, "level", &LEVELS)?;
     }
-    if line.words.len() > at + 2 {
-        target.min_level = one_of(line, at + 2, "minimum level", &LEVELS, findings)?;
+    if !args.peek().is_empty() {
+        min_level = number_of(args, "minimum level", &LEVELS)?;
     }
-    if line.words.len() > at + 3 {
-        findings.alert_word(line, at + 3, "'log' takes no further words here");
-        return None;
-    }
-    Some(Log::Target(target))
+    Some(Log::Target(LogTarget { address, length, format, facility, level, min_level, at }))
 }
 
-fn target_address(line: &Line, findings: &mut Findings) -> Option<Address> {
-    let text = line.word(1);
-    let parsed = match text {
+fn target_address(text: &str) -> Result<Vec<Address>, String> {
+    match text {
         "stdout" => Ok(vec![Address::Fd(1)]),
         "stderr" => Ok(vec![Address::Fd(2)]),
         _ if text.starts_with("ring@") => {
             Err("'ring@' is HAProxy's; teardown has not got it".to_owned())
         }
         _ => address::parse(text.strip_prefix("udp@").unwrap_or(text), address::Use::Log),
-    };
-    match parsed {
-        Ok(mut list) => list.pop(),
-        Err(why) => {
-            findings.alert_word(line, 1, format!("'log': {why}"));
-            None
-        }
     }
 }
 
-fn format(line: &Line, at: usize, findings: &mut Findings) -> Option<Header> {
-    const NAMES: [(&str, Header); 8] = [
-        ("local", Header::Local),
-        ("rfc3164", Header::Rfc3164),
-        ("rfc5424", Header::Rfc5424),
-        ("priority", Header::Priority),
-        ("short", Header::Short),
-        ("timed", Header::Timed),
-        ("iso", Header::Iso),
-        ("raw", Header::Raw),
-    ];
-    let names = NAMES.map(|(name, _)| name);
-    let index = one_of(line, at, "format", &names, findings)?;
-    Some(NAMES[usize::from(index)].1)
-}
-
-fn one_of(
-    line: &Line,
-    at: usize,
-    what: &str,
-    names: &[&str],
-    findings: &mut Findings,
-) -> Option<u8> {
-    let word = line.word(at);
-    let found = names.iter().position(|name| *name == word);
-    if found.is_none() {
-        let hint = near::hint(word, names.iter().copied());
-        let list = names.join(", ");
-        findings.alert_word(line, at, format!("'log' expects a {what}, one of {list}{hint}"));
-    }
-    found.and_then(|index| u8::try_from(index).ok())
+/// Takes one of these names, and gives its place among them.
+fn number_of(args: &mut Args<'_>, what: &str, names: &[&str]) -> Option<u8> {
+    let choices: Vec<(&str, u8)> = names.iter().copied().zip(0..).collect();
+    args.choice(&format!("log {what}"), &choices)
 }

@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::directives::{self, Places};
 use super::format::{self, Place};
-use super::log::{self, Log};
+use super::log::{Log, log};
 use super::model::{ErrorWord, LogFormat, Probes, Proxy, Timeouts};
 use super::{
     balance, bind, capture, check_lines, cookie, error_lines, option, rule_lines, server, stats,
@@ -273,15 +273,10 @@ fn log_line(args: &mut Args<'_>, to: &mut Proxy, negated: bool) {
         to.settings.log_global = false;
         return args.end("no log");
     }
-    let from = args.taken();
-    // The reader of `log` counts from the directive's own word.
-    let line = super::token::Line {
-        words: args.line.words.get(from - 1..).unwrap_or_default().to_vec(),
-        ..args.line.clone()
-    };
-    match log::parse(&line, args.findings) {
+    match log(args) {
         Some(Log::Global) => to.settings.log_global = true,
         Some(Log::Target(target)) => to.settings.logs.push(target),
-        None => {}
+        None => return,
     }
+    args.end("log");
 }

@@ -46,3 +46,22 @@ fn a_server_may_be_called_by_a_keyword() {
         assert!(said(&twice).contains("'close' stands once"), "{line}: {}", said(&twice));
     }
 }
+
+#[test]
+fn wrong_words_of_a_log_line_are_named_where_they_stand() {
+    for (line, words) in [
+        ("log", "2:5: 'log' expects an address and a facility, or 'global'"),
+        ("log 127.0.0.1", "2:15: 'log facility' expects one of kern, "),
+        ("log 127.0.0.1 len 7 local0", "2:20: 'len' expects a number from 80 to 65535, not '7'"),
+        ("log 127.0.0.1 format rfc local0", "2:23: 'log format' expects one of local, "),
+        ("log 127.0.0.1 sample 1:2 local0", "2:16: 'sample' of 'log' is HAProxy's"),
+        ("log ring@a local0", "2:6: 'log': 'ring@' is HAProxy's"),
+        ("log 127.0.0.1 local0 notic", "2:23: 'log level' expects one of emerg, "),
+        ("log 127.0.0.1 local0 info err x", "2:32: 'log' takes no further word: 'x'"),
+        ("log global local0", "2:13: 'log' takes no further word: 'local0'"),
+    ] {
+        let said = said(&format!("backend b\n {line}\n"));
+        assert!(said.contains(&format!("test.cfg:{words}")), "{line}: {said}");
+        assert_eq!(said.matches("[ALERT]").count(), 1, "{line}: {said}");
+    }
+}
