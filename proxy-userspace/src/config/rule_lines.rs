@@ -92,45 +92,69 @@ pub(super) fn use_server(args: &mut Args<'_>, to: &mut Proxy) {
 /// Reads an `http-request` line, its first word taken.
 pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
     const DECIDE: [&str; 6] = ["allow", "deny", "return", "redirect", "tarpit", "reject"];
-    let known = || [DECIDE.as_slice(), &edits::FIELDS, &edits::LINE, &["set-log-level"]].concat();
+    let known = [DECIDE.as_slice(), &edits::FIELDS, &edits::LINE, &["set-log-level"]].concat();
     let later = [("use_backend", to.use_backends.len()), ("redirect", to.redirects.len())];
-    let Some((at, word)) = action(args, "http-request", known) else { return };
-    let rule = match word {
-        "tarpit" => {
-            deny(args, word, 500, Place::Request).map(|then| Action::Tarpit(Box::new(then)))
-        }
-        "reject" => Some(Action::Reject),
-        _ if edits::LINE.contains(&word) => edits::line(args, word).map(Action::Line),
-        _ => of_either(args, word, Place::Request),
-    };
-    let Some(action) = rule else { return };
-    let Ok(condition) = condition(args, &to.acls) else { return };
-    warn_if_behind(args, &at, "http-request", &later);
-    warn_if_never(args, condition.as_ref(), at, false);
-    to.http_request.push(Rule { action, condition });
+    let at = args.here();
+    if let Some(rule) = rule(args, &to.acls, "http-request", Place::Request, &known) {
+        warn_if_behind(args, &at, "http-request", &later);
+        to.http_request.push(rule);
+    }
 }
 
 /// Reads an `http-response` line, its first word taken.
 pub(super) fn http_response(args: &mut Args<'_>, to: &mut Proxy) {
     const DECIDE: [&str; 4] = ["allow", "deny", "return", "redirect"];
-    let known = || [DECIDE.as_slice(), &edits::FIELDS, &["set-log-level", "set-status"]].concat();
-    let Some((at, word)) = action(args, "http-response", known) else { return };
-    let rule = of_either(args, word, Place::Response);
-    let rule = rule.and_then(|action| condition(args, &to.acls).ok().map(|if_| (action, if_)));
-    let Some((action, condition)) = rule else { return };
-    warn_if_never(args, condition.as_ref(), at, true);
-    to.http_response.push(Rule { action, condition });
+    let known = [DECIDE.as_slice(), &edits::FIELDS, &["set-log-level", "set-status"]].concat();
+    to.http_response.extend(rule(args, &to.acls, "http-response", Place::Response, &known));
 }
 
 /// Reads an `http-after-response` line, its first word taken.
 pub(super) fn http_after_response(args: &mut Args<'_>, to: &mut Proxy) {
-    let known = || [["allow", "set-status"].as_slice(), &edits::FIELDS].concat();
-    let Some((at, word)) = action(args, "http-after-response", known) else { return };
-    let rule = of_either(args, word, Place::Response);
-    let rule = rule.and_then(|action| condition(args, &to.acls).ok().map(|if_| (action, if_)));
-    let Some((action, condition)) = rule else { return };
-    warn_if_never(args, condition.as_ref(), at, true);
-    to.http_after_response.push(Rule { action, condition });
+    let known = [["allow", "set-status"].as_slice(), &edits::FIELDS].concat();
+    let rule = rule(args, &to.acls, "http-after-response", Place::Response, &known);
+    to.http_after_response.extend(rule);
+}
+
+/// Reads a rule: an action, one of those that are known or one on a variable, and its condition.
+fn rule(
+    args: &mut Args<'_>,
+    acls: &[Acl],
+    directive: &str,
+    place: Place,
+    known: &[&str],
+) -> Option<Rule> {
+    let at = args.here();
+    let word = args.need(directive, "an action such as set-header")?;
+    if !is_of_variables(word) && !known.contains(&word) {
+        unknown(args, directive, word, &[known, &edits::VARIABLES].concat());
+        return None;
+    }
+    let action = action(args, word, place)?;
+    let condition = condition(args, acls).ok()?;
+    warn_if_never(args, condition.as_ref(), at, place == Place::Response);
+    Some(Rule { action, condition })
+}
+
+/// Whether it is an action on a variable, such as `set-var(txn.a)`.
+fn is_of_variables(word: &str) -> bool {
+    edits::VARIABLES.contains(&word.split('(').next().unwrap_or(word))
+}
+
+/// Reads what follows an action.
+fn action(args: &mut Args<'_>, word: &str, place: Place) -> Option<Action> {
+    match word {
+        "allow" => Some(Action::Allow),
+        "deny" => deny(args, word, if place == Place::Request { 403 } else { 502 }, place),
+        "tarpit" => deny(args, word, 500, place).map(|then| Action::Tarpit(Box::new(then))),
+        "reject" => Some(Action::Reject),
+        "return" => respond(args, place),
+        "redirect" => redirect(args, place).map(Action::Redirect),
+        "set-log-level" => args.choice(word, &LOG_LEVELS).map(Action::Level),
+        "set-status" => edits::status(args),
+        _ if edits::LINE.contains(&word) => edits::line(args, word).map(Action::Line),
+        _ if is_of_variables(word) => edits::variable(args, word, place),
+        _ => edits::fields(args, word, place).map(Action::Edit),
+    }
 }
 
 /// Reads a `monitor` line, its first word taken.
@@ -146,38 +170,6 @@ pub(super) fn monitor(args: &mut Args<'_>, to: &mut Proxy) {
         }
         Ok(None) => args.wrong_here("'monitor fail' expects 'if' or 'unless' and a condition"),
         Err(()) => {}
-    }
-}
-
-/// Takes a rule's action, one of those that are known, and says where it stands.
-fn action<'a>(
-    args: &mut Args<'a>,
-    directive: &str,
-    known: impl Fn() -> Vec<&'static str>,
-) -> Option<(Position, &'a str)> {
-    let at = args.here();
-    let word = args.need(directive, "an action such as set-header")?;
-    let is_variables = edits::VARIABLES.contains(&word.split('(').next().unwrap_or(word));
-    if is_variables || known().contains(&word) {
-        return Some((at, word));
-    }
-    unknown(args, directive, word, &[known().as_slice(), &edits::VARIABLES].concat());
-    None
-}
-
-/// Reads what follows an action that requests and responses have.
-fn of_either(args: &mut Args<'_>, word: &str, place: Place) -> Option<Action> {
-    match word {
-        "allow" => Some(Action::Allow),
-        "deny" => deny(args, word, if place == Place::Request { 403 } else { 502 }, place),
-        "return" => respond(args, place),
-        "redirect" => redirect(args, place).map(Action::Redirect),
-        "set-log-level" => args.choice(word, &LOG_LEVELS).map(Action::Level),
-        "set-status" => edits::status(args),
-        _ if edits::VARIABLES.iter().any(|action| word.starts_with(action)) => {
-            edits::variable(args, word, place)
-        }
-        _ => edits::fields(args, word, place).map(Action::Edit),
     }
 }
 
