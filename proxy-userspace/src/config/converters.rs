@@ -1,19 +1,18 @@
 //! Converters, from words: `field(2,/)`.
 
+mod maps;
+
+pub(super) use maps::MAPS;
+
 use super::arguments::{is_escaped, variable};
 use super::directives::CONVERT_OTHERS;
-use super::patterns::{numbers, with_mask};
-use crate::http::acl::TextMatch;
 use crate::http::balance::{Function, Hashing};
 use crate::http::format::Format;
 use crate::http::regex::Regex;
 use crate::http::rules::Template;
-use crate::http::sample::{Convert, Keys, Kind, Map, Operand, Operator};
-use crate::http::variable::Value;
-use crate::{host, near};
-use std::collections::HashMap;
+use crate::http::sample::{Convert, Operand, Operator};
+use crate::near;
 use std::str::FromStr;
-use std::sync::Arc;
 
 /// Converters by name, but for those of maps.
 pub(super) const CONVERTERS: [&str; 36] = [
@@ -55,9 +54,6 @@ pub(super) const CONVERTERS: [&str; 36] = [
     "xor",
 ];
 
-/// How the keys of maps are looked for: `map_beg`.
-pub(super) const MAPS: [&str; 9] = ["beg", "dir", "dom", "end", "int", "ip", "reg", "str", "sub"];
-
 /// Reads a converter.
 ///
 /// # Errors
@@ -68,58 +64,20 @@ pub(super) fn converter(name: &str, arguments: Option<&str>) -> Result<Convert, 
     }
     let list = arguments.map(split).transpose()?.unwrap_or_default();
     let taker = Arguments { name, list };
-    if let Some(operator) = operator(name) {
-        taker.between(1, 1)?;
-        let operand = match taker.list[0].parse() {
-            Ok(number) => Operand::Number(number),
-            Err(_) => Operand::Variable(variable(&taker.list[0]).map_err(|_| {
-                format!(
-                    "converter '{name}' expects a number or a variable, not '{}'",
-                    taker.list[0]
-                )
-            })?),
-        };
-        return Ok(Convert::Arithmetic(operator, operand));
+    if let Some(convert) = plain(name) {
+        return taker.between(0, 0).map(|()| convert);
     }
-    let plain = |convert| taker.between(0, 0).map(|()| convert);
+    if let Some(operator) = operator(name) {
+        return arithmetic(&taker, operator);
+    }
     Ok(match name {
-        "lower" => plain(Convert::Lower)?,
-        "upper" => plain(Convert::Upper)?,
-        "length" => plain(Convert::Length)?,
-        "neg" => plain(Convert::Negative)?,
-        "cpl" => plain(Convert::Complement)?,
-        "odd" => plain(Convert::Odd)?,
-        "even" => plain(Convert::Even)?,
-        "bool" => plain(Convert::Truth { negate: false })?,
-        "not" => plain(Convert::Truth { negate: true })?,
-        "hex" => plain(Convert::Hexadecimal)?,
-        "host_only" => plain(Convert::HostOnly)?,
-        "port_only" => plain(Convert::PortOnly)?,
-        "field" | "word" => {
-            taker.between(2, 3)?;
-            let index: i64 = taker.number(0)?;
-            if index == 0 {
-                return Err(format!("converter '{name}' counts from 1, or from the end with -1"));
-            }
-            let delimiters = taker.bytes(1);
-            let count = if taker.list.len() > 2 { taker.number(2)? } else { 1 };
-            Convert::Part { index, delimiters, count, words: name == "word" }
-        }
+        "field" | "word" => part(&taker)?,
         "bytes" => {
             taker.between(1, 2)?;
             let length = if taker.list.len() > 1 { Some(taker.number(1)?) } else { None };
             Convert::Bytes(taker.number(0)?, length)
         }
-        "regsub" => {
-            taker.between(2, 3)?;
-            let flags = taker.list.get(2).map_or("", String::as_str);
-            if let Some(flag) = flags.chars().find(|flag| !"gi".contains(*flag)) {
-                return Err(format!("converter 'regsub' knows the flags g and i, not '{flag}'"));
-            }
-            let regex = Regex::new(&taker.list[0], flags.contains('i'))?;
-            let with = Template::new(Format::text(taker.bytes(1)))?;
-            Convert::Substitute { regex, with, all: flags.contains('g') }
-        }
+        "regsub" => substitute(&taker)?,
         "ltrim" | "rtrim" => {
             taker.between(1, 1)?;
             Convert::Trim { left: name == "ltrim", bytes: taker.bytes(0) }
@@ -138,50 +96,99 @@ pub(super) fn converter(name: &str, arguments: Option<&str>) -> Result<Convert, 
             taker.between(2, 2)?;
             Convert::Choose(taker.bytes(0), taker.bytes(1))
         }
-        "ipmask" => {
-            taker.between(1, 2)?;
-            let bits = |text: &str, width: u32| {
-                text.parse().ok().filter(|bits| *bits <= width).map(|bits: u32| width - bits)
-            };
-            let mask4 = &taker.list[0];
-            let mask4 = mask4.parse().ok().or_else(|| {
-                bits(mask4, 32).map(|rest| u32::MAX.checked_shl(rest).unwrap_or(0).into())
-            });
-            let mask6 = taker.list.get(1).map(|text| {
-                text.parse().ok().or_else(|| {
-                    bits(text, 128).map(|rest| u128::MAX.checked_shl(rest).unwrap_or(0).into())
-                })
-            });
-            match (mask4, mask6) {
-                (Some(mask4), None) => Convert::Mask(mask4, None),
-                (Some(mask4), Some(Some(mask6))) => Convert::Mask(mask4, Some(mask6)),
-                _ => return Err("converter 'ipmask' expects masks such as 24 and 64".to_owned()),
-            }
-        }
+        "ipmask" => mask(&taker)?,
         "url_dec" => {
             taker.between(0, 1)?;
             Convert::UrlDecode(taker.list.first().is_some_and(|form| form != "0"))
         }
-        "sdbm" | "djb2" | "wt6" | "crc32" => {
-            taker.between(0, 1)?;
-            let function = match name {
-                "sdbm" => Function::Sdbm,
-                "djb2" => Function::Djb2,
-                "wt6" => Function::Wt6,
-                _ => Function::Crc32,
-            };
-            let avalanche = taker.list.first().is_some_and(|text| text != "0");
-            Convert::Hash(Hashing { function, avalanche, consistent: false })
-        }
-        _ => match name.strip_prefix("map") {
-            Some("") => map(&taker, "str", "str")?,
-            Some(rest) if rest.starts_with('_') => {
-                let (how, output) = rest[1..].split_once('_').unwrap_or((&rest[1..], "str"));
-                map(&taker, how, output)?
-            }
-            _ => return Err(unknown(name)),
-        },
+        "sdbm" | "djb2" | "wt6" | "crc32" => hash(&taker)?,
+        _ => maps::converter(&taker)?,
     })
+}
+
+/// Those without arguments.
+fn plain(name: &str) -> Option<Convert> {
+    Some(match name {
+        "lower" => Convert::Lower,
+        "upper" => Convert::Upper,
+        "length" => Convert::Length,
+        "neg" => Convert::Negative,
+        "cpl" => Convert::Complement,
+        "odd" => Convert::Odd,
+        "even" => Convert::Even,
+        "bool" => Convert::Truth { negate: false },
+        "not" => Convert::Truth { negate: true },
+        "hex" => Convert::Hexadecimal,
+        "host_only" => Convert::HostOnly,
+        "port_only" => Convert::PortOnly,
+        _ => return None,
+    })
+}
+
+fn arithmetic(taker: &Arguments<'_>, operator: Operator) -> Result<Convert, String> {
+    taker.between(1, 1)?;
+    let text = &taker.list[0];
+    let operand = match text.parse() {
+        Ok(number) => Operand::Number(number),
+        Err(_) => Operand::Variable(variable(text).map_err(|_| {
+            format!("converter '{}' expects a number or a variable, not '{text}'", taker.name)
+        })?),
+    };
+    Ok(Convert::Arithmetic(operator, operand))
+}
+
+fn part(taker: &Arguments<'_>) -> Result<Convert, String> {
+    taker.between(2, 3)?;
+    let name = taker.name;
+    let index: i64 = taker.number(0)?;
+    if index == 0 {
+        return Err(format!("converter '{name}' counts from 1, or from the end with -1"));
+    }
+    let count = if taker.list.len() > 2 { taker.number(2)? } else { 1 };
+    Ok(Convert::Part { index, delimiters: taker.bytes(1), count, words: name == "word" })
+}
+
+fn substitute(taker: &Arguments<'_>) -> Result<Convert, String> {
+    taker.between(2, 3)?;
+    let flags = taker.list.get(2).map_or("", String::as_str);
+    if let Some(flag) = flags.chars().find(|flag| !"gi".contains(*flag)) {
+        return Err(format!("converter 'regsub' knows the flags g and i, not '{flag}'"));
+    }
+    let regex = Regex::new(&taker.list[0], flags.contains('i'))?;
+    let with = Template::new(Format::text(taker.bytes(1)))?;
+    Ok(Convert::Substitute { regex, with, all: flags.contains('g') })
+}
+
+fn mask(taker: &Arguments<'_>) -> Result<Convert, String> {
+    taker.between(1, 2)?;
+    let bits = |text: &str, width: u32| {
+        text.parse().ok().filter(|bits| *bits <= width).map(|bits: u32| width - bits)
+    };
+    let of4 = |text: &String| {
+        let mask = || bits(text, 32).map(|rest| u32::MAX.checked_shl(rest).unwrap_or(0).into());
+        text.parse().ok().or_else(mask)
+    };
+    let of6 = |text: &String| {
+        let mask = || bits(text, 128).map(|rest| u128::MAX.checked_shl(rest).unwrap_or(0).into());
+        text.parse().ok().or_else(mask)
+    };
+    match (of4(&taker.list[0]), taker.list.get(1).map(of6)) {
+        (Some(mask4), None) => Ok(Convert::Mask(mask4, None)),
+        (Some(mask4), Some(Some(mask6))) => Ok(Convert::Mask(mask4, Some(mask6))),
+        _ => Err("converter 'ipmask' expects masks such as 24 and 64".to_owned()),
+    }
+}
+
+fn hash(taker: &Arguments<'_>) -> Result<Convert, String> {
+    taker.between(0, 1)?;
+    let function = match taker.name {
+        "sdbm" => Function::Sdbm,
+        "djb2" => Function::Djb2,
+        "wt6" => Function::Wt6,
+        _ => Function::Crc32,
+    };
+    let avalanche = taker.list.first().is_some_and(|text| text != "0");
+    Ok(Convert::Hash(Hashing { function, avalanche, consistent: false }))
 }
 
 fn unknown(name: &str) -> String {
@@ -257,90 +264,6 @@ pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
         }
     }
     if quote.is_some() { Err(format!("a quote in '{text}' is never closed")) } else { Ok(list) }
-}
-
-/// Reads `map_HOW_OUTPUT(FILE,DEFAULT)`.
-fn map(taker: &Arguments<'_>, how: &str, output: &str) -> Result<Convert, String> {
-    let (name, known) = (taker.name, |kind: &str| MAPS.contains(&kind));
-    let kind = match output {
-        "str" => Kind::Text,
-        "int" => Kind::Number,
-        "ip" => Kind::Address,
-        _ => return Err(unknown(name)),
-    };
-    if !known(how) {
-        return Err(unknown(name));
-    }
-    taker.between(1, 2)?;
-    let path = &taker.list[0];
-    let text =
-        host::file(path.as_ref()).map_err(|why| format!("'{name}': cannot read {path}: {why}"))?;
-    let text = String::from_utf8(text)
-        .map_err(|why| format!("'{name}': {path} is not in UTF-8: {why}"))?;
-    let value = |text: &str| match kind {
-        Kind::Number => text.parse().map(Value::Number).ok(),
-        Kind::Address => text.parse().map(Value::Address).ok(),
-        _ => Some(Value::Text(text.into())),
-    };
-    let mut entries = Vec::new();
-    let mut values = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (key, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let rest = rest.trim();
-        let wrong =
-            || format!("'{name}': {path}:{}: '{rest}' is no value of that type", number + 1);
-        values.push(value(rest).ok_or_else(wrong)?);
-        entries.push((key, number + 1));
-    }
-    let keys = keys(how, &entries).map_err(|why| format!("'{name}': {path}:{why}"))?;
-    let default = taker.list.get(1).map(|text| {
-        value(text).ok_or_else(|| format!("'{name}': '{text}' is no value of that type"))
-    });
-    let default = default.transpose()?;
-    Ok(Convert::Map(Arc::new(Map { keys: keys.sorted(), values, default, kind })))
-}
-
-/// The keys of a file's lines; what is wrong with one begins with the line's number.
-fn keys(how: &str, entries: &[(&str, usize)]) -> Result<Keys, String> {
-    let texts = || entries.iter().map(|(key, _)| key.as_bytes().to_vec()).zip(0..);
-    let list = || texts().collect::<Vec<_>>();
-    Ok(match how {
-        "str" => {
-            let mut all = HashMap::new();
-            // Of a key that is there twice, the first one counts.
-            texts().for_each(|(key, place)| {
-                all.entry(key).or_insert(place);
-            });
-            Keys::Whole(all)
-        }
-        "beg" => Keys::Begin(list()),
-        "end" => Keys::Text(TextMatch::End, list()),
-        "sub" => Keys::Text(TextMatch::Contains, list()),
-        "dir" => Keys::Text(TextMatch::Directory, list()),
-        "dom" => Keys::Text(TextMatch::Domain, list()),
-        "reg" => Keys::Regex(each(entries, |key| Regex::new(key, false))?),
-        "int" => Keys::Numbers(each(entries, |key| {
-            let ranges = numbers(&[key.to_owned()])?;
-            ranges.first().copied().ok_or_else(|| format!("'{key}' is not a number"))
-        })?),
-        _ => Keys::Networks(each(entries, |key| {
-            with_mask(key).ok_or_else(|| format!("'{key}' is not an address or network"))
-        })?),
-    })
-}
-
-fn each<K>(
-    entries: &[(&str, usize)],
-    read: impl Fn(&str) -> Result<K, String>,
-) -> Result<Vec<(K, usize)>, String> {
-    let keys = entries.iter().enumerate().map(|(place, (key, line))| {
-        read(key).map(|key| (key, place)).map_err(|why| format!("{line}: {why}"))
-    });
-    keys.collect()
 }
 
 #[cfg(test)]
