@@ -32,7 +32,7 @@ pub(super) fn cookie(args: &mut Args<'_>, to: &mut Settings) {
     let mut cookie = Cookie { name: name.to_owned(), ..Cookie::default() };
     let mut dynamic = false;
     let mut modes: Vec<&str> = Vec::new();
-    let (mut domains, mut flags, mut attributes) = (String::new(), [""; 2], String::new());
+    let mut attributes = Attributes::default();
     while let Some(word) = args.next() {
         match word {
             "rewrite" | "insert" | "prefix" => {
@@ -47,28 +47,14 @@ pub(super) fn cookie(args: &mut Args<'_>, to: &mut Settings) {
             "nocache" => cookie.no_cache = true,
             "postonly" => cookie.post_only = true,
             "preserve" => cookie.preserve = true,
-            "httponly" => flags[0] = "; HttpOnly",
-            "secure" => flags[1] = "; Secure",
-            "domain" => {
-                const WHAT: &str = "a domain such as .example.com";
-                let Some(domain) = part(args, "cookie domain", WHAT, "; ") else { return };
-                if !domain.contains('.') {
-                    let at = args.last();
-                    let message = format!("domain '{domain}' has no dot: browsers may refuse it");
-                    args.findings.warn(at, message);
-                }
-                domains.push_str("; domain=");
-                domains.push_str(domain);
-            }
             "maxidle" => cookie.max_idle = args.seconds("cookie maxidle").unwrap_or_default(),
             "maxlife" => cookie.max_life = args.seconds("cookie maxlife").unwrap_or_default(),
-            "attr" => {
-                const WHAT: &str = "an attribute such as SameSite=Lax";
-                let Some(attribute) = part(args, "cookie attr", WHAT, ";") else { return };
-                attributes.push_str("; ");
-                attributes.push_str(attribute);
-            }
             "dynamic" => dynamic = true,
+            "httponly" | "secure" | "domain" | "attr" => {
+                if attributes.add(args, word).is_none() {
+                    return;
+                }
+            }
             _ => {
                 let list = WORDS.join(", ");
                 let hint = near::hint(word, WORDS);
@@ -85,8 +71,47 @@ pub(super) fn cookie(args: &mut Args<'_>, to: &mut Settings) {
     } else if cookie.preserve && cookie.mode != Mode::Insert && !cookie.indirect {
         args.wrong("'preserve' of 'cookie' expects 'insert' or 'indirect' beside it");
     }
-    cookie.attributes = [domains.as_str(), flags[0], flags[1], &attributes].concat();
+    cookie.attributes = attributes.text();
     (to.cookie, to.dynamic_cookie) = (Some(cookie), dynamic);
+}
+
+/// What follows the value in Set-Cookie, in HAProxy's order.
+#[derive(Default)]
+struct Attributes {
+    domains: String,
+    http_only: &'static str,
+    secure: &'static str,
+    others: String,
+}
+
+impl Attributes {
+    /// Reads what follows one of their words. Nothing after saying what is wrong.
+    fn add(&mut self, args: &mut Args<'_>, word: &str) -> Option<()> {
+        match word {
+            "httponly" => self.http_only = "; HttpOnly",
+            "secure" => self.secure = "; Secure",
+            "domain" => {
+                let domain = part(args, "cookie domain", "a domain such as .example.com", "; ")?;
+                if !domain.contains('.') {
+                    let at = args.last();
+                    let message = format!("domain '{domain}' has no dot: browsers may refuse it");
+                    args.findings.warn(at, message);
+                }
+                self.domains.push_str("; domain=");
+                self.domains.push_str(domain);
+            }
+            _ => {
+                let other = part(args, "cookie attr", "an attribute such as SameSite=Lax", ";")?;
+                self.others.push_str("; ");
+                self.others.push_str(other);
+            }
+        }
+        Some(())
+    }
+
+    fn text(&self) -> String {
+        [&self.domains, self.http_only, self.secure, &self.others].concat()
+    }
 }
 
 #[cfg(test)]
