@@ -4,6 +4,7 @@ use super::args::Args;
 use super::expression::expression;
 use super::model::Acl;
 use super::patterns::{numbers, with_mask};
+use super::token::Position;
 use crate::http::acl::{Condition, Patterns, Term, Test, TextMatch};
 use crate::http::regex::Regex;
 use crate::http::sample::{Expression, Fetch, Kind};
@@ -83,48 +84,14 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
             return None;
         }
     };
-    let mut ignore_case = false;
-    let (mut patterns, mut places) = (Vec::new(), Vec::new());
-    let mut given = false;
-    let mut flags = true;
-    while end.is_none_or(|end| args.peek() != end) {
-        let Some(word) = args.next() else { break };
-        match word {
-            "-i" if flags => ignore_case = true,
-            "-n" | "-M" | "-u" if flags => {
-                args.wrong(format!("the flag '{word}' is HAProxy's; teardown has not got it"));
-                return None;
-            }
-            "-m" if flags => method = Some(args.choice("-m", &METHODS)?),
-            "-f" if flags => {
-                given = true;
-                patterns.extend(file(args)?);
-                places.resize(patterns.len(), args.last());
-            }
-            "--" if flags => {
-                given = true;
-                flags = false;
-            }
-            _ if flags && word.starts_with('-') => {
-                args.wrong(format!(
-                    "'{word}' is no flag of a test; a pattern that begins so stands behind '--'"
-                ));
-                return None;
-            }
-            _ => {
-                given = true;
-                flags = false;
-                patterns.push(word.to_owned());
-                places.push(args.last());
-            }
-        }
-    }
+    let given = given(args, end)?;
+    method = given.method.or(method);
     if expression.kind() == Kind::Any && method.is_none() {
         args.wrong(format!("'{word}' may be of any type: say how to compare it, such as '-m str'"));
         return None;
     }
     let method = method.unwrap_or_else(|| method_of(&expression));
-    if !given && !matches!(method, Method::Found | Method::Bool) {
+    if !given.any && !matches!(method, Method::Found | Method::Bool) {
         let at = args.last();
         let message = format!(
             "the test '{word}' has nothing to compare with and never matches; \
@@ -132,18 +99,68 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
         );
         args.findings.warn(at, message);
     }
-    match compile(method, &expression, ignore_case, &patterns) {
+    match compile(method, &expression, given.ignore_case, &given.patterns) {
         Ok(patterns) => Some(Test { expression, patterns }),
         Err(why) => {
             // Each is right or wrong by itself.
             let is_wrong = |pattern: &String| {
-                compile(method, &expression, ignore_case, slice::from_ref(pattern)).is_err()
+                compile(method, &expression, given.ignore_case, slice::from_ref(pattern)).is_err()
             };
-            let wrong = patterns.iter().position(is_wrong).and_then(|at| places.get(at).cloned());
+            let wrong = given.patterns.iter().position(is_wrong);
+            let wrong = wrong.and_then(|at| given.places.get(at).cloned());
             args.findings.alert(wrong.unwrap_or_else(|| args.last()), why);
             None
         }
     }
+}
+
+/// What stands behind a test's expression.
+#[derive(Default)]
+struct Given {
+    /// `-m`.
+    method: Option<Method>,
+    /// `-i`.
+    ignore_case: bool,
+    patterns: Vec<String>,
+    /// Where each pattern stands; those of a file stand where its name does.
+    places: Vec<Position>,
+    /// Whether there may be patterns, even if a file has none.
+    any: bool,
+}
+
+/// Reads flags and patterns, up to `end` or the line's end.
+fn given(args: &mut Args<'_>, end: Option<&str>) -> Option<Given> {
+    let mut given = Given::default();
+    let mut flags = true;
+    while end.is_none_or(|end| args.peek() != end) {
+        let Some(word) = args.next() else { break };
+        match word {
+            "-i" if flags => given.ignore_case = true,
+            "-n" | "-M" | "-u" if flags => {
+                args.wrong(format!("the flag '{word}' is HAProxy's; teardown has not got it"));
+                return None;
+            }
+            "-m" if flags => given.method = Some(args.choice("-m", &METHODS)?),
+            "-f" if flags => {
+                given.any = true;
+                given.patterns.extend(file(args)?);
+                given.places.resize(given.patterns.len(), args.last());
+            }
+            "--" if flags => (given.any, flags) = (true, false),
+            _ if flags && word.starts_with('-') => {
+                args.wrong(format!(
+                    "'{word}' is no flag of a test; a pattern that begins so stands behind '--'"
+                ));
+                return None;
+            }
+            _ => {
+                (given.any, flags) = (true, false);
+                given.patterns.push(word.to_owned());
+                given.places.push(args.last());
+            }
+        }
+    }
+    Some(given)
 }
 
 /// How samples are compared where nothing says so.
@@ -310,7 +327,7 @@ fn predefined(name: &str) -> Option<Arc<[Test]>> {
 pub(super) fn warn_if_never(
     args: &mut Args<'_>,
     condition: Option<&Condition>,
-    at: super::token::Position,
+    at: Position,
     of_response: bool,
 ) {
     let tests = condition.iter().flat_map(|condition| condition.any_of.iter().flatten());
