@@ -1,8 +1,6 @@
 //! Converters, from words: `field(2,/)`.
 
-mod maps;
-
-pub(super) use maps::MAPS;
+pub(super) mod maps;
 
 use super::arguments::{is_escaped, variable};
 use super::directives::CONVERT_OTHERS;

@@ -2,7 +2,7 @@
 //! together.
 
 use super::acl_words::{ENDINGS, FAMILIES, METHODS, PREDEFINED};
-use super::converters::{CONVERTERS, MAPS};
+use super::converters::{CONVERTERS, maps::MAPS};
 use super::directives::{
     ACTION_OTHERS, BIND, BIND_OTHERS, Directive, GLOBAL, GLOBAL_GONE, GLOBAL_OTHERS, MOOT,
     OPTION_GONE, OPTION_OTHERS, PROXY_GONE, PROXY_OTHERS, Places, SECTION_OTHERS, SERVER,

@@ -4,6 +4,7 @@ mod convert;
 mod fields;
 mod map;
 mod read;
+mod target;
 
 use super::edit::lookup;
 use super::hooks::{Edit, Moment, Request, Response};
@@ -14,6 +15,8 @@ use fields::{header, read_as};
 pub use map::{Keys, Map};
 pub(super) use read::{address, number};
 use std::net::{IpAddr, SocketAddr};
+use target::{path, url_parameters};
+pub use target::{path_and_query, query};
 
 /// What samples are taken from. What is not there yields no sample.
 #[derive(Clone, Copy, Debug, Default)]
@@ -360,40 +363,6 @@ fn method(view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
         line.split(|&byte| byte == b' ').next().filter(|method| !method.is_empty())
     });
     known.is_some_and(|method| found(Sample::Text(method)))
-}
-
-/// The path, where there is one: `*` and an authority have none.
-fn path<'a>(request: &Request<'a>) -> Option<&'a str> {
-    Some(request.path()).filter(|path| path.starts_with('/'))
-}
-
-/// Behind the question mark.
-#[must_use]
-pub fn query<'a>(request: &Request<'a>) -> Option<&'a str> {
-    let query = request.target.split_once('?')?.1;
-    query.split('#').next()
-}
-
-/// Path and query, without scheme and authority, where there is a path.
-#[must_use]
-pub fn path_and_query<'a>(request: &Request<'a>) -> Option<&'a str> {
-    let path = path(request)?;
-    let target = request.target;
-    // The path is a part of the target: what stands before it is not wanted.
-    let offset = (path.as_ptr() as usize).saturating_sub(target.as_ptr() as usize);
-    target.get(offset..)?.split('#').next()
-}
-
-/// The values of the parameters of that name, which `&`, `;` and what they begin with part.
-fn url_parameters<'a>(
-    request: &Request<'a>,
-    name: &str,
-    delimiter: char,
-) -> impl Iterator<Item = &'a str> {
-    let target = request.target.split('#').next().unwrap_or_default();
-    let pairs = target.split_once(delimiter).map_or("", |(_, pairs)| pairs);
-    let pairs = pairs.split(['&', ';', delimiter]);
-    pairs.filter_map(move |pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 fn version<'a>(view: &View<'a>, of: Message) -> Option<&'a str> {
