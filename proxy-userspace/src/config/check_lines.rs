@@ -1,19 +1,77 @@
 //! `http-check` and `tcp-check` lines.
 
 use super::args::Args;
-use crate::http::health::script::{Connect, Expect, HttpSend, Pattern, Script, Step, TextMatch};
+use super::model::OwnChecks;
+use crate::http::health::script::{
+    CheckKind, Connect, Expect, HttpSend, Pattern, Script, Step, TextMatch,
+};
 use crate::http::regex::Regex;
 use crate::near;
 use crate::units::hex_byte;
 
+/// `option httpchk [URI]`, `METHOD URI`, `METHOD URI VERSION`.
+pub(super) fn httpchk(args: &mut Args<'_>, to: &mut Script, own: &mut OwnChecks) {
+    to.kind = CheckKind::Http;
+    let words = args.rest();
+    let mut request = HttpSend::default();
+    match words.as_slice() {
+        [] => {}
+        [target] => request.target = Some((*target).to_owned()),
+        [.., extra] if words.len() > 3 => {
+            return args.wrong(format!(
+                "'option httpchk' takes a method, a URI and a version: '{extra}' is one too many"
+            ));
+        }
+        [method, target, version @ ..] => {
+            request.method = Some((*method).to_owned());
+            request.target = Some((*target).to_owned());
+            // Fields behind the version are an old way that HAProxy still takes: "1.1\r\nHost: x".
+            let text = version.join(" ");
+            let mut lines = text.split("\r\n");
+            if let Some(first) = lines.next().filter(|first| !first.is_empty()) {
+                request.version = Some(first.to_owned());
+            }
+            for line in lines.filter(|line| !line.is_empty()) {
+                match line.split_once(':') {
+                    Some((name, value)) => {
+                        request.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+                    }
+                    None => args.wrong(format!("'option httpchk': '{line}' is not a header field")),
+                }
+            }
+        }
+    }
+    put_away_steps(to, own);
+    if !own.send {
+        to.request = HttpSend::default();
+    }
+    own.option = true;
+    to.request.overlay(request);
+}
+
+/// A section's first line on an HTTP check takes the place of all steps of its `defaults`. What is sent
+/// stays, unless the section says that, too.
+fn put_away_steps(to: &mut Script, own: &mut OwnChecks) {
+    if !std::mem::replace(&mut own.steps, true) {
+        to.http_steps.clear();
+    }
+}
+
 /// Reads an `http-check` line, its first word taken.
-pub(super) fn http_check(args: &mut Args<'_>, to: &mut Script) {
+pub(super) fn http_check(args: &mut Args<'_>, to: &mut Script, own: &mut OwnChecks) {
     const KNOWN: [&str; 5] = ["comment", "connect", "disable-on-404", "expect", "send"];
     const OTHERS: [&str; 3] = ["send-state", "set-var", "unset-var"];
+    if args.peek() != "disable-on-404" {
+        put_away_steps(to, own);
+    }
     match args.next() {
         Some("connect") => to.http_steps.extend(connect(args).map(Step::Connect)),
         Some("send") => {
             if let Some(request) = http_send(args) {
+                if !own.option && !own.send {
+                    to.request = HttpSend::default();
+                }
+                own.send = true;
                 if to
                     .http_steps
                     .iter()
@@ -259,4 +317,76 @@ fn header(args: &mut Args<'_>, full: bool) -> Option<Pattern> {
         value = Some(args.need("value", "a header's value")?.to_owned());
     }
     Some(Pattern::Header { name, value, method, full })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Source, Strictness, parse};
+
+    /// The scripts of the backends behind these `defaults`.
+    fn scripts(text: &str) -> Vec<Script> {
+        let source = Source { name: "t".into(), text: text.as_bytes().to_vec() };
+        let (config, findings) = parse(&[source], Strictness::Strict, &|_| None);
+        assert!(!findings.is_fatal(), "{findings}");
+        config.proxies.into_iter().map(|proxy| proxy.settings.check).collect()
+    }
+
+    /// What is sent, and how many steps there are beside.
+    fn sent(script: &Script) -> String {
+        let HttpSend { method, target, version, headers, .. } = &script.request;
+        let words = [method, target, version].map(|word| word.as_deref().unwrap_or("-"));
+        let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        format!("{} {} {}", words.join(" "), names.join(","), script.http_steps.len())
+    }
+
+    /// What is sent for each is what Debian's HAProxy was seen to send.
+    #[test]
+    fn a_sections_own_lines_take_the_place_of_its_defaults() {
+        let defaults = "defaults\n mode http\n timeout server 1s\n timeout connect 1s\n \
+            option httpchk GET /status HTTP/1.1\n http-check send hdr Host h hdr X-Test 1\n \
+            http-check expect status 200\n";
+        let cases = [
+            ("", "GET /status HTTP/1.1 Host,X-Test 1"),
+            (" http-check disable-on-404\n", "GET /status HTTP/1.1 Host,X-Test 1"),
+            (" option httpchk\n", "- - -  0"),
+            (" option httpchk GET /a\n http-check expect status 204\n", "GET /a -  1"),
+            (" option httpchk GET /a HTTP/1.1\n option httpchk\n", "- - -  0"),
+            (" http-check send hdr Host g\n", "- - - Host 0"),
+            (
+                " http-check send hdr Host g\n option httpchk GET /b HTTP/1.1\n",
+                "GET /b HTTP/1.1 Host 0",
+            ),
+            (
+                " option httpchk GET /b HTTP/1.1\n http-check send hdr Host g\n",
+                "GET /b HTTP/1.1 Host 0",
+            ),
+        ];
+        for (own, want) in cases {
+            let script = &scripts(&format!("{defaults}backend b\n{own}"))[0];
+            assert_eq!(sent(script), want, "{own}");
+        }
+    }
+
+    /// HAProxy sends nothing here, and waits for an answer.
+    #[test]
+    fn a_sections_expectation_is_one_of_its_defaults_request() {
+        let text = "defaults\n mode http\n timeout server 1s\n timeout connect 1s\n \
+            option httpchk GET /status\n http-check expect status 200\n";
+        let script = &scripts(&format!("{text}backend b\n http-check expect status 204\n"))[0];
+        assert_eq!(sent(script), "GET /status -  1");
+        let Step::Expect(expect) = &script.http_steps[0] else { panic!("{script:?}") };
+        assert_eq!(expect.pattern, Pattern::Status(vec![(204, 204)]));
+    }
+
+    #[test]
+    fn so_do_its_own_steps_of_a_tcp_check() {
+        let text = "defaults\n timeout server 1s\n timeout connect 1s\n option tcp-check\n \
+            tcp-check send a\n tcp-check expect string b\n\
+            backend first\nbackend second\n tcp-check send c\n tcp-check expect string d\n";
+        let scripts = scripts(text);
+        assert_eq!(scripts[0].tcp_steps.len(), 2);
+        assert_eq!(scripts[1].tcp_steps[0], Step::Send(b"c".to_vec()));
+        assert_eq!(scripts[1].tcp_steps.len(), 2);
+    }
 }

@@ -1,18 +1,25 @@
 //! `option` lines.
 
 use super::args::Args;
+use super::check_lines;
 use super::directives::{self, Places};
-use super::model::{LogFormat, Settings};
+use super::model::{LogFormat, OwnChecks, Settings};
 use super::options::{CLOSE_MODES, CloseMode, SWITCHES};
 use super::patterns::with_mask;
 use super::rule_lines::any_field_name;
 use crate::http::framing::frames;
-use crate::http::health::script::{CheckKind, HttpSend};
+use crate::http::health::script::CheckKind;
 use crate::http::settings::ForwardFor;
 use crate::near;
 
 /// Reads an `option` line, its first word taken.
-pub(super) fn option(args: &mut Args<'_>, to: &mut Settings, place: Places, negated: bool) {
+pub(super) fn option(
+    args: &mut Args<'_>,
+    to: &mut Settings,
+    own: &mut OwnChecks,
+    place: Places,
+    negated: bool,
+) {
     let Some(name) = args.need("option", "the option's name") else { return };
     let table = directives::OPTIONS.iter().find(|d| d.name.strip_prefix("option ") == Some(name));
     let Some(entry) = table else { return unknown(args, name) };
@@ -49,7 +56,7 @@ pub(super) fn option(args: &mut Args<'_>, to: &mut Settings, place: Places, nega
         }
         "tcplog" => to.log_format = LogFormat::Tcp,
         "tcp-check" => to.check.kind = CheckKind::Tcp,
-        _ => return httpchk(args, to),
+        _ => return check_lines::httpchk(args, &mut to.check, own),
     }
     args.end(name);
 }
@@ -110,39 +117,4 @@ fn forward_for(args: &mut Args<'_>, option: &str, header: &str) -> Option<Forwar
         }
     }
     Some(model)
-}
-
-/// `option httpchk [URI]`, `METHOD URI`, `METHOD URI VERSION`.
-fn httpchk(args: &mut Args<'_>, to: &mut Settings) {
-    to.check.kind = CheckKind::Http;
-    let words = args.rest();
-    let mut request = HttpSend::default();
-    match words.as_slice() {
-        [] => {}
-        [target] => request.target = Some((*target).to_owned()),
-        [.., extra] if words.len() > 3 => {
-            return args.wrong(format!(
-                "'option httpchk' takes a method, a URI and a version: '{extra}' is one too many"
-            ));
-        }
-        [method, target, version @ ..] => {
-            request.method = Some((*method).to_owned());
-            request.target = Some((*target).to_owned());
-            // Fields behind the version are an old way that HAProxy still takes: "1.1\r\nHost: x".
-            let text = version.join(" ");
-            let mut lines = text.split("\r\n");
-            if let Some(first) = lines.next().filter(|first| !first.is_empty()) {
-                request.version = Some(first.to_owned());
-            }
-            for line in lines.filter(|line| !line.is_empty()) {
-                match line.split_once(':') {
-                    Some((name, value)) => {
-                        request.headers.push((name.trim().to_owned(), value.trim().to_owned()));
-                    }
-                    None => args.wrong(format!("'option httpchk': '{line}' is not a header field")),
-                }
-            }
-        }
-    }
-    to.check.request.overlay(request);
 }

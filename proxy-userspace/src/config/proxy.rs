@@ -49,7 +49,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
             return;
         }
         "default-server" => return server::default_server(args, &mut settings.default_server),
-        "option" => return option::option(args, settings, place, negated),
+        "option" => return option::option(args, settings, &mut to.own_checks, place, negated),
         "timeout" => timeout(args, &mut settings.timeouts, place),
         "log" => return log_line(args, to, negated),
         "log-tag" => settings.log_tag = args.need(word, "a word").map(str::to_owned),
@@ -130,11 +130,14 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         }
         "stats" => return stats::stats(args, &mut settings.stats),
         "http-check" => {
-            to.first_http_check.get_or_insert_with(|| args.last());
-            return check_lines::http_check(args, &mut settings.check);
+            to.own_checks.http.get_or_insert_with(|| args.last());
+            return check_lines::http_check(args, &mut settings.check, &mut to.own_checks);
         }
         "tcp-check" => {
-            to.first_tcp_check.get_or_insert_with(|| args.last());
+            if to.own_checks.tcp.is_none() {
+                settings.check.tcp_steps.clear();
+                to.own_checks.tcp = Some(args.last());
+            }
             return check_lines::tcp_check(args, &mut settings.check);
         }
         "acl" => return rule_lines::acl(args, to),

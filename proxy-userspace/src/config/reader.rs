@@ -4,7 +4,7 @@ use super::args::Args;
 use super::condition::Blocks;
 use super::diag::Findings;
 use super::directives::{self, Places, SECTION_OTHERS};
-use super::model::{Config, HttpErrors, Kind, Proxy, Settings};
+use super::model::{Config, HttpErrors, Kind, OwnChecks, Proxy, Settings};
 use super::source::Source;
 use super::token::{self, Environment, Line, Position};
 use super::{error_lines, global, proxy};
@@ -195,7 +195,8 @@ impl Reader {
             self.findings.alert_word(line, line.words.len() - 1, message);
         }
         let (name, at, acls) = (name.unwrap_or_default(), line.at(0), Vec::new());
-        self.current = Section::Defaults(Box::new(Proxy { name, at, acls, ..base }));
+        let own_checks = OwnChecks::default();
+        self.current = Section::Defaults(Box::new(Proxy { name, at, acls, own_checks, ..base }));
     }
 
     fn begin_http_errors(&mut self, line: &Line) {
@@ -232,7 +233,6 @@ impl Reader {
             }),
         };
         let Some(base) = base else { return self.current = Section::Foreign };
-        let (first_http_check, first_tcp_check) = (None, None);
         let rules_from = base.has_rules().then(|| base.at.clone());
         self.current = Section::Proxy(Box::new(Proxy {
             name,
@@ -240,8 +240,7 @@ impl Reader {
             id: 0,
             id_at: None,
             at: line.at(0),
-            first_http_check,
-            first_tcp_check,
+            own_checks: OwnChecks::default(),
             rules_from,
             // Those are for the rules of `defaults` alone.
             acls: Vec::new(),

@@ -25,8 +25,8 @@ pub(super) fn check(global: &Global, proxy: &Proxy, findings: &mut Findings) {
     }
     // What came from `defaults` may be meant for others.
     let checks = [
-        ("http-check", "httpchk", CheckKind::Http, &proxy.first_http_check),
-        ("tcp-check", "tcp-check", CheckKind::Tcp, &proxy.first_tcp_check),
+        ("http-check", "httpchk", CheckKind::Http, &proxy.own_checks.http),
+        ("tcp-check", "tcp-check", CheckKind::Tcp, &proxy.own_checks.tcp),
     ];
     for (lines, option, kind, first) in checks {
         if let Some(at) = first.as_ref().filter(|_| said.check.kind != kind) {

@@ -85,10 +85,23 @@ pub struct Proxy {
     pub persist_rules: Vec<PersistRule>,
     /// `capture` lines.
     pub captures: Captures,
-    /// Its own first `http-check` line.
-    pub first_http_check: Option<Position>,
-    /// Its own first `tcp-check` line.
-    pub first_tcp_check: Option<Position>,
+    /// What it says itself of its checks.
+    pub own_checks: OwnChecks,
+}
+
+/// What a section says itself of its checks: that takes the place of what its `defaults` say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnChecks {
+    /// Its first `http-check` line.
+    pub http: Option<Position>,
+    /// Its first `tcp-check` line.
+    pub tcp: Option<Position>,
+    /// It has steps of an HTTP check, or has put away those of its `defaults`.
+    pub steps: bool,
+    /// `option httpchk`.
+    pub option: bool,
+    /// `http-check send`.
+    pub send: bool,
 }
 
 impl Proxy {
@@ -115,8 +128,7 @@ impl Proxy {
             http_after_response: Vec::new(),
             persist_rules: Vec::new(),
             captures: Captures::default(),
-            first_http_check: None,
-            first_tcp_check: None,
+            own_checks: OwnChecks::default(),
         }
     }
 

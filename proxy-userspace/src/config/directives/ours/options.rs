@@ -75,7 +75,7 @@ pub const OPTIONS: &[Directive] = &[
         "option httpchk",
         "[METHOD] [URI [VERSION]]",
         "OPTIONS / HTTP/1.0",
-        "Health checks send an HTTP request.",
+        "Health checks send an HTTP request. A section's own line, and its own `http-check` lines, take the place of its defaults'.",
     ),
     at(EVERY, "option httpclose", "", "off", "Both connections are closed after each response."),
     at(FRONT, "option httplog", "[clf]", "off", "Log lines with requests, timers and states."),
@@ -120,7 +120,13 @@ pub const OPTIONS: &[Directive] = &[
     at(EVERY, "option splice-request", "", "on", "As `splice-auto`."),
     at(EVERY, "option splice-response", "", "on", "As `splice-auto`."),
     at(BACK, "option srvtcpka", "", "off", "TCP keep-alive towards servers."),
-    at(BACK, "option tcp-check", "", "off", "Health checks follow the `tcp-check` lines."),
+    at(
+        BACK,
+        "option tcp-check",
+        "",
+        "off",
+        "Health checks follow the `tcp-check` lines, a section's own or else its defaults'.",
+    ),
     at(
         FRONT,
         "option tcp-smart-accept",
