@@ -160,6 +160,7 @@ that it names. Words of `global` that stand before any section are read as such,
 that of HAProxy 2.6, whose language this is.
 - Times are milliseconds unless they carry a unit: us, ms, s, m, h, d. Sizes: k, m, g.
 - Addresses: `10.0.0.1:80`, `[::1]:80`, `name:80`, `:80` and `*:80` for all, with `ipv4@` or `ipv6@` before \
-them; `/path` or `unix@path`, `abns@NAME`, `fd@N`.
+them; `/path` or `unix@path`, `abns@NAME`, `fd@N`. `$NAME` and `${NAME}` in them are the environment's without \
+double quotes, too.
 - `no option NAME` switches off what `defaults` switched on.
 ";

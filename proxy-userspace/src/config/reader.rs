@@ -6,7 +6,7 @@ use super::diag::Findings;
 use super::directives::{self, Places, SECTION_OTHERS};
 use super::model::{Config, HttpErrors, Kind, OwnChecks, Proxy, Settings};
 use super::source::Source;
-use super::token::{self, Environment, Line, Position};
+use super::token::{self, Environment, Line, Position, Word};
 use super::{error_lines, global, proxy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,7 +96,12 @@ impl Reader {
         };
         match token::words(text, &variables) {
             Ok((words, _)) if words.is_empty() => None,
-            Ok((words, end)) => Some(Line { file: Arc::clone(&source.name), number, words, end }),
+            Ok((mut words, end)) => {
+                if let Some(address) = address_of(&words).and_then(|at| words.get_mut(at)) {
+                    address.text = token::expanded(&address.text, &variables);
+                }
+                Some(Line { file: Arc::clone(&source.name), number, words, end })
+            }
             Err(error) => {
                 let file = Arc::clone(&source.name);
                 let at = Position { file, line: number, column: error.column };
@@ -289,5 +294,17 @@ impl Reader {
             Section::HttpErrors(errors) => self.config.http_errors.push(errors),
             Section::None | Section::Global | Section::Foreign => {}
         }
+    }
+}
+
+/// Which word of a line is an address, where variables are the environment's without quotes, too.
+fn address_of(words: &[Word]) -> Option<usize> {
+    let word = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
+    match word(0) {
+        "bind" | "log" | "source" => Some(1),
+        "server" => Some(2),
+        "server-template" => Some(3),
+        "stats" if word(1) == "socket" => Some(2),
+        _ => None,
     }
 }

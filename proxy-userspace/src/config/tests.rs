@@ -61,6 +61,33 @@ fn what_has_no_id_is_numbered_around_the_others() {
     assert_eq!(ids, [10, 2, 1, 4]);
 }
 
+/// As HAProxy has it: in every other word they are so within double quotes only.
+#[test]
+fn addresses_have_variables_without_quotes() {
+    let text = "global\n stats socket ${DIR}/s\n\
+        defaults\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n\
+        log $HOST:5140 local0\nlisten a\n description ${HOST}\n source $HOST\n\
+        bind ${HOST}:$PORT,:81${NONE}\n server s ${HOST}:1$PORT\n server-template t 1 $HOST:1\n";
+    let source = Source { name: "test.cfg".into(), text: text.as_bytes().to_vec() };
+    let (config, findings) = parse(&[source], Strictness::Strict, &|name| match name {
+        "HOST" => Some("192.0.2.1".to_owned()),
+        "PORT" => Some("80".to_owned()),
+        "DIR" => Some("/run".to_owned()),
+        _ => None,
+    });
+    assert!(!findings.is_fatal(), "{findings}");
+    let proxy = &config.proxies[0];
+    let shown = |address: &Address| address.to_string();
+    let binds: Vec<String> = proxy.binds.iter().map(|bind| shown(&bind.address)).collect();
+    assert_eq!(binds, ["192.0.2.1:80", "0.0.0.0:81"]);
+    let servers: Vec<String> = proxy.servers.iter().map(|s| shown(&s.address)).collect();
+    assert_eq!(servers, ["192.0.2.1:180", "192.0.2.1:1"]);
+    assert_eq!(shown(&config.global.stats_sockets[0].address), "unix@/run/s");
+    assert_eq!(proxy.settings.source.as_ref().map(shown).as_deref(), Some("192.0.2.1"));
+    assert_eq!(shown(&proxy.settings.logs[0].address), "192.0.2.1:5140");
+    assert_eq!(proxy.settings.description.as_deref(), Some("${HOST}"));
+}
+
 #[test]
 fn only_what_has_no_effect_is_taken_back_in_global() {
     let (_, findings) = read("global\n no strict-limits\n no daemon\n", Strictness::Strict);

@@ -88,6 +88,23 @@ pub fn words(text: &[u8], environment: Environment<'_>) -> Result<(Vec<Word>, u3
     Ok((cutter.words, column(end)))
 }
 
+/// `$NAME` and `${NAME}` in a word that stands without quotes: addresses may have them there, too.
+#[must_use]
+pub fn expanded(text: &str, environment: Environment<'_>) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('$') {
+        out.push_str(before);
+        let named = behind.strip_prefix('{').unwrap_or(behind);
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let end = named.find(|c| !is_name(c)).unwrap_or(named.len());
+        out.push_str(&environment(&named[..end]).unwrap_or_default());
+        let braced = named.len() < behind.len();
+        rest = named[end..].strip_prefix('}').filter(|_| braced).unwrap_or(&named[end..]);
+    }
+    out + rest
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Quote {
     None,
