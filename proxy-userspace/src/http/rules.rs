@@ -32,7 +32,7 @@ pub struct RuleSet {
     pub pages: Vec<Arc<dyn Page>>,
     /// `redirect`, in order.
     pub redirects: Vec<Rule>,
-    /// `monitor-uri`: path and query of requests that are answered before any rule sees them.
+    /// `monitor-uri`: requests that are answered before any rule sees them.
     pub monitor: Option<Monitor>,
     /// How long a variable's text may be; the rest is cut off. Without it one that is put together of
     /// itself would double with each request.
@@ -42,10 +42,18 @@ pub struct RuleSet {
 /// `monitor-uri` and `monitor fail`.
 #[derive(Clone, Debug)]
 pub struct Monitor {
-    /// Path and query.
+    /// Path and query, or an absolute URI.
     pub uri: String,
     /// The service is not ready where one of these holds.
     pub fails: Vec<Condition>,
+}
+
+impl Monitor {
+    /// Whether a request with this target asks for it.
+    fn is_asked_by(&self, target: &str) -> bool {
+        let of_every_host = self.uri.starts_with('/');
+        self.uri == if of_every_host { hooks::path_and_query(target) } else { target }
+    }
 }
 
 /// A page that the proxy serves itself.
@@ -241,7 +249,7 @@ impl hooks::Rules for RuleSet {
         // HAProxy looks for its monitor before the http-request rules, serves its statistics behind
         // them, and looks at its redirects last, also where a rule has said `allow`.
         if let Some(monitor) = &self.monitor
-            && monitor.uri == hooks::path_and_query(request.target)
+            && monitor.is_asked_by(request.target)
         {
             let fails = monitor.fails.iter().any(|condition| condition.holds(&view));
             return Decision::Monitor(if fails { 503 } else { 200 });

@@ -158,6 +158,25 @@ const MONITOR: &str = r#"listen a
   server s @origin
 "#;
 
+/// A monitor with a path answers for every host; one with an absolute URI answers just this.
+#[test]
+fn a_monitor_is_asked_for_as_it_is_written() {
+    let text = "listen a\n  bind @a\n  monitor-uri /up\n  server s @origin\n\
+        listen b\n  bind @b\n  monitor-uri http://h/up\n  server s @origin\n";
+    let twins = Twins::start(&["a", "b"], text, &[]);
+    // The second request is logged whatever becomes of the first.
+    let next = "GET /404 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let cases = [("a", "/up", 200), ("a", "http://h/up", 200), ("b", "http://h/up", 200)];
+    for (listen, target, status) in cases {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n{next}");
+        let (theirs, ours) = twins.ask(listen, &request);
+        assert!(theirs.log.contains("/404"), "{listen} {target}: {theirs:?}");
+        assert!(theirs.response[0].contains(&status.to_string()), "{listen} {target}: {theirs:?}");
+        assert_eq!(theirs.log, ours.log, "{listen} {target}");
+    }
+    twins.same("b", &gets(["/up", "/UP", "http://h/up?x"]));
+}
+
 /// Whoever watches is told so, and the log hears of the next request alone.
 #[test]
 fn a_monitor_fails_where_its_conditions_say_so() {

@@ -250,7 +250,7 @@ pub const PROXY: &[Directive] = &[
         "monitor-uri",
         "PATH",
         "none",
-        "Requests for just this path are answered with 200 at once; no rule and no log line sees them.",
+        "Requests for just this path, or for just this absolute URI, are answered with 200 at once; no rule and no log line sees them.",
     ),
     at(
         PROXIES,
