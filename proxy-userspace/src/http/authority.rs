@@ -25,7 +25,8 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// The authority that a target names, with its scheme's default port; none in a path or `*`.
+/// The authority that a target names, with its scheme's default port; none in a path or `*`. CONNECT
+/// has no scheme: what goes to a port of HTTP's or HTTPS's is taken for that.
 pub(crate) fn named<'a>(
     method: &str,
     target: &'a str,
@@ -36,10 +37,12 @@ pub(crate) fn named<'a>(
     }
     if method == "CONNECT" {
         let (_, port) = split(target.as_bytes()).ok_or(Refusal::Target)?;
-        if port.is_empty() {
-            return Err(Refusal::Target);
-        }
-        return Ok(Some((target, "")));
+        return match port {
+            b"" => Err(Refusal::Target),
+            b"80" => Ok(Some((target, "80"))),
+            b"443" => Ok(Some((target, "443"))),
+            _ => Ok(Some((target, ""))),
+        };
     }
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
         return Ok(None);
@@ -115,6 +118,8 @@ mod tests {
             ("GET", "https://a/x", "a:443"),
             ("GET", "http://[::1]:8080/", "[::1]:8080"),
             ("CONNECT", "a:443", "a:443"),
+            ("CONNECT", "a:443", "a"),
+            ("CONNECT", "a:80", "a:"),
         ];
         for (method, target, host) in ok {
             assert_eq!(check(method, target, 1, 1, host.as_bytes()), Ok(()), "{method} {target}");
@@ -133,6 +138,7 @@ mod tests {
             ("GET", "http://a/", "b", Refusal::HostDiffers),
             ("GET", "http://a/", "a:81", Refusal::HostDiffers),
             ("CONNECT", "a:443", "a:80", Refusal::HostDiffers),
+            ("CONNECT", "a:8080", "a", Refusal::HostDiffers),
             ("GET", "/", "a b", Refusal::Host),
             ("GET", "/", "a,b", Refusal::Host),
             ("GET", "/", "a/b", Refusal::Host),

@@ -103,3 +103,25 @@ fn request_lines_and_fields_are_rewritten_as_haproxy_does() {
     }
     twins.same("a", &requests);
 }
+
+/// As Java's clients send it, whose Host leaves a scheme's own port out.
+#[test]
+fn the_host_of_connect_may_leave_out_the_ports_of_http_and_https() {
+    let text = "listen a\n  bind @a\n  http-request return status 200 if METH_CONNECT\n  server s @origin\n";
+    let twins = Twins::start(&["a"], text, &[]);
+    let cases = [
+        ("h:443", "h", "200"),
+        ("h:80", "h", "200"),
+        ("h:443", "h:", "200"),
+        ("h:8080", "h:8080", "200"),
+        ("h:8080", "h", "400"),
+        ("h:80", "h:443", "400"),
+        ("h:443", "g", "400"),
+    ];
+    for (target, host, status) in cases {
+        let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let (theirs, ours) = twins.ask("a", &request);
+        assert!(theirs.response[0].contains(status), "{target} {host}: {theirs:?}");
+        assert!(ours.response[0].contains(status), "{target} {host}: {ours:?}");
+    }
+}
