@@ -104,6 +104,27 @@ fn request_lines_and_fields_are_rewritten_as_haproxy_does() {
     twins.same("a", &requests);
 }
 
+/// They go to the server as they were written; a later rule reads the value between them, as it reads a
+/// client's.
+#[test]
+fn what_a_rule_wrote_is_read_without_the_spaces_around_it() {
+    let text = r#"listen a
+  bind @a
+  http-request set-header X-A "  a  "
+  http-request add-header X-A "\t b, c "
+  http-request set-header X-Blank "  "
+  http-request replace-header X-C ^(.*)$ " <\1> "
+  http-request replace-header X-C ^(.*)$ " [\1] "
+  http-request set-header X-Read "<%[req.fhdr(x-a,1)]><%[req.fhdr(x-a)]><%[req.hdr(x-a,1)]><%[req.fhdr(x-blank)]><%[req.fhdr(x-c)]>"
+  http-request set-header X-Is 1 if { req.fhdr(x-a) -m str a }
+  http-response set-header X-Out "  z  "
+  http-response set-header X-Case "<%[res.fhdr(x-out)]>"
+  server s @origin
+"#;
+    let twins = Twins::start(&["a"], text, &[]);
+    twins.same("a", &["GET / HTTP/1.1\r\nHost: h\r\nX-C: c\r\n\r\n".to_owned()]);
+}
+
 /// As Java's clients send it, whose Host leaves a scheme's own port out.
 #[test]
 fn the_host_of_connect_may_leave_out_the_ports_of_http_and_https() {

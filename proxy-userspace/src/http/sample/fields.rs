@@ -57,8 +57,9 @@ pub(in crate::http) fn each_value(
     full: bool,
     each: &mut dyn FnMut(&[u8]) -> bool,
 ) -> bool {
+    // A client's own came without the space around it, which is no part of it (RFC 9110, 5.5).
     let mut one = |value: &[u8]| {
-        if full { each(value) } else { parts(value).any(|v| each(trim(v))) }
+        if full { each(trim(value)) } else { parts(value).any(|v| each(trim(v))) }
     };
     // Only the head that rules are changing right now has edits.
     let edited = match of {
