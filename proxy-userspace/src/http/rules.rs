@@ -317,12 +317,14 @@ pub(super) fn in_field(mut value: Vec<u8>) -> Vec<u8> {
 impl Reply {
     pub(crate) fn answer(&self, view: &View<'_>) -> Box<Answer> {
         let value = |value: &Format| in_field(value.fill(view));
+        // As with HAProxy, a field whose sample was not there is left out.
         let fields = self.fields.iter().map(|(name, format)| (name.clone(), value(format)));
+        let body = self.body.fill(view);
         Box::new(Answer {
             status: self.status,
-            content_type: self.content_type.clone(),
-            fields: fields.collect(),
-            body: self.body.fill(view),
+            content_type: self.content_type.clone().filter(|_| !body.is_empty()),
+            fields: fields.filter(|(_, value)| !value.is_empty()).collect(),
+            body,
             stats: false,
             ends_bodies: false,
         })

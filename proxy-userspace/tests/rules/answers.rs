@@ -15,6 +15,9 @@ listen a
   http-request set-log-level debug if { path /loud }
   http-request deny if { path /deny }
   http-request return status 200 content-type text/plain string hi if { path /return }
+  http-request return status 200 hdr X-None %[req.hdr(x-none)] hdr X-Path %[path] if { path /return-none }
+  http-request return status 200 content-type text/plain lf-string %[req.hdr(x-none)] if { path /return-empty }
+  http-request return status 200 content-type text/plain file /dev/null if { path /return-file }
   http-request redirect location /x if { path /redirect }
   http-response set-status 404 reason "No such" if { res.hdr(x-case) /reason }
   http-response set-status 599 if { res.hdr(x-case) /599 }
@@ -74,6 +77,9 @@ fn answers_and_their_logs_are_haproxys() {
         "/loud-crit",
         "/deny",
         "/return",
+        "/return-none",
+        "/return-empty",
+        "/return-file",
         "/redirect",
         "/reason",
         "/599",
