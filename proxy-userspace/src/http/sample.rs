@@ -262,6 +262,17 @@ impl Sample<'_> {
             Self::Truth(truth) => out.push(b'0' + u8::from(*truth)),
         }
     }
+
+    /// Its bytes: those of a number and of an address in the network's order.
+    fn write_bytes(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => out.extend_from_slice(text),
+            Self::Number(number) => out.extend_from_slice(&number.to_be_bytes()),
+            Self::Address(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
+            Self::Address(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
+            Self::Truth(truth) => out.extend_from_slice(&i64::from(*truth).to_be_bytes()),
+        }
+    }
 }
 
 impl Fetch {

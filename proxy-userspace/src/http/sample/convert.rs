@@ -161,6 +161,11 @@ impl Convert {
             sample.write(&mut text);
             text
         };
+        let bytes = || {
+            let mut bytes = Vec::new();
+            sample.write_bytes(&mut bytes);
+            bytes
+        };
         Some(match self {
             Self::Lower => Value::Text(text().to_ascii_lowercase()),
             Self::Upper => Value::Text(text().to_ascii_uppercase()),
@@ -184,8 +189,8 @@ impl Convert {
                 Value::Text(part.or(words.then_some(b""))?.to_vec())
             }
             Self::Bytes(offset, length) => {
-                let text = text();
-                let rest = text.get(*offset..).unwrap_or_default();
+                let bytes = bytes();
+                let rest = bytes.get(*offset..).unwrap_or_default();
                 let length = length.map_or(rest.len(), |length| length.min(rest.len()));
                 Value::Text(rest[..length].to_vec())
             }
@@ -228,11 +233,11 @@ impl Convert {
             Self::HostOnly => Value::Text(host_and_port(&text()).0.to_ascii_lowercase()),
             Self::PortOnly => Value::Number(leading(host_and_port(&text()).1)),
             Self::Hexadecimal => {
-                let digits = text().iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+                let digits = bytes().iter().map(|byte| format!("{byte:02X}")).collect::<String>();
                 Value::Text(digits.into_bytes())
             }
             Self::UrlDecode(form) => Value::Text(url_decoded(&text(), *form)?),
-            Self::Hash(hashing) => Value::Number(hashing.text(&text()).into()),
+            Self::Hash(hashing) => Value::Number(hashing.text(&bytes()).into()),
             Self::Map(map) => map.find(sample)?.clone(),
         })
     }
