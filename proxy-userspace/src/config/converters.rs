@@ -13,9 +13,11 @@ use crate::near;
 use std::str::FromStr;
 
 /// Converters by name, but for those of maps.
-pub(super) const CONVERTERS: [&str; 36] = [
+pub(super) const CONVERTERS: [&str; 41] = [
     "add",
     "and",
+    "b64dec",
+    "base64",
     "bool",
     "bytes",
     "concat",
@@ -45,8 +47,11 @@ pub(super) const CONVERTERS: [&str; 36] = [
     "sdbm",
     "strcmp",
     "sub",
+    "ub64dec",
+    "ub64enc",
     "upper",
     "url_dec",
+    "url_enc",
     "word",
     "wt6",
     "xor",
@@ -70,6 +75,7 @@ pub(super) fn converter(name: &str, arguments: Option<&str>) -> Result<Convert, 
     }
     Ok(match name {
         "field" | "word" => part(&taker)?,
+        "url_enc" => url_enc(&taker)?,
         "bytes" => {
             taker.between(1, 2)?;
             let length = if taker.list.len() > 1 { Some(taker.number(1)?) } else { None };
@@ -117,10 +123,22 @@ fn plain(name: &str) -> Option<Convert> {
         "bool" => Convert::Truth { negate: false },
         "not" => Convert::Truth { negate: true },
         "hex" => Convert::Hexadecimal,
+        "base64" => Convert::Base64 { url: false },
+        "ub64enc" => Convert::Base64 { url: true },
+        "b64dec" => Convert::FromBase64 { url: false },
+        "ub64dec" => Convert::FromBase64 { url: true },
         "host_only" => Convert::HostOnly,
         "port_only" => Convert::PortOnly,
         _ => return None,
     })
+}
+
+fn url_enc(taker: &Arguments<'_>) -> Result<Convert, String> {
+    taker.between(0, 1)?;
+    match taker.list.first().map_or("", String::as_str) {
+        "" | "query" => Ok(Convert::UrlEncode),
+        other => Err(format!("converter 'url_enc' knows 'query' only, not '{other}'")),
+    }
 }
 
 fn arithmetic(taker: &Arguments<'_>, operator: Operator) -> Result<Convert, String> {

@@ -270,7 +270,7 @@ mod tests {
             ("hdr", "expects a header's name"),
             ("hdr(x", "closing parenthesis"),
             ("path,lowr", "did you mean 'lower'"),
-            ("path,base64", "HAProxy's"),
+            ("path,sha1", "HAProxy's"),
             ("path(x)", "takes no argument"),
             ("path,lower(x)", "converter 'lower' takes no argument"),
             ("path,field(0,/)", "counts from 1"),

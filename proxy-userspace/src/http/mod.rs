@@ -20,6 +20,7 @@ pub mod counters;
 mod crew;
 mod deliver;
 pub mod edit;
+pub(crate) mod encode;
 pub mod engine;
 pub mod event;
 mod exchange;

@@ -2,6 +2,7 @@
 
 use crate::admin::proxy::Control;
 use crate::config::model::Stats;
+use crate::http::encode;
 use crate::http::hooks::{Answer, Request};
 use crate::http::reply;
 use crate::http::rules::Page;
@@ -39,7 +40,11 @@ impl StatsPage {
         Self {
             uri: stats.uri.clone().unwrap_or_else(|| "/haproxy?stats".to_owned()),
             refresh_ms: stats.refresh_ms,
-            accounts: stats.accounts.iter().map(|account| base64(account.as_bytes())).collect(),
+            accounts: stats
+                .accounts
+                .iter()
+                .map(|account| encode::base64(account.as_bytes(), false))
+                .collect(),
             realm: stats.realm.clone().unwrap_or_else(|| "HAProxy Statistics".to_owned()),
             legends: stats.legends,
             scopes: stats.scopes.iter().map(scope).collect(),
@@ -102,33 +107,5 @@ impl Page for StatsPage {
             stats: true,
             ends_bodies: false,
         })
-    }
-}
-
-/// RFC 4648.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or_default());
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
-            out.push(if place > three.len() { '=' } else { char::from(letter) });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    /// The examples of RFC 4648, section 10.
-    #[test]
-    fn base64_is_the_rfcs() {
-        let all = ["", "f", "fo", "foo", "foob", "fooba", "foobar"];
-        let encoded = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
-        assert_eq!(all.map(|text| base64(text.as_bytes())), encoded);
     }
 }

@@ -4,6 +4,7 @@ use super::read::{address, leading, number};
 use super::{Kind, Sample, View};
 use crate::http::balance::Hashing;
 use crate::http::edit::lookup;
+use crate::http::encode;
 use crate::http::regex::Regex;
 use crate::http::rules::Template;
 use crate::http::variable::{Name, Value};
@@ -78,6 +79,18 @@ pub enum Convert {
     PortOnly,
     /// `hex`.
     Hexadecimal,
+    /// `base64`, or `ub64enc`.
+    Base64 {
+        /// `ub64enc`.
+        url: bool,
+    },
+    /// `b64dec`, or `ub64dec`.
+    FromBase64 {
+        /// `ub64dec`.
+        url: bool,
+    },
+    /// `url_enc`.
+    UrlEncode,
     /// `url_dec`, and whether `+` is a space from the beginning.
     UrlDecode(bool),
     /// `sdbm` and its kin.
@@ -236,6 +249,9 @@ impl Convert {
                 let digits = bytes().iter().map(|byte| format!("{byte:02X}")).collect::<String>();
                 Value::Text(digits.into_bytes())
             }
+            Self::Base64 { url } => Value::Text(encode::base64(&bytes(), *url).into_bytes()),
+            Self::FromBase64 { url } => Value::Text(encode::from_base64(&text(), *url)?),
+            Self::UrlEncode => Value::Text(encode::percent(&text())),
             Self::UrlDecode(form) => Value::Text(url_decoded(&text(), *form)?),
             Self::Hash(hashing) => Value::Number(hashing.text(&bytes()).into()),
             Self::Map(map) => map.find(sample)?.clone(),
