@@ -65,8 +65,11 @@ pub trait Sink {
         let _ = stored;
     }
 
-    /// The section that follows holds control segments only, as teardown itself writes it.
-    fn sparse(&mut self) {}
+    /// Another file begins, or another section of one: a sparse one, which teardown itself has
+    /// written, holds control segments only.
+    fn section(&mut self, is_sparse: bool) {
+        let _ = is_sparse;
+    }
 }
 
 /// What the times of a capture mean.
@@ -185,6 +188,7 @@ pub fn read(
 ) -> Result<Account, Error> {
     let kind = options.kind.unwrap_or(input.kind);
     let mut account = Account { kind, ..Account::default() };
+    sink.section(false);
     match kind {
         detect::Kind::Pcap => pcap::read(input, options, sink, &mut account)?,
         detect::Kind::Pcapng => pcapng::read(input, options, sink, &mut account)?,

@@ -197,11 +197,9 @@ impl Section {
                 option.code == code && option.as_str().is_ok_and(|text| text.starts_with(wanted))
             })
         };
-        self.ours = false;
-        if says(OptionCode::ShbUserAppl, WRITTEN_BY) && says(OptionCode::Comment, CONTROL_ONLY) {
-            sink.sparse();
-            self.ours = true;
-        }
+        self.ours =
+            says(OptionCode::ShbUserAppl, WRITTEN_BY) && says(OptionCode::Comment, CONTROL_ONLY);
+        sink.section(self.ours);
     }
 
     fn show_stored(&self, options: &[PcapNGOption<'_>], sink: &mut impl Sink) {

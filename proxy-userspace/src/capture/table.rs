@@ -108,9 +108,9 @@ impl<O: Observer> Table<O> {
         }
     }
 
-    /// From now on only segments with SYN, FIN or RST come.
-    pub fn sparse(&mut self) {
-        self.mode = Mode::SPARSE;
+    /// From now on every segment comes, or only those with SYN, FIN or RST.
+    pub fn section(&mut self, is_sparse: bool) {
+        self.mode = if is_sparse { Mode::SPARSE } else { Mode::OFFLINE };
     }
 
     /// Connections begun so far.

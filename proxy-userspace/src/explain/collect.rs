@@ -313,7 +313,7 @@ impl<O: Output> Sink for Feed<'_, Collector<O>> {
         connection.kept.stored = Some(Box::new(stored));
     }
 
-    fn sparse(&mut self) {
-        self.table.sparse();
+    fn section(&mut self, is_sparse: bool) {
+        self.table.section(is_sparse);
     }
 }

@@ -14,11 +14,26 @@ impl File {
     /// One section with one Ethernet interface.
     fn new(big_endian: bool) -> Self {
         let mut file = Self { bytes: Vec::new(), big_endian };
-        let header = [file.word(0x1a2b_3c4d), file.halves(1, 0), [0xff; 4], [0xff; 4]].concat();
-        file.block(0x0a0d_0d0a, &header);
-        let interface = [file.halves(1, 0), file.word(0)].concat();
-        file.block(1, &interface);
+        file.section(&[]);
+        file.interface(1);
         file
+    }
+
+    /// A section header with these options, of which each is a text.
+    fn section(&mut self, options: &[(u16, &str)]) {
+        let mut header =
+            [self.word(0x1a2b_3c4d), self.halves(1, 0), [0xff; 4], [0xff; 4]].concat();
+        for (code, text) in options {
+            header.extend(self.halves(*code, text.len() as u16));
+            header.extend(text.as_bytes());
+            header.resize(header.len().next_multiple_of(4), 0);
+        }
+        self.block(0x0a0d_0d0a, &header);
+    }
+
+    fn interface(&mut self, link: u16) {
+        let interface = [self.halves(link, 0), self.word(0)].concat();
+        self.block(1, &interface);
     }
 
     fn word(&self, word: u32) -> [u8; 4] {
@@ -77,6 +92,24 @@ fn the_obsolete_packet_block_is_read() {
             assert!(said.contains(wanted), "{said}");
         }
     }
+}
+
+#[test]
+fn what_comes_behind_a_recording_is_read_whole() {
+    let whole = fixture("1.4.22__http-server-close__good-pf_c10.back.pcap");
+    let capture = std::fs::read(&whole).expect("the fixture");
+    let whole = whole.display().to_string();
+    let expected = closes(&teardown(&["explain", "--json", &whole], b""));
+    let mut recording = File { bytes: Vec::new(), big_endian: false };
+    recording.section(&[(4, "teardown 0"), (1, "control segments only")]);
+    let mut sections = File { bytes: recording.bytes.clone(), big_endian: false };
+    // The next file, and the next section of the same one.
+    let found = closes(&teardown(&["explain", "--json", "-", &whole], &recording.bytes));
+    assert_eq!(found, expected);
+    sections.section(&[]);
+    sections.interface(1);
+    packets(&capture).1.iter().for_each(|packet| sections.obsolete(0, packet));
+    assert_eq!(closes(&teardown(&["explain", "--json", "-"], &sections.bytes)), expected);
 }
 
 #[test]
