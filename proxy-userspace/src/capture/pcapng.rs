@@ -182,7 +182,6 @@ pub(super) fn read(
 struct Section {
     interfaces: Vec<Interface>,
     big_endian: bool,
-    several: bool,
     /// Written by teardown: closes stand with the packets.
     ours: bool,
 }
@@ -190,7 +189,6 @@ struct Section {
 impl Section {
     fn begin(&mut self, header: &SectionHeaderBlock<'_>, sink: &mut impl Sink) {
         self.interfaces.clear();
-        self.several = false;
         self.big_endian = header.big_endian();
         let says = |code: OptionCode, wanted: &str| {
             header.options.iter().any(|option| {
@@ -216,7 +214,6 @@ impl Section {
         if interface.link.is_none() {
             account.notes.push(unknown_link(block.linktype.0));
         }
-        self.several |= !self.interfaces.is_empty();
         self.interfaces.push(interface);
     }
 
@@ -234,11 +231,6 @@ impl Section {
         lacks
     }
 
-    /// Where a packet was captured: the same one may have been on several interfaces.
-    fn vantage(&self, interface: u32) -> u32 {
-        if self.several { interface + 1 } else { 0 }
-    }
-
     fn obsolete<'a>(&self, packet: &Obsolete<'a>) -> Frame<'a> {
         let interface = self.interfaces.get(packet.interface as usize);
         let [high, low] = packet.time;
@@ -247,7 +239,7 @@ impl Section {
             link: interface.and_then(|interface| interface.link),
             bytes: packet.bytes,
             len: packet.len,
-            vantage: self.vantage(packet.interface),
+            vantage: packet.interface,
             comment: None,
         }
     }
@@ -265,7 +257,7 @@ impl Section {
             link: interface.and_then(|interface| interface.link),
             bytes: packet.packet_data(),
             len: packet.origlen,
-            vantage: self.vantage(packet.if_id),
+            vantage: packet.if_id,
             comment,
         }
     }

@@ -113,6 +113,27 @@ fn what_comes_behind_a_recording_is_read_whole() {
 }
 
 #[test]
+fn an_interface_that_is_described_late_changes_nothing() {
+    let whole = fixture("1.4.22__http-server-close__good-pf_c10.back.pcap");
+    let capture = std::fs::read(&whole).expect("the fixture");
+    let mut packets = packets(&capture).1;
+    // The last FIN is repeated, where it was captured before.
+    let fin = packets.iter().rposition(|packet| packet[16 + 14 + 20 + 13] & 1 != 0);
+    packets.push(packets[fin.expect("a FIN")]);
+    let read = |late: bool| {
+        let mut file = File::new(false);
+        for (number, packet) in packets.iter().enumerate() {
+            if late && number == packets.len() - 1 {
+                file.interface(1);
+            }
+            file.obsolete(0, packet);
+        }
+        closes(&teardown(&["explain", "--json", "-"], &file.bytes))
+    };
+    assert_eq!(read(true), read(false));
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let file = fixture("1.4.22__http-server-close__good-pf_c10.back.pcap").display().to_string();
     let mut text = tempfile::NamedTempFile::new().expect("a file");
