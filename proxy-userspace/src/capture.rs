@@ -20,6 +20,7 @@ pub mod write;
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::Segment;
 use std::ops::ControlFlow;
+use text::names::{Name, Places};
 use write::stored::Stored;
 
 /// One TCP segment as a capture tells it.
@@ -47,10 +48,10 @@ pub trait Sink {
     /// A segment; [`ControlFlow::Break`] ends the reading.
     fn segment(&mut self, seen: &Seen<'_>) -> ControlFlow<()>;
 
-    /// The name that stands in a text instead of an address. `endpoint` is made up: it holds the
-    /// name's place in every [`FlowKey`] from now on.
-    fn name(&mut self, endpoint: &Endpoint, name: &str) {
-        let _ = (endpoint, name);
+    /// The endpoint, made up by [`Places`], that holds the place of a name in every [`FlowKey`]. Who
+    /// tells no connections apart needs but one.
+    fn name(&mut self, name: Name<'_>) -> Endpoint {
+        Places::default().endpoint(name).0
     }
 
     /// Segments of this connection had to be left out, as they may belong to others as well.

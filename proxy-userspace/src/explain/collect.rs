@@ -5,6 +5,7 @@ use super::names::Placeholders;
 use crate::capture::detect::Kind;
 use crate::capture::ftp::Ftp;
 use crate::capture::heads::{self, Heads};
+use crate::capture::text::names::Name;
 use crate::capture::table::{Connection, DISORDER, Observer, Patience, Table};
 use crate::capture::write::stored::Stored;
 use crate::capture::{self, Seen, Sink};
@@ -299,8 +300,8 @@ impl<O: Output> Sink for Feed<'_, Collector<O>> {
         self.table.segment(seen)
     }
 
-    fn name(&mut self, endpoint: &Endpoint, name: &str) {
-        self.names.add(endpoint, name);
+    fn name(&mut self, name: Name<'_>) -> Endpoint {
+        self.names.add(name)
     }
 
     fn doubt(&mut self, key: &FlowKey) -> bool {

@@ -1,6 +1,6 @@
 //! Names from a text, put back where the made-up addresses stand that hold their places.
 
-use crate::capture::text::names::is_placeholder;
+use crate::capture::text::names::{Name, Places, is_placeholder};
 use crate::ends::address;
 use crate::report::put;
 use proxy_common::key::Endpoint;
@@ -10,16 +10,19 @@ use std::collections::HashMap;
 /// What placeholders stand for.
 #[derive(Debug, Default)]
 pub struct Placeholders {
+    places: RefCell<Places>,
     names: RefCell<HashMap<[u8; 16], String>>,
 }
 
 impl Placeholders {
-    /// Remembers a name.
-    pub fn add(&self, endpoint: &Endpoint, name: &str) {
+    /// Remembers a name, and gives the endpoint that holds its place.
+    pub fn add(&self, name: Name<'_>) -> Endpoint {
+        let (endpoint, name) = self.places.borrow_mut().endpoint(name);
         let mut plain = Vec::new();
         put::name(&mut plain, name.as_bytes());
         let plain = String::from_utf8_lossy(&plain).into_owned();
         self.names.borrow_mut().insert(endpoint.addr, plain);
+        endpoint
     }
 
     /// Whether there are none, as in every binary capture.
@@ -131,14 +134,15 @@ fn replace(line: &mut Vec<u8>, shown: &[u8], with: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::text::names::placeholder;
 
     #[test]
     fn names_stand_where_their_places_are_held() {
         let names = Placeholders::default();
-        let [one, ten] = [1, 0x10].map(|n| Endpoint::v6(placeholder(1, n), 80));
-        names.add(&one, "web\"1");
-        names.add(&ten, "web-10");
+        let all: Vec<Endpoint> = (0..=0x10)
+            .map(|n| if n == 1 { "web\"1".into() } else { format!("web-{n:x}") })
+            .map(|name| Endpoint { port: 80, ..names.add(Name::Shown(&name)) })
+            .collect();
+        let (one, ten) = (all[1], all[0x10]);
         let (one_at, ten_at) = (address(&one), address(&ten));
         let line = format!("{ten_at}\t80\t{one_at}\t80\t[{ten_at}]:80\n").into_bytes();
         for (is_json, wanted) in [

@@ -9,12 +9,14 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use teardown::capture::text::names::{Name, Places};
 use teardown::capture::{self, Account, Options, Seen, Sink, input::Input};
 
 /// What a reader tells.
 #[derive(Default)]
 struct Collected {
     segments: Vec<(u64, FlowKey, Segment)>,
+    places: Places,
     names: HashMap<[u8; 16], String>,
     doubtful: Vec<FlowKey>,
 }
@@ -25,8 +27,10 @@ impl Sink for Collected {
         ControlFlow::Continue(())
     }
 
-    fn name(&mut self, endpoint: &Endpoint, name: &str) {
-        self.names.insert(endpoint.addr, name.into());
+    fn name(&mut self, name: Name<'_>) -> Endpoint {
+        let (endpoint, name) = self.places.endpoint(name);
+        self.names.insert(endpoint.addr, name);
+        endpoint
     }
 
     fn doubt(&mut self, key: &FlowKey) -> bool {

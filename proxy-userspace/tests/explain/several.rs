@@ -1,6 +1,6 @@
 //! Several captures read as one: of the same minute at two places, and one that was rotated.
 
-use crate::{closes, comparable, fixture, tcpdump, teardown, text, text_of};
+use crate::{closes, comparable, fixture, tcpdump, teardown, text, text_of, without_addresses, wire};
 use std::path::Path;
 
 /// The global header of a pcap file, and its packets with their headers.
@@ -33,6 +33,36 @@ fn captures_of_the_same_minute_keep_their_times() {
     assert_eq!(comparable(&closes(&output), true), comparable(&turned, true));
     let note = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(note.contains("its times go back by 75.001 s at line 12"), "{note}");
+}
+
+#[test]
+fn names_of_two_texts_stay_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let read = |texts: [String; 2]| {
+        let paths = ["a", "b"].map(|name| folder.path().join(name));
+        let paths = [0, 1].map(|at| {
+            std::fs::write(&paths[at], &texts[at]).expect("it is written");
+            paths[at].display().to_string()
+        });
+        let closes = closes(&teardown(&["explain", "--json", &paths[0], &paths[1]], b""));
+        let ends = closes.iter().map(|close| {
+            ["orig", "resp"].map(|end| close[end].as_str().expect("an end").to_owned())
+        });
+        ends.collect::<Vec<_>>()
+    };
+    let whole = wire(&["> [S], seq 100", "< [S.], seq 900, ack 101", "> [R], seq 101"]);
+    let named = |client: &str, server: &str| {
+        whole.replace("192.0.2.1.", &format!("{client}.")).replace("192.0.2.2.", &format!("{server}."))
+    };
+    let found = read([named("anna", "web"), named("bert", "db")]);
+    assert_eq!(found, [["anna:4000", "web:80"], ["bert:4000", "db:80"]]);
+    // The same name is the same end, and what was removed is another's each time.
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let parts = [lines[..2].concat(), lines[2..].concat()];
+    let parts = parts.map(|part| part.replace("192.0.2.1.", "anna.").replace("192.0.2.2.", "web."));
+    assert_eq!(read(parts), [["anna:4000", "web:80"]]);
+    let bare = without_addresses(&whole);
+    assert_eq!(read([bare.clone(), bare]), [["client-1", "server"], ["client-2", "server"]]);
 }
 
 #[test]

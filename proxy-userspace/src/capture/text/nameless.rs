@@ -7,10 +7,10 @@
 //! that it may belong to are reported as doubtful.
 
 use super::super::Sink;
-use super::names::{INFERRED, placeholder};
+use super::names::Name;
 use super::numbers::Conversation;
 use super::printed::Line;
-use proxy_common::key::{Endpoint, FlowKey, Side};
+use proxy_common::key::{FlowKey, Side};
 use proxy_common::segment::{ACK, FIN, RST, SYN, Segment};
 
 /// Connections that a line may belong to; older ones are taken for over.
@@ -185,11 +185,7 @@ impl Nameless {
             self.connections.remove(oldest.unwrap_or(0));
         }
         self.begun += 1;
-        // The server is the same for all, as far as anybody can tell.
-        let end = |number: u32| Endpoint::v6(placeholder(INFERRED, number), 0);
-        let (client, server) = (end(self.begun), end(0));
-        sink.name(&client, &format!("client-{}", self.begun));
-        sink.name(&server, "server");
+        let (client, server) = (sink.name(Name::Client), sink.name(Name::Server));
         let (key, side) = FlowKey::new(client, server);
         self.connections.push(Connection {
             key,

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 const PREFIX: [u8; 8] = [0x01, 0, 0, 0, 0, 0, 0, 0];
 /// The byte behind the prefix of a name that a text shows, and of an end that was inferred.
 const SHOWN: u8 = 1;
-pub(super) const INFERRED: u8 = 2;
+const INFERRED: u8 = 2;
 
 /// Services as /etc/services and tcpdump name them.
 const SERVICES: [(&str, u16); 56] = [
@@ -71,6 +71,43 @@ const SERVICES: [(&str, u16); 56] = [
     ("zabbix-trapper", 10051),
 ];
 
+/// What stands in a text, or in its readers' minds, instead of an address.
+#[derive(Clone, Copy, Debug)]
+pub enum Name<'a> {
+    /// A name that the text shows: the same end wherever it stands.
+    Shown(&'a str),
+    /// The client of a connection whose addresses were removed: another each time.
+    Client,
+    /// The server of such connections: as far as anybody can tell, one for all.
+    Server,
+}
+
+/// The made-up endpoints that hold the places of names, for all files that are read as one.
+#[derive(Debug, Default)]
+pub struct Places {
+    shown: HashMap<Box<str>, Endpoint>,
+    clients: u32,
+}
+
+impl Places {
+    /// The endpoint for a name, and how the name reads.
+    pub fn endpoint(&mut self, name: Name<'_>) -> (Endpoint, String) {
+        let made_up = |kind, number| Endpoint::v6(placeholder(kind, number), 0);
+        match name {
+            Name::Shown(name) => {
+                let number = self.shown.len() as u32;
+                let place = self.shown.entry(name.into()).or_insert(made_up(SHOWN, number));
+                (*place, name.into())
+            }
+            Name::Client => {
+                self.clients += 1;
+                (made_up(INFERRED, self.clients), format!("client-{}", self.clients))
+            }
+            Name::Server => (made_up(INFERRED, 0), "server".into()),
+        }
+    }
+}
+
 /// The endpoints of a text.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
@@ -114,9 +151,8 @@ impl Addresses {
         let number = match self.names.get(host.as_bytes()) {
             Some(known) => *known,
             None => {
-                let made_up = Endpoint::v6(placeholder(SHOWN, self.names.len() as u32), 0);
+                let made_up = sink.name(Name::Shown(host));
                 self.names.insert(host.as_bytes().into(), made_up);
-                sink.name(&made_up, host);
                 made_up
             }
         };
@@ -204,16 +240,18 @@ mod tests {
     use std::ops::ControlFlow;
 
     #[derive(Default)]
-    struct Names(Vec<String>);
+    struct Names(Places, Vec<String>);
 
     impl Sink for Names {
         fn segment(&mut self, _: &super::super::super::Seen<'_>) -> ControlFlow<()> {
             ControlFlow::Continue(())
         }
 
-        fn name(&mut self, endpoint: &Endpoint, name: &str) {
-            assert!(is_placeholder(endpoint));
-            self.0.push(name.into());
+        fn name(&mut self, name: Name<'_>) -> Endpoint {
+            let (endpoint, name) = self.0.endpoint(name);
+            assert!(is_placeholder(&endpoint));
+            self.1.push(name);
+            endpoint
         }
     }
 
@@ -234,7 +272,7 @@ mod tests {
         assert_ne!(read("x.x.x.x.4000").addr, web.addr);
         assert_eq!(read("proxy").port, 0);
         assert_eq!(read(".80").port, 0);
-        assert_eq!(names.0, ["web1.example.com", "x.x.x.x", "proxy", ".80"]);
+        assert_eq!(names.1, ["web1.example.com", "x.x.x.x", "proxy", ".80"]);
     }
 
     #[test]
