@@ -212,7 +212,11 @@ impl Section {
     fn describe(&mut self, block: &InterfaceDescriptionBlock<'_>, account: &mut Account) {
         let interface = Interface::new(block, self.big_endian);
         if interface.link.is_none() {
-            account.notes.push(unknown_link(block.linktype.0));
+            let note = unknown_link(block.linktype.0);
+            // There may be thousands of them.
+            if !account.notes.contains(&note) {
+                account.notes.push(note);
+            }
         }
         self.interfaces.push(interface);
     }

@@ -27,6 +27,7 @@ use numbers::Numbers;
 use printed::Line;
 use proxy_common::key::FlowKey;
 use proxy_common::segment::{BAD_CHECKSUM, Segment};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 /// Reads the text of tcpdump; see [`super::read`].
@@ -43,7 +44,7 @@ pub(super) fn read(
         addresses: Addresses::default(),
         numbers: Numbers::default(),
         nameless: Nameless::default(),
-        interfaces: Vec::new(),
+        interfaces: HashMap::new(),
         checksums: options.checksums,
         without_flags: 0,
         unread: 0,
@@ -106,7 +107,7 @@ struct Reader {
     numbers: Numbers,
     nameless: Nameless,
     /// The interfaces that `-i any` names, with the direction.
-    interfaces: Vec<Box<[u8]>>,
+    interfaces: HashMap<Box<[u8]>, u32>,
     /// Wrong checksums count.
     checksums: bool,
     /// TCP packets of which `-q` has left out what matters.
@@ -200,11 +201,11 @@ impl Reader {
         if interface.is_empty() {
             return 0;
         }
-        let known = self.interfaces.iter().position(|known| **known == *interface);
-        let index = known.unwrap_or_else(|| {
-            self.interfaces.push(interface.into());
-            self.interfaces.len() - 1
-        });
-        index as u32 + 1
+        if let Some(&known) = self.interfaces.get(interface) {
+            return known;
+        }
+        let number = self.interfaces.len() as u32 + 1;
+        self.interfaces.insert(interface.into(), number);
+        number
     }
 }

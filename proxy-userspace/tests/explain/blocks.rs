@@ -134,6 +134,17 @@ fn an_interface_that_is_described_late_changes_nothing() {
 }
 
 #[test]
+fn an_unknown_link_type_is_told_of_once() {
+    let mut file = File::new(false);
+    for _ in 0..3 {
+        file.interface(999);
+    }
+    let output = teardown(&["explain", "--json", "-"], &file.bytes);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.matches("link type 999 is not known here").count(), 1, "{said}");
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let file = fixture("1.4.22__http-server-close__good-pf_c10.back.pcap").display().to_string();
     let mut text = tempfile::NamedTempFile::new().expect("a file");

@@ -126,12 +126,16 @@ impl Addresses {
             return Some(*endpoint);
         }
         let text = std::str::from_utf8(token).ok()?;
-        let endpoint = self.read(text, sink);
-        self.names.insert(token.into(), endpoint);
+        let (endpoint, is_name) = self.read(text, sink);
+        // Of addresses there may be as many as there are clients: they are read again each time.
+        if is_name {
+            self.names.insert(token.into(), endpoint);
+        }
         Some(endpoint)
     }
 
-    fn read(&mut self, text: &str, sink: &mut impl Sink) -> Endpoint {
+    /// The endpoint, and whether a made-up one for a name.
+    fn read(&mut self, text: &str, sink: &mut impl Sink) -> (Endpoint, bool) {
         let (host, port) = match text.rsplit_once('.') {
             // An IPv4 address without a port has three dots of its own.
             Some(_) if text.parse::<std::net::Ipv4Addr>().is_ok() => (text, 0),
@@ -142,11 +146,11 @@ impl Addresses {
             _ => (text, 0),
         };
         if let Ok(address) = host.parse::<std::net::Ipv4Addr>() {
-            return Endpoint::v4(address.octets(), port);
+            return (Endpoint::v4(address.octets(), port), false);
         }
         let without_zone = host.split('%').next().unwrap_or(host);
         if let Ok(address) = without_zone.parse::<std::net::Ipv6Addr>() {
-            return Endpoint::v6(address.octets(), port);
+            return (Endpoint::v6(address.octets(), port), false);
         }
         let number = match self.names.get(host.as_bytes()) {
             Some(known) => *known,
@@ -156,7 +160,7 @@ impl Addresses {
                 made_up
             }
         };
-        Endpoint { port, ..number }
+        (Endpoint { port, ..number }, true)
     }
 
     /// The port that a number or a service's name stands for.
@@ -273,6 +277,17 @@ mod tests {
         assert_eq!(read("proxy").port, 0);
         assert_eq!(read(".80").port, 0);
         assert_eq!(names.1, ["web1.example.com", "x.x.x.x", "proxy", ".80"]);
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_addresses_of_a_text() {
+        let (mut names, mut addresses) = (Names::default(), Addresses::default());
+        for port in 1..1000 {
+            for token in [format!("2001:db8::{port:x}.{port}"), "web1.80".into()] {
+                addresses.endpoint(token.as_bytes(), &mut names).unwrap();
+            }
+        }
+        assert_eq!(addresses.names.len(), 2, "{:?}", addresses.names.keys());
     }
 
     #[test]
