@@ -12,9 +12,9 @@ const SECOND: u64 = 1_000_000_000;
 const CHECK: u64 = 5 * SECOND;
 /// How long a SYN is taken to be waiting for its answer; Linux gives up after about two minutes.
 const ATTEMPT: u64 = 130 * SECOND;
-/// How long a connection that is over stays in the table, as its ends may say more: Zeek's
-/// `tcp_close_delay`.
-const LINGER: u64 = 5 * SECOND;
+/// How long a connection that is over stays in the table, as its ends may say more: a FIN that
+/// nobody acknowledges is repeated for about as long as a SYN. (Zeek's `tcp_close_delay` is shorter.)
+const LINGER: u64 = ATTEMPT;
 /// Connections at most that are over and stay; of more, those that have been over for longest go.
 /// Thus memory does not grow with how many close in a second.
 const LINGERING: usize = 1 << 15;
@@ -269,8 +269,9 @@ impl<O: Observer> Table<O> {
     /// Gives out connections that nothing more will come of.
     #[inline]
     fn check(&mut self) -> ControlFlow<()> {
+        let linger = if self.patience == Patience::Zeek { CHECK } else { LINGER };
         while let Some(&(since, ..)) = self.lingering.front()
-            && (self.now_ns - since > LINGER || self.lingering.len() > LINGERING)
+            && (self.now_ns - since > linger || self.lingering.len() > LINGERING)
         {
             self.release_first()?;
         }
@@ -353,7 +354,8 @@ fn is_past<T>(connection: &Connection<T>, patience: Patience, now_ns: u64) -> bo
             let answered = flow.end(flow.orig.other()).segments > 0;
             let silence = now_ns.saturating_sub(flow.last_ns);
             // Without an answer there is nothing that could still be open.
-            flow.has(CLOSED) && expired(flow, now_ns) || !answered && silence > ATTEMPT
+            flow.has(CLOSED) && now_ns.saturating_sub(flow.closed_ns) > LINGER
+                || !answered && silence > ATTEMPT
         }
     }
 }

@@ -55,6 +55,24 @@ fn nothing_is_said_of_an_end_that_was_not_captured() {
 }
 
 #[test]
+fn what_is_repeated_long_after_the_close_begins_no_other_connection() {
+    let last = WHOLE[7].to_owned() + ", win 500, length 0";
+    let late: String = [1, 3, 7, 15, 31, 63]
+        .map(|s| {
+            let at = format!("10:{:02}:{:02}.007000", s / 60, s % 60);
+            format!("{at} IP 192.0.2.1.4000 > 192.0.2.2.80: Flags {}\n", &last[2..])
+        })
+        .concat();
+    let whole = wire(&WHOLE);
+    let output = teardown(&["explain", "--json", "-"], (whole.clone() + &late).as_bytes());
+    assert_eq!(closes(&output).len(), 1, "{}", text(&output));
+    // A SYN does.
+    let again = wire(&WHOLE[..1]).replace("10:00:00", "10:00:40").replace("seq 100", "seq 5000");
+    let output = teardown(&["explain", "--json", "-"], (whole + &again).as_bytes());
+    assert_eq!(closes(&output).len(), 2, "{}", text(&output));
+}
+
+#[test]
 fn a_simultaneous_close_ends_in_two_acknowledgments() {
     let packets = [
         "> [S], seq 100",
