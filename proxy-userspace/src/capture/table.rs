@@ -1,7 +1,7 @@
 //! The connections of a capture: each segment steps its own, and each is given out when over.
 
 use super::Seen;
-use proxy_common::flow::{CLOSED, Flow, Input, Mode, UNFINISHED, begins_anew, expired, step};
+use proxy_common::flow::{CLOSED, EXPIRED, Flow, Input, Mode, UNFINISHED, begins_anew, expired, step};
 use proxy_common::key::FlowKey;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -55,6 +55,27 @@ pub struct Connection<T> {
     now_ns: u64,
     /// In which run of the table's clock it was last seen.
     run: usize,
+}
+
+impl<T: Default> Connection<T> {
+    fn new(number: u64, key: &FlowKey) -> Self {
+        Self {
+            number,
+            key: *key,
+            flow: Flow::new(),
+            kept: T::default(),
+            told: false,
+            generation: 0,
+            now_ns: 0,
+            run: 0,
+        }
+    }
+
+    /// Makes another connection of it, in the same place.
+    fn renew(&mut self, number: u64, key: &FlowKey) {
+        let generation = self.generation;
+        *self = Self { generation, ..Self::new(number, key) };
+    }
 }
 
 /// Who wants to know of connections.
@@ -138,14 +159,9 @@ impl<O: Observer> Table<O> {
                     || is_past(connection, self.patience, self.now_ns);
                 if another {
                     let now_ns = run_end(&self.set_back_ns, connection, self.now_ns);
-                    let flow = self.observer.over(connection, now_ns);
-                    let kept = O::Kept::default();
+                    let flow = over(&mut self.observer, connection, self.patience, now_ns);
                     self.begun += 1;
-                    connection.number = self.begun;
-                    connection.flow = Flow::new();
-                    connection.kept = kept;
-                    connection.told = false;
-                    connection.now_ns = 0;
+                    connection.renew(self.begun, &seen.key);
                     flow?;
                 }
                 place
@@ -212,11 +228,12 @@ impl<O: Observer> Table<O> {
         left.sort_by_key(|&place| get(&mut self.pieces, place).number);
         for place in left {
             let connection = get(&mut self.pieces, place);
-            if !connection.told && !connection.flow.has(CLOSED) {
+            let now_ns = run_end(&self.set_back_ns, connection, self.now_ns);
+            let is_past = is_past(connection, self.patience, now_ns);
+            if !connection.told && !connection.flow.has(CLOSED) && !is_past {
                 connection.flow.marks |= UNFINISHED;
             }
-            let now_ns = run_end(&self.set_back_ns, connection, self.now_ns);
-            self.observer.over(connection, now_ns)?;
+            over(&mut self.observer, connection, self.patience, now_ns)?;
         }
         self.index.clear();
         self.pieces.clear();
@@ -229,15 +246,9 @@ impl<O: Observer> Table<O> {
     /// Makes a place for a new connection.
     fn begin(&mut self, key: &FlowKey) -> u32 {
         self.begun += 1;
-        let (number, flow) = (self.begun, Flow::new());
         let place = match self.free.pop() {
             Some(place) => {
-                let connection = get(&mut self.pieces, place);
-                connection.number = number;
-                connection.key = *key;
-                connection.flow = flow;
-                connection.told = false;
-                connection.now_ns = 0;
+                get(&mut self.pieces, place).renew(self.begun, key);
                 place
             }
             None => {
@@ -246,17 +257,7 @@ impl<O: Observer> Table<O> {
                 }
                 let place = (self.pieces.len() - 1) * PIECE;
                 let piece = self.pieces.last_mut().expect("a piece was just pushed");
-                let kept = O::Kept::default();
-                piece.push(Connection {
-                    number,
-                    key: *key,
-                    flow,
-                    kept,
-                    told: false,
-                    generation: 0,
-                    now_ns: 0,
-                    run: 0,
-                });
+                piece.push(Connection::new(self.begun, key));
                 (place + piece.len() - 1) as u32
             }
         };
@@ -317,7 +318,7 @@ impl<O: Observer> Table<O> {
         let connection = get(&mut self.pieces, place);
         self.index.remove(&connection.key);
         let now_ns = run_end(&self.set_back_ns, connection, self.now_ns);
-        let flow = self.observer.over(connection, now_ns);
+        let flow = over(&mut self.observer, connection, self.patience, now_ns);
         connection.kept = O::Kept::default();
         connection.generation = connection.generation.wrapping_add(1);
         // No entry of the place's former connection is taken for it.
@@ -334,6 +335,26 @@ impl<O: Observer> Table<O> {
 
 fn get<T>(pieces: &mut [Vec<Connection<T>>], place: u32) -> &mut Connection<T> {
     &mut pieces[place as usize / PIECE][place as usize % PIECE]
+}
+
+/// Tells the observer that a connection is over, or the capture is. What is given up for its silence
+/// is so at the end of that, whatever comes later.
+fn over<O: Observer>(
+    observer: &mut O,
+    connection: &mut Connection<O::Kept>,
+    patience: Patience,
+    mut now_ns: u64,
+) -> ControlFlow<()> {
+    let is_past = is_past(connection, patience, now_ns);
+    let flow = &mut connection.flow;
+    if is_past && !connection.told && !flow.has(CLOSED) {
+        flow.marks |= EXPIRED;
+        let is_answered = flow.end(flow.orig.other()).segments > 0;
+        if !is_answered {
+            now_ns = now_ns.min(flow.last_ns + ATTEMPT);
+        }
+    }
+    observer.over(connection, now_ns)
 }
 
 /// How far the run of the clock went in which a connection was last seen; `now_ns` is where the

@@ -73,6 +73,29 @@ fn what_is_repeated_long_after_the_close_begins_no_other_connection() {
 }
 
 #[test]
+fn what_is_given_up_for_its_silence_is_told_as_that() {
+    let open = wire(&WHOLE[..5]);
+    let again = wire(&WHOLE).replace("10:00:00", "10:06:40").replace("seq 100", "seq 5000");
+    let again = again.replace("ack 101", "ack 5001");
+    let input = open.clone() + &again;
+    for (arguments, is, is_not) in [
+        (&["explain", "--zeek", "--ladder", "-"][..], "given up for its silence", "another conn"),
+        (&["explain", "--ladder", "-"], "another connection began on the same ports", "silence"),
+    ] {
+        let said = text(&teardown(arguments, input.as_bytes()));
+        assert!(said.contains(is) && !said.contains(is_not), "{said}");
+    }
+    let zeek = ["explain", "--zeek", "--format-out", "ipfix-json", "-"];
+    let said = text(&teardown(&zeek, input.as_bytes()));
+    assert!(said.lines().next().is_some_and(|line| line.contains("\"flowEndReason\":1")), "{said}");
+    // Whose SYN nobody answers waits no longer because of what others do later.
+    let attempt = wire(&["> [S], seq 100"]);
+    let other = wire(&WHOLE).replace(".4000", ".4001").replace("10:00:00", "10:08:20");
+    let said = text(&teardown(&["explain", "-"], (attempt + &other).as_bytes()));
+    assert!(said.contains("130.000 s"), "{said}");
+}
+
+#[test]
 fn a_simultaneous_close_ends_in_two_acknowledgments() {
     let packets = [
         "> [S], seq 100",
