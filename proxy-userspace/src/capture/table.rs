@@ -1,8 +1,9 @@
 //! The connections of a capture: each segment steps its own, and each is given out when over.
 
 use super::Seen;
-use proxy_common::flow::{CLOSED, EXPIRED, Flow, Input, Mode, UNFINISHED, begins_anew, expired, step};
+use proxy_common::flow::{CLOSED, EXPIRED, Flow, Input, Mode, SEEN, UNFINISHED, begins_anew, expired, step};
 use proxy_common::key::FlowKey;
+use proxy_common::seq::after;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -78,13 +79,21 @@ impl<T: Default> Connection<T> {
     }
 }
 
+/// What a segment did to its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// It brought data that lies beyond all that its sender had sent before: it is no repetition, no
+    /// copy, and no probe.
+    pub brings_data: bool,
+}
+
 /// Who wants to know of connections.
 pub trait Observer {
     /// What is kept for each connection.
     type Kept: Default;
 
     /// A segment has moved a connection.
-    fn moved(&mut self, connection: &mut Connection<Self::Kept>, seen: &Seen<'_>);
+    fn moved(&mut self, connection: &mut Connection<Self::Kept>, seen: &Seen<'_>, moved: Moved);
 
     /// A connection is over, or the capture is; nothing more comes of it. `now_ns` is the time of
     /// the capture that it was last seen in.
@@ -175,12 +184,17 @@ impl<O: Observer> Table<O> {
         let was_over = connection.flow.has(CLOSED);
         let now_ns = connection.now_ns.max(seen.time_ns);
         (connection.now_ns, connection.run) = (now_ns, self.set_back_ns.len());
+        let sender = seen.segment.sender;
+        let was = *connection.flow.end(sender);
         step(&mut connection.flow, &seen.key, input, self.mode, now_ns);
+        let next = connection.flow.end(sender).next;
+        let is_further = !was.has(SEEN) || after(next, was.next);
+        let moved = Moved { brings_data: seen.segment.payload > 0 && is_further };
         if !was_over && connection.flow.has(CLOSED) {
             self.lingering.push_back((self.now_ns, place, connection.number));
         }
         // The observer's clock does not go back either.
-        self.observer.moved(connection, &Seen { time_ns: now_ns, ..*seen });
+        self.observer.moved(connection, &Seen { time_ns: now_ns, ..*seen }, moved);
         ControlFlow::Continue(())
     }
 

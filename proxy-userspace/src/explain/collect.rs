@@ -6,7 +6,7 @@ use crate::capture::detect::Kind;
 use crate::capture::ftp::Ftp;
 use crate::capture::heads::{self, Heads};
 use crate::capture::text::names::Name;
-use crate::capture::table::{Connection, DISORDER, Observer, Patience, Table};
+use crate::capture::table::{Connection, DISORDER, Moved, Observer, Patience, Table};
 use crate::capture::write::stored::Stored;
 use crate::capture::{self, Seen, Sink};
 use crate::labels::Labels;
@@ -166,7 +166,7 @@ impl<O: Output> Observer for Collector<O> {
     type Kept = Kept;
 
     #[inline]
-    fn moved(&mut self, connection: &mut Connection<Kept>, seen: &Seen<'_>) {
+    fn moved(&mut self, connection: &mut Connection<Kept>, seen: &Seen<'_>, moved: Moved) {
         let Connection { kept, flow, number, key, .. } = connection;
         let segment = &seen.segment;
         let side = segment.sender.index();
@@ -175,7 +175,7 @@ impl<O: Output> Observer for Collector<O> {
             0 => u64::MAX,
             len => kept.ip_bytes[side].saturating_add(u64::from(len)),
         };
-        if segment.payload > 0 {
+        if moved.brings_data {
             kept.facts.last_data_ns[side] = seen.time_ns;
         }
         let peer = flow.end(segment.sender.other());

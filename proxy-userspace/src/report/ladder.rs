@@ -29,6 +29,8 @@ pub struct Row {
     pub time_ns: u64,
     /// When its last was.
     pub last_ns: u64,
+    /// When the last was that brought something new.
+    pub new_ns: u64,
     /// Who sent it.
     pub sender: Side,
     /// The flags of its last segment.
@@ -141,6 +143,7 @@ impl Ladder {
         self.rows.push(Row {
             time_ns,
             last_ns: time_ns,
+            new_ns: time_ns,
             sender: segment.sender,
             flags,
             seq: segment.seq,
@@ -181,6 +184,7 @@ impl Ladder {
         let (end, was) = (segment.seq.wrapping_add(segment.payload), last.end());
         if after(end, was) {
             last.bytes += u64::from(end.wrapping_sub(was));
+            last.new_ns = time_ns;
         } else if last.is_near(segment.vantage, time_ns) {
             return true;
         } else {

@@ -42,7 +42,7 @@ impl Names<'_> {
 /// What a close does not tell, and only a reader of every segment sees; by side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// When each end last sent data; 0 for never.
+    /// When each end last sent data that it had not sent before; 0 for never.
     pub last_data_ns: [u64; 2],
     /// When each end's FIN was acknowledged; 0 for never.
     pub fin_acked_ns: [u64; 2],

@@ -96,6 +96,31 @@ fn what_is_given_up_for_its_silence_is_told_as_that() {
 }
 
 #[test]
+fn the_last_data_is_not_what_is_sent_again() {
+    // The server's only answer is repeated, and the client asks whether it is still there.
+    let packets = [
+        "> [S], seq 100",
+        "< [S.], seq 900, ack 101",
+        "> [.], ack 1",
+        "> [P.], seq 1:11, ack 1",
+        "< [P.], seq 1:21, ack 11",
+        "< [P.], seq 1:21, ack 11",
+        "> [.], seq 10:11, ack 21",
+        "< [.], ack 11",
+        "< [F.], seq 21, ack 11",
+        "> [F.], seq 11, ack 22",
+        "< [.], ack 12",
+    ];
+    let said = said(&packets);
+    for wanted in [
+        "The server closed first, with FIN, 4.000 ms after its last data",
+        "the server closes first, with FIN, 4.000 ms after its last data",
+    ] {
+        assert!(said.contains(wanted), "{said}");
+    }
+}
+
+#[test]
 fn a_simultaneous_close_ends_in_two_acknowledgments() {
     let packets = [
         "> [S], seq 100",

@@ -11,7 +11,7 @@ struct Count(u64);
 impl Observer for Count {
     type Kept = ();
 
-    fn moved(&mut self, _: &mut Connection<()>, _: &Seen<'_>) {}
+    fn moved(&mut self, _: &mut Connection<()>, _: &Seen<'_>, _: Moved) {}
 
     fn over(&mut self, connection: &Connection<()>, _: u64) -> ControlFlow<()> {
         assert!(connection.flow.has(CLOSED));

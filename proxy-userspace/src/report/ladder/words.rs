@@ -222,8 +222,8 @@ impl Past {
             self.syn_ns[ours].get_or_insert(row.time_ns);
             self.accepted[ours] |= row.flags & ACK != 0;
         }
-        if row.bytes > 0 {
-            self.data_ns[ours] = Some(row.last_ns);
+        if row.bytes > 0 && !row.again {
+            self.data_ns[ours] = Some(row.new_ns);
         }
         if row.flags & FIN != 0 {
             self.fin_ns[ours].get_or_insert(row.time_ns);
