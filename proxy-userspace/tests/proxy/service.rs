@@ -102,6 +102,29 @@ fn connections_of_a_configuration_of_before_take_no_places_in_the_pool() {
 }
 
 #[test]
+fn a_source_counts_for_addresses_of_its_family() {
+    let origin = Origin::answering(OK);
+    let mut settings = settings(&[origin.address]);
+    settings.backends[0].servers[0].source = Some(([127, 0, 0, 1], 0).into());
+    let proxy = Proxy::start(settings);
+    assert!(proxy.exchange(CLOSE).starts_with("HTTP/1.1 200 "));
+    let other = std::net::TcpListener::bind("[::1]:0").expect("a port");
+    let address = other.local_addr().expect("bound");
+    let server = Arc::clone(&proxy.engine.proxies().backends[0].servers[0]);
+    server.set_address(address.into());
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = other.accept().expect("a connection");
+        std::io::Write::write_all(&mut stream, OK.as_bytes()).expect("it reads");
+        stream
+    });
+    // Where nobody comes, somebody does, so that the test ends.
+    let answer = proxy.exchange(CLOSE);
+    drop(std::net::TcpStream::connect(address));
+    drop(answering.join());
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[test]
 fn requests_above_maxconn_wait_for_their_turn() {
     let (settings, go) = queued(1);
     let proxy = Proxy::start(settings);

@@ -98,6 +98,16 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Where connections to that address come from: `source` is of one family, and where the server
+    /// has moved into the other one, it says nothing.
+    #[must_use]
+    pub fn source_to(&self, address: &ServerAddress) -> Option<SocketAddr> {
+        let ServerAddress::Inet(address) = address else { return None };
+        self.source.filter(|source| source.is_ipv4() == address.is_ipv4())
+    }
+}
+
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerAddress {

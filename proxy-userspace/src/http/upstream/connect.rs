@@ -68,8 +68,8 @@ pub(super) fn line(client: &Client, server: &Server) -> Vec<u8> {
     line
 }
 
-/// Opens a connection and sends the request on it, behind that PROXY line. The first write is tried at once: often the
-/// connection is established by then, and nothing has to be waited for.
+/// Opens a connection and sends the request on it, behind that PROXY line. The first write is tried at
+/// once: often the connection is established by then, and nothing has to be waited for.
 pub(super) async fn connect(
     client: &Client,
     errand: &Errand<'_>,
@@ -83,7 +83,8 @@ pub(super) async fn connect(
     let address = server.address();
     let of_server = &server.settings;
     let (spares, watch) = (&client.worker.spares, &client.worker.watch);
-    let sock = spares.open(&address, of_server.source, of_server.tcp, watch).map_err(lost)?;
+    let sock =
+        spares.open(&address, of_server.source_to(&address), of_server.tcp, watch).map_err(lost)?;
     if slot.backend.settings.smart_connect && !(errand.is_silent() && line.is_empty()) {
         sock.delay_ack();
     }

@@ -68,8 +68,7 @@ async fn dial(
     let cookie = around.closes.opened(socket.as_fd(), upstream, Class::Check);
     // It is closed once that is said.
     let held = socket.as_fd().try_clone_to_owned();
-    let fits = |source: &SocketAddr| source.is_ipv4() == address.is_ipv4();
-    let source = around.server.settings.source.filter(fits);
+    let source = around.server.settings.source_to(&address.into());
     let connected = match source.map_or(Ok(()), |from| come_from(&socket, from)) {
         Ok(()) => within(by, socket.connect(address)).await,
         Err(error) => Err(error),
