@@ -55,6 +55,18 @@ pub struct Plan {
     pub on_error: OnError,
 }
 
+impl Plan {
+    /// The time between two checks of a server of that health.
+    fn pause(&self, health: u32) -> Duration {
+        let other = match health {
+            0 => self.down,
+            health if health == self.rise + self.fall - 1 => None,
+            _ => self.fast,
+        };
+        other.unwrap_or(self.interval)
+    }
+}
+
 /// What becomes of a server whose requests fail (`on-error`); it is also checked after `fastinter`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
@@ -139,18 +151,15 @@ pub async fn run(plan: Plan, around: Surroundings, first_after: Duration) {
                 conclude(&plan, &around, outcome, started.elapsed());
             }
         }
-        let health = around.board.health(plan.server);
-        let interval = if health == plan.rise + plan.fall - 1 {
-            plan.interval
-        } else if health == 0 {
-            plan.down.unwrap_or(plan.interval)
-        } else {
-            plan.fast.unwrap_or(plan.interval)
-        };
         noise = noise.wrapping_mul(1_103_515_245).wrapping_add(12_345);
-        let wait = interval + interval * plan.spread * (noise >> 16 & 0xff) / 25_500;
-        due = tokio::time::Instant::now() + wait;
+        let pause = plan.pause(around.board.health(plan.server));
+        due = tokio::time::Instant::now() + spread(pause, plan.spread, noise >> 16 & 0xff);
     }
+}
+
+/// A time that is longer or shorter by up to so many percent, by a noise of 0 to 255.
+fn spread(time: Duration, percent: u32, noise: u32) -> Duration {
+    time * (25_500 - 255 * percent + 2 * percent * noise) / 25_500
 }
 
 /// Does what is to be done where too many requests have failed.
@@ -261,11 +270,17 @@ fn standing(plan: &Plan, server: &Server, health: u32) -> String {
     format!("{}/{} {word}", health - plan.rise + 1, plan.fall)
 }
 
+/// Checks that come more often than that don't have all the others begin at once.
+const OFTEN: Duration = Duration::from_secs(1);
+
 /// How long each server waits before its first check, so that they don't all come at once.
 #[must_use]
 pub fn first_after(plans: &[Plan], index: usize) -> Duration {
-    let shortest = plans.iter().map(|plan| plan.interval).min().unwrap_or_default();
+    // Before its first check each is as well as one that has just come up.
+    let pauses = || plans.iter().map(|plan| plan.pause(plan.rise));
+    let shortest = pauses().filter(|&pause| pause >= OFTEN).min().unwrap_or_default();
+    let own = pauses().nth(index).unwrap_or_default();
     let place = u32::try_from(index).unwrap_or(u32::MAX);
     let count = u32::try_from(plans.len().max(1)).unwrap_or(u32::MAX);
-    shortest * place / count
+    shortest.max(own) * place / count
 }

@@ -1,7 +1,7 @@
 use super::super::board::{Board, Place};
 use super::super::script::{HttpSend, Script};
 use super::super::told::{Turn, tell};
-use super::super::{Events, OnError, conclude};
+use super::super::{Events, OnError, conclude, first_after, spread};
 use super::*;
 use crate::config::{Strictness, parse, source::Source};
 use crate::http::balance::{Algorithm, Balance, Hashing};
@@ -420,6 +420,27 @@ async fn health_falls_and_rises_and_is_told_as_haproxy_tells_it() {
         lines[2],
         "Server b/s is UP, reason: Layer4 check passed, check duration: 0ms. 1 active and 0 backup servers online. 0 sessions requeued, 0 total in queue."
     );
+}
+
+#[test]
+fn checks_come_earlier_and_later_by_what_spread_checks_says() {
+    let time = Duration::from_millis(2_550);
+    let around = [0, 128, 255].map(|noise| spread(time, 20, noise).as_millis());
+    assert_eq!(around, [2_040, 2_552, 3_060]);
+    assert_eq!(spread(time, 0, 255), time);
+}
+
+/// As HAProxy 2.6 does: intervals of less than a second don't have the others begin at once.
+#[test]
+fn first_checks_are_spread_over_the_intervals() {
+    let plan = stage(NOBODY.into(), Script::default()).plan;
+    let plans =
+        [(100, None), (2_000, None), (6_000, None), (9_000, Some(200))].map(|(inter, fast)| {
+            let interval = Duration::from_millis(inter);
+            Plan { interval, fast: fast.map(Duration::from_millis), ..plan.clone() }
+        });
+    let begin = [0, 1, 2, 3].map(|index| first_after(&plans, index).as_millis());
+    assert_eq!(begin, [0, 500, 3_000, 1_500]);
 }
 
 #[test]
