@@ -272,7 +272,7 @@ fn inet(bind: &Bind, address: std::net::SocketAddr, backlog: i32) -> io::Result<
         socket.set_only_v6(bind.v6only.unwrap_or(true))?;
     }
     if bind.transparent {
-        socket.set_freebind_v4(true)?;
+        be_transparent(&socket, address)?;
     }
     if let Some(interface) = &bind.interface {
         socket.bind_device(Some(interface.as_bytes()))?;
@@ -290,14 +290,30 @@ fn inet(bind: &Bind, address: std::net::SocketAddr, backlog: i32) -> io::Result<
 fn tell(socket: impl AsFd, bind: &Bind, backlog: i32) -> io::Result<()> {
     // The worker is woken only when a connection has data; after a minute all the same.
     let patience = if bind.defer_accept { 60 } else { 0 };
-    set_tcp(&socket, libc::TCP_DEFER_ACCEPT, patience)?;
-    set_tcp(&socket, libc::TCP_MAXSEG, bind.mss.unwrap_or(0).into())?;
-    set_tcp(&socket, libc::TCP_FASTOPEN, if bind.fast_open { backlog } else { 0 })
+    let set_tcp = |option, value| set(&socket, libc::IPPROTO_TCP, option, value);
+    set_tcp(libc::TCP_DEFER_ACCEPT, patience)?;
+    set_tcp(libc::TCP_MAXSEG, bind.mss.unwrap_or(0).into())?;
+    set_tcp(libc::TCP_FASTOPEN, if bind.fast_open { backlog } else { 0 })
 }
 
-fn set_tcp(socket: impl AsFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+/// Lets a socket have an address that the host has not, and take what the firewall redirects to it
+/// (TPROXY). Who has not the privilege for that may have the address all the same, as with HAProxy.
+fn be_transparent(socket: &Socket, address: std::net::SocketAddr) -> io::Result<()> {
+    let (level, option) = match address.is_ipv4() {
+        true => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
+        false => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
+    };
+    set(socket, level, option, 1).or_else(|_| socket.set_freebind_v4(true))
+}
+
+fn set(
+    socket: impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     let size = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(4);
-    let (fd, level) = (socket.as_fd().as_raw_fd(), libc::IPPROTO_TCP);
+    let fd = socket.as_fd().as_raw_fd();
     // SAFETY: the descriptor is open, and the pointer and the size are those of `value`.
     let result = unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), size) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -53,9 +53,9 @@ fn a_kept_socket_is_told_what_has_changed() {
             seconds(sockopt::tcp_keepidle(&socket).unwrap()),
             seconds(sockopt::tcp_keepintvl(&socket).unwrap()),
             sockopt::tcp_user_timeout(&socket).unwrap(),
-            get_tcp(&socket, libc::TCP_DEFER_ACCEPT) > 0,
-            get_tcp(&socket, libc::TCP_FASTOPEN),
-            get_tcp(&socket, libc::TCP_MAXSEG),
+            get(&socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT) > 0,
+            get(&socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN),
+            get(&socket, libc::IPPROTO_TCP, libc::TCP_MAXSEG),
         )
     };
     let plain = Listeners::bind(&settings(vec![any_port()], 50), 1, &Default::default()).unwrap();
@@ -70,14 +70,29 @@ fn a_kept_socket_is_told_what_has_changed() {
     assert!(Arc::ptr_eq(&socket(&plain, 0), &socket(&again, 0)));
 }
 
-fn get_tcp(socket: impl AsFd, option: libc::c_int) -> libc::c_int {
+fn get(socket: impl AsFd, level: libc::c_int, option: libc::c_int) -> libc::c_int {
     let mut value: libc::c_int = 0;
     let mut size = libc::socklen_t::try_from(size_of_val(&value)).unwrap();
     let (fd, at) = (socket.as_fd().as_raw_fd(), (&raw mut value).cast());
     // SAFETY: the descriptor is open, and the pointer and the size are those of `value`.
-    let result = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, option, at, &raw mut size) };
+    let result = unsafe { libc::getsockopt(fd, level, option, at, &raw mut size) };
     assert_eq!(result, 0);
     value
+}
+
+#[test]
+fn a_transparent_socket_takes_what_is_redirected_to_it_where_it_may() {
+    for (address, level, option) in [
+        ("192.0.2.1:0", libc::IPPROTO_IP, libc::IP_TRANSPARENT),
+        ("[2001:db8::1]:0", libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
+    ] {
+        let address: std::net::SocketAddr = address.parse().unwrap();
+        let bind = Bind { transparent: true, ..Bind::new(BindAddress::Inet(address)) };
+        let socket = inet(&bind, address, 1).unwrap();
+        let other = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        let may = set(&other, level, option, 1).is_ok();
+        assert_eq!(get(&socket, level, option) == 1, may, "{address}");
+    }
 }
 
 #[test]
