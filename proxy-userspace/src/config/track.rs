@@ -50,13 +50,9 @@ fn follow(config: &Config, proxy: &Proxy, server: &Server) -> Result<(), String>
     let most = config.proxies.iter().map(|proxy| proxy.servers.len()).sum();
     for _ in 0..most {
         let Some((backend, name)) = &at.settings.track else {
-            let path = format!("{}/{}", of.name, at.name);
             return match at.settings.check {
-                true if of.settings.disabled => {
-                    Err(format!("it tracks '{path}', which is disabled with its section"))
-                }
                 true => Ok(()),
-                false => Err(format!("it tracks '{path}', which has no 'check'")),
+                false => Err(format!("it tracks '{}/{}', which has no 'check'", of.name, at.name)),
             };
         };
         let Some(next) = target(config, of, at) else {
@@ -67,6 +63,10 @@ fn follow(config: &Config, proxy: &Proxy, server: &Server) -> Result<(), String>
             return Err(format!("it tracks '{in_it}/{name}', which does not exist{hint}"));
         };
         (of, at) = next;
+        if of.settings.disabled {
+            let path = format!("{}/{}", of.name, at.name);
+            return Err(format!("it tracks '{path}', which is disabled with its section"));
+        }
     }
     Err("it tracks itself in the end".to_owned())
 }
