@@ -1,8 +1,9 @@
 //! The connections of a capture: each segment steps its own, and each is given out when over.
 
 use super::Seen;
-use proxy_common::flow::{CLOSED, EXPIRED, Flow, Input, Mode, SEEN, UNFINISHED, begins_anew, expired, step};
+use proxy_common::flow::{CLOSED, EXPIRED, Flow, Input, Mode, Outcome, SEEN, UNFINISHED, begins_anew, expired, step};
 use proxy_common::key::FlowKey;
+use proxy_common::segment::BAD_CHECKSUM;
 use proxy_common::seq::after;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -82,6 +83,8 @@ impl<T: Default> Connection<T> {
 /// What a segment did to its connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
+    /// It counted: it is no copy from elsewhere, and its checksum is not wrong.
+    pub counts: bool,
     /// It brought data that lies beyond all that its sender had sent before: it is no repetition, no
     /// copy, and no probe.
     pub brings_data: bool,
@@ -185,11 +188,16 @@ impl<O: Observer> Table<O> {
         let now_ns = connection.now_ns.max(seen.time_ns);
         (connection.now_ns, connection.run) = (now_ns, self.set_back_ns.len());
         let sender = seen.segment.sender;
-        let was = *connection.flow.end(sender);
-        step(&mut connection.flow, &seen.key, input, self.mode, now_ns);
+        let end = connection.flow.end(sender);
+        let before = end.has(SEEN).then_some(end.next);
+        let outcome = step(&mut connection.flow, &seen.key, input, self.mode, now_ns);
         let next = connection.flow.end(sender).next;
-        let is_further = !was.has(SEEN) || after(next, was.next);
-        let moved = Moved { brings_data: seen.segment.payload > 0 && is_further };
+        let is_further = before.is_none_or(|before| after(next, before));
+        let is_wrong = seen.segment.marks & BAD_CHECKSUM != 0;
+        let moved = Moved {
+            counts: !outcome.has(Outcome::IGNORED) && !is_wrong,
+            brings_data: seen.segment.payload > 0 && is_further,
+        };
         if !was_over && connection.flow.has(CLOSED) {
             self.lingering.push_back((self.now_ns, place, connection.number));
         }

@@ -4,7 +4,7 @@ use super::How;
 use super::names::Placeholders;
 use crate::capture::detect::Kind;
 use crate::capture::ftp::Ftp;
-use crate::capture::heads::{self, Heads};
+use crate::capture::heads::{self, Head, Heads};
 use crate::capture::text::names::Name;
 use crate::capture::table::{Connection, DISORDER, Moved, Observer, Patience, Table};
 use crate::capture::write::stored::Stored;
@@ -45,6 +45,32 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Takes a segment that counted into the account.
+    #[inline]
+    fn count(&mut self, flow: &Flow, seen: &Seen<'_>, moved: Moved, head: Option<&Head>) {
+        let segment = &seen.segment;
+        let side = segment.sender.index();
+        self.flags[side] |= segment.flags;
+        self.ip_bytes[side] = match seen.ip_len {
+            0 => u64::MAX,
+            len => self.ip_bytes[side].saturating_add(u64::from(len)),
+        };
+        if moved.brings_data {
+            self.facts.last_data_ns[side] = seen.time_ns;
+        }
+        let peer = flow.end(segment.sender.other());
+        if peer.fins != 0
+            && segment.has(ACK)
+            && segment.ack == peer.fin_end()
+            && self.facts.fin_acked_ns[side ^ 1] == 0
+        {
+            self.facts.fin_acked_ns[side ^ 1] = seen.time_ns;
+        }
+        if let Some(head) = head {
+            self.heads.get_or_insert_default().note(head);
+        }
+    }
+
     /// What a file of ours calls the connection.
     fn label(&self) -> Option<Label<'_>> {
         let words = &self.stored.as_ref()?.words;
@@ -169,33 +195,16 @@ impl<O: Output> Observer for Collector<O> {
     fn moved(&mut self, connection: &mut Connection<Kept>, seen: &Seen<'_>, moved: Moved) {
         let Connection { kept, flow, number, key, .. } = connection;
         let segment = &seen.segment;
-        let side = segment.sender.index();
-        kept.flags[side] |= segment.flags;
-        kept.ip_bytes[side] = match seen.ip_len {
-            0 => u64::MAX,
-            len => kept.ip_bytes[side].saturating_add(u64::from(len)),
-        };
-        if moved.brings_data {
-            kept.facts.last_data_ns[side] = seen.time_ns;
-        }
-        let peer = flow.end(segment.sender.other());
-        if peer.fins != 0
-            && segment.has(ACK)
-            && segment.ack == peer.fin_end()
-            && kept.facts.fin_acked_ns[side ^ 1] == 0
-        {
-            kept.facts.fin_acked_ns[side ^ 1] = seen.time_ns;
-        }
-        if self.zeek && !seen.payload.is_empty() {
-            let server = key.end(flow.orig.other());
-            if Ftp::is_expected(server.port) {
-                let ftp = kept.ftp.get_or_insert_default();
-                ftp.note(segment.sender == flow.orig, seen.payload, flow.history_len);
-            }
-        }
         let head = heads::read(segment, seen.payload);
-        if let Some(head) = &head {
-            kept.heads.get_or_insert_default().note(head);
+        if moved.counts {
+            kept.count(flow, seen, moved, head.as_ref());
+            if self.zeek && !seen.payload.is_empty() {
+                let server = key.end(flow.orig.other());
+                if Ftp::is_expected(server.port) {
+                    let ftp = kept.ftp.get_or_insert_default();
+                    ftp.note(segment.sender == flow.orig, seen.payload, flow.history_len);
+                }
+            }
         }
         let wanted = match self.only {
             Some(only) => *number == only,

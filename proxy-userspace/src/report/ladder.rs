@@ -9,7 +9,7 @@ pub mod words;
 
 use proxy_common::flow::Flow;
 use proxy_common::key::Side;
-use proxy_common::segment::{ACK, FIN, PSH, RST, SYN, Segment};
+use proxy_common::segment::{ACK, BAD_CHECKSUM, FIN, PSH, RST, SYN, Segment};
 use proxy_common::seq::after;
 
 /// Rows kept of a connection; of a longer one, later runs of data are only counted.
@@ -49,6 +49,8 @@ pub struct Row {
     pub again: bool,
     /// It is a packet that stands before, captured a second time.
     pub copy: bool,
+    /// Its checksum is wrong, so that its receiver drops it.
+    pub is_wrong: bool,
     /// Where it was captured.
     pub vantage: u32,
     /// The start line of an HTTP head that it begins with.
@@ -117,11 +119,12 @@ impl Ladder {
     /// Takes a segment that has just stepped `flow`.
     pub fn note(&mut self, segment: &Segment, flow: &Flow, time_ns: u64, head: Option<String>) {
         let control = segment.has(SYN | FIN | RST);
+        let is_wrong = segment.marks & BAD_CHECKSUM != 0;
         if !control && segment.payload == 0 {
             if !self.tells(segment, flow) {
                 return;
             }
-        } else if !control && head.is_none() && self.extend(segment, time_ns) {
+        } else if !control && head.is_none() && !is_wrong && self.extend(segment, time_ns) {
             return;
         }
         let most = if control { MOST_ROWS + MOST_CONTROL } else { MOST_ROWS };
@@ -130,7 +133,7 @@ impl Ladder {
             return;
         }
         let flags = segment.flags & FLAGS;
-        let again = self.rows.iter().any(|row| match control {
+        let again = self.rows.iter().filter(|row| !row.is_wrong).any(|row| match control {
             true => {
                 row.sender == segment.sender
                     && row.flags & segment.flags & (SYN | FIN | RST) != 0
@@ -153,6 +156,7 @@ impl Ladder {
             repeated: 0,
             again,
             copy,
+            is_wrong,
             vantage: segment.vantage,
             head: head.map(Into::into),
         });
@@ -178,7 +182,7 @@ impl Ladder {
     /// Adds a segment of data to the run that it continues. What it repeats counts once.
     fn extend(&mut self, segment: &Segment, time_ns: u64) -> bool {
         let Some(last) = self.rows.last_mut() else { return false };
-        if !last.is_data() || last.sender != segment.sender {
+        if !last.is_data() || last.is_wrong || last.sender != segment.sender {
             return false;
         }
         let (end, was) = (segment.seq.wrapping_add(segment.payload), last.end());

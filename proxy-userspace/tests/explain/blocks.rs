@@ -1,7 +1,7 @@
 //! pcapng blocks that few programs write.
 
 use crate::several::packets;
-use crate::{closes, fixture, teardown};
+use crate::{closes, fixture, teardown, text};
 use std::io::Write;
 
 /// A pcapng file, little-endian or big-endian.
@@ -110,6 +110,21 @@ fn what_comes_behind_a_recording_is_read_whole() {
     sections.interface(1);
     packets(&capture).1.iter().for_each(|packet| sections.obsolete(0, packet));
     assert_eq!(closes(&teardown(&["explain", "--json", "-"], &sections.bytes)), expected);
+}
+
+#[test]
+fn a_copy_at_another_interface_has_no_bytes_of_its_own() {
+    let whole = fixture("1.4.22__http-server-close__good-pf_c10.back.pcap");
+    let capture = std::fs::read(&whole).expect("the fixture");
+    let read = |places: u16| {
+        let mut file = File::new(false);
+        file.interface(1);
+        for packet in packets(&capture).1 {
+            (0..places).for_each(|place| file.obsolete(place, packet));
+        }
+        text(&teardown(&["explain", "--format-out", "eve", "-"], &file.bytes))
+    };
+    assert_eq!(read(2), read(1));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub fn all(ladder: &Ladder, flow: &Flow, names: &Names<'_>) -> Vec<String> {
         .iter()
         .map(|row| {
             let words = past.words(row, flow, names);
-            if !row.copy {
+            if !row.copy && !row.is_wrong {
                 past.note(row, flow);
             }
             words
@@ -45,6 +45,9 @@ impl Past {
     fn words(&self, row: &Row, flow: &Flow, names: &Names<'_>) -> String {
         if row.copy {
             return "the same packet, captured again".into();
+        }
+        if row.is_wrong {
+            return "its checksum is wrong: it is dropped".into();
         }
         let who = names.of(row.sender, flow);
         let mut words = if row.flags & RST != 0 {
