@@ -10,7 +10,7 @@ fn last(url: bool) -> [u8; 2] {
 
 /// In base64, or, with `url`, in the alphabet of URLs, which goes without padding.
 #[must_use]
-pub fn base64(bytes: &[u8], url: bool) -> String {
+pub(crate) fn base64(bytes: &[u8], url: bool) -> String {
     let letters = || LETTERS.iter().copied().chain(last(url));
     let letters: Vec<char> = letters().map(char::from).collect();
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
