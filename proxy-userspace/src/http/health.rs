@@ -180,31 +180,29 @@ fn react(plan: &Plan, around: &Surroundings, (errors, last): Alarm) {
 
 /// Takes a result in, and says what follows from it.
 fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration) {
-    let before = around.board.status(plan.server);
     let good = outcome.status.is_good();
-    let full = plan.rise + plan.fall - 1;
-    let mut health = around.board.health(plan.server);
-    let mut changed = false;
+    let (backend, server) = (&around.backend, &around.server);
     if good {
-        around.server.forget_errors();
+        server.forget_errors();
     }
-    if good && health < full {
-        changed = true;
-        health += 1;
-        if health >= plan.rise {
-            health = full;
-        }
-    } else if !good && health > 0 {
-        changed = true;
-        health -= 1;
-        if health < plan.rise {
-            health = 0;
-        }
-    }
-    let failed = !good && changed;
-    around.board.record(plan.server, &outcome, took, health, failed);
+    let served = backend.serves();
+    // At once: an operator may decide about its health at the same time.
+    let decided = around.board.with(plan.server, |standing| {
+        let (before, last) = (server.state(), standing.status);
+        let changed = standing.take_in(plan, &outcome, took);
+        // A good check takes nobody down, nor a bad one up, whatever an operator has made of the count.
+        let now = match (good, standing.health >= plan.rise) {
+            (true, true) if outcome.status == Status::L7OkConditional => Health::Stopping,
+            (true, true) => Health::Up,
+            (false, false) => Health::Down,
+            _ => before.health,
+        };
+        server.set_health(now);
+        (before, now, standing.health, changed || last != outcome.status)
+    });
+    let Some((before, now, health, is_news)) = decided else { return };
     let why = reason(&outcome, took);
-    if plan.log_each && (changed || before != outcome.status) {
+    if plan.log_each && is_news {
         let word = match outcome.status {
             _ if !good => "failed",
             Status::L7OkConditional => "conditionally succeeded",
@@ -212,31 +210,20 @@ fn conclude(plan: &Plan, around: &Surroundings, outcome: Outcome, took: Duration
         };
         let line = format!(
             "Health check for {}server {}/{} {word}, {why}, status: {}.",
-            backup_word(&around.server),
-            around.backend.settings.name,
-            around.server.settings.name,
-            standing(plan, &around.server, health),
+            backup_word(server),
+            backend.settings.name,
+            server.settings.name,
+            standing(plan, server, health),
         );
-        around.events.event(&around.backend, 5, &line);
+        around.events.event(backend, 5, &line);
     }
-    let told = if plan.log_each { String::new() } else { format!(", {why}") };
-    let (backend, server) = (&around.backend, &around.server);
-    let (before, served) = (server.state(), backend.serves());
-    let up = health >= plan.rise;
-    // A good check takes nobody down, nor a bad one up, whatever an operator has made of the count.
-    let now = match (good, up) {
-        (true, true) if outcome.status == Status::L7OkConditional => Health::Stopping,
-        (true, true) => Health::Up,
-        (false, false) => Health::Down,
-        _ => before.health,
-    };
     if now == before.health {
         return;
     }
-    server.set_health(now);
+    let told = if plan.log_each { String::new() } else { format!(", {why}") };
     let requeued = backend.changed(server, before);
     // With its last server the backend goes down, too.
-    around.board.went(plan.server, up, backend);
+    around.board.went(plan.server, now != Health::Down, backend);
     tell(&*around.events, (backend, server), now.into(), requeued, served, &told);
     (around.shut)();
     follow::follow(&around.proxies, &around.board, &*around.events, plan.server);

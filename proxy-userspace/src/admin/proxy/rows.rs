@@ -271,9 +271,11 @@ pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
     }
     served(&mut row, &server.counters, backend.settings.mode, last_session(scene, server));
     row.number("weight", server.shares(backend).div_ceil(SHARES));
-    row.number("uweight", server.weight());
-    if server.is_cold() && server.usable() {
-        let full = server.weight() * SHARES;
+    let weight = server.weight();
+    row.number("uweight", weight);
+    let full = weight * SHARES;
+    // An operator may take all of its weight away meanwhile.
+    if server.is_cold() && server.usable() && full > 0 {
         row.number("throttle", (100 * server.shares(backend) + SHARES - 1) / full);
     }
     row.number("act", u32::from(!settings.backup));

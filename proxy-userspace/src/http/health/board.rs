@@ -35,6 +35,28 @@ pub struct Standing {
     pub place: Place,
 }
 
+impl Standing {
+    /// Takes a check's result in: a good one counts up to `rise`, from where all of `fall` are left,
+    /// and a bad one down. Says whether it counted.
+    pub(super) fn take_in(&mut self, plan: &Plan, outcome: &Outcome, took: Duration) -> bool {
+        let full = plan.rise + plan.fall - 1;
+        let health = match (outcome.status.is_good(), self.health) {
+            (true, health) if health + 1 >= plan.rise => full,
+            (true, health) => health + 1,
+            (false, health) if health <= plan.rise => 0,
+            (false, health) => health - 1,
+        };
+        let counted = health != self.health;
+        self.failed += u64::from(counted && !outcome.status.is_good());
+        self.health = health;
+        self.status = outcome.status;
+        self.code = outcome.code;
+        self.info.clone_from(&outcome.info);
+        self.took = took;
+        counted
+    }
+}
+
 /// Where a server is checked, as far as that is not where it serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -132,44 +154,27 @@ impl Board {
         self.of(server).map_or(0, |standing| standing.health)
     }
 
+    /// Does what belongs together with where a server stands, and with nothing in between.
+    pub fn with<T>(
+        &self,
+        server: (usize, usize),
+        change: impl FnOnce(&mut Standing) -> T,
+    ) -> Option<T> {
+        self.of(server).map(|mut standing| change(&mut standing))
+    }
+
     /// Says that an operator has decided about its health; the next checks go on from there.
     pub fn set_health(&self, server: (usize, usize), health: u32) {
-        if let Some(mut standing) = self.of(server) {
-            standing.health = health;
-        }
+        self.with(server, |standing| standing.health = health);
     }
 
     /// Changes where a server is checked, from its next check on.
     pub fn set_place(&self, server: (usize, usize), change: impl FnOnce(&mut Place)) {
-        if let Some(mut standing) = self.of(server) {
-            change(&mut standing.place);
-        }
+        self.with(server, |standing| change(&mut standing.place));
     }
 
     pub(super) fn place(&self, server: (usize, usize)) -> Place {
         self.of(server).map_or_else(Place::default, |standing| standing.place)
-    }
-
-    pub(super) fn status(&self, server: (usize, usize)) -> Status {
-        self.of(server).map_or(Status::Unknown, |standing| standing.status)
-    }
-
-    pub(super) fn record(
-        &self,
-        server: (usize, usize),
-        outcome: &Outcome,
-        took: Duration,
-        health: u32,
-        failed: bool,
-    ) {
-        if let Some(mut standing) = self.of(server) {
-            standing.status = outcome.status;
-            standing.code = outcome.code;
-            standing.info.clone_from(&outcome.info);
-            standing.took = took;
-            standing.health = health;
-            standing.failed += u64::from(failed);
-        }
     }
 
     /// A server went up or down, and with it perhaps its backend.

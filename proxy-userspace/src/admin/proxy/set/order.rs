@@ -91,13 +91,14 @@ impl Order<'_> {
         };
         let (rise, fall) = self.scene.numbers.rise_and_fall(self.at());
         let checks = if health == Health::Down { 0 } else { rise + fall - 1 };
-        self.scene.board.set_health(self.at(), checks);
-        if self.before.admin == Admin::Maintenance {
-            // It comes up when it leaves that, whatever is said of it here.
-            return String::new();
-        }
-        self.server.set_health(health);
-        if health != self.before.health {
+        self.scene.board.with(self.at(), |standing| {
+            standing.health = checks;
+            // It comes up when it leaves maintenance, whatever is said of it there.
+            if self.before.admin != Admin::Maintenance {
+                self.server.set_health(health);
+            }
+        });
+        if self.before.admin != Admin::Maintenance && health != self.before.health {
             let requeued = self.backend.changed(self.server, self.before);
             self.went();
             self.tell(health.into(), requeued, ", changed from CLI");
