@@ -1,7 +1,9 @@
 //! The connections of a capture: each segment steps its own, and each is given out when over.
 
 use super::Seen;
-use proxy_common::flow::{CLOSED, EXPIRED, Flow, Input, Mode, Outcome, SEEN, UNFINISHED, begins_anew, expired, step};
+use proxy_common::flow::{
+    CLOSED, EXPIRED, Flow, Input, Mode, Outcome, SEEN, UNFINISHED, begins_anew, expired, step,
+};
 use proxy_common::key::FlowKey;
 use proxy_common::segment::BAD_CHECKSUM;
 use proxy_common::seq::after;

@@ -31,7 +31,8 @@ pub(crate) fn base64(bytes: &[u8], url: bool) -> String {
 /// What was encoded; nothing where it is not of that form. The alphabet of URLs may go without padding.
 pub(super) fn from_base64(text: &[u8], url: bool) -> Option<Vec<u8>> {
     let unpadded = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);
-    if !text.len().is_multiple_of(4) && !(url && unpadded.len() == text.len()) {
+    let is_bare = url && unpadded.len() == text.len();
+    if !is_bare && !text.len().is_multiple_of(4) {
         return None;
     }
     let mut out = Vec::with_capacity(text.len() / 4 * 3 + 2);

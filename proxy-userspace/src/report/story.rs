@@ -245,7 +245,9 @@ fn unclosed(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
         ConnState::S1 if !close.is_expired() && !close.is_evicted() => {
             "nobody has closed, and another connection began on the same ports".into()
         }
-        _ if close.is_expired() => "nobody has closed before it was given up for its silence".into(),
+        _ if close.is_expired() => {
+            "nobody has closed before it was given up for its silence".into()
+        }
         _ if close.is_midstream() => "neither its beginning nor its end was captured".into(),
         _ => "nobody has closed, as far as the capture goes".into(),
     }

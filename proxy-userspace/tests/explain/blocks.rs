@@ -21,8 +21,7 @@ impl File {
 
     /// A section header with these options, of which each is a text.
     fn section(&mut self, options: &[(u16, &str)]) {
-        let mut header =
-            [self.word(0x1a2b_3c4d), self.halves(1, 0), [0xff; 4], [0xff; 4]].concat();
+        let mut header = [self.word(0x1a2b_3c4d), self.halves(1, 0), [0xff; 4], [0xff; 4]].concat();
         for (code, text) in options {
             header.extend(self.halves(*code, text.len() as u16));
             header.extend(text.as_bytes());

@@ -1,6 +1,8 @@
 //! Several captures read as one: of the same minute at two places, and one that was rotated.
 
-use crate::{closes, comparable, fixture, tcpdump, teardown, text, text_of, without_addresses, wire};
+use crate::{
+    closes, comparable, fixture, tcpdump, teardown, text, text_of, wire, without_addresses,
+};
 use std::path::Path;
 
 /// The global header of a pcap file, and its packets with their headers.
@@ -52,7 +54,9 @@ fn names_of_two_texts_stay_apart() {
     };
     let whole = wire(&["> [S], seq 100", "< [S.], seq 900, ack 101", "> [R], seq 101"]);
     let named = |client: &str, server: &str| {
-        whole.replace("192.0.2.1.", &format!("{client}.")).replace("192.0.2.2.", &format!("{server}."))
+        whole
+            .replace("192.0.2.1.", &format!("{client}."))
+            .replace("192.0.2.2.", &format!("{server}."))
     };
     let found = read([named("anna", "web"), named("bert", "db")]);
     assert_eq!(found, [["anna:4000", "web:80"], ["bert:4000", "db:80"]]);

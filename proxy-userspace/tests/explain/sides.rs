@@ -122,12 +122,12 @@ fn the_last_data_is_not_what_is_sent_again() {
 
 #[test]
 fn what_does_not_count_is_not_counted() {
-    let wrong = wire(&WHOLE[3..4]).replace("win 500", "cksum 0x1843 (incorrect -> 0xa237), win 500");
+    let wrong =
+        wire(&WHOLE[3..4]).replace("win 500", "cksum 0x1843 (incorrect -> 0xa237), win 500");
     let wrong = wrong.replace("[P.]", "[P.U]").replace("seq 1:11", "seq 1:12");
-    let input = wire(&WHOLE[..3]) + &wrong + &wire(&WHOLE[..]).lines().skip(3).fold(
-        String::new(),
-        |text, line| text + line + "\n",
-    );
+    let input = wire(&WHOLE[..3])
+        + &wrong
+        + &wire(&WHOLE[..]).lines().skip(3).fold(String::new(), |text, line| text + line + "\n");
     let said = text(&teardown(&["explain", "--checksums", "--ladder", "-"], input.as_bytes()));
     assert!(said.contains("its checksum is wrong: it is dropped"), "{said}");
     assert!(said.contains("the client sends 10 bytes\n"), "{said}");
