@@ -22,6 +22,14 @@ use std::sync::Arc;
 impl Builder<'_> {
     /// Puts the backend of a section that holds servers into `to`, at `place`.
     pub(super) fn backend(&mut self, place: usize, proxy: &Proxy, to: &mut Assembled) {
+        let fullconn = to.numbers.fullconns.get(place).copied().unwrap_or_default();
+        let backend = settings::Backend { fullconn, ..self.section(place, proxy) };
+        let backend = self.servers(place, proxy, backend, to);
+        to.settings.backends.push(backend);
+    }
+
+    /// A backend without its servers.
+    fn section(&mut self, place: usize, proxy: &Proxy) -> settings::Backend {
         let said = &proxy.settings;
         let timeouts = &said.timeouts;
         let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::try_from(place).unwrap_or(0) + 1);
@@ -30,7 +38,6 @@ impl Builder<'_> {
         backend.of_listen = proxy.kind.is_frontend();
         backend.mode = said.mode;
         backend.all_backups = said.switches.has(Switch::AllBackups);
-        backend.fullconn = to.numbers.fullconns.get(place).copied().unwrap_or_default();
         backend.cookie = said.cookie.clone();
         backend.persist = said.switches.has(Switch::Persist);
         backend.persist_rules = proxy.persist_rules.clone();
@@ -65,6 +72,18 @@ impl Builder<'_> {
             .filter_map(|rule| Some((place_of(&rule.name)?, rule.condition.clone())))
             .collect();
         backend.server_rules = (!rules.is_empty()).then(|| Arc::new(UseServer { rules }) as _);
+        backend
+    }
+
+    /// The backend with its servers, and what belongs to them.
+    fn servers(
+        &mut self,
+        place: usize,
+        proxy: &Proxy,
+        mut backend: settings::Backend,
+        to: &mut Assembled,
+    ) -> settings::Backend {
+        let said = &proxy.settings;
         let cookie_key = said.dynamic_cookie_key.as_deref().filter(|_| said.dynamic_cookie);
         let cookie_key: Option<Arc<str>> = cookie_key.map(Arc::from);
         let mut ids = Vec::new();
@@ -92,9 +111,9 @@ impl Builder<'_> {
                 to.checks.push(self.plan(at, proxy, server));
             }
         }
-        to.settings.backends.push(backend);
         to.numbers.servers.push(ids);
         to.healths.push(healths);
+        backend
     }
 
     /// Where connections to a server come from.
