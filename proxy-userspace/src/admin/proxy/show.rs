@@ -1,13 +1,14 @@
 //! `show stat`, `show backend`, `show servers state`, and the statistics page.
 
+mod numbers;
+
 use super::limits::number;
 use super::rows::{self, Object, Row};
 use super::{Scene, csv, json, typed};
 use crate::http::health::outcome::Status;
-use crate::http::live::{Admin, Backend, Server};
+use crate::http::live::{Backend, Server};
 use crate::http::settings::ServerAddress;
 use std::fmt::Write;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// Every line, in the configuration's order: frontend, servers, backend. Addresses and algorithms are
 /// not for everybody's eyes.
@@ -125,62 +126,16 @@ fn state(scene: &Scene, backend: &Backend, server: &Server, out: &mut String) {
         ServerAddress::Inet(address) => (address.ip().to_string(), address.port()),
         ServerAddress::Unix(_) => ("-".to_owned(), 0),
     };
-    // SRV_ST_STOPPED, SRV_ST_STARTING, SRV_ST_RUNNING, SRV_ST_STOPPING.
-    let operational = match server.admin() {
-        Admin::Maintenance => 0,
-        _ if !server.is_up() => 0,
-        _ if server.is_stopping() => 3,
-        _ if server.is_cold() => 1,
-        Admin::Drain | Admin::Ready => 2,
-    };
-    // SRV_ADMF_FMAINT and SRV_ADMF_FDRAIN, SRV_ADMF_IMAINT, SRV_ADMF_IDRAIN and SRV_ADMF_RMAINT, with SRV_ADMF_CMAINT for one that began as `disabled`.
-    let began = if server.settings.disabled { 4 } else { 0 };
-    let administrative = began
-        + match server.own_admin() {
-            Admin::Ready => 0,
-            Admin::Drain => 8,
-            Admin::Maintenance => 1,
-        }
-        + if server.is_unresolved() { 32 } else { 0 }
-        + match server.inherited() {
-            Admin::Ready => 0,
-            Admin::Drain => 16,
-            Admin::Maintenance => 2,
-        };
-    // HCHK_STATUS_* and CHK_RES_*, by their numbers in 2.6.
-    let status = standing.as_ref().map_or(1, |standing| match standing.status {
-        Status::Unknown => 1,
-        Status::Analysis => 4,
-        Status::SocketError => 5,
-        Status::L4Ok => 6,
-        Status::L4Timeout => 7,
-        Status::L4Connection => 8,
-        Status::L7Timeout => 12,
-        Status::L7Response => 13,
-        Status::L7Ok => 15,
-        Status::L7OkConditional => 16,
-        Status::L7Status => 17,
-    });
-    let result = standing.as_ref().map_or(0, |standing| match standing.status {
-        Status::Unknown => 0,
-        Status::L7OkConditional => 4,
-        good if good.is_good() => 3,
-        _ => 2,
-    });
+    let operational = numbers::operational(server);
+    let administrative = numbers::administrative(server);
+    let last = standing.as_ref().map_or(Status::Unknown, |standing| standing.status);
+    let (status, result) = (numbers::status(last), numbers::result(last));
     let (rise, _) = scene.numbers.rise_and_fall(at);
     let whole = scene.board.get(at);
     let health = whole.as_ref().map_or(rise, |standing| standing.health);
     let place = whole.map(|standing| standing.place).unwrap_or_default();
     let check_address = place.ip.map_or_else(|| "-".to_owned(), |ip| ip.to_string());
-    // CHK_ST_CONFIGURED and CHK_ST_ENABLED; CHK_ST_PAUSED in maintenance, and for ever where there
-    // is no check that could go on.
-    let enabled = if server.checking.load(Relaxed) { 4 } else { 0 };
-    let checks = match (server.settings.checked, server.admin()) {
-        (true, Admin::Maintenance) => 8 + 2 + enabled,
-        (true, _) => 2 + enabled,
-        (false, _) if server.settings.disabled => 8,
-        (false, _) => 0,
-    };
+    let checks = numbers::checks(server);
     let (says_id, backend_says_id) = scene.numbers.say_id(at);
     // Writing to a String does not fail.
     let _ = writeln!(
