@@ -244,7 +244,7 @@ pub struct Server {
     pub counters: Counters,
     /// Requests a second.
     pub session_rate: Rate,
-    /// Seconds since [`Proxies::since`]'s process clock of the last session; 0 is never.
+    /// When its last session began, in seconds since [`Proxies::since`], counted from 1; 0 is never.
     pub last_session: AtomicU64,
     /// When its health or the admin state last changed.
     changed: Mutex<Instant>,

@@ -108,10 +108,7 @@ fn wide(ip: IpAddr) -> Ipv6Addr {
 pub(crate) fn read(bytes: &[u8]) -> Result<(usize, Option<Ends>), Fault> {
     match bytes.strip_prefix(b"PROXY ") {
         _ if bytes.len() < 6 => Err(Fault::Truncated),
-        Some(_) => {
-            let line = line(&bytes[..bytes.len().min(LONGEST)])?;
-            Ok((line.0, line.1))
-        }
+        Some(_) => line(&bytes[..bytes.len().min(LONGEST)]),
         None => read_bytes(bytes),
     }
 }

@@ -284,7 +284,7 @@ async fn rest(client: &Client, errand: &Errand<'_>, time: Duration) -> Result<()
     }
 }
 
-/// Seconds since the proxies began, for the time of the last session.
+/// A session with a server begins: keeps when, in seconds since the proxies began.
 pub(crate) fn note_session(client: &Client, server: &Server, now: Instant) {
     let seconds = now.duration_since(client.proxies.since).as_secs() + 1;
     // A store would take the line from the other workers, a look does not.

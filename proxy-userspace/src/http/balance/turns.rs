@@ -54,7 +54,8 @@ struct Turn {
 }
 
 impl Turns {
-    /// The index of the one of `list`, indices and shares of the load, whose turn it is among those that `may`.
+    /// The index of the one whose turn it is among those that `may`, of a `list` of indices and shares of
+    /// the load.
     pub(super) fn next(
         &mut self,
         list: impl Iterator<Item = (usize, u32)> + Clone,
