@@ -69,7 +69,12 @@ pub const GLOBAL: &[Directive] = &[
     global("nbthread", "N", "one a core", "Worker threads."),
     global("node", "NAME", "the host's name", "Shown by `show info`."),
     global("pidfile", "FILE", "none", "Where the process's id is written."),
-    global("spread-checks", "PERCENT", "0", "Vary the checks' intervals by so much, 0 to 50."),
+    global(
+        "spread-checks",
+        "PERCENT",
+        "0",
+        "Make the checks' intervals longer or shorter by up to so much, 0 to 50.",
+    ),
     global(
         "stats socket",
         "ADDRESS [level user|operator|admin] [mode MODE] [user U] [group G] [uid N] [gid N]",

@@ -101,7 +101,7 @@ pub const OPTIONS: &[Directive] = &[
         "option prefer-last-server",
         "",
         "off",
-        "Stay on the connection's last server where possible.",
+        "Stay on the connection's last server where possible, unless the balance hashes.",
     ),
     at(
         BACK,

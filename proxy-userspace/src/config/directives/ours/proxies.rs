@@ -65,14 +65,14 @@ pub const PROXY: &[Directive] = &[
         "clitcpka-idle",
         "TIME",
         "the system's",
-        "With TCP keep-alive towards clients: the silence before the first probe, in seconds unless there is a unit (TCP_KEEPIDLE).",
+        "With TCP keep-alive towards clients: the silence before the first probe, in seconds unless there is a unit, 32767s at most (TCP_KEEPIDLE).",
     ),
     at(
         FRONT,
         "clitcpka-intvl",
         "TIME",
         "the system's",
-        "With TCP keep-alive towards clients: the time between two probes, in seconds unless there is a unit (TCP_KEEPINTVL).",
+        "With TCP keep-alive towards clients: the time between two probes, in seconds unless there is a unit, 32767s at most (TCP_KEEPINTVL).",
     ),
     at(
         BACK,
@@ -287,14 +287,14 @@ pub const PROXY: &[Directive] = &[
         "srvtcpka-idle",
         "TIME",
         "the system's",
-        "With TCP keep-alive towards servers: the silence before the first probe, in seconds unless there is a unit (TCP_KEEPIDLE).",
+        "With TCP keep-alive towards servers: the silence before the first probe, in seconds unless there is a unit, 32767s at most (TCP_KEEPIDLE).",
     ),
     at(
         BACK,
         "srvtcpka-intvl",
         "TIME",
         "the system's",
-        "With TCP keep-alive towards servers: the time between two probes, in seconds unless there is a unit (TCP_KEEPINTVL).",
+        "With TCP keep-alive towards servers: the time between two probes, in seconds unless there is a unit, 32767s at most (TCP_KEEPINTVL).",
     ),
     at(
         EVERY,
