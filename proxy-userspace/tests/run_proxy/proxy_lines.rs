@@ -185,19 +185,23 @@ fn the_client_is_who_the_line_names() {
     twins.end();
 }
 
-/// Sessions are those who were named, connections all.
+/// Sessions are those who were named, connections all. Who sees its connection closed may ask before that
+/// is counted.
 fn sessions_count(twins: &Twins, connections: u64) {
-    let [ours, theirs] = twins.ask("show stat").map(|text| {
-        let names = text.lines().next().unwrap_or_default().to_owned();
-        let row =
-            text.lines().find(|row| row.starts_with("in,FRONTEND")).expect("a row").to_owned();
-        ["stot", "conn_tot", "scur"].map(|name| {
-            let at = names.split(',').position(|it| it.trim_start_matches("# ") == name);
-            row.split(',').nth(at.expect("a column")).expect("a cell").to_owned()
-        })
+    until("both to have counted all", || {
+        let [ours, theirs] = twins.ask("show stat").map(|text| counts(&text));
+        (ours == theirs && ours[1] == connections.to_string()).then_some(())
     });
-    assert_eq!(ours, theirs);
-    assert_eq!(ours[1], connections.to_string());
+}
+
+/// The frontend's sessions and connections since the start, and its sessions now.
+fn counts(text: &str) -> [String; 3] {
+    let names = text.lines().next().unwrap_or_default();
+    let row = text.lines().find(|row| row.starts_with("in,FRONTEND")).expect("a row");
+    ["stot", "conn_tot", "scur"].map(|name| {
+        let at = names.split(',').position(|it| it.trim_start_matches("# ") == name);
+        row.split(',').nth(at.expect("a column")).expect("a cell").to_owned()
+    })
 }
 
 /// Who says nothing is closed after `timeout client`.
