@@ -26,7 +26,7 @@ use bytemuck::{Pod, Zeroable};
 /// Changes with every change of a type in here, of [`Flow`] or of [`Segment`].
 pub const ABI_VERSION: u32 = 10;
 
-/// `Record::kind`: another CPU told it first.
+/// `Record::kind`: nothing, as another CPU told it first, or as it is there to wake the daemon only.
 pub const RECORD_NOTHING: u32 = 0;
 /// `Record::kind`: a connection is over; the record is a [`CloseRecord`].
 pub const RECORD_CLOSE: u32 = 1;

@@ -61,8 +61,8 @@ pub struct Acts {
     pub local: u8,
     /// Why a change was refused.
     pub refusal: u8,
-    /// Whether the interface has a link header.
-    pub has_link_header: u8,
+    /// Not used.
+    pub reserved: u8,
     /// What the application made: a flags byte.
     pub asked: u8,
     /// What went over the wire in its place: a flags byte.

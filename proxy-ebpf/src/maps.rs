@@ -56,7 +56,7 @@ pub static REAP: Array<Reap, 1> = Array::new();
 
 /// The packet at hand, one for each CPU: it would take too much of the stack while the machine
 /// steps. Packet programs run with soft interrupts off, so that one of them has the entry for
-/// itself.
+/// itself; those that the daemon runs do so since Linux 6.3.
 #[btf_map]
 pub static PACKET: PerCpuArray<Packet, 1> = PerCpuArray::new();
 

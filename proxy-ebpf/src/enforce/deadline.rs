@@ -59,7 +59,6 @@ pub fn finished(ctx: &TcContext, packet: &Packet, slot: *mut Slot, rule: &Rule) 
     if has_link && acts.bits & HAS_LINK == 0 {
         acts.bits |= HAS_LINK;
         acts.interface = interface;
-        acts.has_link_header = u8::from(has_header);
         acts.link = link;
     }
     guard.unlock();
