@@ -151,6 +151,7 @@ fn action(args: &mut Args<'_>, word: &str, place: Place) -> Option<Action> {
         "redirect" => redirect(args, place).map(Action::Redirect),
         "set-log-level" => args.choice(word, &LOG_LEVELS).map(Action::Level),
         "set-status" => edits::status(args),
+        "del-header" => edits::del(args),
         _ if edits::LINE.contains(&word) => edits::line(args, word).map(Action::Line),
         _ if is_of_variables(word) => edits::variable(args, word, place),
         _ => edits::fields(args, word, place).map(Action::Edit),

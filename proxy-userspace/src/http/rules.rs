@@ -1,6 +1,7 @@
 //! `http-request`, `http-response` and `http-after-response` rules, ready to be applied.
 
 mod line;
+mod names;
 mod redirect;
 mod replace;
 mod routes;
@@ -8,6 +9,7 @@ mod routes;
 pub(crate) use line::is_method;
 use line::target_for;
 pub use line::{LineEdit, Misfit, Part};
+pub use names::Names;
 pub use redirect::{Redirect, RedirectTo};
 pub use replace::{Replace, Template};
 pub use routes::{Routes, UseServer};
@@ -101,6 +103,8 @@ pub enum Action {
     Redirect(Redirect),
     /// A change to the fields.
     Edit(HeadEdit),
+    /// `del-header -m`.
+    Remove(Names),
     /// A change to the request line.
     Line(LineEdit),
     /// `set-status`, and the reason for it.
@@ -157,6 +161,7 @@ impl Action {
                     Err(Misfit) => Taken::Decided(Decision::Failed),
                 },
             },
+            Self::Remove(names) => Taken::Edits(names.removals(view)),
             Self::Line(line) => match line.changes(view) {
                 Ok(changes) => Taken::Edits(changes),
                 Err(Misfit) => Taken::Decided(Decision::Failed),

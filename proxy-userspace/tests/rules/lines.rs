@@ -125,6 +125,33 @@ fn what_a_rule_wrote_is_read_without_the_spaces_around_it() {
     twins.same("a", &["GET / HTTP/1.1\r\nHost: h\r\nX-C: c\r\n\r\n".to_owned()]);
 }
 
+/// Names are matched without regard to case, and by regular expressions in lower case.
+#[test]
+fn fields_are_removed_by_what_their_names_match() {
+    let text = r#"listen a
+  bind @a
+  http-request set-header X-Own 1
+  http-request add-header X-Own 2
+  http-request del-header X-Be -m beg if { path /beg }
+  http-request del-header -END -m end if { path /end }
+  http-request del-header iDd -m sub if { path /sub }
+  http-request del-header x-own -m str if { path /str }
+  http-request del-header ^x-[a-m] -m reg if { path /reg }
+  http-request del-header ^X- -m reg if { path /upper }
+  http-request del-header x- -m beg if { path /all }
+  http-request del-header o -m sub if { path /host }
+  http-request add-header X-Later 1
+  http-request set-header X-Left %[req.hdr_cnt(x-begin)],%[req.hdr_cnt(x-own)]
+  http-response del-header x- -m beg if { res.hdr(x-srv) -m found }
+  server s @origin
+"#;
+    let twins = Twins::start(&["a"], text, &[]);
+    let paths = ["/", "/beg", "/end", "/sub", "/str", "/reg", "/upper", "/all", "/host"];
+    let fields = "X-Begin: 1\r\nx-Begin: 2\r\nX-The-End: 3\r\nMiddle: 4\r\nXX: 5";
+    let get = |path| format!("GET {path} HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n");
+    twins.same("a", &paths.map(get));
+}
+
 /// As Java's clients send it, whose Host leaves a scheme's own port out.
 #[test]
 fn the_host_of_connect_may_leave_out_the_ports_of_http_and_https() {

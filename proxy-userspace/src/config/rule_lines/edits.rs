@@ -4,16 +4,26 @@ use super::{field_name, filled, value};
 use crate::config::args::Args;
 use crate::config::arguments::variable as variable_name;
 use crate::config::format::{Place, sample};
+use crate::http::acl::TextMatch;
 use crate::http::format::{Format, Part as Piece};
 use crate::http::framing::Asked;
 use crate::http::regex::Regex;
 use crate::http::reply;
-use crate::http::rules::{Action, HeadEdit, LineEdit, Part, Replace, Template, is_method};
+use crate::http::rules::{Action, HeadEdit, LineEdit, Names, Part, Replace, Template, is_method};
 use std::sync::Arc;
 
 /// Actions on fields.
 pub(super) const FIELDS: [&str; 5] =
     ["set-header", "add-header", "del-header", "replace-header", "replace-value"];
+
+/// How `del-header` looks for names.
+const NAME_MATCHES: [(&str, Option<TextMatch>); 5] = [
+    ("str", Some(TextMatch::Exact)),
+    ("beg", Some(TextMatch::Begin)),
+    ("end", Some(TextMatch::End)),
+    ("sub", Some(TextMatch::Contains)),
+    ("reg", None),
+];
 
 /// Actions on the request line.
 pub(super) const LINE: [&str; 8] = [
@@ -34,13 +44,6 @@ pub(super) const VARIABLES: [&str; 3] = ["set-var", "set-var-fmt", "unset-var"];
 pub(super) fn fields(args: &mut Args<'_>, action: &str, place: Place) -> Option<HeadEdit> {
     let name = field_name(args, action)?.into();
     Some(match action {
-        "del-header" => {
-            if args.peek() == "-m" {
-                args.wrong_here("'-m' of 'del-header' is HAProxy's; teardown has not got it");
-                return None;
-            }
-            HeadEdit::Del(name)
-        }
         "set-header" => HeadEdit::Set(name, value(args, action, place)?),
         "add-header" => HeadEdit::Add(name, value(args, action, place)?),
         _ => {
@@ -48,6 +51,20 @@ pub(super) fn fields(args: &mut Args<'_>, action: &str, place: Place) -> Option<
             HeadEdit::Replace { name, whole, replace: Box::new(replace(args, action, place)?) }
         }
     })
+}
+
+/// Reads what follows `del-header`: a name, or what names match.
+pub(super) fn del(args: &mut Args<'_>) -> Option<Action> {
+    if args.line.word(args.taken() + 1) != "-m" {
+        let name = field_name(args, "del-header")?;
+        return Some(Action::Edit(HeadEdit::Del(name.into())));
+    }
+    let text = args.need("del-header", "what names match")?;
+    args.skip(1);
+    Some(Action::Remove(match args.choice("-m", &NAME_MATCHES)? {
+        Some(how) => Names::Text(how, text.to_ascii_lowercase()),
+        None => Names::Regex(Regex::new(text, false).map_err(|why| args.wrong(why)).ok()?),
+    }))
 }
 
 /// Reads what follows an action on the request line.
