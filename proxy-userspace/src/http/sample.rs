@@ -3,6 +3,7 @@
 mod convert;
 mod fields;
 mod map;
+mod names;
 mod read;
 mod target;
 
@@ -134,6 +135,12 @@ pub enum Fetch {
     Text(String),
     /// `unique-id`.
     UniqueId,
+    /// `fe_name`: the frontend's.
+    FrontendName,
+    /// `be_name`: the backend's, or the frontend's before there is one.
+    BackendName,
+    /// `srv_name`: the server's, once there is one.
+    ServerName,
     /// `var(NAME,DEFAULT)`.
     Variable(Name, Option<String>),
 }
@@ -262,17 +269,6 @@ impl Sample<'_> {
             Self::Truth(truth) => out.push(b'0' + u8::from(*truth)),
         }
     }
-
-    /// Its bytes: those of a number and of an address in the network's order.
-    fn write_bytes(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Text(text) => out.extend_from_slice(text),
-            Self::Number(number) => out.extend_from_slice(&number.to_be_bytes()),
-            Self::Address(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
-            Self::Address(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
-            Self::Truth(truth) => out.extend_from_slice(&i64::from(*truth).to_be_bytes()),
-        }
-    }
 }
 
 impl Fetch {
@@ -342,6 +338,9 @@ impl Fetch {
                 let id = moment.unique_id(view);
                 !id.is_empty() && found(Sample::Text(id))
             }),
+            Self::FrontendName | Self::BackendName | Self::ServerName => {
+                text(view.moment.and_then(|moment| names::name(self, &moment.session())).as_deref())
+            }
             Self::Variable(name, default) => match (lookup(view.edits, name), default) {
                 (Some(value), _) => found(value.sample()),
                 (None, Some(default)) => found(Sample::Text(default.as_bytes())),

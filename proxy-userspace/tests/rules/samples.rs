@@ -313,6 +313,19 @@ fn what_haproxy_defines_is_defined() {
     twins.same("a", &requests);
 }
 
+#[test]
+fn proxies_and_servers_have_names() {
+    let text = "listen a\n  bind @a\n  http-request set-header X-Fe %[fe_name]-%[fe_name,upper]\n\
+        \x20 http-response set-header X-Names %[fe_name]/%[be_name]/%[srv_name]\n\
+        \x20 http-response set-header X-Is 1 if { srv_name -m end o }\n  use_backend two if { path /two }\n\
+        \x20 log-format %[fe_name]/%[be_name]/%[srv_name]\n\
+        \x20 http-after-response set-header X-After <%[srv_name]>\n\
+        \x20 http-request deny if { path /deny }\n  server one @origin\n\
+        backend two\n  http-request set-header X-Be %[fe_name]/%[be_name]\n  server two @origin\n";
+    let twins = Twins::start(&["a"], text, &[]);
+    twins.same("a", &gets(["/", "/two", "/deny"]));
+}
+
 /// What a client has encoded begins no line of its own, neither before a server nor before a client.
 #[test]
 fn what_is_decoded_stays_within_its_line() {

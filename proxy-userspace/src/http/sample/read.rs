@@ -62,6 +62,19 @@ pub(super) fn text_address(text: &[u8]) -> Option<IpAddr> {
     text.parse().ok().or_else(with_port)
 }
 
+impl Sample<'_> {
+    /// Its bytes: those of a number and of an address in the network's order.
+    pub(super) fn write_bytes(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => out.extend_from_slice(text),
+            Self::Number(number) => out.extend_from_slice(&number.to_be_bytes()),
+            Self::Address(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
+            Self::Address(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
+            Self::Truth(truth) => out.extend_from_slice(&i64::from(*truth).to_be_bytes()),
+        }
+    }
+}
+
 impl Value {
     /// As a sample.
     #[must_use]
