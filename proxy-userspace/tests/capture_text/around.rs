@@ -124,3 +124,23 @@ fn text_of_what_stands_around_tcp_gives_the_files_segments() {
         }
     }
 }
+
+#[test]
+fn what_icmp_quotes_is_no_packet_that_was_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("icmp.pcap");
+    for path in fixtures().iter().step_by(8) {
+        let unreachable: Around =
+            |packet| ipv4(1, &[&[3, 3, 0, 0, 0, 0, 0, 0][..], packet].concat());
+        std::fs::write(&file, wrapped(path, unreachable)).unwrap();
+        for form in [&["-n", "-v"][..], &["-n", "-vvv", "-e"], &["-n", "-t", "-v"]] {
+            let plain = tcpdump(path, form);
+            let (expected, _) = read_text(plain.clone());
+            let quoting = tcpdump(&file, form);
+            assert!(memchr::memmem::find(&quoting, b"Flags [").is_some(), "{path:?} {form:?}");
+            let (found, account) = read_text([plain, quoting].concat());
+            assert_eq!(found.segments.len(), expected.segments.len(), "{path:?} {form:?}");
+            assert!(!account.notes.iter().any(|note| note.contains("flags")), "{account:?}");
+        }
+    }
+}

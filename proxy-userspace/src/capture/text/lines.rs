@@ -104,8 +104,9 @@ impl Logical {
         if self.held.is_empty() && packet::is_complete(line) {
             return packet(line, number);
         }
-        // What a tunnel carries may stand on a line of its own, without a time.
-        let is_inner = packet::is_ip(line) && packet::has_time(&self.held);
+        // What a tunnel carries, or ICMP quotes, may stand on a line of its own, without a time.
+        let is_quoted = packet::is_icmp(&self.held) && bytes.starts_with(b"\t");
+        let is_inner = packet::is_ip(line) && (packet::has_time(&self.held) || is_quoted);
         let begins = packet::begins(line) && !is_inner;
         let joins = !self.held.is_empty()
             && !begins

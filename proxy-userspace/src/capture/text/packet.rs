@@ -15,11 +15,21 @@ fn flags_at(line: &[u8]) -> Option<usize> {
     FLAGS.find_iter(line).find(|&at| matches!(line[..at].trim_ascii_end(), [.., b':' | b'>']))
 }
 
+/// Whether a text is of ICMP: what `-v` quotes in it is no packet that was seen.
+pub(super) fn is_icmp(text: &[u8]) -> bool {
+    static ICMP: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b" ICMP"));
+    ICMP.find_iter(text).any(|at| {
+        // `: ICMP host …`, `: [icmp6 sum ok] ICMP6, …`; `proto ICMP (1)` stands before either.
+        matches!(text[..at], [.., b':' | b']']) && matches!(text.get(at + 5), Some(b' ' | b'6'))
+    })
+}
+
 /// Reads a line; `None` where it tells no TCP packet.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Line<'_>> {
     let mut parsed = Line::EMPTY;
     let head = match flags_at(line) {
+        Some(at) if is_icmp(&line[..at]) => return None,
         Some(at) => {
             let rest = &line[at + 7..];
             let bracket = rest.iter().take(10).position(|&byte| byte == b']')?;
@@ -28,7 +38,7 @@ pub fn parse(line: &[u8]) -> Option<Line<'_>> {
             &line[..at]
         }
         None => {
-            let at = classic::flags_at(line)?;
+            let at = classic::flags_at(line).filter(|&at| !is_icmp(&line[..at]))?;
             classic::fields(&line[at..], &mut parsed)?;
             &line[..at]
         }
@@ -87,7 +97,7 @@ pub(super) fn stamp(line: &[u8]) -> Option<Stamp> {
 
 /// Whether a line has what only a TCP packet's has.
 pub(super) fn has_flags(line: &[u8]) -> bool {
-    flags_at(line).is_some()
+    flags_at(line).is_some_and(|at| !is_icmp(&line[..at]))
 }
 
 /// Whether the line tells a TCP packet as `-q` does: `… > 192.0.2.2.80: tcp 77`.
