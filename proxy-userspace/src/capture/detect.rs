@@ -89,7 +89,7 @@ fn foreign_binary(head: &[u8]) -> Option<&'static str> {
 /// Whether a line of tcpdump's with a TCP packet is among those of `text`.
 pub(super) fn tells_packet(text: &[u8]) -> bool {
     memchr::memmem::find(text, b"Flags [").is_some()
-        || text.split(|&byte| byte == b'\n').any(|line| packet::parse(line).is_some())
+        || text.split(|byte| b"\r\n".contains(byte)).any(|line| packet::parse(line).is_some())
 }
 
 /// Texts of other tools, known by their first lines.

@@ -68,6 +68,8 @@ fn text_from_windows_and_from_pages_is_read() {
         same(&text, little, "UTF-16LE");
         same(&text, big, "UTF-16BE");
         same(&text, windows.into_bytes(), "UTF-8 with a mark");
+        same(&text, text.replace('\n', "\r").into_bytes(), "an old Mac's");
+        same(&text, text.replace('\n', "\r\r\n").into_bytes(), "Windows' twice");
         same(&text, text.replace(' ', "\u{a0}").into_bytes(), "spaces that do not break");
         same(&text, text.replace(' ', "&nbsp;").into_bytes(), "the same in HTML");
         same(&text, format!("```console\n$ tcpdump -n\n{text}```\n").into_bytes(), "a fence");

@@ -39,7 +39,7 @@ impl Times {
     /// `-ttt` and `-ttttt` both begin at zero: times since the line before go down about as often
     /// as up, or far, behind a pause. Those since the first go back to zero, where another text follows.
     pub(super) fn guess(head: &[u8]) -> Self {
-        let lines = head.split(|&byte| byte == b'\n').map(lines::plain);
+        let lines = lines::all(head).map(lines::plain);
         let stamps = lines.filter_map(|line| packet::stamp(lines::unquoted(&line)));
         let (mut hours, mut epochs) = (Vec::new(), Vec::new());
         for stamp in stamps {

@@ -22,10 +22,7 @@ impl Columns {
     /// Tells the width by a text's first lines: all that were cut are as long (or one shorter, where
     /// a space at the end was dropped), and at least one was cut where tcpdump prints no space.
     pub(super) fn guess(head: &[u8]) -> Self {
-        let lines: Vec<&[u8]> = head
-            .split(|&byte| byte == b'\n')
-            .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-            .collect();
+        let lines: Vec<&[u8]> = lines::all(head).collect();
         let cuts = || lines.windows(2).filter(|pair| is_cut(pair[0], pair[1]));
         let longest = cuts().map(|pair| pair[0].len()).max();
         let width = longest.filter(|&width| {

@@ -1,7 +1,7 @@
 //! Lines of a stream without copying them, and the joining of those that belong together.
 
 use super::packet;
-use memchr::memchr;
+use memchr::memchr2;
 use std::borrow::Cow;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -46,8 +46,17 @@ impl<R: Read> Lines<R> {
         let mut searched = 0;
         let (len, skip) = loop {
             let held = &self.buffer[self.start..self.end];
-            if let Some(at) = memchr(b'\n', &held[searched..]) {
-                break (searched + at, searched + at + 1);
+            if let Some(at) = memchr2(b'\n', b'\r', &held[searched..]) {
+                let at = searched + at;
+                match end(&held[at..]) {
+                    Some(len) => break (at, at + len),
+                    None if self.ended || held.len() >= LONGEST => break (at, at + 1),
+                    None => {
+                        searched = at;
+                        self.fill();
+                        continue;
+                    }
+                }
             }
             if held.len() >= LONGEST || (self.ended && !held.is_empty()) {
                 let len = held.len().min(LONGEST);
@@ -62,10 +71,7 @@ impl<R: Read> Lines<R> {
         let start = self.start;
         self.start += skip;
         self.number += 1;
-        let mut bytes = &self.buffer[start..start + len];
-        if let [rest @ .., b'\r'] = bytes {
-            bytes = rest;
-        }
+        let bytes = &self.buffer[start..start + len];
         Some(Numbered { bytes, number: self.number })
     }
 
@@ -82,6 +88,28 @@ impl<R: Read> Lines<R> {
             Ok(n) => self.end += n,
         }
     }
+}
+
+/// The length of the line's end that `held` begins with: LF, as many CR before it as it went through
+/// Windows' hands, or a CR alone, as old Macs wrote it. `None` where only what follows can tell.
+fn end(held: &[u8]) -> Option<usize> {
+    let returns = held.iter().take_while(|&&byte| byte == b'\r').count();
+    match held.get(returns) {
+        Some(b'\n') => Some(returns + 1),
+        Some(_) => Some(1),
+        None => None,
+    }
+}
+
+/// The lines of a text that is held whole.
+pub(super) fn all(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let at = memchr2(b'\n', b'\r', text).unwrap_or(text.len());
+        let (line, rest) = text.split_at(at);
+        let is_last = rest.is_empty();
+        text = &rest[end(rest).unwrap_or(rest.len().min(1))..];
+        (!is_last || !line.is_empty()).then_some(line)
+    })
 }
 
 /// Joins what `-v`, a terminal or a mail program have put on several lines.
@@ -209,7 +237,7 @@ mod tests {
 
     #[test]
     fn chunks_do_not_cut_lines() {
-        let text = "one two three\nfour\r\n\nlast";
+        let text = "one two three\nfour\r\n\nfive\rsix\r\r\n\r\rlast";
         for chunk in 1..6 {
             let pieces: Vec<&[u8]> = text.as_bytes().chunks(chunk).collect();
             let stream = pieces
@@ -222,7 +250,15 @@ mod tests {
             while let Some(line) = lines.next() {
                 found.push(String::from_utf8(line.bytes.to_vec()).unwrap());
             }
-            assert_eq!(found, ["one two three", "four", "", "last"]);
+            let expected = ["one two three", "four", "", "five", "six", "", "", "last"];
+            assert_eq!(found, expected);
+            assert_eq!(
+                all(text.as_bytes())
+                    .map(<[u8]>::escape_ascii)
+                    .map(|line| line.to_string())
+                    .collect::<Vec<_>>(),
+                expected
+            );
         }
     }
 
