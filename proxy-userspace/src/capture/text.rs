@@ -22,7 +22,7 @@ use clock::Times;
 use columns::Columns;
 use lines::{Lines, Logical};
 use nameless::Nameless;
-use names::{Addresses, is_placeholder};
+use names::{Addresses, has_port, is_placeholder};
 use numbers::Numbers;
 use printed::Line;
 use proxy_common::key::FlowKey;
@@ -184,10 +184,13 @@ impl Reader {
         let source = endpoint(source_host, line.source);
         let destination = endpoint(destination_host, line.destination);
         match (source, destination) {
-            // Names that are the same at both ends tell them no better apart than none.
+            // Names that are the same at both ends tell them no better apart than none, and neither do
+            // those without any port.
             (Some(source), Some(destination))
                 if (source != destination || !is_placeholder(&source))
-                    && (source.port != 0 || destination.port != 0) =>
+                    && (source.port != 0
+                        || destination.port != 0
+                        || [line.source, line.destination].into_iter().flatten().any(has_port)) =>
             {
                 let (key, sender) = FlowKey::new(source, destination);
                 Some((key, self.numbers.segment(&key, sender, line)))

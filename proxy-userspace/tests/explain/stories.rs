@@ -47,6 +47,25 @@ fn the_threads_nine_lines() {
 }
 
 #[test]
+fn services_without_a_known_number_are_ports_all_the_same() {
+    let packets =
+        ["< [S.], seq 900, ack 101", "> [.], ack 1", "< [F.], seq 1, ack 1", "> [R], seq 1"];
+    let known = wire(&packets);
+    let unknown = known.replace(".4000", ".safetynetp").replace(".80", ".cslistener");
+    let found = closes(&teardown(&["explain", "--json", "-"], unknown.as_bytes()));
+    let [close] = &found[..] else { panic!("{found:?}") };
+    let ends = ["192.0.2.1.safetynetp", "192.0.2.2.cslistener"].map(Value::from);
+    let (orig, resp) = (&close["orig"], &close["resp"]);
+    assert!(ends.contains(orig) && ends.contains(resp), "{close}");
+    // Bare names tell connections no better apart than none.
+    for [client, server] in [["anna", "web"], ["x.x.x.x", "y.y.y.y"]] {
+        let bare = known.replace("192.0.2.1.4000", client).replace("192.0.2.2.80", server);
+        let said = text(&teardown(&["explain", "-"], bare.as_bytes()));
+        assert!(said.contains("the addresses were removed"), "{said}");
+    }
+}
+
+#[test]
 fn times_of_a_text_stand_as_they_are() {
     let mut explain = Command::new(env!("CARGO_BIN_EXE_teardown"));
     let mut child = explain

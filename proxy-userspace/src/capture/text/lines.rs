@@ -200,7 +200,7 @@ pub(super) fn plain(line: &[u8]) -> Cow<'_, [u8]> {
         (b"&nbsp;", b' '),
         ("\u{a0}".as_bytes(), b' '),
     ];
-    if memchr::memchr2(b'&', 0xc2, line).is_none() {
+    if memchr2(b'&', 0xc2, line).is_none() {
         return Cow::Borrowed(line);
     }
     let mut plain = Vec::with_capacity(line.len());

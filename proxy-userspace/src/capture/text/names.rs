@@ -182,6 +182,15 @@ pub(crate) fn placeholder(kind: u8, number: u32) -> [u8; 16] {
     address
 }
 
+/// Whether a host's address or name has a port or a service behind it, also one whose number is not
+/// known here. tcpdump always prints one; what people put in an address's place is a bare word, or an
+/// address, real or masked (`x.x.x.x`).
+pub(super) fn has_port(token: &[u8]) -> bool {
+    let parts = || token.split(|&byte| byte == b'.');
+    let is_address = parts().count() == 4 && parts().all(|part| (1..=3).contains(&part.len()));
+    !is_address && parts().count() > 1 && parts().all(|part| !part.is_empty())
+}
+
 /// Whether an address holds the place of a name.
 #[must_use]
 pub fn is_placeholder(endpoint: &Endpoint) -> bool {
