@@ -86,7 +86,8 @@ impl Heads {
             || asked.is_some_and(|request| &*request.method == "HEAD")
     }
 
-    /// The sequence number behind the last response, where its head tells how long it is.
+    /// The sequence number behind the last response, where its head tells how long it is. Numbers go
+    /// round: of what is longer than half of that, none tells whether it was sent.
     #[must_use]
     pub fn response_end(&self) -> Option<u32> {
         let response = self.response.as_ref()?;
@@ -95,7 +96,8 @@ impl Heads {
             return Some(body);
         }
         let length = response.length.filter(|_| !response.chunked)?;
-        Some(body.wrapping_add(u32::try_from(length).ok()?))
+        let length = u32::try_from(length).ok().filter(|&length| length < 1 << 31)?;
+        Some(body.wrapping_add(length))
     }
 
     /// `GET /health: 200`, in one line. That there was no answer can be said only where the server

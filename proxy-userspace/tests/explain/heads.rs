@@ -98,3 +98,51 @@ fn who_is_to_stay_open_runs_no_race() {
     assert!(said.contains("the client closes open connections with RST"), "{said}");
     assert!(!said.contains("race"), "{said}");
 }
+
+#[test]
+fn of_more_than_half_of_all_numbers_nothing_is_said() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 3000000000\r\nConnection: close\r\n\r\n";
+    for (length, is_short) in [("2000000000", true), ("3000000000", false)] {
+        let head = head.replace("3000000000", length);
+        let packets = [
+            tcp(b'>', 100, 0, 2, b""),
+            tcp(b'<', 900, 101, 0x12, b""),
+            tcp(b'>', 101, 901, 0x18, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+            tcp(b'<', 901, 128, 0x18, head.as_bytes()),
+            tcp(b'<', 901 + head.len() as u32, 128, 0x11, b""),
+        ];
+        let said = text(&teardown(&["explain", "-"], &pcap(&packets)));
+        assert!(said.contains("GET /: 200"), "{said}");
+        assert_eq!(said.contains(" short"), is_short, "{said}");
+        assert!(!said.contains("ignores Connection: close"), "{said}");
+    }
+}
+
+/// A packet of raw IPv4 with this much of TCP, from port 4000 to 80 or back.
+fn tcp(way: u8, seq: u32, ack: u32, flags: u8, data: &[u8]) -> Vec<u8> {
+    let length = (40 + data.len() as u16).to_be_bytes();
+    let mut packet = vec![0x45, 0, length[0], length[1], 0, 1, 0x40, 0, 64, 6, 0, 0];
+    let (addresses, ports) = match way {
+        b'>' => ([192, 0, 2, 1, 192, 0, 2, 2], [4000_u16, 80]),
+        _ => ([192, 0, 2, 2, 192, 0, 2, 1], [80, 4000]),
+    };
+    packet.extend(addresses);
+    packet.extend(ports.map(u16::to_be_bytes).concat());
+    packet.extend([seq.to_be_bytes(), ack.to_be_bytes()].concat());
+    packet.extend([0x50, flags, 1, 244, 0, 0, 0, 0]);
+    packet.extend(data);
+    packet
+}
+
+/// A pcap file of them, two seconds apart.
+fn pcap(packets: &[Vec<u8>]) -> Vec<u8> {
+    let words =
+        |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+    let mut file = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 101]);
+    for (number, packet) in packets.iter().enumerate() {
+        let length = packet.len() as u32;
+        file.extend(words(&[1_700_000_000 + 2 * number as u32, 0, length, length]));
+        file.extend(packet);
+    }
+    file
+}
