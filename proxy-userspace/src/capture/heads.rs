@@ -4,6 +4,7 @@
 //! length has kept it.
 
 use proxy_common::segment::Segment;
+use proxy_common::seq::{after, before};
 
 /// Header fields that are looked at in one head.
 const FIELDS: usize = 64;
@@ -21,6 +22,8 @@ pub struct Heads {
     pub request: Option<Request>,
     /// The last response since then.
     pub response: Option<Response>,
+    /// The sequence number that the last response of all begins at.
+    responded: Option<u32>,
 }
 
 /// A request's head.
@@ -165,11 +168,24 @@ pub fn read(segment: &Segment, payload: &[u8]) -> Option<Head> {
 }
 
 impl Heads {
-    /// Takes a head into the account, unless it is the last one repeated.
+    /// Whether what looks like a head is one: it may be the data of a body that is known to go on.
+    #[must_use]
+    pub fn is_head(&self, head: &Head) -> bool {
+        let Head::Response(response) = head else { return true };
+        let within =
+            |last: &Response, end| after(response.seq, last.seq) && before(response.seq, end);
+        !self
+            .response
+            .as_ref()
+            .zip(self.response_end())
+            .is_some_and(|(last, end)| within(last, end))
+    }
+
+    /// Takes a head into the account, unless it stood before: the last one, or an older one, again.
     pub fn note(&mut self, head: &Head) {
         match head {
             Head::Request(request)
-                if self.request.as_ref().is_none_or(|last| last.seq != request.seq) =>
+                if self.request.as_ref().is_none_or(|last| after(request.seq, last.seq)) =>
             {
                 self.requests += 1;
                 self.request = Some(request.clone());
@@ -177,9 +193,10 @@ impl Heads {
             }
             Head::Response(response)
                 if response.status >= 200
-                    && self.response.as_ref().is_none_or(|last| last.seq != response.seq) =>
+                    && self.responded.is_none_or(|last| after(response.seq, last)) =>
             {
                 self.responses += 1;
+                self.responded = Some(response.seq);
                 self.response = Some(response.clone());
             }
             _ => {}

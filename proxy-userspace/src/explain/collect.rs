@@ -195,7 +195,8 @@ impl<O: Output> Observer for Collector<O> {
     fn moved(&mut self, connection: &mut Connection<Kept>, seen: &Seen<'_>, moved: Moved) {
         let Connection { kept, flow, number, key, .. } = connection;
         let segment = &seen.segment;
-        let head = heads::read(segment, seen.payload);
+        let head = heads::read(segment, seen.payload)
+            .filter(|head| kept.heads.as_ref().is_none_or(|heads| heads.is_head(head)));
         if moved.counts {
             kept.count(flow, seen, moved, head.as_ref());
             if self.zeek && !seen.payload.is_empty() {

@@ -118,6 +118,33 @@ fn of_more_than_half_of_all_numbers_nothing_is_said() {
     }
 }
 
+#[test]
+fn what_only_looks_like_a_head_is_none() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
+    let body = 901 + head.len() as u32;
+    let request = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+    let packets = [
+        tcp(b'>', 100, 0, 2, b""),
+        tcp(b'<', 900, 101, 0x12, b""),
+        tcp(b'>', 101, 901, 0x18, &request("/a")),
+        tcp(b'<', 901, 129, 0x18, head),
+        // The body is a log.
+        tcp(b'<', body, 129, 0x18, b"HTTP/1.1 500 Internal Server Error\r\n\r\n"),
+        tcp(b'<', body + 38, 129, 0x18, &[b'x'; 62]),
+        tcp(b'>', 129, body + 100, 0x18, &request("/b")),
+        // Late copies of the first request and its response.
+        tcp(b'>', 101, 901, 0x18, &request("/a")),
+        tcp(b'<', 901, 129, 0x18, head),
+        tcp(b'<', body + 100, 157, 0x18, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+    ];
+    let said = |count: usize| text(&teardown(&["explain", "-"], &pcap(&packets[..count])));
+    assert!(said(6).contains("GET /a: 200\n"), "{}", said(6));
+    assert!(!said(6).contains("HTTP/1.1 500"), "{}", said(6));
+    assert!(said(9).contains("GET /b: no answer\n"), "{}", said(9));
+    assert!(said(9).contains("GET /a HTTP/1.1, sent again"), "{}", said(9));
+    assert!(said(10).contains("GET /b: 404\n"), "{}", said(10));
+}
+
 /// A packet of raw IPv4 with this much of TCP, from port 4000 to 80 or back.
 fn tcp(way: u8, seq: u32, ack: u32, flags: u8, data: &[u8]) -> Vec<u8> {
     let length = (40 + data.len() as u16).to_be_bytes();
