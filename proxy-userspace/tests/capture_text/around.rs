@@ -1,6 +1,8 @@
 //! What stands around TCP: tunnels, labels, IPv6's extension headers.
 
 use super::{comparable, fixtures, read_file, read_text, tcpdump};
+use proxy_common::key::FlowKey;
+use proxy_common::segment::Segment;
 use std::path::Path;
 
 /// An IPv4 packet in a frame's data, with what stands around it.
@@ -82,7 +84,7 @@ const AROUND: [(&str, Around); 8] = [
 ];
 
 /// The capture with every packet of its Ethernet frames put behind something else.
-fn wrapped(path: &Path, around: Around) -> Vec<u8> {
+fn wrapped(path: &Path, mut around: impl FnMut(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let file = std::fs::read(path).unwrap();
     let mut out = file[..24].to_vec();
     let mut rest = &file[24..];
@@ -142,5 +144,45 @@ fn what_icmp_quotes_is_no_packet_that_was_seen() {
             assert_eq!(found.segments.len(), expected.segments.len(), "{path:?} {form:?}");
             assert!(!account.notes.iter().any(|note| note.contains("flags")), "{account:?}");
         }
+    }
+}
+
+#[test]
+fn the_interface_and_the_direction_of_any_are_read_with_every_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("any.pcap");
+    let path = &fixtures()[0];
+    // Every packet is seen twice: it comes in, and goes out elsewhere.
+    let any = |link: u32, header: fn(u8) -> Vec<u8>| {
+        let mut number = 0;
+        let mut capture = wrapped(path, |packet| {
+            number += 1;
+            [&header(number % 2)[..], packet].concat()
+        });
+        capture[20..24].copy_from_slice(&link.to_le_bytes());
+        std::fs::write(&file, capture).unwrap();
+    };
+    let read = |form: &[&str]| {
+        let (found, _) = read_text(tcpdump(&file, form));
+        let (expected, _) = read_file(&file);
+        assert_eq!(found.segments.len(), expected.segments.len(), "{form:?}");
+        // As many places as the file has, and each packet at the right one.
+        let places = |segments: &[(u64, FlowKey, Segment)]| -> Vec<bool> {
+            segments.iter().map(|(.., seen)| seen.vantage == segments[0].2.vantage).collect()
+        };
+        let found = places(&found.segments);
+        assert_eq!(found, places(&expected.segments), "{form:?}");
+        assert!(found.contains(&false), "{form:?}");
+    };
+    let sll2 = |out: u8| [&[8, 0, 0, 0, 0, 0, 0, 1, 0, 1, 4 * out, 6][..], &[2; 8]].concat();
+    any(276, sll2);
+    for form in
+        [&["-n"][..], &["-n", "-e"], &["-n", "-t"], &["-n", "-t", "-v"], &["-n", "-#", "-t"]]
+    {
+        read(form);
+    }
+    any(113, |out| [&[0, 4 * out, 0, 1, 0, 6][..], &[2; 8], &[8, 0]].concat());
+    for form in [&["-n", "-e"][..], &["-n", "-t", "-e"]] {
+        read(form);
     }
 }

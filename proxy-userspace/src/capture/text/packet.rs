@@ -69,7 +69,7 @@ fn length_field(fields: &[u8]) -> Option<usize> {
 /// Whether a packet's text begins with this line: with a time, or with the protocol.
 pub(super) fn begins(line: &[u8]) -> bool {
     let (first, rest) = Stamp::parse(line);
-    first != Stamp::None || is_ip(rest) || {
+    first != Stamp::None || is_ip(rest) || is_ip(interface(rest).1) || {
         let (stamp, rest) = Stamp::find(line);
         stamp != Stamp::None && is_ip(rest)
     }
@@ -181,21 +181,39 @@ fn last_word(text: &[u8]) -> (&[u8], &[u8]) {
 fn prefix<'a>(head: &'a [u8], parsed: &mut Line<'a>) {
     let (stamp, rest) = Stamp::find(head);
     parsed.stamp = stamp;
-    if rest.starts_with(b"IP") || stamp == Stamp::None {
-        return;
+    let (interface, _) = interface(rest);
+    // Before tcpdump 4.0 it is `eth0 < …`, which without a time may be anything.
+    if stamp != Stamp::None || !interface.ends_with(b"<") && !interface.ends_with(b">") {
+        parsed.interface = interface;
     }
-    // `eth0  Out IP …`, and with `-e` `eth0  Out ifindex 2 …`.
-    let mut words = rest.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
-    let (name, direction) = (words.next(), words.next());
-    // Before tcpdump 4.0 it is `eth0 < …`; with `-e` a station's address stands there.
-    if let (Some(name), Some(b"In" | b"Out" | b"B" | b"M" | b"P" | b"<" | b">")) = (name, direction)
-        && name.len() < rest.len()
-        && !name.contains(&b':')
-    {
-        let direction = direction.map_or(0, <[u8]>::len);
-        let end = rest[name.len()..].iter().position(|&byte| byte != b' ').unwrap_or_default();
-        parsed.interface = &rest[..name.len() + end + direction];
-    }
+}
+
+/// The interface and direction that stand behind the time, and what follows them: `eth0  Out IP …`,
+/// with `-e` `eth0  Out ifindex 2 …`, or, where the capture does not tell the interface, `Out 02:00:…`.
+fn interface(rest: &[u8]) -> (&[u8], &[u8]) {
+    let is_direction =
+        |word: &[u8]| matches!(word, b"In" | b"Out" | b"B" | b"M" | b"P" | b"<" | b">");
+    let (name, behind) = first_word(rest);
+    let (second, further) = first_word(behind);
+    // With `-e` a station's address may stand first.
+    let len = if name.starts_with(b"IP") || name.contains(&b':') {
+        0
+    } else if is_direction(second) {
+        rest.len() - further.len()
+    } else if is_direction(name) && second.contains(&b':') {
+        name.len()
+    } else {
+        0
+    };
+    let (interface, behind) = rest.split_at(len);
+    (interface, behind.trim_ascii_start())
+}
+
+/// The first word of a text, and what stands behind it.
+fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let text = text.trim_ascii_start();
+    let end = memchr::memchr(b' ', text).unwrap_or(text.len());
+    text.split_at(end)
 }
 
 /// Reads what stands behind the flags.
