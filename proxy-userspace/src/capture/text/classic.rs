@@ -4,7 +4,7 @@
 //! The flags are bare letters and leave ACK out, which shows as `ack`; every segment ends in its
 //! window, and the options stand in angle brackets.
 
-use super::printed::{Line, decimal};
+use super::printed::{CWR, ECE, Line, decimal};
 use memchr::memmem;
 use proxy_common::segment::{ACK, FIN, NO_WINDOW_SCALE, PSH, RST, SYN, URG};
 
@@ -73,17 +73,27 @@ pub(super) fn fields(text: &[u8], parsed: &mut Line<'_>) -> Option<()> {
 fn flags(text: &[u8]) -> Option<(u8, &[u8])> {
     let len = text.iter().position(|byte| matches!(byte, b' ' | b',')).filter(|&len| len > 0)?;
     let (letters, rest) = text.split_at(len);
+    // Those of ECN may stand in words behind the letters.
+    let (ecn, rest) = match rest {
+        [b' ', b'[', b'E', b'C', b'N', b'-', ..] | [b' ', b'[', b'C', b'W', b'R', ..] => {
+            let end = memchr::memchr(b']', rest)?;
+            let has = |word: &[u8]| memmem::find(&rest[..end], word).is_some();
+            let echo = if has(b"ECN-Echo") { ECE } else { 0 };
+            (echo | if has(b"CWR") { CWR } else { 0 }, &rest[end + 1..])
+        }
+        _ => (0, rest),
+    };
     if letters == b"." {
-        return Some((0, rest));
+        return Some((ecn, rest));
     }
-    let flags = letters.iter().try_fold(0, |flags, letter| {
+    let flags = letters.iter().try_fold(ecn, |flags, letter| {
         let flag = match letter {
             b'S' => SYN,
             b'F' => FIN,
             b'R' => RST,
             b'P' => PSH,
-            b'E' => 0x40,
-            b'W' => 0x80,
+            b'E' => ECE,
+            b'W' => CWR,
             _ => return None,
         };
         Some(flags | flag)
@@ -205,6 +215,10 @@ mod tests {
         assert!(parse(bad.as_bytes()).unwrap().bad_checksum);
         let scale = "a.1 > b.2: S 5:5(0) win 5840 <mss 1460,sackOK,timestamp 61612 0,nop,wscale 5>";
         assert_eq!(parse(scale.as_bytes()).unwrap().window_scale, 5);
+        let ecn = told("a.1 > b.2: S [ECN-Echo,CWR] 1000:1000(0) win 5840 <mss 1460>").unwrap();
+        assert_eq!((ecn.2, ecn.3), (SYN | 0xc0, (Some(1000), Some(1000), Some(0))));
+        let echo = told("a.1 > b.2: . [ECN-Echo] ack 1 win 5840 (DF)").unwrap();
+        assert_eq!((echo.2, echo.4), (ACK | 0x40, Some(1)));
         let removed = told("11:00:00.1 IP > R 5:5(0) win 0").unwrap();
         assert_eq!((removed.0, removed.1, removed.2), ("", "", RST));
     }

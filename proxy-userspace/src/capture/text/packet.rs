@@ -1,7 +1,7 @@
 //! What one line of tcpdump's says, as it says it.
 
 use super::classic;
-use super::printed::{Line, decimal};
+use super::printed::{CWR, ECE, Line, decimal};
 use super::stamp::Stamp;
 use memchr::memmem::Finder;
 use proxy_common::segment::{ACK, FIN, NO_WINDOW_SCALE, PSH, RST, SYN, URG};
@@ -121,8 +121,8 @@ fn flags(letters: &[u8]) -> Option<u8> {
                     b'P' => PSH,
                     b'.' => ACK,
                     b'U' => URG,
-                    b'E' => 0x40,
-                    b'W' => 0x80,
+                    b'E' => ECE,
+                    b'W' => CWR,
                     // Accurate ECN's bit, in the byte before.
                     b'e' => 0,
                     _ => return None,

@@ -3,6 +3,10 @@
 use super::stamp::Stamp;
 use proxy_common::segment::NO_WINDOW_SCALE;
 
+/// The flags of explicit congestion notification (RFC 3168), which only a text's reader looks at.
+pub(super) const ECE: u8 = 0x40;
+pub(super) const CWR: u8 = 0x80;
+
 /// A TCP packet as printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line<'a> {
