@@ -218,6 +218,8 @@ fn ip(bytes: &[u8], len: u32, vantage: u32, depth: u32) -> Result<(Packet, &[u8]
 /// Looks into IP in IP (RFC 2003, RFC 4213), GRE (RFC 2784, RFC 2890) and VXLAN (RFC 7348).
 fn tunnel(bytes: &[u8], len: u32, vantage: u32, depth: u32) -> Result<(Packet, &[u8]), Refusal> {
     let (protocol, offset) = match byte(bytes, 0)? >> 4 {
+        // The tunnel's own header stands in the first fragment.
+        4 if word(bytes, 6)? & 0x1fff != 0 => return Err(Refusal::Fragment),
         4 => (byte(bytes, 9)?, usize::from(byte(bytes, 0)? & 0x0f) * 4),
         6 => (byte(bytes, 6)?, 40),
         _ => return Err(Refusal::NotIp),
@@ -350,6 +352,16 @@ mod tests {
         assert!(found(LinkType::Ip, &outer(17, &vxlan)));
         let dns = outer(17, &[0, 53, 0, 53, 0, 8, 0, 0]);
         assert_eq!(segment(LinkType::Ip, &dns, 28, 0).unwrap_err(), Refusal::NotTcp);
+    }
+
+    #[test]
+    fn later_fragments_of_a_tunnel_are_none() {
+        let mut later = vec![0x45, 0, 0, 0, 0, 0, 0, 3, 64, 4, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+        later.extend(packet());
+        let refused = segment(LinkType::Ip, &later, later.len() as u32, 0).unwrap_err();
+        assert_eq!(refused, Refusal::Fragment);
+        later[7] = 0;
+        assert!(found(LinkType::Ip, &later));
     }
 
     #[test]
