@@ -221,7 +221,7 @@ fn tunnel(bytes: &[u8], len: u32, vantage: u32, depth: u32) -> Result<(Packet, &
         // The tunnel's own header stands in the first fragment.
         4 if word(bytes, 6)? & 0x1fff != 0 => return Err(Refusal::Fragment),
         4 => (byte(bytes, 9)?, usize::from(byte(bytes, 0)? & 0x0f) * 4),
-        6 => (byte(bytes, 6)?, 40),
+        6 => behind_extensions(bytes)?,
         _ => return Err(Refusal::NotIp),
     };
     let (next, offset) = match protocol {
@@ -243,6 +243,23 @@ fn tunnel(bytes: &[u8], len: u32, vantage: u32, depth: u32) -> Result<(Packet, &
         Refusal::NotIp => Refusal::NotTcp,
         other => other,
     })
+}
+
+/// The protocol behind IPv6's extension headers (RFC 8200, 4), and where it begins. Tunnels put one
+/// before what they carry (RFC 2473, 4.1).
+fn behind_extensions(bytes: &[u8]) -> Result<(u8, usize), Refusal> {
+    let (mut protocol, mut offset) = (byte(bytes, 6)?, 40);
+    for _ in 0..MAX_DEPTH {
+        let len = match protocol {
+            0 | 43 | 60 => (usize::from(byte(bytes, offset + 1)?) + 1) * 8,
+            44 if word(bytes, offset + 2)? & 0xfff8 != 0 => return Err(Refusal::Fragment),
+            44 => 8,
+            _ => break,
+        };
+        protocol = byte(bytes, offset)?;
+        offset += len;
+    }
+    Ok((protocol, offset))
 }
 
 /// Where the PPP protocol field stands: behind HDLC's address and control bytes, if they are there.

@@ -70,10 +70,20 @@ fn fragment() -> (u8, Vec<u8>) {
     (44, vec![0, 0, 0, 0, 0, 0x12, 0x34])
 }
 
-const AROUND: [(&str, Around); 8] = [
+/// An IPv4 packet in IPv6, as Linux's ip6tnl sends it: with a limit of encapsulations.
+fn ip6tnl(packet: &[u8]) -> Vec<u8> {
+    let length = (packet.len() as u16 + 8).to_be_bytes();
+    let head = [0x60, 0, 0, 0, length[0], length[1], 60, 64];
+    let address = |last: u8| [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[last]].concat();
+    let limit = [4, 0, 4, 1, 4, 1, 1, 0];
+    ethernet(0x86dd, &[&head[..], &address(1), &address(2), &limit, packet].concat())
+}
+
+const AROUND: [(&str, Around); 9] = [
     ("MPLS", mpls),
     ("GRE", gre),
     ("VXLAN", vxlan),
+    ("ip6tnl", ip6tnl),
     ("hop-by-hop", |packet| ipv6(packet, &[hop_by_hop()])),
     ("destination options", |packet| ipv6(packet, &[destination()])),
     ("routing", |packet| ipv6(packet, &[routing()])),

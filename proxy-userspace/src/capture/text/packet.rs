@@ -154,7 +154,8 @@ fn addresses<'a>(head: &'a [u8], parsed: &mut Line<'a>) -> Option<&'a [u8]> {
         return Some(before);
     }
     parsed.source = Some(source);
-    parsed.hosts = hosts(rest);
+    // Behind the headers of a tunnel stand other addresses, with their ports.
+    parsed.hosts = if source.contains(&b'.') { None } else { hosts(rest) };
     Some(rest)
 }
 
