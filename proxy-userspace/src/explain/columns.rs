@@ -10,10 +10,12 @@ use crate::ends::address;
 use crate::labels::Labels;
 use crate::report::clock::Stamp;
 use crate::report::columns::{self, HEADER, Paint};
+use crate::report::filter::Filter;
 use crate::report::ladder::{svg, text};
 use crate::report::story::{self, CLIENT_AND_SERVER, Names};
 use crate::report::summary::Summary;
 use crate::report::verdicts::{Case, Verdicts};
+use anyhow::Context;
 use jiff::tz::TimeZone;
 use proxy_common::key::Endpoint;
 use std::io::{self, IsTerminal, Write};
@@ -31,6 +33,8 @@ pub struct Columns {
     proxy: Option<std::net::IpAddr>,
     ladder: bool,
     single: bool,
+    /// A filter chooses, so that any connection may be one of the few that are shown.
+    chooses: bool,
     all: bool,
     svg: Option<PathBuf>,
     paint: Paint,
@@ -55,6 +59,7 @@ impl Columns {
             proxy: args.proxy,
             ladder: args.ladder,
             single: args.connection.is_some(),
+            chooses: args.filter != Filter::default(),
             all: args.all,
             svg: args.svg.clone(),
             paint: Paint::of_stdout(),
@@ -85,7 +90,7 @@ impl Columns {
     /// Connections whose ladders are kept.
     #[must_use]
     pub fn ladders(&self) -> u64 {
-        if self.ladder { u64::MAX } else { SCREEN as u64 }
+        if self.ladder || self.chooses { u64::MAX } else { SCREEN as u64 }
     }
 
     /// Takes a connection.
@@ -271,7 +276,8 @@ impl Columns {
             );
             return Err(crate::console::Usage(what).into());
         }
-        let Some(picture) = self.picture.take() else { return Ok(()) };
+        let picture =
+            self.picture.take().context("--svg: of this connection no segment was kept")?;
         std::fs::write(path, picture)
             .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))
     }

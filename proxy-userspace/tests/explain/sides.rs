@@ -141,6 +141,19 @@ fn what_does_not_count_is_not_counted() {
 }
 
 #[test]
+fn who_is_chosen_by_a_filter_has_a_ladder_and_a_picture() {
+    let input: String =
+        (0..60).map(|n| wire(&WHOLE).replace(".4000", &format!(".{}", 4000 + n))).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let picture = folder.path().join("ladder.svg").display().to_string();
+    let arguments = ["explain", "--port", "4055", "--svg", &picture, "-"];
+    let said = text(&teardown(&arguments, input.as_bytes()));
+    assert!(said.contains("Connection 56: 192.0.2.1:4055 to 192.0.2.2:80, SF"), "{said}");
+    let drawn = std::fs::read_to_string(&picture).expect("the picture");
+    assert!(drawn.contains("192.0.2.1:4055"), "{drawn}");
+}
+
+#[test]
 fn a_simultaneous_close_ends_in_two_acknowledgments() {
     let packets = [
         "> [S], seq 100",
