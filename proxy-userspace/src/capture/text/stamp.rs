@@ -13,7 +13,7 @@ pub enum Stamp {
 }
 
 /// Where a time begins at the latest, in bytes; what stands before it is not tcpdump's.
-const FRONT: usize = 64;
+const FRONT: usize = 256;
 const SECOND: u64 = 1_000_000_000;
 pub(super) const DAY: u64 = 86_400 * SECOND;
 
@@ -190,7 +190,10 @@ mod tests {
     #[test]
     fn a_time_may_stand_behind_what_a_tool_puts_before_it() {
         for time in ["10:18:07.097758", "2026-11-22 10:18:07.097758", "1795342687.097758"] {
-            for before in ["[lb1] ", "/tmp/a-1.txt:", "a.txt:12:", "12: ", "12:", "- ", "lb1 | "] {
+            let path = format!("{}/a.txt:12:", "/var/captures".repeat(12));
+            let fronts =
+                ["[lb1] ", "/tmp/a-1.txt:", "a.txt:12:", "12: ", "12:", "- ", "lb1 | ", &path];
+            for before in fronts {
                 let line = format!("{before}{time} IP x");
                 assert_eq!(Stamp::find(line.as_bytes()), (stamp(time), &b"IP x"[..]), "{line}");
             }
