@@ -116,6 +116,7 @@ impl Output for Grouped<'_> {
         let names = &self.names;
         self.groups.entry(name).or_default().add(
             ended.close,
+            ended.flow,
             ended.record().lost_anything(),
             || {
                 let ends = [&ended.close.orig.endpoint, &ended.close.resp.endpoint];

@@ -6,9 +6,9 @@ pub mod words;
 
 use super::kind::{KINDS, Kind};
 use super::ladder::Ladder;
-use super::story::{Facts, is_refusal};
+use super::story::{Facts, TimeWait, is_one_sided, is_refusal, is_unanswered, time_wait};
 use proxy_common::flow::Flow;
-use proxy_common::verdict::{Close, ConnState, Role, Signal};
+use proxy_common::verdict::{Close, Role, Signal};
 use std::collections::BTreeMap;
 
 /// Half-closed times kept of a group, for the median.
@@ -47,6 +47,12 @@ pub struct Tally {
     pub lost: u64,
     /// Those that were not answered at all.
     pub unanswered: u64,
+    /// Those of which one direction alone was captured.
+    pub one_sided: u64,
+    /// Those of both directions that nobody has closed.
+    pub open: u64,
+    /// With whom TIME_WAIT stays: the client, the server, both, nobody.
+    pub time_wait: [u64; 4],
     /// Those that were refused, by kind.
     refused: [u64; KINDS],
     typical: BTreeMap<usize, Typical>,
@@ -61,6 +67,9 @@ impl Default for Tally {
             long: [0; 2],
             lost: 0,
             unanswered: 0,
+            one_sided: 0,
+            open: 0,
+            time_wait: [0; 4],
             refused: [0; KINDS],
             typical: BTreeMap::new(),
             half_closed_ns: Vec::new(),
@@ -71,14 +80,29 @@ impl Default for Tally {
 impl Tally {
     /// Counts a connection, which lost data or not; `typical` is asked for only where the first of its
     /// kind is wanted.
-    pub fn add(&mut self, close: &Close, lost: bool, typical: impl FnOnce() -> Option<Typical>) {
+    pub fn add(
+        &mut self,
+        close: &Close,
+        flow: &Flow,
+        lost: bool,
+        typical: impl FnOnce() -> Option<Typical>,
+    ) {
         let index = Kind::of(close).index();
         self.connections += 1;
         self.kinds[index] += 1;
         self.lost += u64::from(lost);
         self.refused[index] += u64::from(is_refusal(close));
-        let is_unanswered = close.conn_state == ConnState::S0 && close.first_closer.is_none();
+        let is_open = close.first_closer.is_none();
+        let (is_unanswered, is_one_sided) = (is_unanswered(close, flow), is_one_sided(flow));
         self.unanswered += u64::from(is_unanswered);
+        self.one_sided += u64::from(is_one_sided);
+        self.open += u64::from(is_open && !is_unanswered && !is_one_sided);
+        self.time_wait[match time_wait(close, flow) {
+            Some(TimeWait::At(Role::Orig)) => 0,
+            Some(TimeWait::At(Role::Resp)) => 1,
+            Some(TimeWait::AtBoth) => 2,
+            None => 3,
+        }] += 1;
         if !self.typical.contains_key(&index)
             && let Some(typical) = typical()
         {
@@ -96,10 +120,12 @@ impl Tally {
         self.connections += other.connections;
         self.lost += other.lost;
         self.unanswered += other.unanswered;
+        self.one_sided += other.one_sided;
+        self.open += other.open;
         let counts = self.kinds.iter_mut().chain(&mut self.refused).chain(&mut self.long);
-        for (ours, theirs) in
-            counts.zip(other.kinds.iter().chain(&other.refused).chain(&other.long))
-        {
+        let others = other.kinds.iter().chain(&other.refused).chain(&other.long);
+        let (counts, others) = (counts.chain(&mut self.time_wait), others.chain(&other.time_wait));
+        for (ours, theirs) in counts.zip(others) {
             *ours += theirs;
         }
         for (kind, typical) in &other.typical {
@@ -180,22 +206,6 @@ impl Tally {
                 Some(Signal::RstAck) => 1,
                 Some(Signal::Rst) => 2,
                 Some(Signal::Timeout) | None => 3,
-            };
-            counts[place] += self.kinds[kind.index()];
-        }
-        counts
-    }
-
-    /// With whom TIME_WAIT stays: the client, the server, nobody.
-    #[must_use]
-    pub fn time_wait(&self) -> [u64; 3] {
-        let mut counts = [0; 3];
-        for kind in Kind::all() {
-            let clean = kind.signal == Some(Signal::Fin) && kind.answer == Some(Signal::Fin);
-            let place = match kind.first {
-                Some(Role::Orig) if clean => 0,
-                Some(Role::Resp) if clean => 1,
-                _ => 2,
             };
             counts[place] += self.kinds[kind.index()];
         }
@@ -315,6 +325,8 @@ impl Diff {
             || differs(Tally::long)
             || differs(Tally::refused)
             || differs(|tally| tally.unanswered)
+            || differs(|tally| tally.one_sided)
+            || differs(|tally| tally.time_wait[2])
             || differs(|tally| tally.lost)
     }
 

@@ -3,8 +3,8 @@
 mod signs;
 
 pub use signs::{
-    are_captured, is_half_open, is_only_resets, is_refusal, is_unanswered, is_unasked, is_unheard,
-    is_with_itself, missing, never_acknowledged, was_open,
+    TimeWait, are_captured, is_half_open, is_one_sided, is_only_resets, is_refusal, is_unanswered,
+    is_unasked, is_unheard, is_with_itself, missing, never_acknowledged, time_wait, was_open,
 };
 
 use proxy_common::flow::{Flow, closes_crossed};

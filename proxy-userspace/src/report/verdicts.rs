@@ -8,8 +8,8 @@ pub use topics::Topic;
 
 use super::kind::{KINDS, Kind};
 use super::story::{
-    Facts, are_captured, is_half_open, is_only_resets, is_refusal, is_unanswered, is_unasked,
-    is_unheard, is_with_itself, missing, never_acknowledged, time, was_open,
+    Facts, TimeWait, is_half_open, is_one_sided, is_only_resets, is_refusal, is_unanswered,
+    is_unasked, is_unheard, is_with_itself, missing, never_acknowledged, time, time_wait, was_open,
 };
 use proxy_common::flow::{Flow, closes_crossed};
 use proxy_common::key::Endpoint;
@@ -194,13 +194,11 @@ impl Backend {
         if is_one_sided(case.flow) {
             self.note(Topic::OneDirection, case, 0, 0);
         }
-        if close.first_signal == Some(Signal::Fin) && close.answer == Some(Signal::Fin) {
-            let topic = match close.first_closer {
-                _ if closes_crossed(case.flow) => Topic::TimeWaitAtBoth,
-                Some(Role::Orig) => Topic::TimeWaitAtClient,
-                _ => Topic::TimeWaitAtServer,
-            };
-            self.note(topic, case, 0, 0);
+        match time_wait(close, case.flow) {
+            Some(TimeWait::AtBoth) => self.note(Topic::TimeWaitAtBoth, case, 0, 0),
+            Some(TimeWait::At(Role::Orig)) => self.note(Topic::TimeWaitAtClient, case, 0, 0),
+            Some(TimeWait::At(Role::Resp)) => self.note(Topic::TimeWaitAtServer, case, 0, 0),
+            None => {}
         }
         if is_refusal(close) {
             self.note(Topic::Refused, case, 0, 0);
@@ -358,11 +356,6 @@ impl Backend {
         };
         Finding { topic: Topic::Nothing, text, count: 0, numbers: Vec::new(), rule: None }
     }
-}
-
-/// Whether an end acknowledges what the capture does not show.
-fn is_one_sided(flow: &Flow) -> bool {
-    !are_captured(flow) && flow.ends.iter().any(|end| end.segments == 0 && end.acked != 0)
 }
 
 /// For how long the server left open what it was bound to close after its response; `None` where it

@@ -1,6 +1,6 @@
 //! `teardown diff`: what changed between two captures, or two folders of them.
 
-use crate::{fixture, teardown, text_of};
+use crate::{fixture, teardown, text_of, wire};
 use serde_json::Value;
 use std::io::Write;
 
@@ -321,4 +321,31 @@ fn data_that_is_lost_now_is_a_change() {
         [&taken, &lost].map(|(at, reset)| [&asked[..], &answer, &[(*at, reset.as_str())]].concat());
     let said = compared(&old, &new);
     assert!(said.contains("- more connections lose data (10 of 10 now, 0 of 10 before)"), "{said}");
+}
+
+#[test]
+fn what_explain_tells_apart_is_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, packets: &[&str]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, wire(packets)).expect("it is written");
+        path.display().to_string()
+    };
+    let opened = ["> [S], seq 100", "< [S.], seq 900, ack 101", "> [.], ack 1"];
+    let diff = |old: &str, new: &str| text_of(&teardown(&["diff", old, new], b""));
+    // The server is not captured, or does not answer.
+    let deaf = write("deaf", &["> [S], seq 100", "> [S], seq 100"]);
+    let unseen =
+        write("unseen", &[opened[0], "> [.], seq 101, ack 901", "> [.], seq 101, ack 950"]);
+    let said = diff(&deaf, &unseen);
+    assert!(said.contains("fewer connections are not answered (0 of 1 now"), "{said}");
+    assert!(said.contains("captured in one direction alone (1 of 1 now"), "{said}");
+    assert!(!said.contains("are open when the capture ends"), "{said}");
+    // Both close at once, or one after the other.
+    let after = ["> [F.], seq 1, ack 1", "< [F.], seq 1, ack 2", "> [.], ack 2"];
+    let at_once = ["> [F.], seq 1, ack 1", "< [F.], seq 1, ack 1", "> [.], ack 2", "< [.], ack 2"];
+    let after = write("after", &[&opened[..], &after].concat());
+    let at_once = write("at_once", &[&opened[..], &at_once].concat());
+    let said = diff(&after, &at_once);
+    assert!(said.contains("TIME_WAIT stays with both more often (1 of 1 now, 0 of 1"), "{said}");
 }

@@ -44,18 +44,19 @@ fn tally(tally: &Tally) -> Value {
         let [fin, rst_ack, rst, none] = tally.signals(role);
         json!({ "fin": fin, "rst_ack": rst_ack, "rst": rst, "none": none })
     };
-    let [client, server, nobody] = tally.time_wait();
+    let [client, server, both, nobody] = tally.time_wait;
     json!({
         "connections": tally.connections,
         "kinds": kinds,
         "orig": signals(Role::Orig),
         "resp": signals(Role::Resp),
-        "time_wait": { "orig": client, "resp": server, "nobody": nobody },
+        "time_wait": { "orig": client, "resp": server, "both": both, "nobody": nobody },
         "half_closed_us": tally.half_closed_ns().map(|ns| ns / 1000),
         "half_closed_long": tally.long(),
         "lost": tally.lost,
         "refused": tally.refused(),
         "unanswered": tally.unanswered,
+        "one_direction": tally.one_sided,
         "typical": tally.typical().map(|typical| json!({
             "connection": typical.number,
             "conn_state": typical.close.conn_state.as_str(),

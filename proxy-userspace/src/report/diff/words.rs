@@ -226,15 +226,12 @@ fn first_closer(old: &Tally, new: &Tally) -> Option<Said> {
 
 /// Connections that lose data, that do not come about, or that nobody closes.
 fn fates(old: &Tally, new: &Tally) -> impl Iterator<Item = Said> {
-    let open = |tally: &Tally| {
-        let kinds = Kind::all().filter(|kind| kind.first.is_none());
-        kinds.map(|kind| tally.kinds[kind.index()]).sum::<u64>() - tally.unanswered
-    };
     let things = [
         (old.lost, new.lost, "lose data"),
         (old.refused(), new.refused(), "are refused"),
         (old.unanswered, new.unanswered, "are not answered"),
-        (open(old), open(new), "are open when the capture ends"),
+        (old.open, new.open, "are open when the capture ends"),
+        (old.one_sided, new.one_sided, "were captured in one direction alone"),
     ];
     let (all_was, all_is) = (old.connections, new.connections);
     things.into_iter().filter_map(move |(was, is, what)| {
@@ -248,20 +245,16 @@ fn fates(old: &Tally, new: &Tally) -> impl Iterator<Item = Said> {
 
 /// TIME_WAIT went to another side.
 fn time_wait(old: &Tally, new: &Tally) -> Option<Said> {
-    const WHO: [&str; 3] = ["the client", "the server", "nobody"];
-    let share = |tally: &Tally, place: usize| tally.share_of(tally.time_wait()[place]);
+    const WHO: [&str; 4] = ["the client", "the server", "both", "nobody"];
+    let share = |tally: &Tally, place: usize| tally.share_of(tally.time_wait[place]);
     let change = |place: usize| share(new, place) - share(old, place);
-    let place = (0..3).max_by(|&a, &b| change(a).total_cmp(&change(b)))?;
+    let place = (0..4).max_by(|&a, &b| change(a).total_cmp(&change(b)))?;
     if change(place) < NOTABLE {
         return None;
     }
     let text = format!(
         "TIME_WAIT stays with {} more often ({} of {} now, {} of {} before)",
-        WHO[place],
-        new.time_wait()[place],
-        new.connections,
-        old.time_wait()[place],
-        old.connections
+        WHO[place], new.time_wait[place], new.connections, old.time_wait[place], old.connections
     );
     Some(Said { text, rule: None, weight: 0.0 })
 }

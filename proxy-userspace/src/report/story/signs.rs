@@ -1,10 +1,12 @@
 //! What the numbers of a connection's two ends show.
 
 use super::Facts;
-use proxy_common::flow::{End, Flow, HAS_SIGNAL_ACK, INFERRED, RST_WITH_ACK, SYN_SEEN};
+use proxy_common::flow::{
+    End, Flow, HAS_SIGNAL_ACK, INFERRED, RST_WITH_ACK, SYN_SEEN, closes_crossed,
+};
 use proxy_common::key::Side;
 use proxy_common::seq::after as after_number;
-use proxy_common::verdict::{Close, ConnState, Role};
+use proxy_common::verdict::{Close, ConnState, Role, Signal};
 
 /// Whether something of both ends was captured, or would have been: where only control segments are
 /// looked at, an end may send none for long.
@@ -83,6 +85,29 @@ pub fn is_only_resets(flow: &Flow) -> bool {
 pub fn is_unanswered(close: &Close, flow: &Flow) -> bool {
     let orig = flow.end(flow.orig);
     close.conn_state == ConnState::S0 && orig.segments == u32::from(orig.syns)
+}
+
+/// Whether an end acknowledges what the capture does not show.
+#[must_use]
+pub fn is_one_sided(flow: &Flow) -> bool {
+    !are_captured(flow) && flow.ends.iter().any(|end| end.segments == 0 && end.acked != 0)
+}
+
+/// With whom TIME_WAIT stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeWait {
+    /// With who closed first.
+    At(Role),
+    /// With both: neither had the other's FIN when it closed.
+    AtBoth,
+}
+
+/// With whom TIME_WAIT stays; `None` where both ends did not close by FIN.
+#[must_use]
+pub fn time_wait(close: &Close, flow: &Flow) -> Option<TimeWait> {
+    let are_fins = close.first_signal == Some(Signal::Fin) && close.answer == Some(Signal::Fin);
+    let first = close.first_closer.filter(|_| are_fins)?;
+    Some(if closes_crossed(flow) { TimeWait::AtBoth } else { TimeWait::At(first) })
 }
 
 /// Whether a SYN+ACK was answered by a RST without ACK: that is a host that knows of no connection,
