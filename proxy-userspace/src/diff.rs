@@ -153,7 +153,7 @@ fn tallies(
     };
     let mut groups = Tallies::new();
     let mut connections = 0;
-    for files in files::captures(path, args.format)? {
+    for files in files::captures(path, args.format, notes)? {
         let names = Rc::new(Placeholders::default());
         let output = Grouped::new(groups, args.by, maps, Rc::clone(&names));
         let (output, reading) = read(&files, &how, output, &names)?;

@@ -2,8 +2,10 @@
 
 use crate::capture::detect::Kind;
 use crate::capture::input::{Input, shown};
-use crate::capture::{self, Options, Seen, Sink};
+use crate::capture::{self, Error, Options, Seen, Sink};
 use anyhow::Context;
+use std::fs::File;
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +16,15 @@ use std::path::{Path, PathBuf};
 /// begin. Texts are read one by one, as their names, and what was inferred where addresses are
 /// missing, mean nothing beyond them.
 ///
+/// What is no capture, and no text either, is told of in `notes`: somebody may have meant it as one.
+///
 /// # Errors
-/// Where the folder cannot be read, or holds no capture.
-pub(super) fn captures(path: &Path, forced: Option<Kind>) -> anyhow::Result<Vec<Vec<PathBuf>>> {
+/// Where the folder or a file in it cannot be read, or there is no capture.
+pub(super) fn captures(
+    path: &Path,
+    forced: Option<Kind>,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Vec<Vec<PathBuf>>> {
     if !path.is_dir() {
         return Ok(vec![vec![path.into()]]);
     }
@@ -27,11 +35,13 @@ pub(super) fn captures(path: &Path, forced: Option<Kind>) -> anyhow::Result<Vec<
         if !file.is_file() {
             continue;
         }
-        // What is no capture, a note beside them for example, is passed over.
-        if let Ok(input) = Input::open(&file, forced)
-            && (input.kind != Kind::Text || begin_ns(&file, forced).is_some())
-        {
-            found.push((input.kind, file));
+        match Input::open(&file, forced) {
+            // A text may be a note beside the captures.
+            Ok(input) if input.kind == Kind::Text && begin_ns(&file, forced).is_none() => {}
+            Ok(input) => found.push((input.kind, file)),
+            Err(Error::Foreign { .. }) if is_text(&file) => {}
+            Err(error @ Error::Foreign { .. }) => notes.push(format!("passed over: {error}")),
+            Err(error) => return Err(error.into()),
         }
     }
     let binary = found.iter().any(|(kind, _)| *kind != Kind::Text);
@@ -47,6 +57,13 @@ pub(super) fn captures(path: &Path, forced: Option<Kind>) -> anyhow::Result<Vec<
     }
     files.sort_by_cached_key(|file| begin_ns(file, forced));
     Ok(vec![files])
+}
+
+/// Whether a file begins as a text does.
+fn is_text(file: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(1 << 12).read_to_end(&mut head));
+    read.is_ok() && !head.contains(&0)
 }
 
 /// The time of a capture's first segment; what is wrong with it is told when it is read.

@@ -349,3 +349,30 @@ fn what_explain_tells_apart_is_told_apart() {
     let said = diff(&after, &at_once);
     assert!(said.contains("TIME_WAIT stays with both more often (1 of 1 now, 0 of 1"), "{said}");
 }
+
+#[test]
+fn what_cannot_be_read_in_a_folder_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let capture = fixture("1.4.22__httpclose__dodgy_c10.back.pcap");
+    let add = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.path().join(name), bytes).expect("it is written");
+    };
+    std::fs::copy(&capture, folder.path().join("a.pcap")).expect("a copy");
+    add("README", b"These are captures.\n");
+    add("empty", b"");
+    add("b.snoop", b"snoop\0\0\0\0\0\0\x02");
+    let paths = [folder.path(), &capture].map(|path| path.display().to_string());
+    let diff = || teardown(&["diff", &paths[0], &paths[1]], b"");
+    let output = diff();
+    assert_eq!(output.status.code(), Some(0), "{}", text_of(&output));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.matches("passed over").count(), 1, "{said}");
+    assert!(said.contains("b.snoop: it is a snoop file; convert it"), "{said}");
+    // What may be half of the capture is not left out.
+    let broken = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &[0xff; 32]].concat();
+    add("c.pcap.gz", &broken);
+    let output = diff();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("cannot read") && said.contains("c.pcap.gz"), "{said}");
+}
