@@ -166,7 +166,7 @@ pub fn read<O: collect::Output>(
     let mut reading = Reading::default();
     let collector = Collector::new(output, how);
     let mut table = Table::new(collector, how.patience);
-    for path in files {
+    for (file, path) in (0..).zip(files) {
         let input = Input::open(path, how.options.kind)?;
         let name = input.name.clone();
         table.observer.output.begins(input.kind);
@@ -181,6 +181,8 @@ pub fn read<O: collect::Output>(
                 }
             },
             span_ns: &mut reading.span_ns,
+            file,
+            place: None,
             segments: 0,
             latest_ns: 0,
             set_back: None,

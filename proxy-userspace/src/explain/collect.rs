@@ -279,6 +279,11 @@ pub struct Feed<'a, O: Observer> {
     pub progress: &'a mut dyn FnMut(),
     /// First and last time.
     pub span_ns: &'a mut Option<(u64, u64)>,
+    /// The file's number among those read as one.
+    pub file: u32,
+    /// What makes its places others than those of earlier files, or nothing where it goes on where they
+    /// end; `None` before its first segment.
+    pub place: Option<u32>,
     /// Segments so far.
     pub segments: u64,
     /// The latest time so far.
@@ -298,6 +303,10 @@ impl<O: Output> Sink for Feed<'_, Collector<O>> {
         if self.segments.is_multiple_of(STRIDE) {
             (self.progress)();
         }
+        // The same packet may be in two files of the same time.
+        let ended_ns = self.span_ns.map_or(0, |(_, last)| last);
+        let is_beside = ended_ns.saturating_sub(seen.time_ns) > DISORDER;
+        let place = *self.place.get_or_insert(if is_beside { self.file << 24 } else { 0 });
         let back_ns = self.latest_ns.saturating_sub(seen.time_ns);
         self.latest_ns = self.latest_ns.max(seen.time_ns);
         if back_ns > DISORDER && self.set_back.is_none() {
@@ -307,7 +316,12 @@ impl<O: Output> Sink for Feed<'_, Collector<O>> {
             Some((_, last)) => *last = (*last).max(seen.time_ns),
             None => *self.span_ns = Some((seen.time_ns, seen.time_ns)),
         }
-        self.table.segment(seen)
+        if place == 0 {
+            return self.table.segment(seen);
+        }
+        let mut seen = *seen;
+        seen.segment.vantage ^= place;
+        self.table.segment(&seen)
     }
 
     fn name(&mut self, name: Name<'_>) -> Endpoint {

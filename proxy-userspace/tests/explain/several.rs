@@ -38,6 +38,20 @@ fn captures_of_the_same_minute_keep_their_times() {
 }
 
 #[test]
+fn a_connection_in_two_captures_of_the_same_minute_repeats_nothing() {
+    let capture = fixture("1.4.22__httpclose__dodgy_c10.back.pcap").display().to_string();
+    let explain = |files: &[&str]| {
+        text(&teardown(&[&["explain", "--format-out", "eve"], files].concat(), b""))
+    };
+    assert_eq!(explain(&[&capture, &capture]), explain(&[&capture]));
+    let said = text(&teardown(&["explain", "--ladder", &capture, &capture], b""));
+    assert!(
+        said.contains("the same packet, captured again") && !said.contains("repeats"),
+        "{said}"
+    );
+}
+
+#[test]
 fn names_of_two_texts_stay_apart() {
     let folder = tempfile::tempdir().expect("a folder");
     let read = |texts: [String; 2]| {
