@@ -25,6 +25,8 @@ mod number {
 }
 
 mod ethertype {
+    /// Below is the length of an IEEE 802.3 frame.
+    pub(super) const MOST_LENGTH: u16 = 1500;
     pub(super) const IPV4: u16 = 0x0800;
     pub(super) const IPV6: u16 = 0x86dd;
     /// Transparent Ethernet bridging: a whole frame follows (GRE's NVGRE and ERSPAN I).
@@ -39,6 +41,8 @@ mod ethertype {
 
 /// Tags and tunnels that are looked through.
 const MAX_DEPTH: u32 = 8;
+/// The headers of LLC and SNAP before an ethertype.
+const SNAP: [u8; 6] = [0xaa, 0xaa, 3, 0, 0, 0];
 /// The UDP ports of VXLAN: the registered one, and Linux's of old.
 const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 
@@ -155,7 +159,13 @@ fn follow(
             Next::Ethernet => {
                 let kind = word(bytes, offset + 12)?;
                 offset += 14;
-                Next::Ether(kind)
+                // IEEE 802.3 has a length there; LLC and SNAP tell the ethertype (RFC 1042).
+                if bytes.get(offset..offset + 6) == Some(&SNAP) && kind <= ethertype::MOST_LENGTH {
+                    offset += 8;
+                    Next::Ether(word(bytes, offset - 2)?)
+                } else {
+                    Next::Ether(kind)
+                }
             }
             Next::Ether(kind) if ethertype::TAGS.contains(&kind) => {
                 let kind = word(bytes, offset + 2)?;
@@ -337,7 +347,8 @@ mod tests {
         let fabric = [&mac[..], &[0x89, 3, 0, 0], &mac, &[8, 0]].concat();
         let pppoe = [&mac[..], &[0x88, 0x64, 0x11, 0, 0, 1, 0, 42, 0, 0x21]].concat();
         let mpls = [&mac[..], &[0x88, 0x47, 0, 1, 0, 64, 0, 2, 1, 64]].concat();
-        for header in [ethernet, vlan, vn_tag, fabric, pppoe, mpls] {
+        let snap = [&mac[..], &[0, 48, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0]].concat();
+        for header in [snap, ethernet, vlan, vn_tag, fabric, pppoe, mpls] {
             assert!(found(LinkType::Ethernet, &behind(&header)), "{header:x?}");
         }
         assert!(found(LinkType::Ip, &packet()));
