@@ -168,6 +168,9 @@ pub(super) fn read(
             }
             // It has no time of its own.
             Block::SimplePacket(packet) => {
+                if section.lacks(0, account) {
+                    return ControlFlow::Continue(());
+                }
                 section.simple(&packet, last_time_ns).show(options, sink, account)?;
             }
             _ => {}

@@ -127,6 +127,19 @@ fn a_copy_at_another_interface_has_no_bytes_of_its_own() {
 }
 
 #[test]
+fn a_simple_packet_needs_an_interface_too() {
+    let whole = fixture("1.4.22__http-server-close__good-pf_c10.back.pcap");
+    let capture = std::fs::read(&whole).expect("the fixture");
+    let mut file = File { bytes: Vec::new(), big_endian: false };
+    file.section(&[]);
+    let data = &packets(&capture).1[0][16..];
+    file.block(3, &[&(data.len() as u32).to_le_bytes()[..], data].concat());
+    let output = teardown(&["explain", "--json", "-"], &file.bytes);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("on an interface that the file does not describe"), "{said}");
+}
+
+#[test]
 fn an_interface_that_is_described_late_changes_nothing() {
     let whole = fixture("1.4.22__http-server-close__good-pf_c10.back.pcap");
     let capture = std::fs::read(&whole).expect("the fixture");
