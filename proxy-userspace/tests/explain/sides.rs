@@ -154,6 +154,12 @@ fn who_is_chosen_by_a_filter_has_a_ladder_and_a_picture() {
 }
 
 #[test]
+fn who_asks_again_after_a_refusal_has_had_an_answer() {
+    let said = said(&["> [S], seq 100", "< [R.], seq 0, ack 101", "> [S], seq 100"]);
+    assert!(said.contains("the client asks again, after it was refused"), "{said}");
+}
+
+#[test]
 fn a_simultaneous_close_ends_in_two_acknowledgments() {
     let packets = [
         "> [S], seq 100",

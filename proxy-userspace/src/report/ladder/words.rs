@@ -73,6 +73,9 @@ impl Past {
         let (ours, peer) = (row.sender.index(), row.sender.other().index());
         match (row.flags & ACK != 0, row.again) {
             (false, true) if self.challenge[peer].is_some() => format!("{who} asks again"),
+            (false, true) if self.rst_ns[peer].is_some() => {
+                format!("{who} asks again, after it was refused")
+            }
             (false, true) => format!("{who} asks again: no answer yet"),
             (false, false) if self.syn_ns[peer].is_some() => {
                 format!("{who} asks as well: a simultaneous open")
