@@ -169,7 +169,7 @@ pub fn read<O: collect::Output>(
     for (file, path) in (0..).zip(files) {
         let input = Input::open(path, how.options.kind)?;
         let name = input.name.clone();
-        table.observer.output.begins(input.kind);
+        table.observer.begins(how.options.kind.unwrap_or(input.kind));
         let progress = Rc::clone(&input.progress);
         let meter = how.progress && progress.total > LARGE;
         let mut feed = Feed {

@@ -40,6 +40,8 @@ pub struct Kept {
     pub ladder: Option<Box<Ladder>>,
     /// Segments of it may have been left out.
     pub doubtful: bool,
+    /// The kind of file that it was last seen in.
+    pub kind: Kind,
     /// What a file of ours tells of it.
     pub stored: Option<Box<Stored>>,
 }
@@ -151,11 +153,6 @@ fn said(stored: &capture::write::said::Said) -> Option<Said<'_>> {
 
 /// Takes connections one by one.
 pub trait Output {
-    /// A file of this kind comes next.
-    fn begins(&mut self, kind: Kind) {
-        let _ = kind;
-    }
-
     /// How many connections' ladders it can show, the first ones.
     fn ladders(&self) -> u64;
 
@@ -173,6 +170,8 @@ pub struct Collector<O> {
     labels: Rc<Labels>,
     /// Zeek's words are asked for, and what it would know of FTP.
     zeek: bool,
+    /// The kind of the file that is read.
+    kind: Kind,
     /// Connections that the filter let pass.
     pub shown: u64,
     /// Connections that were not judged.
@@ -184,7 +183,13 @@ impl<O: Output> Collector<O> {
     pub fn new(output: O, how: &How) -> Self {
         let (filter, labels) = (how.filter.clone(), Rc::clone(&how.labels));
         let zeek = how.patience == Patience::Zeek;
-        Self { output, filter, only: how.only, labels, zeek, shown: 0, doubtful: 0 }
+        let (only, kind) = (how.only, Kind::default());
+        Self { output, filter, only, labels, zeek, kind, shown: 0, doubtful: 0 }
+    }
+
+    /// A file of this kind comes next.
+    pub fn begins(&mut self, kind: Kind) {
+        self.kind = kind;
     }
 }
 
@@ -197,6 +202,7 @@ impl<O: Output> Observer for Collector<O> {
         let segment = &seen.segment;
         let head = heads::read(segment, seen.payload)
             .filter(|head| kept.heads.as_ref().is_none_or(|heads| heads.is_head(head)));
+        kept.kind = self.kind;
         if moved.counts {
             kept.count(flow, seen, moved, head.as_ref());
             if self.zeek && !seen.payload.is_empty() {

@@ -39,7 +39,10 @@ pub struct Columns {
     svg: Option<PathBuf>,
     paint: Paint,
     strokes: text::Strokes,
+    /// Times of captures are shown in this host's zone, as tcpdump shows them.
     stamp: Stamp,
+    /// Those of texts as they stand there.
+    text_stamp: Stamp,
     /// Lines that may yet be shown, with their connections' numbers and ladders.
     kept: Vec<(u64, Vec<u8>, String)>,
     picture: Option<String>,
@@ -65,6 +68,7 @@ impl Columns {
             paint: Paint::of_stdout(),
             strokes: text::Strokes::of_terminal(io::stdout().is_terminal()),
             stamp: Stamp::local(),
+            text_stamp: Stamp::in_zone(TimeZone::UTC),
             kept: Vec::new(),
             picture: None,
             summary: Summary::default(),
@@ -72,13 +76,6 @@ impl Columns {
             count: 0,
             failed: None,
         }
-    }
-
-    /// Times of captures are shown in this host's zone, as tcpdump shows them; those of texts as
-    /// they stand there.
-    pub fn begins(&mut self, kind: Kind) {
-        self.stamp =
-            if kind == Kind::Text { Stamp::in_zone(TimeZone::UTC) } else { Stamp::local() };
     }
 
     /// Connections shown.
@@ -114,7 +111,9 @@ impl Columns {
             return ControlFlow::Continue(());
         }
         let mut line = format!("{:>5} ", ended.number).into_bytes();
-        columns::close(&mut line, &record, &mut self.stamp, self.paint);
+        let is_text = ended.kept.kind == Kind::Text;
+        let stamp = if is_text { &mut self.text_stamp } else { &mut self.stamp };
+        columns::close(&mut line, &record, stamp, self.paint);
         let ends = [&ended.close.orig.endpoint, &ended.close.resp.endpoint];
         self.names.restore(&mut line, ends);
         let ladder = self.draw(ended);

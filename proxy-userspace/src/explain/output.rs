@@ -5,7 +5,6 @@ use super::columns::Columns;
 use super::lines::{Form, Lines};
 use super::names::Placeholders;
 use super::{Args, Foreign, How, Reading};
-use crate::capture::detect::Kind;
 use crate::report::clock::Stamp;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -55,12 +54,6 @@ impl Shown {
 }
 
 impl Output for Shown {
-    fn begins(&mut self, kind: Kind) {
-        if let Self::Columns(columns) = self {
-            columns.begins(kind);
-        }
-    }
-
     fn ladders(&self) -> u64 {
         match self {
             Self::Columns(columns) => columns.ladders(),

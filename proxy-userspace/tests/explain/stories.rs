@@ -70,6 +70,8 @@ fn times_of_a_text_stand_as_they_are() {
     let mut explain = Command::new(env!("CARGO_BIN_EXE_teardown"));
     let mut child = explain
         .args(["explain", "-"])
+        // A capture behind it is shown in this host's zone.
+        .arg(fixture("1.4.22__http-server-close__good-pf_c10.back.pcap"))
         .env("TZ", "Asia/Tokyo")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
