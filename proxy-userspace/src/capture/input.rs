@@ -143,7 +143,7 @@ pub fn shown(path: &Path) -> String {
 }
 
 /// The first bytes of a stream, at most `wanted`, of which `head` was read before. A slow pipe is
-/// not waited for longer than it takes to tell the kind.
+/// not waited for longer than it takes to tell the kind of a binary capture.
 fn look(stream: &mut dyn Read, mut head: Vec<u8>, wanted: usize) -> io::Result<Vec<u8>> {
     let mut filled = head.len();
     head.resize(wanted, 0);
@@ -172,11 +172,8 @@ fn tells(head: &[u8]) -> bool {
             head.len() >= length as usize
         }
         [0xa1 | 0xd4 | 0x4d | 0x34, ..] => head.len() >= 24,
-        // Whole lines of text, of which one tells a packet.
-        _ => {
-            let lines = memchr::memrchr(b'\n', head).map_or(0, |end| end);
-            detect::tells_packet(&head[..lines])
-        }
+        // How a text is read is told by all of its first lines, however they come.
+        _ => false,
     }
 }
 

@@ -6,6 +6,7 @@ mod pasted;
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::Segment;
 use std::collections::HashMap;
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -303,4 +304,26 @@ fn removed_addresses_are_made_good() {
             assert_eq!(found.len(), expected.len(), "{path:?} {form:?}");
         }
     }
+}
+
+#[test]
+fn how_a_text_comes_through_a_pipe_changes_nothing() {
+    // Even times that fall but once, at the end: the times are those since the line before.
+    let mut deltas = String::from(" 00:00:00.000000");
+    for time in ["00:00:00.001000"; 20].into_iter().chain(["00:00:03.000000", "00:00:00.001000"]) {
+        deltas +=
+            &format!(" IP 10.0.0.1.4 > 10.0.0.2.80: Flags [.], ack 1, win 5, length 0\n {time}");
+    }
+    deltas += " IP 10.0.0.1.4 > 10.0.0.2.80: Flags [.], ack 1, win 5, length 0\n";
+    let (whole, _) = read_text(deltas.clone().into());
+    assert_eq!(whole.segments.last().map(|(time, ..)| *time), Some(3_021_000_000));
+    let lines: Vec<Vec<u8>> = deltas.split_inclusive('\n').map(|line| line.into()).collect();
+    let pipe =
+        lines.into_iter().fold(Box::new(std::io::empty()) as Box<dyn Read>, |before, line| {
+            Box::new(before.chain(std::io::Cursor::new(line)))
+        });
+    let input = Input::new("pipe".into(), pipe, 0, None).unwrap();
+    let mut piped = Collected::default();
+    capture::read(input, &Options::default(), &mut piped).unwrap();
+    assert_eq!(piped.segments, whole.segments);
 }
