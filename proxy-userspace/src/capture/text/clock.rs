@@ -42,9 +42,11 @@ impl Times {
         let lines = lines::all(head).map(lines::plain);
         let stamps = lines.filter_map(|line| packet::stamp(lines::unquoted(&line)));
         let (mut hours, mut epochs) = (Vec::new(), Vec::new());
+        let mut goes_back = false;
         for stamp in stamps {
             match stamp {
                 Stamp::Hours(time) => hours.push(time),
+                Stamp::Back(_) => goes_back = true,
                 Stamp::Epoch(time) => epochs.push(time),
                 Stamp::None => {}
             }
@@ -62,7 +64,7 @@ impl Times {
         let reading = match first {
             None => Reading::Open,
             Some(_) if is_epoch => Reading::Epoch,
-            Some(0) if far || falls * 8 > hours.len() - 1 => Reading::Deltas,
+            Some(0) if goes_back || far || falls * 8 > hours.len() - 1 => Reading::Deltas,
             Some(0) if hours.len() > 1 => Reading::SinceFirst,
             Some(_) => Reading::TimeOfDay,
         };
@@ -79,7 +81,7 @@ impl Times {
         if self.may_be_cut {
             self.may_be_cut = match stamp {
                 Stamp::None => true,
-                Stamp::Hours(_) => self.reading == Reading::Epoch,
+                Stamp::Hours(_) | Stamp::Back(_) => self.reading == Reading::Epoch,
                 Stamp::Epoch(time) => self.reading != Reading::Epoch || is_cut(time, self.last),
             };
             if self.may_be_cut {
@@ -89,7 +91,7 @@ impl Times {
         if self.reading == Reading::Open {
             self.reading = match stamp {
                 Stamp::None => Reading::Open,
-                Stamp::Hours(_) => Reading::TimeOfDay,
+                Stamp::Hours(_) | Stamp::Back(_) => Reading::TimeOfDay,
                 Stamp::Epoch(_) => Reading::Epoch,
             };
         }
@@ -102,7 +104,11 @@ impl Times {
                 self.sum = self.sum.saturating_add(time);
                 self.sum
             }
-            Stamp::Hours(time) => {
+            Stamp::Back(time) if self.reading == Reading::Deltas => {
+                self.sum = self.sum.saturating_sub(time);
+                self.sum
+            }
+            Stamp::Hours(time) | Stamp::Back(time) => {
                 // Past midnight the time of day starts again. A packet from before it may come late.
                 if self.last > time + DAY / 2 {
                     self.sum += DAY;
@@ -179,6 +185,14 @@ mod tests {
         let mut times = Times::guess(twice.as_bytes());
         let last = twice.lines().map(|line| times.time_ns(stamp(line))).last();
         assert_eq!(last, Some(5_000_000_000));
+    }
+
+    #[test]
+    fn deltas_may_go_back() {
+        let deltas = " 00:00:00.000000 IP\n 00:00:00.000017 IP\n-00:00:00.000010 IP\n";
+        let mut times = Times::guess(deltas.as_bytes());
+        let all: Vec<u64> = deltas.lines().map(|line| times.time_ns(stamp(line))).collect();
+        assert_eq!(all, [0, 17_000, 7_000]);
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub enum Stamp {
     /// Hours, minutes, seconds: the time of day, or since a packet (`-ttt`, `-ttttt`), in
     /// nanoseconds.
     Hours(u64),
+    /// The same with a sign before it: this packet's time lies before that of the one before (`-ttt`).
+    Back(u64),
     /// Nanoseconds since 1970: `-tt` or, with a date, `-tttt` (taken for UTC).
     Epoch(u64),
 }
@@ -25,6 +27,11 @@ impl Stamp {
         let line = line.trim_ascii_start();
         if let [_, _, b':', ..] = line {
             return clock(line).unwrap_or((Self::None, line));
+        }
+        if let [b'-', behind @ ..] = line
+            && let Some((Self::Hours(time), rest)) = clock(behind)
+        {
+            return (Self::Back(time), rest);
         }
         let (first, after) = number(line);
         let Some(first) = first else { return (Self::None, line) };
