@@ -15,11 +15,11 @@ use crate::report::filter::Filter;
 use crate::report::label::Label;
 use crate::report::ladder::Ladder;
 use crate::report::record::{Change, Letters, Record, Said};
-use crate::report::story::{Facts, are_captured, never_acknowledged, was_open};
+use crate::report::story::{Facts, are_captured, never_acknowledged, side_of, was_open};
 use proxy_common::flow::Flow;
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::ACK;
-use proxy_common::verdict::{self, Close, Role};
+use proxy_common::verdict::{self, Close};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -259,7 +259,7 @@ impl<O: Output> Observer for Collector<O> {
 fn half_open(flow: &Flow, facts: &Facts, close: &Close, now_ns: u64) -> Option<u64> {
     let first = close.first_closer.filter(|_| !close.is_over() && close.answer.is_none())?;
     let closed_ns = close.end(first).fin_ns?;
-    let side = if first == Role::Orig { flow.orig.other() } else { flow.orig };
+    let side = side_of(flow, first.other());
     // Who reset after its own FIN has left nothing open.
     let is_reset = flow.ends.iter().any(|end| end.has_reset());
     (!is_reset && was_open(flow, facts, side)).then(|| now_ns.saturating_sub(closed_ns))

@@ -5,7 +5,7 @@ use super::put;
 use super::record::{Record, Said};
 use crate::console::has_colour;
 use proxy_common::key::Endpoint;
-use proxy_common::verdict::Owner;
+use proxy_common::verdict::{Owner, Signal};
 use std::io;
 
 /// Above the columns.
@@ -134,11 +134,12 @@ pub fn request(out: &mut Vec<u8>, said: &Said<'_>) {
 /// Calm where both ends said goodbye, a warning where one has not (yet), an alarm for a reset.
 fn hue(record: &Record<'_>) -> Option<Hue> {
     let close = record.close;
-    let words = [close.first_signal.map(|one| one.as_str()), close.answer.map(|one| one.as_str())];
-    match words {
-        [Some("fin"), Some("fin")] => Some(Hue::Calm),
-        [Some("rst" | "rst_ack"), _] | [_, Some("rst" | "rst_ack")] => Some(Hue::Alarm),
-        [Some("fin" | "timeout"), None] => Some(Hue::Warn),
+    match [close.first_signal, close.answer] {
+        [Some(Signal::Fin), Some(Signal::Fin)] => Some(Hue::Calm),
+        [Some(Signal::Rst | Signal::RstAck), _] | [_, Some(Signal::Rst | Signal::RstAck)] => {
+            Some(Hue::Alarm)
+        }
+        [Some(Signal::Fin | Signal::Timeout), None] => Some(Hue::Warn),
         _ => None,
     }
 }

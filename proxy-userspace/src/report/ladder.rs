@@ -111,7 +111,7 @@ impl Row {
 pub struct Ladder {
     /// In the order in which they were seen.
     pub rows: Vec<Row>,
-    /// Segments with data that no row tells.
+    /// Segments that would have had a row, or begun one, had there been any left.
     pub omitted: u64,
 }
 

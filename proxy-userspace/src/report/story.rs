@@ -4,7 +4,8 @@ mod signs;
 
 pub use signs::{
     TimeWait, are_captured, is_half_open, is_one_sided, is_only_resets, is_refusal, is_unanswered,
-    is_unasked, is_unheard, is_with_itself, missing, never_acknowledged, time_wait, was_open,
+    is_unasked, is_unheard, is_with_itself, missing, never_acknowledged, side_of, time_wait,
+    was_open,
 };
 
 use proxy_common::flow::{Flow, closes_crossed};
@@ -68,7 +69,7 @@ pub fn tell(close: &Close, flow: &Flow, facts: &Facts, names: &Names<'_>) -> Str
     if is_only_resets(flow) {
         return format!("nothing but {} of {}'s was captured", sign(signal), names.role(first));
     }
-    let side = if first == Role::Orig { flow.orig } else { flow.orig.other() };
+    let side = side_of(flow, first);
     let mut story = opening(close, flow, facts, names, first, signal, side);
     story.push_str(&answer(close, flow, facts, names, first, side));
     story.push_str(&loss(close, flow, names));
@@ -195,7 +196,7 @@ fn loss(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
     }
     let mut lost = false;
     for role in [Role::Orig, Role::Resp] {
-        let side = if role == Role::Orig { flow.orig } else { flow.orig.other() };
+        let side = side_of(flow, role);
         let missing = never_acknowledged(flow.end(side), flow.end(side.other()));
         if missing > 0 {
             lost = true;
@@ -233,7 +234,7 @@ fn unclosed(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
         ConnState::S1 if close.is_unfinished() => {
             let mut text = String::from("nobody has closed: open when the capture ends");
             for role in [Role::Orig, Role::Resp] {
-                let side = if role == Role::Orig { flow.orig } else { flow.orig.other() };
+                let side = side_of(flow, role);
                 let bytes = never_acknowledged(flow.end(side), flow.end(side.other()));
                 if bytes > 0 {
                     let (bytes, whose) = (counted(bytes.into(), "byte"), names.role(role));

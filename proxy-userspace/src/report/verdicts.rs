@@ -9,7 +9,8 @@ pub use topics::Topic;
 use super::kind::{KINDS, Kind};
 use super::story::{
     Facts, TimeWait, is_half_open, is_one_sided, is_only_resets, is_refusal, is_unanswered,
-    is_unasked, is_unheard, is_with_itself, missing, never_acknowledged, time, time_wait, was_open,
+    is_unasked, is_unheard, is_with_itself, missing, never_acknowledged, side_of, time, time_wait,
+    was_open,
 };
 use proxy_common::flow::{Flow, closes_crossed};
 use proxy_common::key::Endpoint;
@@ -248,7 +249,7 @@ impl Backend {
             if close.end(role).rst_ns.is_none() {
                 continue;
             }
-            let side = if role == Role::Orig { flow.orig } else { flow.orig.other() };
+            let side = side_of(flow, role);
             let own = never_acknowledged(flow.end(side), flow.end(side.other()));
             let peers = never_acknowledged(flow.end(side.other()), flow.end(side));
             if own > 0 {
@@ -281,7 +282,7 @@ impl Backend {
                 self.note(topic, case, 0, 0);
             }
             Role::Orig if is_unasked(case.flow) => self.note(Topic::Unasked, case, 0, 0),
-            Role::Orig if reset_first && close.conn_state.as_str() != "RSTOS0" => {
+            Role::Orig if reset_first && close.conn_state != ConnState::Rstos0 => {
                 self.note(Topic::ActiveReset, case, 0, 0);
             }
             Role::Resp if reset_first && close.conn_state == ConnState::Rstr => {

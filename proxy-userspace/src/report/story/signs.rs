@@ -8,6 +8,12 @@ use proxy_common::key::Side;
 use proxy_common::seq::after as after_number;
 use proxy_common::verdict::{Close, ConnState, Role, Signal};
 
+/// The side of `flow` that the end in this role has.
+#[must_use]
+pub fn side_of(flow: &Flow, role: Role) -> Side {
+    if role == Role::Orig { flow.orig } else { flow.orig.other() }
+}
+
 /// Whether something of both ends was captured, or would have been: where only control segments are
 /// looked at, an end may send none for long.
 #[must_use]
