@@ -8,7 +8,7 @@ pub use signs::{
     was_open,
 };
 
-use proxy_common::flow::{Flow, closes_crossed};
+use proxy_common::flow::{End, Flow, closes_crossed};
 use proxy_common::key::Side;
 use proxy_common::verdict::{Close, ConnState, Role, Signal};
 use std::net::{IpAddr, SocketAddr};
@@ -69,122 +69,127 @@ pub fn tell(close: &Close, flow: &Flow, facts: &Facts, names: &Names<'_>) -> Str
     if is_only_resets(flow) {
         return format!("nothing but {} of {}'s was captured", sign(signal), names.role(first));
     }
-    let side = side_of(flow, first);
-    let mut story = opening(close, flow, facts, names, first, signal, side);
-    story.push_str(&answer(close, flow, facts, names, first, side));
-    story.push_str(&loss(close, flow, names));
-    story
+    let story = Story { close, flow, facts, names, first, side: side_of(flow, first) };
+    let answer = match close.answer {
+        Some(answer) => story.answer(answer),
+        None => story.silence(),
+    };
+    story.opening(signal) + &answer + &loss(close, flow, names)
 }
 
-/// Who closed first, with what, and how long after the data.
-fn opening(
-    close: &Close,
-    flow: &Flow,
-    facts: &Facts,
-    names: &Names<'_>,
+/// A close that one end has begun.
+struct Story<'a> {
+    close: &'a Close,
+    flow: &'a Flow,
+    facts: &'a Facts,
+    names: &'a Names<'a>,
+    /// Who closed first, and its side.
     first: Role,
-    signal: Signal,
     side: Side,
-) -> String {
-    let who = names.role(first);
-    if is_refusal(close) {
-        return format!("{who} refused the connection, with {}", sign(signal));
-    }
-    if signal == Signal::Timeout {
-        return format!("{who} gave up waiting: nothing was sent");
-    }
-    let closed_ns = flow.end(side).closed_at();
-    let last = facts.last_data_ns[side.index()];
-    let peer_last = facts.last_data_ns[side.other().index()];
-    let mut text = format!("{who} closed first, with {}", sign(signal));
-    if last == closed_ns && last != 0 && signal == Signal::Fin {
-        text.push_str(" on its last data");
-    } else if last != 0 && last >= peer_last {
-        text.push_str(&format!(", {} after its last data", after(closed_ns, last)));
-    } else if peer_last != 0 && peer_last <= closed_ns {
-        let peer = names.role(first.other());
-        text.push_str(&format!(", {} after {peer}'s last data", after(closed_ns, peer_last)));
-    } else if last != 0 {
-        text.push_str(&format!(", {} after its last data", after(closed_ns, last)));
-    }
-    text
 }
 
-/// What the other end did about it.
-fn answer(
-    close: &Close,
-    flow: &Flow,
-    facts: &Facts,
-    names: &Names<'_>,
-    first: Role,
-    side: Side,
-) -> String {
-    let (end, peer) = (flow.end(side), flow.end(side.other()));
-    let other = names.role(first.other());
-    let closed_ns = end.closed_at();
-    let mut text = String::new();
-    match close.answer {
-        Some(Signal::Timeout) => text.push_str(&format!("; {other} gave up waiting")),
-        Some(signal) => {
-            let later = after(peer.closed_at(), closed_ns);
-            let (by_fin, with) = (end.closed_by_fin(), sign(signal));
-            let both_fins = by_fin && signal == Signal::Fin;
-            let simultaneous = both_fins && closes_crossed(flow);
-            text.push_str(&match signal {
-                _ if simultaneous => format!(
-                    "; {other} closed too, with {with} {later} later, before that FIN had reached \
-                     it (a simultaneous close)"
-                ),
-                _ if by_fin && closes_crossed(flow) => {
-                    format!(
-                        "; {other} reset, with {with} {later} later, before that FIN had reached it"
-                    )
-                }
-                _ if by_fin => format!("; {other} answered with {with} {later} later"),
-                // A RST is answered by nothing; RSTs of both may be somebody's between them.
-                Signal::Fin => {
-                    format!("; {other} had sent its FIN before it came, seen {later} later")
-                }
-                _ => format!("; {other} reset as well, with {with} {later} later"),
-            });
-            let acked = facts.fin_acked_ns[side.other().index()];
-            if signal == Signal::Fin && acked >= peer.fin_ns && acked != 0 {
-                let more = after(acked, peer.fin_ns);
-                text.push_str(&format!(", acknowledged after {more} more"));
+impl Story<'_> {
+    /// What the first to close is called, and the other.
+    fn called(&self) -> [&str; 2] {
+        [self.first, self.first.other()].map(|role| self.names.role(role))
+    }
+
+    /// What is known of the first to close, and of the other.
+    fn ends(&self) -> [&End; 2] {
+        [self.side, self.side.other()].map(|side| self.flow.end(side))
+    }
+
+    /// Who closed first, with what, and how long after the data.
+    fn opening(&self, signal: Signal) -> String {
+        let [who, peer] = self.called();
+        if is_refusal(self.close) {
+            return format!("{who} refused the connection, with {}", sign(signal));
+        }
+        if signal == Signal::Timeout {
+            return format!("{who} gave up waiting: nothing was sent");
+        }
+        let closed_ns = self.ends()[0].closed_at();
+        let [last, peer_last] =
+            [self.side, self.side.other()].map(|side| self.facts.last_data_ns[side.index()]);
+        let mut text = format!("{who} closed first, with {}", sign(signal));
+        if last == closed_ns && last != 0 && signal == Signal::Fin {
+            text.push_str(" on its last data");
+        } else if last != 0 && last >= peer_last {
+            text.push_str(&format!(", {} after its last data", after(closed_ns, last)));
+        } else if peer_last != 0 && peer_last <= closed_ns {
+            text.push_str(&format!(", {} after {peer}'s last data", after(closed_ns, peer_last)));
+        } else if last != 0 {
+            text.push_str(&format!(", {} after its last data", after(closed_ns, last)));
+        }
+        text
+    }
+
+    /// What the other end closed with.
+    fn answer(&self, signal: Signal) -> String {
+        let [_, other] = self.called();
+        let [end, peer] = self.ends();
+        if signal == Signal::Timeout {
+            return format!("; {other} gave up waiting");
+        }
+        let later = after(peer.closed_at(), end.closed_at());
+        let (by_fin, with) = (end.closed_by_fin(), sign(signal));
+        let crossed = by_fin && closes_crossed(self.flow);
+        let simultaneous = crossed && signal == Signal::Fin;
+        let mut text = match signal {
+            _ if simultaneous => format!(
+                "; {other} closed too, with {with} {later} later, before that FIN had reached it \
+                 (a simultaneous close)"
+            ),
+            _ if crossed => {
+                format!(
+                    "; {other} reset, with {with} {later} later, before that FIN had reached it"
+                )
             }
-            if simultaneous && !end.has_reset() && !peer.has_reset() {
-                text.push_str("; TIME_WAIT stays with both");
-            }
+            _ if by_fin => format!("; {other} answered with {with} {later} later"),
+            // A RST is answered by nothing; RSTs of both may be somebody's between them.
+            Signal::Fin => format!("; {other} had sent its FIN before it came, seen {later} later"),
+            _ => format!("; {other} reset as well, with {with} {later} later"),
+        };
+        let acked = self.facts.fin_acked_ns[self.side.other().index()];
+        if signal == Signal::Fin && acked >= peer.fin_ns && acked != 0 {
+            let more = after(acked, peer.fin_ns);
+            text.push_str(&format!(", acknowledged after {more} more"));
         }
-        None if is_refusal(close) => {}
-        None if !are_captured(flow) => {
-            text.push_str(&format!("; nothing of {other}'s was captured"));
+        if simultaneous && !end.has_reset() && !peer.has_reset() {
+            text.push_str("; TIME_WAIT stays with both");
         }
-        None if end.closed_by_fin() && !was_open(flow, facts, side.other()) => {
-            text.push_str(&format!("; {other} may have closed before the capture began"));
+        text
+    }
+
+    /// Why the other end did not close, as far as can be told.
+    fn silence(&self) -> String {
+        let [who, other] = self.called();
+        let [end, _] = self.ends();
+        if is_refusal(self.close) {
+            return String::new();
         }
-        None if end.closed_by_fin() && end.has_reset() => {
+        if !are_captured(self.flow) {
+            return format!("; nothing of {other}'s was captured");
+        }
+        if !end.closed_by_fin() {
+            return String::new();
+        }
+        if !was_open(self.flow, self.facts, self.side.other()) {
+            return format!("; {other} may have closed before the capture began");
+        }
+        if end.has_reset() {
             let later = after(end.rst_ns, end.fin_ns);
-            text.push_str(&format!(
-                "; {other} did not close, and {} reset the connection {later} later",
-                names.role(first)
-            ));
+            return format!(
+                "; {other} did not close, and {who} reset the connection {later} later"
+            );
         }
-        None if end.closed_by_fin() && is_unheard(flow, facts, side) => {
-            text.push_str(&format!(
-                "; {other} never acknowledged the FIN, which was sent {} times",
-                end.fins
-            ));
+        if is_unheard(self.flow, self.facts, self.side) {
+            let fins = end.fins;
+            return format!("; {other} never acknowledged the FIN, which was sent {fins} times");
         }
-        None if end.closed_by_fin() => {
-            let open = time(close.half_closed_ns.unwrap_or(0));
-            text.push_str(&format!(
-                "; {other} never closed: half closed for {open}, as far as the capture goes"
-            ));
-        }
-        None => {}
+        let open = time(self.close.half_closed_ns.unwrap_or(0));
+        format!("; {other} never closed: half closed for {open}, as far as the capture goes")
     }
-    text
 }
 
 /// Whether it was clean, and what was lost.
