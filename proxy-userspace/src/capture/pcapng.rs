@@ -19,6 +19,36 @@ pub(crate) const WRITTEN_BY: &str = "teardown ";
 /// The section comment of a file that holds control segments only.
 pub(crate) const CONTROL_ONLY: &str = "control segments only";
 
+/// The byte order of a section.
+#[derive(Clone, Copy, Default)]
+enum Order {
+    #[default]
+    Little,
+    Big,
+}
+
+impl Order {
+    /// The number in these bytes, as it is in [`Order::Big`].
+    fn bytes<const N: usize>(self, mut bytes: [u8; N]) -> [u8; N] {
+        if matches!(self, Self::Little) {
+            bytes.reverse();
+        }
+        bytes
+    }
+
+    fn half(self, bytes: [u8; 2]) -> u16 {
+        u16::from_be_bytes(self.bytes(bytes))
+    }
+
+    fn word(self, bytes: [u8; 4]) -> u32 {
+        u32::from_be_bytes(self.bytes(bytes))
+    }
+
+    fn long(self, bytes: [u8; 8]) -> i64 {
+        i64::from_be_bytes(self.bytes(bytes))
+    }
+}
+
 /// What an interface description says of its packets.
 #[derive(Clone, Copy)]
 struct Interface {
@@ -52,7 +82,7 @@ impl Resolution {
 }
 
 impl Interface {
-    fn new(block: &InterfaceDescriptionBlock<'_>, big_endian: bool) -> Self {
+    fn new(block: &InterfaceDescriptionBlock<'_>, order: Order) -> Self {
         let mut interface = Self {
             link: LinkType::of(block.linktype.0),
             clock: Resolution::Decimal(6),
@@ -68,11 +98,7 @@ impl Interface {
                     };
                 }
                 (OptionCode::IfTsoffset, &[a, b, c, d, e, f, g, h, ..]) => {
-                    let bytes = [a, b, c, d, e, f, g, h];
-                    interface.offset = match big_endian {
-                        true => i64::from_be_bytes(bytes),
-                        false => i64::from_le_bytes(bytes),
-                    };
+                    interface.offset = order.long([a, b, c, d, e, f, g, h]);
                 }
                 _ => {}
             }
@@ -100,20 +126,12 @@ struct Obsolete<'a> {
 }
 
 impl<'a> Obsolete<'a> {
-    fn read(body: &'a [u8], big_endian: bool) -> Option<Self> {
+    fn read(body: &'a [u8], order: Order) -> Option<Self> {
         let (head, behind) = body.split_at_checked(20)?;
         let [ia, ib, ..] = *head else { return None };
-        let interface = [ia, ib];
-        let word = |at: usize| {
-            let bytes: [u8; 4] = head.get(at..at + 4)?.try_into().ok()?;
-            Some(if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
-        };
-        let interface = match big_endian {
-            true => u16::from_be_bytes(interface),
-            false => u16::from_le_bytes(interface),
-        };
+        let word = |at: usize| Some(order.word(head.get(at..at + 4)?.try_into().ok()?));
         Some(Self {
-            interface: interface.into(),
+            interface: order.half([ia, ib]).into(),
             time: [word(4)?, word(8)?],
             len: word(16)?,
             bytes: behind.get(..word(12)? as usize)?,
@@ -154,7 +172,7 @@ pub(super) fn read(
                 section.show_stored(&statistics.options, sink);
             }
             Block::Unknown(block) if section.is_obsolete_packet(block.block_type) => {
-                let Some(packet) = Obsolete::read(block.data, section.big_endian) else {
+                let Some(packet) = Obsolete::read(block.data, section.order) else {
                     account.packets += 1;
                     account.skipped.malformed += 1;
                     return ControlFlow::Continue(());
@@ -184,7 +202,7 @@ pub(super) fn read(
 #[derive(Default)]
 struct Section {
     interfaces: Vec<Interface>,
-    big_endian: bool,
+    order: Order,
     /// Written by teardown: closes stand with the packets.
     ours: bool,
 }
@@ -192,7 +210,7 @@ struct Section {
 impl Section {
     fn begin(&mut self, header: &SectionHeaderBlock<'_>, sink: &mut impl Sink) {
         self.interfaces.clear();
-        self.big_endian = header.big_endian();
+        self.order = if header.big_endian() { Order::Big } else { Order::Little };
         let says = |code: OptionCode, wanted: &str| {
             header.options.iter().any(|option| {
                 option.code == code && option.as_str().is_ok_and(|text| text.starts_with(wanted))
@@ -213,7 +231,7 @@ impl Section {
     }
 
     fn describe(&mut self, block: &InterfaceDescriptionBlock<'_>, account: &mut Account) {
-        let interface = Interface::new(block, self.big_endian);
+        let interface = Interface::new(block, self.order);
         if interface.link.is_none() {
             let note = unknown_link(block.linktype.0);
             // There may be thousands of them.
@@ -227,7 +245,7 @@ impl Section {
     /// Whether a block's type is that of [`Obsolete`]. The parser gives it as if it were
     /// little-endian, whatever the section is.
     fn is_obsolete_packet(&self, kind: u32) -> bool {
-        kind == if self.big_endian { OBSOLETE_PACKET.swap_bytes() } else { OBSOLETE_PACKET }
+        self.order.word(kind.to_le_bytes()) == OBSOLETE_PACKET
     }
 
     /// Whether the section describes no such interface; then the packet is counted as left out.
