@@ -1,5 +1,9 @@
 //! The connections of a capture: each segment steps its own, and each is given out when over.
 
+mod connection;
+
+pub use connection::Connection;
+
 use super::Seen;
 use proxy_common::flow::{
     CLOSED, EXPIRED, Flow, Input, Mode, Outcome, SEEN, UNFINISHED, begins_anew, expired, step,
@@ -17,8 +21,10 @@ const CHECK: u64 = 5 * SECOND;
 /// How long a SYN is taken to be waiting for its answer; Linux gives up after about two minutes.
 const ATTEMPT: u64 = 130 * SECOND;
 /// How long a connection that is over stays in the table, as its ends may say more: a FIN that
-/// nobody acknowledges is repeated for about as long as a SYN. (Zeek's `tcp_close_delay` is shorter.)
+/// nobody acknowledges is repeated for about as long as a SYN.
 const LINGER: u64 = ATTEMPT;
+/// The same in Zeek: its `tcp_close_delay`.
+const ZEEKS_LINGER: u64 = 5 * SECOND;
 /// Connections at most that are over and stay; of more, those that have been over for longest go.
 /// Thus memory does not grow with how many close in a second.
 const LINGERING: usize = 1 << 15;
@@ -38,48 +44,6 @@ pub enum Patience {
     Long,
     /// Zeek's timers: five minutes of silence end a connection.
     Zeek,
-}
-
-/// A connection, as far as it was seen.
-#[derive(Clone, Debug)]
-pub struct Connection<T> {
-    /// In the order of their first segments, from 1.
-    pub number: u64,
-    /// Its ends.
-    pub key: FlowKey,
-    /// What is known of it.
-    pub flow: Flow,
-    /// What its observer keeps.
-    pub kept: T,
-    /// The flow was told, and moves no more.
-    told: bool,
-    /// How often its place in the table was used before.
-    generation: u32,
-    /// Its own clock, which never goes back: that of the table may.
-    now_ns: u64,
-    /// In which run of the table's clock it was last seen.
-    run: usize,
-}
-
-impl<T: Default> Connection<T> {
-    fn new(number: u64, key: &FlowKey) -> Self {
-        Self {
-            number,
-            key: *key,
-            flow: Flow::new(),
-            kept: T::default(),
-            told: false,
-            generation: 0,
-            now_ns: 0,
-            run: 0,
-        }
-    }
-
-    /// Makes another connection of it, in the same place.
-    fn renew(&mut self, number: u64, key: &FlowKey) {
-        let generation = self.generation;
-        *self = Self { generation, ..Self::new(number, key) };
-    }
 }
 
 /// What a segment did to its connection.
@@ -294,7 +258,7 @@ impl<O: Observer> Table<O> {
     /// Gives out connections that nothing more will come of.
     #[inline]
     fn check(&mut self) -> ControlFlow<()> {
-        let linger = if self.patience == Patience::Zeek { CHECK } else { LINGER };
+        let linger = if self.patience == Patience::Zeek { ZEEKS_LINGER } else { LINGER };
         while let Some(&(since, ..)) = self.lingering.front()
             && (self.now_ns - since > linger || self.lingering.len() > LINGERING)
         {

@@ -1,5 +1,6 @@
 //! `teardown explain` and `diff` as they are run: the same answer from a capture and from every text of it.
 
+mod again;
 mod blocks;
 mod diff;
 mod heads;
