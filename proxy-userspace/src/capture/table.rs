@@ -1,15 +1,17 @@
 //! The connections of a capture: each segment steps its own, and each is given out when over.
 
 mod connection;
+mod gone;
 
 pub use connection::Connection;
 
 use super::Seen;
+use gone::Gone;
 use proxy_common::flow::{
     CLOSED, EXPIRED, Flow, Input, Mode, Outcome, SEEN, UNFINISHED, begins_anew, expired, step,
 };
 use proxy_common::key::FlowKey;
-use proxy_common::segment::BAD_CHECKSUM;
+use proxy_common::segment::{BAD_CHECKSUM, SYN};
 use proxy_common::seq::after;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -20,11 +22,9 @@ const SECOND: u64 = 1_000_000_000;
 const CHECK: u64 = 5 * SECOND;
 /// How long a SYN is taken to be waiting for its answer; Linux gives up after about two minutes.
 const ATTEMPT: u64 = 130 * SECOND;
-/// How long a connection that is over stays in the table, as its ends may say more: a FIN that
-/// nobody acknowledges is repeated for about as long as a SYN.
-const LINGER: u64 = ATTEMPT;
-/// The same in Zeek: its `tcp_close_delay`.
-const ZEEKS_LINGER: u64 = 5 * SECOND;
+/// How long a connection that is over stays in the table, as its ends may say more: Zeek's
+/// `tcp_close_delay`.
+const LINGER: u64 = 5 * SECOND;
 /// Connections at most that are over and stay; of more, those that have been over for longest go.
 /// Thus memory does not grow with how many close in a second.
 const LINGERING: usize = 1 << 15;
@@ -83,6 +83,7 @@ pub struct Table<O: Observer> {
     checks: VecDeque<(u64, u32, u32)>,
     /// Those that are over, in the order in which they closed: when, their places and numbers.
     lingering: VecDeque<(u64, u32, u64)>,
+    gone: Gone,
     now_ns: u64,
     /// Where the clock stood each time that it was set back.
     set_back_ns: Vec<u64>,
@@ -101,6 +102,7 @@ impl<O: Observer> Table<O> {
             free: Vec::new(),
             checks: VecDeque::new(),
             lingering: VecDeque::new(),
+            gone: Gone::default(),
             now_ns: 0,
             set_back_ns: Vec::new(),
             begun: 0,
@@ -143,6 +145,9 @@ impl<O: Observer> Table<O> {
                     flow?;
                 }
                 place
+            }
+            None if !seen.segment.has(SYN) && self.gone.has(&seen.key, self.now_ns) => {
+                return ControlFlow::Continue(());
             }
             None => self.begin(&seen.key),
         };
@@ -258,9 +263,8 @@ impl<O: Observer> Table<O> {
     /// Gives out connections that nothing more will come of.
     #[inline]
     fn check(&mut self) -> ControlFlow<()> {
-        let linger = if self.patience == Patience::Zeek { ZEEKS_LINGER } else { LINGER };
         while let Some(&(since, ..)) = self.lingering.front()
-            && (self.now_ns - since > linger || self.lingering.len() > LINGERING)
+            && (self.now_ns - since > LINGER || self.lingering.len() > LINGERING)
         {
             self.release_first()?;
         }
@@ -305,6 +309,9 @@ impl<O: Observer> Table<O> {
     fn release(&mut self, place: u32) -> ControlFlow<()> {
         let connection = get(&mut self.pieces, place);
         self.index.remove(&connection.key);
+        if self.patience == Patience::Long && connection.flow.has(CLOSED) {
+            self.gone.add(&connection.key, self.now_ns);
+        }
         let now_ns = run_end(&self.set_back_ns, connection, self.now_ns);
         let flow = over(&mut self.observer, connection, self.patience, now_ns);
         connection.kept = O::Kept::default();
@@ -363,8 +370,7 @@ fn is_past<T>(connection: &Connection<T>, patience: Patience, now_ns: u64) -> bo
             let answered = flow.end(flow.orig.other()).segments > 0;
             let silence = now_ns.saturating_sub(flow.last_ns);
             // Without an answer there is nothing that could still be open.
-            flow.has(CLOSED) && now_ns.saturating_sub(flow.closed_ns) > LINGER
-                || !answered && silence > ATTEMPT
+            flow.has(CLOSED) && expired(flow, now_ns) || !answered && silence > ATTEMPT
         }
     }
 }
