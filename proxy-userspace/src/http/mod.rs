@@ -47,6 +47,7 @@ mod reception;
 pub mod refusal;
 pub mod regex;
 pub(crate) mod reply;
+pub mod reply_template;
 mod rewrite;
 pub mod rules;
 mod ruling;

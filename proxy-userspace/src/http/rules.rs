@@ -17,6 +17,7 @@ pub use routes::{Routes, UseServer};
 use super::acl::Condition;
 use super::format::Format;
 use super::hooks::{self, Answer, Decision, Edit, Moment, Request, Response};
+use super::reply_template::{Reply, in_field};
 use super::sample::{Expression, View};
 use super::variable::{Name, Value};
 use std::sync::Arc;
@@ -224,19 +225,6 @@ pub enum HeadEdit {
     },
 }
 
-/// A response of the configuration: `return`, `http-error`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reply {
-    /// The status.
-    pub status: u16,
-    /// `content-type`.
-    pub content_type: Option<String>,
-    /// `hdr` fields.
-    pub fields: Vec<(String, Format)>,
-    /// `string`, `lf-string`, `file`, `lf-file`.
-    pub body: Format,
-}
-
 impl hooks::Rules for RuleSet {
     fn request(
         &self,
@@ -307,31 +295,6 @@ impl HeadEdit {
             Self::Add(name, value) => Edit::Add(Arc::clone(name), in_field(value.fill(view))),
             Self::Del(name) => Edit::Del(Arc::clone(name)),
             Self::Replace { name, whole, replace } => return replace.fields(name, *whole, view),
-        })
-    }
-}
-
-/// A field's value: line ends and NUL, which it cannot have, become spaces (RFC 9110, 5.5).
-pub(super) fn in_field(mut value: Vec<u8>) -> Vec<u8> {
-    while let Some(at) = memchr::memchr3(b'\r', b'\n', 0, &value) {
-        value[at] = b' ';
-    }
-    value
-}
-
-impl Reply {
-    pub(crate) fn answer(&self, view: &View<'_>) -> Box<Answer> {
-        let value = |value: &Format| in_field(value.fill(view));
-        // As with HAProxy, a field whose sample was not there is left out.
-        let fields = self.fields.iter().map(|(name, format)| (name.clone(), value(format)));
-        let body = self.body.fill(view);
-        Box::new(Answer {
-            status: self.status,
-            content_type: self.content_type.clone().filter(|_| !body.is_empty()),
-            fields: fields.filter(|(_, value)| !value.is_empty()).collect(),
-            body,
-            stats: false,
-            ends_bodies: false,
         })
     }
 }

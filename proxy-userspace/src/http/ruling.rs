@@ -12,7 +12,7 @@ use super::{
     held::HeldBackend,
     hooks::{Decision, Edit, Moment, Rules},
     live::Backend,
-    rules::in_field,
+    reply_template::in_field,
     sample::View,
 };
 

@@ -14,7 +14,7 @@ pub use frontend::{Bind, BindAddress, ClientTimeouts, Frontend, UniqueId};
 pub use server::{Server, ServerAddress};
 pub use tcp::Tcp;
 
-use super::rules::Reply;
+use super::reply_template::Reply;
 use crate::prefix::Prefix;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

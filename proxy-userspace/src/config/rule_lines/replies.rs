@@ -8,7 +8,8 @@ use crate::config::model::ErrorWord;
 use crate::host;
 use crate::http::format::Format;
 use crate::http::reply;
-use crate::http::rules::{Action, Reply};
+use crate::http::reply_template::Reply;
+use crate::http::rules::Action;
 use crate::http::settings::ErrorPage;
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! `redirect`, as a rule and as a line of its own.
 
-use super::in_field;
 use crate::http::format::Format;
 use crate::http::hooks::Answer;
+use crate::http::reply_template::in_field;
 use crate::http::sample::{View, first_host, path_and_query};
 
 /// `redirect`.

@@ -3,6 +3,7 @@
 use crate::http::format::{Format, Part};
 use crate::http::hooks::Edit;
 use crate::http::regex::Regex;
+use crate::http::reply_template::in_field;
 use crate::http::sample::{Message, View, each_value, parts};
 use crate::units::hex_byte;
 use std::sync::Arc;
@@ -112,7 +113,7 @@ impl Replace {
         let found = self.regex.captures(text)?;
         let mut out = Vec::new();
         self.with.write(&found, view, &mut out);
-        Some(super::in_field(out))
+        Some(in_field(out))
     }
 
     /// The change to all fields of that name; to each of their values between commas where they are
