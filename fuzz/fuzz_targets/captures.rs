@@ -86,7 +86,7 @@ impl All {
         }
         let lost = ended.record().lost_anything();
         let tally = self.tallies.entry(called[1].clone()).or_default();
-        tally.add(close, lost, || {
+        tally.add(close, flow, lost, || {
             Some(Typical {
                 number: ended.number,
                 close: *close,
@@ -134,6 +134,8 @@ pub fn read(data: &[u8], kind: Kind) {
             names: &names,
             progress: &mut || {},
             span_ns: &mut None,
+            file: 0,
+            place: None,
             segments: 0,
             latest_ns: 0,
             set_back: None,

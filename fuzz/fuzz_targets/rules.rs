@@ -78,8 +78,9 @@ fn look(frontend: &Frontend, session: &Session<'_>, heads: (&Request<'_>, Option
         }
     }
     if let Some(route) = &settings.route {
-        let _ = route.backend(Some(asked), &edits, asked.client, asked.local);
-        let _ = route.backend(None, &[], asked.client, asked.local);
+        let ends = View { client: asked.client, local: asked.local, ..View::default() };
+        let _ = route.backend(&ends);
+        let _ = route.backend(&View { request: Some(asked), edits: &edits, ..ends });
     }
 }
 
