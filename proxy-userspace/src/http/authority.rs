@@ -1,6 +1,10 @@
 //! Request targets and Host: RFC 9112, 3.2 and RFC 9110, 7.2.
 
 use super::refusal::Refusal;
+use std::ops::Range;
+
+/// What parts a scheme and an authority (RFC 3986, 3).
+const BEHIND_SCHEME: &str = "://";
 
 /// Checks a request's target and Host, and that they name the same authority.
 pub(crate) fn check(
@@ -50,9 +54,18 @@ pub(crate) fn named<'a>(
     absolute(target).map(Some).ok_or(Refusal::Target)
 }
 
+/// Where the authority stands in a target in absolute form; none in one that has another form.
+pub(crate) fn place(target: &str) -> Option<Range<usize>> {
+    let start = target.find(BEHIND_SCHEME).filter(|_| !target.starts_with('/'))?;
+    let start = start + BEHIND_SCHEME.len();
+    let end = target[start..].find(['/', '?']).map_or(target.len(), |end| start + end);
+    Some(start..end)
+}
+
 /// The authority and the scheme's default port of a target in absolute form.
 fn absolute(target: &str) -> Option<(&str, &'static str)> {
-    let (scheme, rest) = target.split_once("://")?;
+    let place = place(target)?;
+    let scheme = &target[..place.start - BEHIND_SCHEME.len()];
     let default_port = match scheme {
         s if s.eq_ignore_ascii_case("http") => "80",
         s if s.eq_ignore_ascii_case("https") => "443",
@@ -62,7 +75,7 @@ fn absolute(target: &str) -> Option<(&str, &'static str)> {
     if !letters || !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return None;
     }
-    let authority = rest.split(['/', '?']).next()?;
+    let authority = &target[place];
     split(authority.as_bytes()).map(|_| (authority, default_port))
 }
 

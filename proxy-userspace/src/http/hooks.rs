@@ -7,7 +7,7 @@ use std::{fmt::Debug, net::SocketAddr, sync::Arc};
 
 pub use super::edit::{Edit, log_level};
 
-use super::{event::Session, live, sample::View};
+use super::{authority, event::Session, live, sample::View};
 
 /// A request's head as rules see it. Borrowed from the receive buffer.
 #[derive(Clone, Copy, Debug)]
@@ -58,12 +58,7 @@ pub fn path(target: &str) -> &str {
 /// A target without scheme and authority; of `*` and an authority all of it.
 #[must_use]
 pub fn path_and_query(target: &str) -> &str {
-    match target.split_once("://") {
-        Some((_, rest)) if !target.starts_with('/') => {
-            rest.find(['/', '?']).map_or("", |end| &rest[end..])
-        }
-        _ => target,
-    }
+    authority::place(target).map_or(target, |place| &target[place.end..])
 }
 
 /// A response's head as rules see it.

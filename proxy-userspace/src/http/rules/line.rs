@@ -8,7 +8,6 @@ use crate::http::framing::{Asked, is_token};
 use crate::http::hooks::{Edit, Request};
 use crate::http::sample::{Message, View, each_value, path_and_query};
 use std::fmt::Write as _;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// A part of a request's target.
@@ -89,7 +88,9 @@ pub(super) fn target_for(edit: &Edit, view: &View<'_>) -> Result<Option<Edit>, M
     };
     let Some((host, request)) = host.zip(view.rewritten()) else { return Ok(None) };
     let method = edit::method(request.method, view.edits);
-    let Some(place) = authority_of(method, request.target) else { return Ok(None) };
+    let all = (method == "CONNECT").then(|| 0..request.target.len());
+    let place = all.or_else(|| authority::place(request.target));
+    let Some(place) = place else { return Ok(None) };
     let host = str::from_utf8(host).map_err(|_| Misfit)?;
     let target = [&request.target[..place.start], host, &request.target[place.end..]].concat();
     // All of it is the authority, and nothing of it a path.
@@ -100,16 +101,6 @@ pub(super) fn target_for(edit: &Edit, view: &View<'_>) -> Result<Option<Edit>, M
 
 fn is_host(name: &str) -> bool {
     name.eq_ignore_ascii_case("host")
-}
-
-/// Where the authority stands in a target that names one.
-fn authority_of(method: &str, target: &str) -> Option<Range<usize>> {
-    if method == "CONNECT" {
-        return Some(0..target.len());
-    }
-    let start = target.find("://").filter(|_| !target.starts_with('/'))? + "://".len();
-    let end = target[start..].find(['/', '?']).map_or(target.len(), |end| start + end);
-    Some(start..end)
 }
 
 /// A method that can take the place of `received`. HEAD and CONNECT say where responses end, and so
@@ -141,7 +132,7 @@ fn taken<'a>(request: &Request<'a>, part: Part) -> Option<&'a str> {
 
 /// The target with this for one of its parts.
 fn put(target: &str, part: Part, to: &[u8]) -> String {
-    let start = authority_of("", target).map_or(0, |authority| authority.end);
+    let start = authority::place(target).map_or(0, |authority| authority.end);
     let (origin, rest) = target.split_at(start);
     let (path, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
     let to = encoded(to);
