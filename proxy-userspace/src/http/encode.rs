@@ -1,5 +1,7 @@
 //! Bytes as text, and back: base64 (RFC 4648) and percent signs (RFC 3986).
 
+use std::io::Write as _;
+
 /// The letters, but for the last two.
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
@@ -61,17 +63,23 @@ fn value(letter: u8, url: bool) -> Option<u8> {
     .filter(|value| *value < 62 || last(url).contains(&letter))
 }
 
-/// With `%XX` for what has a meaning in a query, or none in a URL.
-pub(super) fn percent(bytes: &[u8]) -> Vec<u8> {
+/// With `%XX` for every byte but those that may stand as they are.
+pub(super) fn percent(bytes: &[u8], may_stand: impl Fn(&u8) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     for byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+        if may_stand(byte) {
             out.push(*byte);
         } else {
-            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+            // Writing to a vector does not fail.
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out
+}
+
+/// Whether a byte has no meaning of its own in a URL (RFC 3986, 2.3).
+pub(super) fn is_unreserved(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(byte)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::date::date;
 use super::variables::Variable;
 use super::{Flags, Surroundings, captured};
+use crate::http::encode;
 use crate::http::event::{Session, Timers};
 use crate::http::hooks;
 use crate::http::live;
@@ -252,15 +253,7 @@ pub(super) fn is_control(byte: &u8) -> bool {
 /// A sample with its control characters as `%XX`, as HAProxy's rules have it: no value of a client's
 /// begins another line.
 pub(super) fn without_controls(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    for &byte in text {
-        if is_control(&byte) {
-            let _ = write!(out, "%{byte:02X}");
-        } else {
-            out.push(byte);
-        }
-    }
-    out
+    encode::percent(text, |byte| !is_control(byte))
 }
 
 /// A part of what a client sent: what cannot be printed, `"` and `#` as `#XX`.

@@ -3,11 +3,11 @@
 use super::replace::{Replace, own_values};
 use crate::http::authority;
 use crate::http::edit;
+use crate::http::encode;
 use crate::http::format::Format;
 use crate::http::framing::{Asked, is_token};
 use crate::http::hooks::{Edit, Request};
 use crate::http::sample::{Message, View, each_value, path_and_query};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// A part of a request's target.
@@ -135,7 +135,9 @@ fn put(target: &str, part: Part, to: &[u8]) -> String {
     let start = authority::place(target).map_or(0, |authority| authority.end);
     let (origin, rest) = target.split_at(start);
     let (path, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
-    let to = encoded(to);
+    // What cannot stand in a request line, such as a space, goes encoded.
+    let to = encode::percent(to, |byte| byte.is_ascii_graphic() && *byte != b'#');
+    let to = String::from_utf8(to).unwrap_or_default();
     match part {
         Part::Path => format!("{origin}{to}{query}"),
         Part::PathAndQuery => format!("{origin}{to}"),
@@ -143,20 +145,6 @@ fn put(target: &str, part: Part, to: &[u8]) -> String {
         Part::Query => format!("{origin}{path}?{to}"),
         Part::Uri => to,
     }
-}
-
-/// What cannot stand in a request line, such as a space, as `%XX`.
-fn encoded(text: &[u8]) -> String {
-    let mut out = String::with_capacity(text.len());
-    for &byte in text {
-        if byte.is_ascii_graphic() && byte != b'#' {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -251,7 +251,7 @@ impl Convert {
             }
             Self::Base64 { url } => Value::Text(encode::base64(&bytes(), *url).into_bytes()),
             Self::FromBase64 { url } => Value::Text(encode::from_base64(&text(), *url)?),
-            Self::UrlEncode => Value::Text(encode::percent(&text())),
+            Self::UrlEncode => Value::Text(encode::percent(&text(), encode::is_unreserved)),
             Self::UrlDecode(form) => Value::Text(url_decoded(&text(), *form)?),
             Self::Hash(hashing) => Value::Number(hashing.text(&bytes()).into()),
             Self::Map(map) => map.find(sample)?.clone(),
