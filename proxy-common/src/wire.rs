@@ -116,6 +116,29 @@ pub const PROTOCOL_TCP: u8 = 6;
 
 /// VLAN tags looked through: QinQ has two.
 const MAX_TAGS: usize = 2;
+/// IPv6's extension headers by their numbers (RFC 8200, 4; RFC 4302; RFC 6275).
+pub mod extension {
+    /// Hop-by-hop options.
+    pub const HOP_BY_HOP: u8 = 0;
+    /// Routing.
+    pub const ROUTING: u8 = 43;
+    /// Fragment.
+    pub const FRAGMENT: u8 = 44;
+    /// Authentication header.
+    pub const AUTHENTICATION: u8 = 51;
+    /// Destination options.
+    pub const DESTINATION: u8 = 60;
+    /// Mobility.
+    pub const MOBILITY: u8 = 135;
+}
+
+/// Whether an IPv6 header is an extension header that is looked through.
+#[inline(always)]
+const fn is_extension(header: u8) -> bool {
+    use extension::{AUTHENTICATION, DESTINATION, FRAGMENT, HOP_BY_HOP, MOBILITY, ROUTING};
+    matches!(header, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY)
+}
+
 /// IPv6 extension headers looked through; more than these are not seen on real paths (RFC 9098).
 const MAX_EXTENSIONS: usize = 6;
 
@@ -225,12 +248,10 @@ fn ipv6<B: Bytes>(bytes: &B, offset: u32, key: &mut FlowKey) -> Result<Ip, Refus
     let mut at = offset + 40;
     let mut marks = 0;
     for _ in 0..MAX_EXTENSIONS {
-        // Hop-by-hop, routing, destination options, mobility.
-        if next == 0 || next == 43 || next == 60 || next == 135 {
-            let header: [u8; 2] = bytes.load(at)?;
-            next = header[0];
-            at += (u32::from(header[1]) + 1) * 8;
-        } else if next == 44 {
+        if !is_extension(next) {
+            break;
+        }
+        if next == extension::FRAGMENT {
             let header: [u8; 8] = bytes.load(at)?;
             let fragment = u16::from_be_bytes([header[2], header[3]]);
             if fragment & 0xfff8 != 0 {
@@ -239,20 +260,22 @@ fn ipv6<B: Bytes>(bytes: &B, offset: u32, key: &mut FlowKey) -> Result<Ip, Refus
             marks |= if fragment & 1 != 0 { PAYLOAD_UNKNOWN } else { 0 };
             next = header[0];
             at += 8;
-        } else if next == 51 {
-            // Authentication header: its length counts words of four, less two (RFC 4302).
+        } else if next == extension::AUTHENTICATION {
+            // Its length counts words of four, less two (RFC 4302).
             let header: [u8; 2] = bytes.load(at)?;
             marks |= AUTHENTICATED;
             next = header[0];
             at += (u32::from(header[1]) + 2) * 4;
         } else {
-            break;
+            let header: [u8; 2] = bytes.load(at)?;
+            next = header[0];
+            at += (u32::from(header[1]) + 1) * 8;
         }
     }
     match next {
         PROTOCOL_TCP => Ok(Ip { tcp: at, end: end_of_packet(bytes, offset, payload, 40), marks }),
         // What is behind one more is not looked at.
-        0 | 43 | 44 | 51 | 60 | 135 => Err(Refusal::Malformed),
+        more if is_extension(more) => Err(Refusal::Malformed),
         _ => Err(Refusal::NotTcp),
     }
 }

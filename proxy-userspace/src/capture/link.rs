@@ -3,6 +3,7 @@
 //! Behind the link header come tags (VLAN, VN-tag, FabricPath, PPPoE, MPLS) and tunnels (IP in
 //! IP, GRE, VXLAN), which are looked through as far as a segment is found behind them.
 
+use proxy_common::wire::extension::{DESTINATION, FRAGMENT, HOP_BY_HOP, ROUTING};
 use proxy_common::wire::{self, Packet, Refusal};
 
 /// Link types by their number in tcpdump.org's registry.
@@ -261,9 +262,9 @@ fn behind_extensions(bytes: &[u8]) -> Result<(u8, usize), Refusal> {
     let (mut protocol, mut offset) = (byte(bytes, 6)?, 40);
     for _ in 0..MAX_DEPTH {
         let len = match protocol {
-            0 | 43 | 60 => (usize::from(byte(bytes, offset + 1)?) + 1) * 8,
-            44 if word(bytes, offset + 2)? & 0xfff8 != 0 => return Err(Refusal::Fragment),
-            44 => 8,
+            HOP_BY_HOP | ROUTING | DESTINATION => (usize::from(byte(bytes, offset + 1)?) + 1) * 8,
+            FRAGMENT if word(bytes, offset + 2)? & 0xfff8 != 0 => return Err(Refusal::Fragment),
+            FRAGMENT => 8,
             _ => break,
         };
         protocol = byte(bytes, offset)?;
