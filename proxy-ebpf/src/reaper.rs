@@ -8,7 +8,6 @@ use crate::maps::{FLOWS, REAP, Slot};
 use proxy_common::abi::{
     Counter, LEAVING, REAP_BATCH, REAP_EVICT, REAP_EXPIRE, REAP_NOTHING, REAP_RECLAIM, ReapEntry,
 };
-use proxy_common::acts::HOLDS_FIN;
 use proxy_common::flow::{EVICTED, EXPIRED};
 
 /// Goes through the daemon's list; returns how many entries were freed.
@@ -92,9 +91,7 @@ fn leave(slot: *mut Slot, entry: &ReapEntry) -> Option<bool> {
     if may {
         *reported = LEAVING;
         // Here, as another CPU may take it back, too.
-        let acts = guard.acts();
-        held = acts.bits & HOLDS_FIN != 0;
-        acts.bits &= !HOLDS_FIN;
+        held = pending::take(guard.acts());
     }
     guard.unlock();
     may.then_some(held)

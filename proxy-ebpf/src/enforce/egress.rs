@@ -200,8 +200,7 @@ fn reset(
 pub fn note_reset(slot: *mut Slot, local_rst: u32, asked: u8, more: u32) {
     let guard = Guard::lock(slot);
     let acts = guard.acts();
-    let held = acts.bits & HOLDS_FIN != 0;
-    acts.bits &= !HOLDS_FIN;
+    let held = pending::take(acts);
     acts.bits |= FIN_TO_RST | TOLD_LOCAL | more;
     acts.local_rst = local_rst;
     acts.asked = asked;

@@ -20,6 +20,15 @@ pub fn forget(acts: &Acts) {
     }
 }
 
+/// Takes the word that a FIN is held out of the record of a connection that is locked; says whether it
+/// was there. Who has it takes one off the count once the lock is free.
+#[inline(always)]
+pub fn take(acts: &mut Acts) -> bool {
+    let held = acts.bits & HOLDS_FIN != 0;
+    acts.bits &= !HOLDS_FIN;
+    held
+}
+
 /// One connection more, or less, for which incoming data must be looked at.
 #[inline(always)]
 pub fn add(by: i64) {
