@@ -88,7 +88,7 @@ pub(super) fn target_for(edit: &Edit, view: &View<'_>) -> Result<Option<Edit>, M
     };
     let Some((host, request)) = host.zip(view.rewritten()) else { return Ok(None) };
     let method = edit::method(request.method, view.edits);
-    let all = (method == "CONNECT").then(|| 0..request.target.len());
+    let all = (method == "CONNECT").then_some(0..request.target.len());
     let place = all.or_else(|| authority::place(request.target));
     let Some(place) = place else { return Ok(None) };
     let host = str::from_utf8(host).map_err(|_| Misfit)?;
