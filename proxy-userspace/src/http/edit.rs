@@ -3,8 +3,8 @@
 use super::variable::{Name, Scope, Value};
 use std::sync::Arc;
 
-/// What a rule does, mostly to a head; applied in order. Content-Length and Transfer-Encoding stay what the message's
-/// framing is, whatever is asked; of Connection only `close` counts.
+/// What a rule does, mostly to a head; applied in order. Content-Length and Transfer-Encoding stay what
+/// the message's framing is, whatever is asked; of Connection only `close` counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// Removes all fields of that name and adds this one at the end (`set-header`).

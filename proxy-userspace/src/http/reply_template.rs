@@ -18,13 +18,14 @@ pub struct Reply {
 impl Reply {
     pub(crate) fn answer(&self, view: &View<'_>) -> Box<Answer> {
         let value = |value: &Format| in_field(value.fill(view));
-        // As with HAProxy, a field whose sample was not there is left out.
         let fields = self.fields.iter().map(|(name, format)| (name.clone(), value(format)));
+        // As with HAProxy, a field whose sample was not there is left out.
+        let fields = fields.filter(|(_, value)| !value.is_empty());
         let body = self.body.fill(view);
         Box::new(Answer {
             status: self.status,
             content_type: self.content_type.clone().filter(|_| !body.is_empty()),
-            fields: fields.filter(|(_, value)| !value.is_empty()).collect(),
+            fields: fields.collect(),
             body,
             stats: false,
             ends_bodies: false,

@@ -9,6 +9,7 @@ mod captures;
 mod cookies;
 mod mixtures;
 mod pair;
+mod unusual;
 
 use pair::{Case, Pair};
 

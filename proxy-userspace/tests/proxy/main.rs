@@ -9,6 +9,7 @@ mod ends;
 mod failures;
 mod lines;
 mod options;
+mod parked;
 mod pauses;
 mod reloads;
 mod service;

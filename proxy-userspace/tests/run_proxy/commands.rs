@@ -1,21 +1,9 @@
 //! Commands of the runtime socket, with HAProxy's answer beside each.
 
-use crate::stage::Stage;
+use crate::stage::{Stage, three};
 use crate::support::until::{until, until_empty};
 use crate::twins::Twins;
 use std::net::{SocketAddr, TcpStream};
-
-/// A frontend, a `listen` and a backend.
-pub(crate) fn three(stage: &Stage, which: u16) -> String {
-    format!(
-        "frontend in\n  bind 127.0.0.1:{}\n  default_backend web\n\
-         listen both\n  bind 127.0.0.1:{}\n  server b1 {server}\n\
-         backend web\n  server w1 {server}\n  server w2 {server} check inter 100ms\n",
-        8080 + which,
-        8090 + which,
-        server = stage.server,
-    )
-}
 
 #[test]
 fn a_frontend_that_was_shut_down_stays_shut() {

@@ -1,6 +1,6 @@
 //! How many clients may be there, and may come, with HAProxy beside.
 
-use crate::commands::three;
+use crate::stage::three;
 use crate::twins::Twins;
 
 #[test]

@@ -132,3 +132,15 @@ pub(crate) fn start_with(stage: &Stage, port: u16, options: &[&str]) -> (Process
     });
     (daemon, config)
 }
+
+/// A frontend, a `listen` and a backend.
+pub(crate) fn three(stage: &Stage, which: u16) -> String {
+    format!(
+        "frontend in\n  bind 127.0.0.1:{}\n  default_backend web\n\
+         listen both\n  bind 127.0.0.1:{}\n  server b1 {server}\n\
+         backend web\n  server w1 {server}\n  server w2 {server} check inter 100ms\n",
+        8080 + which,
+        8090 + which,
+        server = stage.server,
+    )
+}

@@ -1,14 +1,15 @@
 //! One line of the statistics: a frontend's, a server's, a backend's.
 
+mod checked;
+
 use super::columns::COLUMNS;
 use super::{Scene, state};
 use crate::http::cookie;
 use crate::http::counters::{Count, Counters};
-use crate::http::health::board::Standing;
 use crate::http::health::follow;
-use crate::http::health::outcome::Status;
 use crate::http::live::{Admin, Backend, Frontend, SHARES, Server};
 use crate::http::settings::{Mode, ServerAddress};
+use checked::checked;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A value of a column.
@@ -317,26 +318,6 @@ pub(super) fn server(scene: &Scene, backend: &Backend, server: &Server) -> Row {
         }
     }
     row
-}
-
-fn checked(row: &mut Row, scene: &Scene, at: (usize, usize), standing: &Standing) {
-    let (rise, fall) = scene.numbers.rise_and_fall(at);
-    row.text("check_status", standing.status.as_str());
-    if standing.status.has_code() {
-        row.number("check_code", standing.code);
-    }
-    if standing.status != Status::Unknown {
-        // It is no check: HAProxy's -1 stands in a column without a sign.
-        let took =
-            if standing.status == Status::Analysis { u128::MAX } else { standing.took.as_millis() };
-        let took = u64::try_from(took).unwrap_or(u64::MAX);
-        row.number("check_duration", took);
-    }
-    row.text("last_chk", standing.info.as_str());
-    row.text("check_desc", standing.status.description());
-    row.number("check_rise", rise);
-    row.number("check_fall", fall);
-    row.number("check_health", standing.health);
 }
 
 fn address(server: &Server) -> String {
