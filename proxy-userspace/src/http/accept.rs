@@ -4,14 +4,13 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::OwnedFd,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use rustix::{io::Errno, net::SocketFlags};
-use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     client::Client,
@@ -21,7 +20,9 @@ use super::{
     live::{Frontend, Proxies},
     presence::Presence,
     reception::Reception,
+    runtime::yield_now,
     sock::{self, Sock},
+    watch::Lent,
 };
 
 /// Connections accepted before others get their turn.
@@ -46,6 +47,7 @@ pub(crate) async fn run(
     proxies: Rc<HeldProxies>,
     door: Door,
 ) -> io::Result<()> {
+    let runtime = &reception.worker.runtime;
     loop {
         let Err(error) = listen(&reception, &proxies, &door).await;
         let enabled = || door.frontend.enabled.load(Relaxed);
@@ -54,7 +56,7 @@ pub(crate) async fn run(
             return Err(error);
         }
         loop {
-            tokio::time::sleep(PAUSE).await;
+            runtime.sleep(PAUSE).await;
             if enabled() {
                 break;
             }
@@ -68,20 +70,19 @@ async fn listen(
     proxies: &Rc<HeldProxies>,
     door: &Door,
 ) -> Result<Infallible, io::Error> {
-    let raw = door.ear.socket.as_raw_fd();
-    // One for each time that it listens: to a registration, what has ended once has for ever.
-    // SAFETY: the door holds the socket open for longer than this registration lives.
-    let watched = unsafe { AsyncFd::register_with_interest(raw, Interest::READABLE) }?;
+    let runtime = &reception.worker.runtime;
+    // A place for each time that it listens: what has ended once has for ever.
+    let watched = Lent::new(&runtime.watch, &door.ear.socket)?;
     let local = sock::local(&door.ear.socket);
     // Of `bind :80` only the connection knows which address its client took.
     let any = local.is_some_and(|local| local.ip().is_unspecified());
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     loop {
         if !has_room(proxies, door) {
-            tokio::time::sleep(PAUSE).await;
+            runtime.sleep(PAUSE).await;
             continue;
         }
-        let mut guard = watched.readable().await?;
+        let ready = watched.readable().await;
         for _ in 0..BATCH {
             if !has_room(proxies, door) {
                 break;
@@ -92,18 +93,18 @@ async fn listen(
                     let local = if any { sock::local(&fd) } else { local };
                     welcome(reception, proxies, door, fd, [peer, local]);
                 }
-                // It listened no more in between: this registration is ready for ever.
-                Err(Errno::AGAIN) if guard.ready().is_read_closed() => {
+                // It listened no more in between: this place is ready for ever.
+                Err(Errno::AGAIN) if ready.closed => {
                     return Err(Errno::AGAIN.into());
                 }
                 Err(Errno::AGAIN) => {
-                    guard.clear_ready();
+                    watched.read_all();
                     break;
                 }
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                     // Nothing to be had: let others finish. The rest waits in the backlog.
                     if !reception.worker.close_all_idle() {
-                        tokio::time::sleep(PAUSE * 10).await;
+                        runtime.sleep(PAUSE * 10).await;
                     }
                     break;
                 }
@@ -111,8 +112,7 @@ async fn listen(
                 Err(error) => return Err(error.into()),
             }
         }
-        drop(guard);
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
 }
 
@@ -161,7 +161,7 @@ fn welcome(
     let of_process = Arc::clone(&proxies.connections);
     let of_address = Arc::clone(&door.ear.connections);
     let presence = Presence::new(Arc::clone(frontend), [of_process, of_address]);
-    let sock = Sock::new(fd, &worker.watch);
+    let sock = Sock::new(fd, &worker.runtime.watch);
     let serial = worker.outside.serial();
     let now = Instant::now();
     let known = (now, now, 0);
@@ -176,7 +176,7 @@ fn welcome(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{listener::Listeners, park::Lot, settings, worker::Worker};
+    use crate::http::{listener::Listeners, park::Lot, runtime::Runtime, settings, worker::Worker};
 
     /// A frontend on a port of its own.
     fn settings() -> settings::Settings {
@@ -193,15 +193,18 @@ mod tests {
         Listeners::bind(&settings(), 1, &Listeners::default()).unwrap()
     }
 
-    /// The accepting, and the listeners.
-    fn accepting() -> (impl Future<Output = io::Result<()>>, Listeners, Arc<Frontend>) {
+    /// The accepting, what it runs on, and the listeners.
+    fn accepting() -> (impl Future<Output = io::Result<()>>, Rc<Runtime>, Listeners, Arc<Frontend>)
+    {
         let listeners = listening();
         let ear = listeners.of(0).remove(0);
         let proxies = Arc::new(Proxies::new(settings(), 1, Arc::default()));
         let frontend = Arc::clone(proxies.frontend("front").unwrap());
-        let reception = Reception::new(Worker::alone(&proxies), Lot::new().unwrap());
+        let worker = Worker::alone(&proxies);
+        let runtime = Rc::clone(&worker.runtime);
+        let reception = Reception::new(worker, Lot::new().unwrap());
         let door = Door { ear, frontend: Arc::clone(&frontend) };
-        (run(reception, HeldProxies::new(proxies), door), listeners, frontend)
+        (run(reception, HeldProxies::new(proxies), door), runtime, listeners, frontend)
     }
 
     #[test]
@@ -227,20 +230,20 @@ mod tests {
         assert_eq!((room(3, Some(2)), room(3, Some(0)), room(0, Some(0))), (2, 0, 0));
     }
 
-    #[tokio::test]
-    async fn a_socket_that_no_longer_listens_ends_the_accepting() {
-        let (accepting, listeners, _) = accepting();
+    #[test]
+    fn a_socket_that_no_longer_listens_ends_the_accepting() {
+        let (accepting, runtime, listeners, _) = accepting();
         // Another process that has the same socket can do that.
         let socket = &listeners.of(0)[0].socket;
         rustix::net::shutdown(socket, rustix::net::Shutdown::Both).unwrap();
-        let ended = tokio::time::timeout(Duration::from_secs(10), accepting).await;
-        let error = ended.expect("it does not try for ever").unwrap_err();
+        let ended = runtime.block_on(runtime.within(Duration::from_secs(10), accepting));
+        let error = ended.unwrap().expect("it does not try for ever").unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
     }
 
-    #[tokio::test]
-    async fn a_socket_that_listens_again_is_waited_for_and_not_looked_at_all_the_time() {
-        let (accepting, listeners, frontend) = accepting();
+    #[test]
+    fn a_socket_that_listens_again_is_waited_for_and_not_looked_at_all_the_time() {
+        let (accepting, runtime, listeners, frontend) = accepting();
         let mut accepting = std::pin::pin!(accepting);
         let mut looks = 0;
         let mut within = async |time: Duration| {
@@ -248,20 +251,23 @@ mod tests {
                 looks += 1;
                 accepting.as_mut().poll(cx)
             });
-            tokio::time::timeout(time, looking).await.expect_err("it goes on");
+            assert!(runtime.within(time, looking).await.is_none(), "it goes on");
             std::mem::take(&mut looks)
         };
-        within(PAUSE * 2).await;
-        for _ in 0..3 {
-            frontend.enabled.store(false, Relaxed);
-            listeners.pause("front");
+        let test = async {
             within(PAUSE * 2).await;
-            listeners.resume("front").unwrap();
-            frontend.enabled.store(true, Relaxed);
-            // It has seen that by then.
-            within(PAUSE * 5).await;
-            let looks = within(PAUSE * 5).await;
-            assert!(looks < 10, "{looks}");
-        }
+            for _ in 0..3 {
+                frontend.enabled.store(false, Relaxed);
+                listeners.pause("front");
+                within(PAUSE * 2).await;
+                listeners.resume("front").unwrap();
+                frontend.enabled.store(true, Relaxed);
+                // It has seen that by then.
+                within(PAUSE * 5).await;
+                let looks = within(PAUSE * 5).await;
+                assert!(looks < 10, "{looks}");
+            }
+        };
+        runtime.block_on(test).unwrap();
     }
 }

@@ -1,68 +1,67 @@
 //! What goes on in a worker beside its connections.
 
 use std::{
+    convert::Infallible,
     io,
-    os::fd::{AsRawFd, RawFd},
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use tokio::io::{Interest, unix::AsyncFd};
-
 use super::{
     reception::Reception,
+    watch::Lent,
     worker::{CROWD, Worker, trim},
 };
+
+/// How often clocks are looked at.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Does all of it, for ever: what fails ends alone.
 pub(crate) async fn run(reception: Rc<Reception>) {
     let worker = &reception.worker;
     let sample = async {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
-            tick.tick().await;
             if worker.index == 0 {
                 worker.proxies.borrow().sample();
             }
+            worker.runtime.sleep(TICK).await;
         }
     };
     let attend = async {
         let result = attend(&reception).await;
         tracing::error!(worker = worker.index, ?result, "parked connections are lost");
     };
-    tokio::join!(worker.sessions.watch(), watch_pool(worker), tidy(&reception), attend, sample);
-}
-
-/// Tells the tasks of connections what they wait for, for ever. A task of its own, as it has more to do
-/// than all the others.
-pub(crate) async fn watch(worker: Rc<Worker>) {
-    let result = worker.watch.run().await;
-    tracing::error!(worker = worker.index, ?result, "connections are not watched any more");
+    tokio::join!(
+        worker.sessions.watch(&worker.runtime),
+        watch_pool(worker),
+        tidy(&reception),
+        attend,
+        sample
+    );
 }
 
 /// Brings parked connections back to life when they stir, and closes them when they are late; for
 /// ever.
-async fn attend(reception: &Rc<Reception>) -> io::Result<()> {
-    let raw: RawFd = reception.lot.as_raw_fd();
-    // SAFETY: the reception, and with it the descriptor, outlives this function's registration.
-    let watched = unsafe { AsyncFd::register_with_interest(raw, Interest::READABLE) }?;
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+async fn attend(reception: &Rc<Reception>) -> io::Result<Infallible> {
+    let runtime = &reception.worker.runtime;
+    let watched = Lent::new(&runtime.watch, &reception.lot)?;
+    let mut due = Instant::now();
     loop {
         tokio::select! {
-            ready = watched.readable() => {
-                let mut guard = ready?;
+            _ = watched.readable() => {
                 let stirred = reception.lot.stirred();
                 // A full batch may have left some.
                 if stirred.is_empty() {
-                    guard.clear_ready();
+                    watched.read_all();
                 }
                 for parked in stirred {
                     reception.resume(parked);
                 }
             }
-            now = tick.tick() => {
-                reception.part(reception.lot.expire(now.into()));
+            () = runtime.sleep_until(due) => {
+                let now = Instant::now();
+                due = now + TICK;
+                reception.part(reception.lot.expire(now));
                 if reception.lot.owes_memory() {
                     reception.give_back();
                 }
@@ -84,9 +83,8 @@ async fn watch_pool(worker: &Worker) {
 /// ends tasks that have nothing to do.
 async fn tidy(reception: &Reception) {
     let worker = &reception.worker;
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
-        tick.tick().await;
+        worker.runtime.sleep(TICK).await;
         worker.look_at_clocks();
         reception.dismiss();
         let now = Instant::now();
@@ -117,8 +115,8 @@ mod tests {
     use std::sync::Arc;
     use std::task::Poll;
 
-    #[tokio::test]
-    async fn deadlines_hold_where_nothing_can_be_parked_any_more() {
+    #[test]
+    fn deadlines_hold_where_nothing_can_be_parked_any_more() {
         let settings = Settings { frontends: vec![Frontend::default()], ..Default::default() };
         let proxies = Arc::new(Proxies::new(settings, 1, Arc::default()));
         let frontend = Arc::clone(&proxies.frontends[0]);
@@ -131,11 +129,14 @@ mod tests {
             Ok(()) => Poll::Pending,
             Err(stop) => Poll::Ready(stop),
         });
-        let stopped = tokio::time::timeout(Duration::from_secs(10), stopped);
-        let stop = tokio::select! {
-            stop = stopped => stop,
-            () = run(Reception::new(worker, Lot::broken())) => panic!("the rest goes on"),
+        let runtime = Rc::clone(&worker.runtime);
+        let stopped = runtime.within(Duration::from_secs(10), stopped);
+        let stop = async {
+            tokio::select! {
+                stop = stopped => stop,
+                () = run(Reception::new(worker, Lot::broken())) => panic!("the rest goes on"),
+            }
         };
-        assert_eq!(stop, Ok(Stop::Timeout));
+        assert_eq!(runtime.block_on(stop).unwrap(), Some(Stop::Timeout));
     }
 }

@@ -12,6 +12,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use super::runtime::Runtime;
+
 /// Tasks that wait, at most.
 const WAITING: usize = 32;
 
@@ -33,7 +35,7 @@ impl<T> Default for Crew<T> {
 impl<T: 'static> Crew<T> {
     /// Has a connection served by a task that waits, or by a new one. `by` is the same for all of
     /// a crew.
-    pub(crate) fn serve<F>(self: &Rc<Self>, mut client: T, by: fn(T) -> F)
+    pub(crate) fn serve<F>(self: &Rc<Self>, runtime: &Runtime, mut client: T, by: fn(T) -> F)
     where
         F: Future<Output = ()> + 'static,
     {
@@ -43,7 +45,7 @@ impl<T: 'static> Crew<T> {
                 Err(back) => client = back,
             }
         }
-        tokio::task::spawn_local(work(Rc::clone(self), client, by));
+        runtime.spawn(work(Rc::clone(self), client, by)).detach();
     }
 
     /// Ends those who have waited since the last time.

@@ -16,10 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    runtime::{Builder, LocalOptions},
-    sync::{mpsc, oneshot},
-};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     background,
@@ -31,9 +28,9 @@ use super::{
     live::{self, Proxies},
     park,
     reception::Reception,
+    runtime::Runtime,
     session::Stop,
     settings::{Bind, Settings},
-    watch::Watch,
     worker::{Outside, Worker},
 };
 
@@ -286,24 +283,18 @@ fn run(
     inbox: mpsc::UnboundedReceiver<Command>,
     ready: &std::sync::mpsc::Sender<io::Result<()>>,
 ) {
-    let made = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-    let runtime = match made {
-        Ok(runtime) => runtime,
+    let (runtime, lot) = match Runtime::new().and_then(|made| Ok((made, park::Lot::new()?))) {
+        Ok(made) => made,
         Err(error) => return drop(ready.send(Err(error))),
     };
-    runtime.block_on(async {
-        let (watch, lot) = match Watch::new().and_then(|watch| Ok((watch, park::Lot::new()?))) {
-            Ok(made) => made,
-            Err(error) => return drop(ready.send(Err(error))),
-        };
-        // Whoever waits for it has seen the thread start.
-        let _ = ready.send(Ok(()));
-        let worker = Worker::new(index, proxies, outside, watch);
-        let reception = Reception::new(worker, lot);
-        tokio::task::spawn_local(background::watch(Rc::clone(&reception.worker)));
-        tokio::task::spawn_local(background::run(Rc::clone(&reception)));
-        work(reception, doors, inbox).await;
-    });
+    // Whoever waits for it has seen the thread start.
+    let _ = ready.send(Ok(()));
+    let worker = Worker::new(index, proxies, outside, Rc::clone(&runtime));
+    let reception = Reception::new(worker, lot);
+    runtime.spawn(background::run(Rc::clone(&reception))).detach();
+    if let Err(error) = runtime.block_on(work(reception, doors, inbox)) {
+        tracing::error!(worker = index, %error, "connections are not watched any more");
+    }
 }
 
 async fn work(
@@ -347,7 +338,6 @@ async fn drain(reception: &Reception, mut inbox: mpsc::UnboundedReceiver<Command
     worker.close_all_idle();
     let limit = worker.proxies.borrow().global.hard_stop_after;
     let end = limit.map(|limit| Instant::now() + limit);
-    let mut tick = tokio::time::interval(Duration::from_millis(10));
     while worker.sessions.len() > 0 {
         tokio::select! {
             command = inbox.recv() => match command {
@@ -356,7 +346,7 @@ async fn drain(reception: &Reception, mut inbox: mpsc::UnboundedReceiver<Command
                 }
                 Some(other) => serve(reception, other),
             },
-            _ = tick.tick() => {
+            () = worker.runtime.sleep(Duration::from_millis(10)) => {
                 reception.part(reception.lot.clear());
                 if end.is_some_and(|end| Instant::now() >= end) {
                     worker.sessions.for_each(|session| session.stop(Stop::Forced));

@@ -51,6 +51,7 @@ pub mod reply_template;
 mod rewrite;
 pub mod rules;
 mod ruling;
+mod runtime;
 pub mod sample;
 mod serve;
 mod session;

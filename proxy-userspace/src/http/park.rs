@@ -7,7 +7,7 @@ use std::{
     io,
     mem::MaybeUninit,
     net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -199,9 +199,9 @@ impl Lot {
 }
 
 /// The descriptor that is ready when a connection stirs.
-impl AsRawFd for Lot {
-    fn as_raw_fd(&self) -> RawFd {
-        self.epoll.as_raw_fd()
+impl AsFd for Lot {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 }
 

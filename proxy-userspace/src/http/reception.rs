@@ -45,16 +45,17 @@ impl Reception {
 
     /// The same, once its proxy has said whose connection it is.
     pub(crate) fn greet(self: &Rc<Self>, client: Client, bind: Arc<str>) {
-        self.greeted.serve((Rc::clone(self), client, bind), greet);
+        self.greeted.serve(&self.worker.runtime, (Rc::clone(self), client, bind), greet);
     }
 
     /// Has a connection served.
     fn serve(self: &Rc<Self>, client: Client) {
         let mode = client.frontend().settings.mode;
         let received = (Rc::clone(self), client);
+        let runtime = &self.worker.runtime;
         match mode {
-            Mode::Http => self.http.serve(received, http),
-            Mode::Tcp => self.tcp.serve(received, tcp),
+            Mode::Http => self.http.serve(runtime, received, http),
+            Mode::Tcp => self.tcp.serve(runtime, received, tcp),
         }
     }
 
@@ -64,7 +65,7 @@ impl Reception {
         let Parked { serial, fd, proxies, presence, addresses, requests, since, last, .. } = parked;
         let known = (accepted, since, requests);
         let worker = Rc::clone(&self.worker);
-        let sock = Sock::new(fd, &worker.watch);
+        let sock = Sock::new(fd, &worker.runtime.watch);
         let mut client = Client::new(worker, proxies, serial, sock, presence, addresses, known);
         client.last = last;
         client.last_server = last_server;
@@ -81,7 +82,7 @@ impl Reception {
     pub(crate) fn give_back(&self) {
         self.lot.shrink();
         self.worker.sessions.shrink();
-        self.worker.watch.shrink();
+        self.worker.runtime.watch.shrink();
         trim();
     }
 

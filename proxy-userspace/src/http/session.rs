@@ -19,6 +19,7 @@ use super::{
     event::Cause,
     held::{HeldBackend, HeldServer},
     live::Frontend,
+    runtime::Runtime,
 };
 
 /// Why a session must stop waiting.
@@ -168,7 +169,7 @@ impl Sessions {
     }
 
     /// Looks at all sessions, for ever.
-    pub(crate) async fn watch(&self) {
+    pub(crate) async fn watch(&self, runtime: &Runtime) {
         loop {
             let now = Instant::now();
             let next = self.look(now);
@@ -179,10 +180,9 @@ impl Sessions {
             }
             let next = next.map_or(now + LONGEST, |next| next.clamp(now + SHORTEST, now + LONGEST));
             self.next.set(Some(next));
-            let sleep = tokio::time::sleep_until(next.into());
             tokio::select! {
-                () = sleep => {}
-                () = self.nudge.notified() => tokio::time::sleep(SHORTEST).await,
+                () = runtime.sleep_until(next) => {}
+                () = self.nudge.notified() => runtime.sleep(SHORTEST).await,
             }
         }
     }

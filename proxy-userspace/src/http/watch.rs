@@ -1,29 +1,34 @@
-//! Which sockets have something to be read, and which have room to be written: an epoll(7) of the
-//! worker's own, which its runtime watches as one descriptor.
+//! Which sockets have something to be read, and which have room to be written, by the epoll(7) that
+//! the worker's runtime waits for.
 //!
-//! Unlike a registration with the runtime itself, which never forgets that a peer has closed, one
-//! here is good for the socket's next connection, too ([`Spares`](super::spares::Spares)); and
+//! A place here is good for the socket's next connection, too ([`Spares`](super::spares::Spares)); and
 //! closing the socket ends it without a system call, a lock or an allocation.
 
 use std::{
     cell::RefCell,
-    convert::Infallible,
+    future::poll_fn,
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use rustix::{
-    event::epoll::{self, EventData, EventFlags},
+    event::{
+        Timespec,
+        epoll::{self, EventData, EventFlags},
+    },
     io::Errno,
 };
 use slab::Slab;
-use tokio::io::{Interest, unix::AsyncFd};
 
 /// So many events are taken at once.
 const BATCH: usize = 128;
+
+/// No socket's place.
+const BELL: u64 = u64::MAX;
 
 /// The memory of so many is not worth giving back.
 const FEW: usize = 1024;
@@ -34,7 +39,7 @@ const READING: EventFlags = EventFlags::IN.union(EventFlags::RDHUP).union(EventF
 /// The sockets that a worker watches.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    epoll: AsyncFd<OwnedFd>,
+    epoll: OwnedFd,
     places: RefCell<Slab<Place>>,
 }
 
@@ -70,22 +75,15 @@ impl From<EventFlags> for Ready {
 }
 
 impl Watch {
-    /// To be called within the worker's runtime.
     pub(crate) fn new() -> io::Result<Rc<Self>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        // SAFETY: the registration owns the descriptor.
-        let epoll = unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) }?;
         Ok(Rc::new(Self { epoll, places: RefCell::default() }))
     }
 
-    /// Wakes those for whom something has changed, for ever.
-    pub(crate) async fn run(&self) -> io::Result<Infallible> {
-        loop {
-            let mut guard = self.epoll.readable().await?;
-            if self.look()? < BATCH {
-                guard.clear_ready();
-            }
-        }
+    /// Waits for this one, too, and tells nobody of it.
+    pub(crate) fn hear(&self, bell: impl AsFd) -> io::Result<()> {
+        let flags = EventFlags::IN | EventFlags::ET;
+        Ok(epoll::add(&self.epoll, bell, EventData::new_u64(BELL), flags)?)
     }
 
     /// Makes room for those who are here, and for no more.
@@ -93,20 +91,22 @@ impl Watch {
         self.places.borrow_mut().shrink_to_fit();
     }
 
-    /// Takes note of what has changed; of how many sockets.
-    fn look(&self) -> io::Result<usize> {
+    /// Waits for so long, without a time for ever, until something changes, and wakes those for whom
+    /// it has.
+    pub(crate) fn wait(&self, time: Option<Duration>) -> io::Result<()> {
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); BATCH];
-        let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        let events = match epoll::wait(self.epoll.get_ref(), &mut events, Some(&none)) {
+        // What is too long for the kernel is for ever.
+        let time = time.and_then(|time| Timespec::try_from(time).ok());
+        let events = match epoll::wait(&self.epoll, &mut events, time.as_ref()) {
             Ok((events, _)) => events,
-            Err(Errno::INTR) => return Ok(BATCH),
+            Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         for event in &*events {
             let key = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
             self.note(key, event.flags.into());
         }
-        Ok(events.len())
+        Ok(())
     }
 
     fn note(&self, key: usize, new: Ready) {
@@ -146,20 +146,20 @@ impl Watched {
     pub(crate) fn new(watch: &Rc<Watch>, socket: impl AsFd) -> io::Result<Self> {
         let key = watch.places.borrow_mut().insert(Place::default());
         let new = Self { watch: Rc::clone(watch), key };
-        epoll::add(watch.epoll.get_ref(), socket, new.data(), READING)?;
+        epoll::add(&watch.epoll, socket, new.data(), READING)?;
         Ok(new)
     }
 
     /// Watches it for room to be written, too.
     pub(crate) fn widen(&self, socket: impl AsFd) -> io::Result<()> {
         let flags = READING | EventFlags::OUT;
-        Ok(epoll::modify(self.watch.epoll.get_ref(), socket, self.data(), flags)?)
+        Ok(epoll::modify(&self.watch.epoll, socket, self.data(), flags)?)
     }
 
     /// Ends it for a socket that stays open.
     pub(crate) fn end(self, socket: impl AsFd) {
         // On failure nothing is told of it any more all the same.
-        let _ = epoll::delete(self.watch.epoll.get_ref(), socket);
+        let _ = epoll::delete(&self.watch.epoll, socket);
     }
 
     /// What is known.
@@ -201,6 +201,37 @@ impl Watched {
 
     fn data(&self) -> EventData {
         EventData::new_u64(self.key as u64)
+    }
+}
+
+/// A place of a descriptor that is open for longer than it is watched.
+#[derive(Debug)]
+pub(crate) struct Lent<'a, T: AsFd> {
+    /// There until it is dropped.
+    watched: Option<Watched>,
+    of: &'a T,
+}
+
+impl<'a, T: AsFd> Lent<'a, T> {
+    /// Watches it, for something to be read.
+    pub(crate) fn new(watch: &Rc<Watch>, of: &'a T) -> io::Result<Self> {
+        Ok(Self { watched: Some(Watched::new(watch, of)?), of })
+    }
+
+    /// Waits until a read will not block.
+    pub(crate) async fn readable(&self) -> Ready {
+        poll_fn(|cx| self.watched.as_ref().map_or(Poll::Pending, |it| it.poll_read(cx))).await
+    }
+
+    /// All was read.
+    pub(crate) fn read_all(&self) {
+        self.watched.iter().for_each(Watched::read_all);
+    }
+}
+
+impl<T: AsFd> Drop for Lent<'_, T> {
+    fn drop(&mut self) {
+        self.watched.take().into_iter().for_each(|watched| watched.end(self.of));
     }
 }
 

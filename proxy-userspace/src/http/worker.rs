@@ -1,4 +1,4 @@
-//! One worker: a thread with a single-threaded runtime, and everything its tasks share.
+//! One worker: a thread with a runtime of its own, and everything its tasks share.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,12 +19,12 @@ use super::{
     held::HeldProxies,
     live::{Frontend, Proxies},
     pool::{Idle, Pool},
+    runtime::Runtime,
     session::Sessions,
     settings::Mode,
     sock::reset_on_close,
     spares::Spares,
     splice::Pipes,
-    watch::Watch,
 };
 
 /// The receive buffer's size.
@@ -81,7 +81,7 @@ pub(crate) struct Worker {
     pub(crate) sessions: Sessions,
     pub(crate) pool: Pool,
     pub(crate) spares: Spares,
-    pub(crate) watch: Rc<Watch>,
+    pub(crate) runtime: Rc<Runtime>,
     pub(crate) pipes: Pipes,
     /// The same moment by both clocks; not older than a second.
     clocks: Cell<(Instant, SystemTime)>,
@@ -103,8 +103,8 @@ impl Worker {
         impl Closes for Nobody {}
         let log = Arc::new(super::syslog::Logger::new(Default::default()));
         let outside = Arc::new(Outside::new(log, Arc::new(Nobody)));
-        let watch = Watch::new().expect("a descriptor");
-        Self::new(0, Arc::clone(proxies), outside, watch)
+        let runtime = Runtime::new().expect("descriptors");
+        Self::new(0, Arc::clone(proxies), outside, runtime)
     }
 }
 
@@ -113,7 +113,7 @@ impl Worker {
         index: usize,
         proxies: Arc<Proxies>,
         outside: Arc<Outside>,
-        watch: Rc<Watch>,
+        runtime: Rc<Runtime>,
     ) -> Rc<Self> {
         let pool = Pool::default();
         pool.reset(&proxies);
@@ -126,7 +126,7 @@ impl Worker {
             sessions: Sessions::default(),
             pool,
             spares: Spares::default(),
-            watch,
+            runtime,
             pipes: Pipes::default(),
             clocks: Cell::new((Instant::now(), SystemTime::now())),
             stopping: Cell::new(false),

@@ -11,7 +11,7 @@ use crate::http::{
 /// A task that accepts for a frontend.
 pub(super) struct DoorTask {
     pub(super) frontend: String,
-    task: tokio::task::JoinHandle<()>,
+    task: async_task::Task<()>,
 }
 
 /// Accepts on these sockets.
@@ -23,7 +23,8 @@ pub(super) fn open(reception: &Rc<Reception>, doors: Vec<Ear>) -> Vec<DoorTask> 
         let door = Door { ear, frontend };
         let (reception, proxies) = (Rc::clone(reception), Rc::clone(&proxies));
         let told = name.clone();
-        let task = tokio::task::spawn_local(async move {
+        let runtime = Rc::clone(&reception.worker.runtime);
+        let task = runtime.spawn(async move {
             if let Err(error) = accept::run(reception, proxies, door).await {
                 tracing::error!(frontend = told, %error, "no longer accepting");
             }
@@ -36,8 +37,7 @@ pub(super) fn open(reception: &Rc<Reception>, doors: Vec<Ear>) -> Vec<DoorTask> 
 /// Stops accepting. The sockets may be watched anew afterwards.
 pub(super) async fn shut(doors: Vec<DoorTask>) {
     for door in doors {
-        door.task.abort();
-        // Its registration is gone when the task is.
-        let _ = door.task.await;
+        // Its socket's place is gone when the task is.
+        let _ = door.task.cancel().await;
     }
 }

@@ -80,8 +80,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn both_sides_sockets_do_as_they_are_told() {
+    #[test]
+    fn both_sides_sockets_do_as_they_are_told() {
         let tcp = Tcp { keepalive: true, probes: 3, idle: 70, interval: 11, user_timeout: 4_000 };
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let bind = Bind { tcp, fast_open: true, ..Bind::new(BindAddress::Inet(loopback)) };

@@ -3,8 +3,8 @@
 use super::*;
 use std::{io::Read as _, net::TcpListener};
 
-#[tokio::test]
-async fn the_first_write_alone_may_be_held_back() {
+#[test]
+fn the_first_write_alone_may_be_held_back() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = ServerAddress::Inet(listener.local_addr().expect("its address"));
     let sock = Sock::open(&address, None, Tcp::default(), &Watch::new().expect("a descriptor"))

@@ -49,8 +49,8 @@ fn until(mut holds: impl FnMut() -> bool) {
     }
 }
 
-#[tokio::test]
-async fn a_connection_that_is_reset_leaves_its_socket() {
+#[test]
+fn a_connection_that_is_reset_leaves_its_socket() {
     let server = Server::new();
     let (sock, mut peer) = server.connect();
     let first = number(&sock);
@@ -62,8 +62,8 @@ async fn a_connection_that_is_reset_leaves_its_socket() {
     again.error().expect("nothing is left of the RST");
 }
 
-#[tokio::test]
-async fn so_does_one_whose_two_fins_are_acknowledged() {
+#[test]
+fn so_does_one_whose_two_fins_are_acknowledged() {
     let server = Server::new();
     let (sock, peer) = server.connect();
     let first = number(&sock);
@@ -78,8 +78,8 @@ async fn so_does_one_whose_two_fins_are_acknowledged() {
     assert!(!again.peer_closed());
 }
 
-#[tokio::test]
-async fn a_socket_that_waits_for_its_peer_is_not_connected_again() {
+#[test]
+fn a_socket_that_waits_for_its_peer_is_not_connected_again() {
     let server = Server::new();
     let (sock, mut peer) = server.connect();
     let first = number(&sock);
@@ -91,8 +91,8 @@ async fn a_socket_that_waits_for_its_peer_is_not_connected_again() {
     peer.write_all(b"still here").expect("nobody has reset it");
 }
 
-#[tokio::test]
-async fn a_close_with_something_unread_is_a_rst() {
+#[test]
+fn a_close_with_something_unread_is_a_rst() {
     let server = Server::new();
     let (sock, mut peer) = server.connect();
     peer.write_all(b"unread").expect("room");
@@ -104,8 +104,8 @@ async fn a_close_with_something_unread_is_a_rst() {
     assert!(!server.spares.clear(), "none was kept");
 }
 
-#[tokio::test]
-async fn who_waits_for_long_is_closed_and_no_more_than_some_are_kept() {
+#[test]
+fn who_waits_for_long_is_closed_and_no_more_than_some_are_kept() {
     let server = Server::new();
     let leave = || {
         let (sock, peer) = server.connect();

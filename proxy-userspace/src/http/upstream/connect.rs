@@ -82,7 +82,7 @@ pub(super) async fn connect(
     let closes = &client.worker.outside.closes;
     let address = server.address();
     let of_server = &server.settings;
-    let (spares, watch) = (&client.worker.spares, &client.worker.watch);
+    let (spares, watch) = (&client.worker.spares, &client.worker.runtime.watch);
     let sock =
         spares.open(&address, of_server.source_to(&address), of_server.tcp, watch).map_err(lost)?;
     if slot.backend.settings.smart_connect && !(errand.is_silent() && line.is_empty()) {
