@@ -96,6 +96,27 @@ fn killed_in_mid_traffic_it_disturbs_nobody_and_starts_anew_at_once() {
 }
 
 #[test]
+fn of_two_that_start_at_once_one_has_the_socket_and_the_other_names_it() {
+    let host = Host::new();
+    let mut killed = host.run(&[]);
+    killed.signal(Signal::KILL);
+    killed.wait();
+    let start = || {
+        let mut command = teardown();
+        command.arg("run").arg("--socket").arg(host.socket());
+        Process::start(&host.netns, &mut command)
+    };
+    let mut both = [start(), start()];
+    let lost = until("the end of one", || both.iter_mut().position(|one| one.ended().is_some()));
+    let living = both[1 - lost].pid();
+    let said = both[lost].errors.to_the_end().join("\n");
+    assert_eq!(both[lost].wait().code(), Some(1), "{said}");
+    assert!(said.contains(&format!("is in use by process {living};")), "{said}");
+    both[1 - lost].wait_for_words("watching");
+    assert!(host.ask("show info").contains(&format!("\nPid: {living}\n")));
+}
+
+#[test]
 fn a_tail_says_when_its_daemon_was_killed() {
     let host = Host::new();
     let mut daemon = host.run(&[]);

@@ -65,7 +65,7 @@ fn what_is_asked_wrongly_is_said_with_its_exit_code() {
             1,
             "cannot change the root to /nonexistent: No such file or directory",
         ),
-        (&["run", "--socket", &plain], 1, "exists and is not a socket"),
+        (&["run", "--socket", &plain], 1, "exists and is no stream socket"),
         (&["run", "--socket", "/nonexistent/x.sock"], 1, "cannot listen on /nonexistent/x.sock"),
         (
             &["tail", "--socket", "/nonexistent/x.sock"],
