@@ -48,6 +48,13 @@ fn the_command_ends_when_the_proxy_serves() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it closes");
     assert!(answer.ends_with("pong"), "{answer}");
+    // A second one at the same socket leaves the first one's pidfile and ports alone.
+    let second = run(&netns, folder.path(), "127.0.0.1:8080", &[]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("is in use by process {}", text.trim())), "{said}");
+    let still = std::fs::read_to_string(folder.path().join("pid")).expect("the pidfile");
+    assert_eq!(still, text);
     let session = rustix::process::getsid(Some(pid)).expect("it runs");
     assert_eq!(session, pid, "a session of its own");
     kill_process(pid, Signal::TERM).expect("it runs");

@@ -111,12 +111,13 @@ pub(super) fn serve(
         Some(planned) => planned.steward(background.is_some())?,
         None => None,
     };
+    // First of all that is bound: a second daemon must not take connections from the first one's ports.
+    let socket = RuntimeSocket::bind(&args.socket)?;
     let prepared = planned.map(Planned::prepare).transpose()?;
     let labels = match &prepared {
         Some(prepared) => prepared.labels(),
         None => labels::of_files(&args.names)?,
     };
-    let socket = RuntimeSocket::bind(&args.socket)?;
     let more_sockets = prepared.as_ref().map_or_else(|| Ok(Vec::new()), Prepared::sockets)?;
     start::runtime()?.block_on(async {
         let mut listeners = Vec::new();
@@ -134,6 +135,7 @@ pub(super) fn serve(
         let mut observer = args.observe.start(segments, args.write.payload(), true)?;
         let recording = args.write.open().context("cannot write the recording")?;
         if let Some(prepared) = &prepared {
+            prepared.write_pidfile()?;
             prepared.give_up_root()?;
         }
         privilege::drop_unneeded()?;

@@ -79,10 +79,6 @@ impl Planned {
         let mut findings = Findings::default();
         let styles = assemble::logs(&config, &host::addresses, &mut findings);
         say(&findings, Voice::Aloud)?;
-        if let Some(pidfile) = &config.global.pidfile {
-            std::fs::write(pidfile, format!("{}\n", std::process::id()))
-                .with_context(|| format!("cannot write the pidfile {}", pidfile.display()))?;
-        }
         Ok(Prepared { origin, config, assembled, styles, listeners, pages, numbers })
     }
 }
@@ -139,6 +135,16 @@ impl Prepared {
             sockets.push((socket, terms));
         }
         Ok(sockets)
+    }
+
+    /// Writes the `pidfile`: once nothing is in the way any more, as it may be a living daemon's.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn write_pidfile(&self) -> anyhow::Result<()> {
+        let Some(pidfile) = &self.config.global.pidfile else { return Ok(()) };
+        std::fs::write(pidfile, format!("{}\n", std::process::id()))
+            .with_context(|| format!("cannot write the pidfile {}", pidfile.display()))
     }
 
     /// Goes into the `chroot`, and becomes the `group` and the `user`.
