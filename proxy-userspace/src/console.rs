@@ -1,15 +1,22 @@
 //! What all commands share: how they say something, how they end, how an address is typed.
 
+mod queue;
+
+use queue::Queue;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 
 /// Exit code: what was asked for could not be done.
 pub const FAILED: u8 = 1;
 /// Exit code: what was asked for makes no sense as it was written.
 pub const USAGE: u8 = 2;
+
+/// Where a daemon's words wait for stderr.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// The command was written wrongly, in a way that only its own room can see: exit code [`USAGE`].
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +63,36 @@ pub fn endpoint(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "should be ADDR:PORT, as 10.0.0.5:80 or [::1]:80".to_owned())
 }
 
-/// A line on stderr. Where nobody reads it, nothing more can be done.
+/// A line on stderr.
 pub fn say(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    tell(format!("{line}\n").as_bytes());
+}
+
+/// Whole lines on stderr. Where nobody reads them, nothing more can be done.
+pub fn tell(lines: &[u8]) {
+    match QUEUE.get() {
+        Some(queue) => queue.put(lines),
+        None => drop(io::stderr().write_all(lines)),
+    }
+}
+
+/// From now on nobody waits for stderr but a thread of its own. To be called once this thread has
+/// given up what that one needs not.
+///
+/// # Errors
+/// Where there can be no thread.
+pub fn wait_for_nobody() -> io::Result<()> {
+    let queue = Queue::start(io::stderr())?;
+    // Where there is one already, that one serves.
+    let _ = QUEUE.set(queue);
+    Ok(())
+}
+
+/// Lets what was said be read: at the end, or before stderr is another.
+pub fn settle() {
+    if let Some(queue) = QUEUE.get() {
+        queue.settle();
+    }
 }
 
 /// A command's whole answer, a line on stdout.
@@ -88,12 +122,26 @@ pub fn start_log() {
     let filter = EnvFilter::try_from_env("TEARDOWN_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| Log)
         .with_ansi(has_colour(&io::stderr()))
         .log_internal_errors(false)
         .with_target(false)
         .without_time()
         .init();
+}
+
+/// Where the log goes, a message at a time.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
+        tell(message);
+        Ok(message.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

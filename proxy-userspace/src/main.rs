@@ -7,5 +7,7 @@ use teardown::{cli::Cli, console};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     console::start_log();
-    cli.run().unwrap_or_else(|error| console::fail(&error))
+    let code = cli.run().unwrap_or_else(|error| console::fail(&error));
+    console::settle();
+    code
 }

@@ -4,6 +4,7 @@
 //! child serves, and as the child did when that could not. What is wrong is said on the terminal
 //! either way.
 
+use crate::console;
 use anyhow::Context;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{read, write};
@@ -55,6 +56,7 @@ impl Background {
     /// # Errors
     /// Where the system refuses.
     pub(super) fn ready(self) -> anyhow::Result<()> {
+        console::settle();
         dup2_stdin(&self.null)?;
         dup2_stdout(&self.null)?;
         dup2_stderr(&self.null)?;
@@ -75,5 +77,5 @@ fn outcome(child: Pid, served: &OwnedFd) -> i32 {
         }
     }
     let status = waitpid(Some(child), WaitOptions::empty()).ok().flatten();
-    status.and_then(|(_, status)| status.exit_status()).unwrap_or(i32::from(crate::console::FAILED))
+    status.and_then(|(_, status)| status.exit_status()).unwrap_or(i32::from(console::FAILED))
 }

@@ -2,13 +2,13 @@
 
 use super::Names;
 use crate::admin::outlet::{Outlet, Sent};
+use crate::console::tell;
 use crate::report::record::Record;
 use crate::report::tail::{Stream, Tail};
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::Segment;
 use proxy_common::verdict::Close;
 use std::collections::HashMap;
-use std::io::{self, Write};
 use std::time::Duration;
 
 /// One reader.
@@ -34,8 +34,7 @@ impl Reader {
         let (outlet, apart, is_gone) = (&self.outlet, self.notes_apart, &mut self.is_gone);
         self.tail.flush(|bytes, stream| {
             if stream == Stream::Notes && apart {
-                // Nobody to tell means nobody who misses it.
-                let _ = io::stderr().write_all(bytes);
+                tell(bytes);
                 return true;
             }
             let sent = outlet.send(bytes);
@@ -48,7 +47,7 @@ impl Reader {
         self.flush();
         let summary = self.tail.end(names, losses);
         if self.notes_apart {
-            let _ = io::stderr().write_all(&summary);
+            tell(&summary);
         } else {
             self.outlet.send_last(&summary);
         }

@@ -12,7 +12,7 @@ use crate::admin::session::{Request, Terms};
 use crate::admin::socket::{DEFAULT_PATH, RuntimeSocket};
 use crate::admin::{self, session};
 use crate::config::model::AccessLevel;
-use crate::console::{endpoint, say};
+use crate::console::{endpoint, say, wait_for_nobody};
 use crate::labels;
 use crate::privilege;
 use anyhow::Context;
@@ -139,6 +139,7 @@ pub(super) fn serve(
             prepared.give_up_root()?;
         }
         privilege::drop_unneeded()?;
+        wait_for_nobody().context("cannot start a thread for stderr")?;
         let recording = recording.map(Opened::start).transpose().context("cannot record")?;
         let stop = start::stop(None).context("cannot wait for signals")?;
         let hangups = hangups()?;

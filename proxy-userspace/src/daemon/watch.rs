@@ -4,7 +4,7 @@ use super::observe::{Observe, take_descriptors};
 use super::recording::INCOMPLETE;
 use super::{Daemon, Reader, attached, start};
 use crate::admin::terminal::Terminal;
-use crate::console::{Usage, say};
+use crate::console::{Usage, say, wait_for_nobody};
 use crate::kernel::Observer;
 use crate::labels::{self, Labels};
 use crate::policy::book;
@@ -84,6 +84,7 @@ fn start_observer(args: &Args) -> Result<Observer, crate::kernel::Error> {
 async fn watch(observer: Observer, labels: Labels, args: &Args) -> anyhow::Result<ExitCode> {
     let recording = args.write.start().context("cannot write the recording")?;
     privilege::drop_unneeded()?;
+    wait_for_nobody().context("cannot start a thread for stderr")?;
     let stop = start::stop(args.duration).context("cannot wait for signals")?;
     let hangup = start::hangup().context("cannot wait for SIGHUP")?;
     let stop = async move {

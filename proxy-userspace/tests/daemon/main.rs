@@ -2,6 +2,7 @@
 
 mod host;
 mod refusals;
+mod stderr;
 #[path = "../support/mod.rs"]
 mod support;
 
