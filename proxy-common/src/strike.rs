@@ -30,7 +30,7 @@ pub const RELIEVE: u8 = 8;
 pub const GONE: u32 = 0;
 /// `Strike::answer`: done.
 pub const DONE: u32 = 1;
-/// `Strike::answer`: the socket is in another state, or its numbers are others.
+/// `Strike::answer`: the socket is in another state, or, with [`RESET`], its numbers are others.
 pub const CHANGED: u32 = 2;
 /// `Strike::answer`: the frame could not be sent.
 pub const FAILED: u32 = 3;

@@ -77,7 +77,9 @@ fn answer(ctx: &TcContext, strike: &mut Strike) -> u32 {
         // A FIN of the peer's that came meanwhile has changed the state, and one that comes from
         // now on changes what the local stack expects, so that it does not believe the RST.
         let holds = strike.state < 32 && 1u32 << strike.state & strike.states != 0;
-        if !holds || strike.snd_nxt != snd_nxt || strike.rcv_nxt != rcv_nxt {
+        // The kernel's own means need no numbers of ours: data may come and go.
+        let is_exact = strike.snd_nxt == snd_nxt && strike.rcv_nxt == rcv_nxt;
+        if !holds || strike.verb == RESET && !is_exact {
             return CHANGED;
         }
         let Some((slot, first)) = note(strike) else { return FAILED };

@@ -116,7 +116,8 @@ impl Enforcer {
             [seen] = asked;
         } else {
             seen.cause = if by_fin { CLOSED_NOW | CLOSE_BY_FIN } else { CLOSED_NOW };
-            seen.answer = tools.abort(ebpf, &seen)?;
+            // That very socket: its addresses may be another's by now.
+            seen = tools.abort_this(ebpf, &seen, one)?;
         }
         Ok(self.struck(Entry::new(one.key, one.local, one.bound, now_ns()), seen))
     }

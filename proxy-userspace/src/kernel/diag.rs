@@ -44,6 +44,8 @@ pub(super) struct Local {
     pub unacked: u32,
     /// Bytes that wait to be read.
     pub unread: u32,
+    /// Whether an application holds on to it: no orphan, and no minisock.
+    pub owned: bool,
     /// What tells it from a later socket of the same connection's addresses.
     cookie: [u8; 8],
 }
@@ -196,6 +198,7 @@ pub fn can_destroy() -> bool {
         bound: 0,
         unacked: 0,
         unread: 0,
+        owned: false,
         cookie: [0; 8],
     };
     let asked = Diag::open().and_then(|mut diag| diag.destroy(&one));
@@ -294,6 +297,7 @@ fn read(message: &[u8]) -> Option<Local> {
         bound: word(40),
         unread: word(56),
         unacked: word(60),
+        owned: word(68) != 0,
         cookie: bytes[44..52].try_into().ok()?,
     })
 }

@@ -1,13 +1,14 @@
 //! What the rules ask of the daemon: connections whose time is over are ended.
 //!
 //! FIN_WAIT: `td_strike` sends a RST to both ends, as the kernel would send none for an orphan that
-//! has become a minisock. CLOSE_WAIT: the kernel aborts the socket (`SOCK_DESTROY`), under the
-//! socket's own lock; `td_strike` only checks the state again and notes it in the record.
+//! has become a minisock. CLOSE_WAIT, and FIN_WAIT of a socket to which the peer goes on sending: the
+//! kernel aborts the socket (`SOCK_DESTROY`), under the socket's own lock; `td_strike` only checks the
+//! state again and notes it in the record.
 
 use super::btf::Btf;
 use super::clock::now_ns;
 use super::deadlines::{Deadlines, Entry, Verdict, cause, judge};
-use super::diag::{self, Diag, HALF_CLOSED};
+use super::diag::{self, Diag, HALF_CLOSED, Local};
 use super::error::Error;
 use super::offsets;
 use super::route::Ways;
@@ -189,7 +190,7 @@ impl Tools {
                 }
                 Verdict::Abort => {
                     let done = self.abort(ebpf, &seen)?;
-                    follow_up(deadlines, entry, Strike { answer: done, ..seen });
+                    follow_up(deadlines, entry, done);
                 }
             }
         }
@@ -264,6 +265,9 @@ impl Tools {
     /// Sends RSTs to both ends of each. The program's answers stand in their places.
     pub(super) fn reset(&mut self, ebpf: &Ebpf, asked: &mut [Strike]) -> Result<(), Error> {
         self.striker.ask(ebpf, asked)?;
+        for busy in asked.iter_mut().filter(|asked| asked.answer == CHANGED) {
+            *busy = self.abort_busy(ebpf, busy)?;
+        }
         // IPv4 takes a packet that comes in over loopback without a route for a martian: a minisock
         // did not get it, nor an orphan that was in use as it would have become one. The peer, here
         // too, did.
@@ -288,24 +292,46 @@ impl Tools {
         Ok(answered)
     }
 
-    /// Has the kernel abort the socket, for the `cause` in `seen`. Returns the answer as the
-    /// program would give it.
-    pub(super) fn abort(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<u32, Error> {
-        let Ok(socket) = self.diag.find(&seen.key, seen.local, seen.device) else {
-            return Ok(CHANGED);
-        };
+    /// Has the kernel abort the socket, for the `cause` in `seen`. Gives it as the program saw it
+    /// then, with its answer.
+    pub(super) fn abort(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<Strike, Error> {
+        match self.diag.find(&seen.key, seen.local, seen.device) {
+            Ok(socket) => self.abort_this(ebpf, seen, &socket),
+            Err(_) => Ok(Strike { answer: CHANGED, ..*seen }),
+        }
+    }
+
+    /// The same of a socket that was found.
+    pub(super) fn abort_this(
+        &mut self,
+        ebpf: &Ebpf,
+        seen: &Strike,
+        socket: &Local,
+    ) -> Result<Strike, Error> {
         if u32::from(socket.state) != seen.state {
-            return Ok(CHANGED);
+            return Ok(Strike { answer: CHANGED, ..*seen });
         }
-        let marked = self.striker.ask_one(ebpf, strike::mark(seen))?;
-        if marked != DONE {
-            return Ok(marked);
-        }
-        if self.diag.destroy(&socket).is_err() {
+        let mut asked = [strike::mark(seen)];
+        self.striker.ask(ebpf, &mut asked)?;
+        let [mut marked] = asked;
+        if marked.answer == DONE && self.diag.destroy(socket).is_err() {
             self.striker.ask_one(ebpf, strike::unmark(seen))?;
-            return Ok(CHANGED);
+            marked.answer = CHANGED;
         }
-        Ok(DONE)
+        Ok(marked)
+    }
+
+    /// The numbers of a socket did not hold still, as its peer goes on sending: under its lock they
+    /// do. Not an orphan's: the kernel resets who sends to that, and would forget a minisock without
+    /// a word.
+    fn abort_busy(&mut self, ebpf: &Ebpf, seen: &Strike) -> Result<Strike, Error> {
+        match self.diag.find(&seen.key, seen.local, seen.device) {
+            Ok(socket) if socket.owned && matches!(socket.state, FIN_WAIT1 | FIN_WAIT2) => {
+                let seen = Strike { state: socket.state.into(), ..*seen };
+                self.abort_this(ebpf, &seen, &socket)
+            }
+            _ => Ok(*seen),
+        }
     }
 }
 
@@ -339,26 +365,4 @@ fn follow_up(deadlines: &mut Deadlines, mut entry: Entry, strike: Strike) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytemuck::Zeroable as _;
-    use proxy_common::key::Side;
-
-    #[test]
-    fn a_connection_that_could_not_be_struck_for_long_is_looked_after_once_it_was() {
-        let entry = Entry::new(FlowKey::zeroed(), Side::LOW, 0, 1);
-        let mut deadlines = Deadlines::default();
-        deadlines.again(0, entry);
-        for _ in 0..100 {
-            let entry = deadlines.take(u64::MAX).expect("it waits");
-            deadlines.again(0, entry);
-        }
-        let entry = deadlines.take(u64::MAX).expect("it waits");
-        follow_up(&mut deadlines, entry, Strike { answer: DONE, ..Strike::zeroed() });
-        let mut entry = deadlines.take(u64::MAX).expect("its RST is to be sent again");
-        assert!(entry.struck.is_some());
-        entry.strikes = STRIKES;
-        follow_up(&mut deadlines, entry, Strike { answer: DONE, ..Strike::zeroed() });
-        assert_eq!(deadlines.next(), None, "it does not end");
-    }
-}
+mod tests;

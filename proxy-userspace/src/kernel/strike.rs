@@ -340,6 +340,8 @@ mod tests {
         ours.read_exact(&mut [0; 4]).expect("they came");
         assert_eq!(scene.reset(&seen), CHANGED);
         assert!(scene.peer.take_error().expect("an option").is_none());
+        assert_eq!(scene.ask(mark, &seen), DONE, "the kernel has numbers of its own");
+        assert_eq!(scene.ask(unmark, &seen), DONE);
         let seen = scene.look();
         assert_eq!(scene.reset(&seen), DONE, "with the numbers of now");
     }

@@ -10,5 +10,6 @@ mod losses;
 mod older;
 mod scene;
 mod signed;
+mod streams;
 mod translated;
 mod wires;

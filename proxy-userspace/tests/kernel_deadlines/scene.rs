@@ -164,7 +164,7 @@ impl Scene {
 }
 
 /// The one close that was told, which must say who ended it.
-fn told(stopped: &Stopped, cause: &str) -> Value {
+pub(crate) fn told(stopped: &Stopped, cause: &str) -> Value {
     assert_eq!(stopped.closes.len(), 1, "{:#?}", stopped.closes);
     let close = stopped.closes[0].clone();
     assert_eq!(
