@@ -44,6 +44,7 @@ use crate::report::label::Label;
 use crate::report::record::{Change, Record, rst_reason_code};
 use crate::report::summary::Summary;
 use clock::WallClock;
+use close::AllUnderway;
 use half_open::{Found, HalfOpen};
 use joined::{Admitted, Joins};
 use proxy::{Running, ServerPolicy};
@@ -54,7 +55,7 @@ use readers::Readers;
 use recent::Recent;
 use reload::Reloads;
 use stated::{Note, Stated};
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,6 +82,7 @@ pub struct Daemon<S> {
     /// The proxy, if one runs.
     proxy: Option<Arc<Running>>,
     reloads: Reloads,
+    underway: AllUnderway,
     requests: mpsc::Receiver<Request>,
     policies: Book,
     /// The rules that the configuration asks for.
@@ -126,6 +128,7 @@ impl<S: Source> Daemon<S> {
             readers: Readers::default(),
             proxy: None,
             reloads: Reloads::default(),
+            underway: AllUnderway::new(),
             requests,
             policies: Book::default(),
             configured: Vec::new(),
@@ -190,6 +193,7 @@ impl<S: Source> Daemon<S> {
             if for_readers && self.readers.is_empty() {
                 break Ended::ReaderDone;
             }
+            self.close_some().await;
             tokio::select! {
                 biased;
                 () = &mut stop => break Ended::Stopped,
@@ -209,8 +213,10 @@ impl<S: Source> Daemon<S> {
                         tokio::task::yield_now().await;
                     }
                 }
+                () = ready(()), if !self.underway.is_empty() => {}
             }
         };
+        self.close_no_more();
         self.source.finish(&mut events);
         self.take(&mut events);
         self.joins.listen();

@@ -42,7 +42,7 @@ mod tracepoints;
 pub use attach::{Attachment, How};
 pub use bench::{Bench, Hook};
 pub use btf::{Btf, BtfError, VMLINUX};
-pub use close::{Closed, Which};
+pub use close::{Closed, Closing, Which};
 pub use covered::Covered;
 pub use diag::can_destroy;
 pub use error::{Error, has_code};

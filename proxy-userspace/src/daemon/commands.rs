@@ -92,6 +92,14 @@ struct TailWords {
     record: bool,
 }
 
+/// What a command came to.
+enum Outcome {
+    /// It is done, and answered so.
+    Said(String),
+    /// It goes on.
+    Begun(CloseWords),
+}
+
 impl<S: Source> Daemon<S> {
     /// Carries out what a session asked for.
     pub(super) fn answer(&mut self, request: Request) {
@@ -108,8 +116,11 @@ impl<S: Source> Daemon<S> {
                     self.ask_to_reload(answer);
                     return;
                 }
-                // A session that is gone wants no answer.
-                let _ = answer.send(self.command(&words, level));
+                match self.command(&words, level) {
+                    // A session that is gone wants no answer.
+                    Outcome::Said(text) => drop(answer.send(text)),
+                    Outcome::Begun(words) => self.begin_to_close(&words, answer),
+                }
             }
             Request::Tail { words, level, outlet, answer } => {
                 let _ = answer.send(self.tail(&words, level, outlet));
@@ -152,7 +163,7 @@ impl<S: Source> Daemon<S> {
         Ok(self.readers.add(Reader::new(tail, outlet, false)))
     }
 
-    fn command(&mut self, words: &[String], level: AccessLevel) -> String {
+    fn command(&mut self, words: &[String], level: AccessLevel) -> Outcome {
         if let (Some(proxy), ["show", "info", rest @ ..]) = (&self.proxy, &*plain(words)) {
             let mut text = proxy.control().info(rest);
             if rest.is_empty() {
@@ -168,25 +179,26 @@ impl<S: Source> Daemon<S> {
                     text.push('\n');
                 }
             }
-            return text;
+            return Outcome::Said(text);
         }
         if let ["help", rest @ ..] = &*plain(words) {
             let all = self.help(level);
-            return rest.first().and_then(|word| help::beginning(&all, word)).unwrap_or(all);
+            let some = rest.first().and_then(|word| help::beginning(&all, word));
+            return Outcome::Said(some.unwrap_or(all));
         }
         let changes = matches!(&*plain(words), ["set" | "del" | "close" | "reload", ..]);
         if changes && level < AccessLevel::Admin {
-            return DENIED.to_owned();
+            return Outcome::Said(DENIED.to_owned());
         }
         let command = match Words::try_parse_from(words) {
             Ok(words) => words.command,
             Err(error) if help::names_none(error.kind()) => {
-                return help::unknown(words, &self.help(level));
+                return Outcome::Said(help::unknown(words, &self.help(level)));
             }
-            Err(error) => return format!("{error}\n"),
+            Err(error) => return Outcome::Said(format!("{error}\n")),
         };
-        match command {
-            Command::Close(words) => self.close_now(&words),
+        Outcome::Said(match command {
+            Command::Close(words) => return Outcome::Begun(words),
             Command::Set(Set::Policy { words }) => match self.set_policy(&words.join(" ")) {
                 Ok(target) => format!("The rule for {target} is in force.\n"),
                 Err(error) => format!("{error}\n"),
@@ -203,7 +215,7 @@ impl<S: Source> Daemon<S> {
                 Show::Metrics => self.metrics(),
                 Show::Policy => self.show_policies(),
             },
-        }
+        })
     }
 
     /// Every command that a session may say.

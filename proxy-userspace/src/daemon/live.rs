@@ -2,7 +2,7 @@
 
 use super::clock::SourceClock;
 use super::source::{Counter, Event, Source};
-use crate::kernel::{self, Attachment, Closed, Observer, Which};
+use crate::kernel::{self, Attachment, Closed, Closing, Observer, Which};
 use proxy_common::flow::Flow;
 use proxy_common::key::FlowKey;
 
@@ -51,13 +51,17 @@ impl Source for Observer {
         Self::rules(self)
     }
 
-    fn close_now(
+    fn find_to_close(
         &mut self,
         which: &Which,
         by_fin: bool,
         dry_run: bool,
-    ) -> Result<Option<Vec<Closed>>, kernel::Error> {
-        Self::close_now(self, which, by_fin, dry_run)
+    ) -> Result<Option<Closing>, kernel::Error> {
+        Self::find_to_close(self, which, by_fin, dry_run)
+    }
+
+    fn close_some(&mut self, closing: &mut Closing) -> Result<Vec<Closed>, kernel::Error> {
+        Self::close_some(self, closing)
     }
 
     fn rst_reason(&self, code: u32) -> Option<&str> {

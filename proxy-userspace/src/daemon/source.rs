@@ -1,7 +1,7 @@
 //! Where closes come from, as the daemon sees it: the kernel live, a replay in the tests.
 
 pub use crate::kernel::Event;
-use crate::kernel::{Closed, Rules, Which};
+use crate::kernel::{Closed, Closing, Rules, Which};
 
 use super::clock::SourceClock;
 use proxy_common::flow::Flow;
@@ -60,19 +60,28 @@ pub trait Source {
         None
     }
 
-    /// Closes connections now, by FIN or by RST; with `dry_run` only says which. `None` where it
-    /// cannot change closes.
+    /// Finds the connections that are to be closed now, by FIN or by RST, or only to be listed.
+    /// `None` where it cannot change closes.
     ///
     /// # Errors
-    /// Where the connections cannot be listed or closed.
-    fn close_now(
+    /// Where the connections cannot be listed.
+    fn find_to_close(
         &mut self,
         which: &Which,
         by_fin: bool,
         dry_run: bool,
-    ) -> Result<Option<Vec<Closed>>, Self::Error> {
+    ) -> Result<Option<Closing>, Self::Error> {
         let _ = (which, by_fin, dry_run);
         Ok(None)
+    }
+
+    /// Closes some of them.
+    ///
+    /// # Errors
+    /// Where they cannot be closed.
+    fn close_some(&mut self, closing: &mut Closing) -> Result<Vec<Closed>, Self::Error> {
+        let _ = closing;
+        Ok(Vec::new())
     }
 
     /// The kernel's name for the reason of a RST.

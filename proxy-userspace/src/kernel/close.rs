@@ -21,10 +21,13 @@ use proxy_common::key::{Endpoint, FlowKey, Side};
 use proxy_common::socket::tcp_state::{CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2};
 use proxy_common::stand_in::StandIn;
 use proxy_common::strike::{DONE, SIGNED_ORPHAN, Strike};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
 /// What is said where the tools are missing.
 const CANNOT: &str = "this kernel cannot close connections from outside";
+
+/// So many are closed before the daemon does something else: it takes some milliseconds.
+const AT_ONCE: usize = 32;
 
 /// So many ports are asked for one after the other; for more, all sockets are listed once.
 const FEW: usize = 4;
@@ -55,24 +58,52 @@ pub struct Closed {
     pub refused: Option<&'static str>,
 }
 
-impl Enforcer {
-    /// Closes what is meant, by FIN or by RST; with `dry_run` only says what that is.
+/// What was found that is meant, and is to be closed, some at a time.
+#[derive(Debug)]
+pub struct Closing {
+    left: VecDeque<End>,
+    by_fin: bool,
+    dry_run: bool,
+}
+
+impl Closing {
+    /// Finds what is meant.
     ///
     /// # Errors
-    /// Where the sockets cannot be listed or the program not be run.
-    pub(super) fn close(
-        &mut self,
-        ebpf: &Ebpf,
+    /// Where the sockets cannot be listed.
+    pub(super) fn find(
         (table, stand_ins): (&Table, &StandIns),
         which: &Which,
         by_fin: bool,
         dry_run: bool,
+    ) -> Result<Self, Error> {
+        let left = meant(table, stand_ins, which)?.into();
+        Ok(Self { left, by_fin, dry_run })
+    }
+
+    /// How many are left.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.left.len()
+    }
+}
+
+impl Enforcer {
+    /// Closes some of those that are left, or only says what they are.
+    ///
+    /// # Errors
+    /// Where the program cannot be run.
+    pub(super) fn close(
+        &mut self,
+        ebpf: &Ebpf,
+        closing: &mut Closing,
     ) -> Result<Vec<Closed>, Error> {
+        let some = closing.left.len().min(AT_ONCE);
         let mut closed = Vec::new();
-        for one in meant(table, stand_ins, which)? {
-            let refused = match (one.refusal(by_fin), &one) {
-                (None, _) if dry_run => None,
-                (None, End::Socket(socket)) => self.close_socket(ebpf, socket, by_fin)?,
+        for one in closing.left.drain(..some) {
+            let refused = match (one.refusal(closing.by_fin), &one) {
+                (None, _) if closing.dry_run => None,
+                (None, End::Socket(socket)) => self.close_socket(ebpf, socket, closing.by_fin)?,
                 (None, End::StandIn(key, stand_in)) => self.relieve(ebpf, *key, stand_in)?,
                 (refused, _) => refused,
             };
@@ -146,6 +177,7 @@ impl Enforcer {
 }
 
 /// The local end of a connection that is meant.
+#[derive(Debug)]
 enum End {
     Socket(Local),
     /// The socket is gone, and this speaks for it.

@@ -4,7 +4,7 @@ use super::attach::{self, Attached, Attachment};
 use super::btf::Btf;
 use super::cgroup::Widest;
 use super::clock::now_ns;
-use super::close::{Closed, Which};
+use super::close::{Closed, Closing, Which};
 use super::enforcer::Enforcer;
 use super::error::{Error, has_code};
 use super::event::Event;
@@ -327,22 +327,30 @@ impl Observer {
         self.statements.take()
     }
 
-    /// Closes connections now, by FIN or by RST; with `dry_run` only says which. `None` where
-    /// closes may not be changed.
+    /// Finds the connections that are to be closed now, by FIN or by RST, or only to be listed.
+    /// `None` where closes are not changed.
     ///
     /// # Errors
-    /// Where the sockets cannot be listed or the program not be run.
-    pub fn close_now(
-        &mut self,
+    /// Where the sockets cannot be listed.
+    pub fn find_to_close(
+        &self,
         which: &Which,
         by_fin: bool,
         dry_run: bool,
-    ) -> Result<Option<Vec<Closed>>, Error> {
-        let (Some(enforcer), Some(stand_ins)) = (&mut self.enforcer, &self.stand_ins) else {
+    ) -> Result<Option<Closing>, Error> {
+        let (Some(_), Some(stand_ins)) = (&self.enforcer, &self.stand_ins) else {
             return Ok(None);
         };
-        let tables = (&self.table, stand_ins);
-        enforcer.close(&self.ebpf, tables, which, by_fin, dry_run).map(Some)
+        Closing::find((&self.table, stand_ins), which, by_fin, dry_run).map(Some)
+    }
+
+    /// Closes some of them.
+    ///
+    /// # Errors
+    /// Where the program cannot be run.
+    pub fn close_some(&mut self, closing: &mut Closing) -> Result<Vec<Closed>, Error> {
+        let Some(enforcer) = &mut self.enforcer else { return Ok(Vec::new()) };
+        enforcer.close(&self.ebpf, closing)
     }
 
     /// What this kernel lacks and teardown does without, in words.

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod crowd;
 mod idle;
 mod meant;
 mod scene;
