@@ -101,7 +101,7 @@ impl Balance {
     /// would be its neighbour's.
     fn least(&self, backend: &Backend, avoid: Option<usize>) -> Option<usize> {
         let free =
-            |(index, server): &(usize, &Server)| Some(*index) != avoid && !server.full(backend);
+            |(index, server): &(usize, &Server)| Some(*index) != avoid && server.has_place(backend);
         let list = || candidates(backend).filter(free);
         let count = list().count().max(1);
         let turn = self.turns.fetch_add(1, Relaxed) as usize % count;

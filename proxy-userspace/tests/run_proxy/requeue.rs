@@ -108,3 +108,42 @@ fn who_waits_for_a_server_that_is_taken_out_goes_to_another_one() {
     drop(served);
     twins.end();
 }
+
+/// Not so with the other algorithms: there who finds all servers busy waits for any of them.
+#[test]
+fn leastconn_fills_the_servers_own_queues_first() {
+    for (algorithm, waits) in [("leastconn", ["2", "2", "3"]), ("first", ["0", "0", "7"])] {
+        let twins = Twins::start(|stage, which| {
+            let busy = stage.netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+            let address = busy.local_addr().expect("bound");
+            std::thread::spawn(move || {
+                let mut held = Vec::new();
+                for mut stream in busy.incoming().flatten() {
+                    held.push((head(&mut stream), stream));
+                }
+            });
+            format!(
+                "listen in\n bind 127.0.0.1:{}\n balance {algorithm}\n\
+                 \x20 server s1 {address} maxconn 1 maxqueue 2\n\
+                 \x20 server s2 {address} maxconn 1 maxqueue 2\n",
+                8080 + which,
+            )
+        });
+        let mut clients = Vec::new();
+        for count in 1..=9 {
+            clients.push([8080, 8081].map(|port| request(&twins, port, "")));
+            until("the request to come", || {
+                let came = twins.ask("show stat").map(|text| {
+                    let row = text.lines().find(|row| row.starts_with("in,BACKEND,"));
+                    row.and_then(|row| row.split(',').nth(4)?.parse().ok()) == Some(count)
+                });
+                (came == [true, true]).then_some(())
+            });
+        }
+        for (name, count) in ["s1", "s2", "BACKEND"].into_iter().zip(waits) {
+            until(&format!("{count} to wait at {name}"), || {
+                (waiting(&twins, name) == [count, count]).then_some(())
+            });
+        }
+    }
+}

@@ -87,6 +87,13 @@ impl Server {
         limit > 0 && (self.sessions.now() >= limit || !self.queue.is_empty())
     }
 
+    /// Whether one more may be served or wait in its own queue: `leastconn` counts those places, too.
+    pub fn has_place(&self, backend: &Backend) -> bool {
+        let limit = self.limit(backend);
+        let load = self.sessions.now().saturating_add(self.queue.len());
+        limit == 0 || load < limit.saturating_add(self.settings.maxqueue)
+    }
+
     /// Its share of the load, of which [`SHARES`] are a unit of weight: while it warms up, and where
     /// weights may change, it has less.
     pub fn shares(&self, backend: &Backend) -> u32 {
