@@ -124,6 +124,19 @@ fn change(kind: u16, body: &[u8]) -> Option<Change> {
     Some(Change::There(Interface { index, name, has_ethernet_header }))
 }
 
+/// The Ethernet address in the answer about one interface; none where it has no Ethernet header, or is
+/// not there. Read by hand as [`change`] is.
+///
+/// # Errors
+/// Where the answer is cut off.
+pub(super) fn hardware_address(datagram: &[u8]) -> io::Result<Option<[u8; 6]>> {
+    let Some(answer) = split(datagram).next() else { return Ok(None) };
+    let (kind, body) = answer?;
+    let attributes = body.get(16..).filter(|_| kind == libc::RTM_NEWLINK);
+    let address = attributes.and_then(|attributes| attribute(attributes, libc::IFLA_ADDRESS));
+    Ok(address.and_then(|address| address.try_into().ok()))
+}
+
 /// The value of an attribute.
 fn attribute(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
     while let Some(&[a, b, c, d]) = rest.first_chunk() {
@@ -249,6 +262,20 @@ mod tests {
             assert_eq!(changes(&odd), [Change::Unknown], "{length}");
         }
         assert_eq!(changes(&[1, 2]), [Change::Unknown]);
+    }
+
+    #[test]
+    fn an_address_is_found_beside_an_attribute_of_a_later_kernel() {
+        let odd: [(u16, &[u8]); 2] = [(libc::IFLA_MTU, &[1]), (libc::IFLA_ADDRESS, b"\x02macad")];
+        let mut datagram = written(libc::RTM_NEWLINK, 0, &odd);
+        assert!(messages(&datagram).is_err(), "netlink-packet-route refuses it whole");
+        assert_eq!(hardware_address(&datagram).expect("it is whole"), Some(*b"\x02macad"));
+        datagram.truncate(datagram.len() - 1);
+        assert!(hardware_address(&datagram).is_err());
+        let none = written(libc::RTM_NEWLINK, 0, &[(libc::IFLA_ADDRESS, &[1; 20])]);
+        assert_eq!(hardware_address(&none).expect("it is whole"), None, "no Ethernet header");
+        let refused = written(libc::NLMSG_ERROR as u16, 0, &odd);
+        assert_eq!(hardware_address(&refused).expect("it is whole"), None);
     }
 
     #[test]

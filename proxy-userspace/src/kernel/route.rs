@@ -1,9 +1,9 @@
 //! The way to a peer, by rtnetlink: for connections whose own segments were not seen to leave.
 
-use super::links::messages;
+use super::links::{hardware_address, messages};
 use crate::ends::address;
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -114,15 +114,7 @@ fn route(
 fn own_address(socket: &Socket, interface: u32) -> io::Result<Option<[u8; 6]>> {
     let mut request = LinkMessage::default();
     request.header.index = interface;
-    let Some(RouteNetlinkMessage::NewLink(found)) =
-        ask(socket, RouteNetlinkMessage::GetLink(request))?
-    else {
-        return Ok(None);
-    };
-    Ok(found.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Address(address) => address.as_slice().try_into().ok(),
-        _ => None,
-    }))
+    hardware_address(&exchange(socket, RouteNetlinkMessage::GetLink(request))?)
 }
 
 /// The Ethernet address of a next hop; `None` where it is not known.
@@ -156,16 +148,20 @@ fn open() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// One question, one answer; `None` where the kernel knows none.
-fn ask(socket: &Socket, request: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
+/// One question, and its answer as it came.
+fn exchange(socket: &Socket, request: RouteNetlinkMessage) -> io::Result<Vec<u8>> {
     let mut request = NetlinkMessage::from(request);
     request.header.flags = NLM_F_REQUEST;
     request.finalize();
     let mut bytes = vec![0; request.buffer_len()];
     request.serialize(&mut bytes);
     socket.send(&bytes, 0)?;
-    let (datagram, _) = socket.recv_from_full()?;
-    for message in messages(&datagram)? {
+    Ok(socket.recv_from_full()?.0)
+}
+
+/// One question, one answer; `None` where the kernel knows none.
+fn ask(socket: &Socket, request: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
+    for message in messages(&exchange(socket, request)?)? {
         match message.payload {
             NetlinkPayload::InnerMessage(answer) => return Ok(Some(answer)),
             // ENOENT, ENETUNREACH and the like.
