@@ -147,6 +147,20 @@ fn under_pressure_nobody_has_to_go_who_came_after_it() {
 }
 
 #[test]
+fn a_second_may_bring_more_than_there_are_entries() {
+    let mut small = Small::new(64, 1 << 20);
+    for round in 0..20 {
+        for port in 1..=57 {
+            small.reset(100 * round + port);
+        }
+        assert_eq!(small.closes().len(), 57, "{round}");
+        // The next second is far.
+        small.0.go_on(now_ns()).expect("a round");
+    }
+    assert_eq!(small.count(Counter::LOST_TABLE_FULL), 0);
+}
+
+#[test]
 fn a_reported_connection_keeps_its_entry_for_what_comes_late() {
     let mut small = Small::new(64, 1 << 16);
     small.reset(1);

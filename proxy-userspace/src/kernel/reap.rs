@@ -111,16 +111,24 @@ impl Reaper {
     /// Where the program cannot be run or the table not be read.
     pub(super) fn go_on(&mut self, tools: &mut Tools<'_>, now: u64) -> Result<(), Error> {
         if self.is_list_due(now) {
-            self.reclaim(tools, PORTION, self.linger, now).map(drop)
+            self.reclaim(tools, PORTION, self.linger(), now).map(drop)
         } else {
             self.sweep_on(tools, now)
         }
     }
 
-    /// Whether the time of a whole list of reported connections is over.
+    /// How long the reported stay. Not at all while they alone nearly fill the table: there may be
+    /// more of them in a second than it has entries.
+    fn linger(&self) -> u64 {
+        let is_crowded = is_nearly_full(self.reported.len() as u64, self.capacity);
+        if is_crowded { 0 } else { self.linger }
+    }
+
+    /// Whether the time of a whole list of reported connections is over, or there is none to lose.
     fn is_list_due(&self, now: u64) -> bool {
+        let linger = self.linger();
         let last = self.reported.get(REAP_BATCH - 1);
-        last.is_some_and(|(_, _, at)| now.saturating_sub(*at) >= self.linger)
+        linger == 0 || last.is_some_and(|(_, _, at)| now.saturating_sub(*at) >= linger)
     }
 
     /// Frees the entries of connections that were reported `linger` nanoseconds ago, or longer, at
