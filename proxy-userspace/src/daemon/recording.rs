@@ -103,7 +103,7 @@ fn begin(mut file: Rotating, give_up: fn() -> Result<(), PrivilegeError>) -> io:
             written = file.write(&blocks).and_then(|()| file.flush());
         }
         if let Err(error) = &written {
-            tracing::error!("nothing more is recorded: {error}");
+            tracing::error!("{}: nothing more is recorded: {error}", file.name().display());
         }
         let _ = result.send(written);
     })?;

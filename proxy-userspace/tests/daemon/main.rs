@@ -177,7 +177,7 @@ fn a_recording_that_cannot_be_written_is_a_failure_and_said_at_once() {
     let mut watch = Process::start(&host.netns, &mut command);
     watch.wait_for_words("watching");
     host.connect(&listener, 1);
-    watch.wait_for_words("nothing more is recorded");
+    watch.wait_for_words("full: nothing more is recorded: No space left on device");
     watch.signal(Signal::INT);
     assert_eq!(watch.wait().code(), Some(1));
     let said = watch.errors.to_the_end().join("\n");

@@ -84,6 +84,12 @@ impl Rotating {
         self.folder.is_some()
     }
 
+    /// The name of the file that is written now, in its folder.
+    #[must_use]
+    pub fn name(&self) -> OsString {
+        numbered(&self.name, self.number)
+    }
+
     /// Hands everything to the system.
     ///
     /// # Errors
