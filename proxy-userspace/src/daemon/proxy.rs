@@ -33,6 +33,11 @@ use std::sync::{Arc, OnceLock};
 #[error("errors in the configuration: {0}")]
 pub struct Refused(usize);
 
+/// Nobody could ask anything of a proxy that listens nowhere.
+#[derive(Debug, thiserror::Error)]
+#[error("no enabled listener found: the configuration should have a 'bind'")]
+pub struct NoListener;
+
 /// `teardown run -c`: says everything that is wrong, and nothing more.
 ///
 /// # Errors
@@ -43,6 +48,12 @@ pub fn check(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
         Ok(read) => {
             if read.warnings > 0 {
                 console::say("Warnings were found.");
+            }
+            if read.listens().is_err() {
+                console::answer(
+                    "Configuration file has no error but will not start (no listener) => exit(2).",
+                )?;
+                return Ok(ExitCode::from(console::USAGE));
             }
             console::answer("Configuration file is valid")?;
             Ok(ExitCode::SUCCESS)
@@ -112,6 +123,16 @@ struct Read {
     warnings: usize,
 }
 
+impl Read {
+    /// Whether anything is listened on: a `stats socket` alone counts too, as in HAProxy.
+    fn listens(&self) -> Result<(), NoListener> {
+        let mut frontends = self.assembled.settings.frontends.iter();
+        let has_binds = frontends.any(|frontend| !frontend.binds.is_empty());
+        let has_socket = !self.config.global.stats_sockets.is_empty();
+        if has_binds || has_socket { Ok(()) } else { Err(NoListener) }
+    }
+}
+
 /// Whether findings are said, on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Voice {
@@ -135,7 +156,9 @@ fn renew(
     voice: Voice,
     place: impl FnOnce(Settings) -> Result<(), ReloadError>,
 ) -> anyhow::Result<Renewed> {
-    let Read { config, mut assembled, .. } = read(origin, pages, numbers, voice)?;
+    let read = read(origin, pages, numbers, voice)?;
+    read.listens()?;
+    let Read { config, mut assembled, .. } = read;
     let mut findings = Findings::default();
     let styles = assemble::logs(&config, &host::addresses, &mut findings);
     say(&findings, voice)?;

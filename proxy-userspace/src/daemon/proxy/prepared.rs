@@ -44,7 +44,9 @@ impl Planned {
     pub fn read(origin: Origin) -> anyhow::Result<Self> {
         let pages = Arc::new(OnceLock::new());
         let numbers = Arc::new(ServerNumbers::default());
-        let Read { config, assembled, .. } = read(&origin, &pages, &numbers, Voice::Aloud)?;
+        let read = read(&origin, &pages, &numbers, Voice::Aloud)?;
+        read.listens()?;
+        let Read { config, assembled, .. } = read;
         Ok(Self { origin: origin.absolute()?, config, assembled, pages, numbers })
     }
 
