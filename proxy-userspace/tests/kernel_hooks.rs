@@ -194,6 +194,23 @@ fn a_filter_that_came_while_we_were_there_keeps_our_qdisc() {
 }
 
 #[test]
+fn filters_that_somebody_removed_are_hung_again() {
+    let netns = Netns::new();
+    let listener = netns.run(|| TcpListener::bind("127.0.0.1:0")).expect("a listener");
+    let observed = Observed::start(&netns, clsact());
+    for _ in 0..3 {
+        netns.output(Command::new("tc").args(["qdisc", "del", "dev", "lo", "clsact"]));
+        until("the filters", || {
+            let found = hangs(&netns, "lo");
+            (found.contains("td_ingress") && found.contains("td_egress")).then_some(())
+        });
+    }
+    are_told(&observed, three_closes(&netns, &netns, &listener));
+    drop(observed);
+    is_clean(&netns, "lo");
+}
+
+#[test]
 fn programs_of_others_see_every_packet() {
     for (options, ..) in ways() {
         let netns = Netns::new();

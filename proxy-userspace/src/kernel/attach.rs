@@ -111,9 +111,9 @@ impl Attached {
         is_known
     }
 
-    /// The interface is gone, its programs with it.
-    pub(super) fn forget(&mut self, index: u32) {
-        self.hooked.remove(&index);
+    /// The interface is gone, or its programs are; gives its name if it had any.
+    pub(super) fn forget(&mut self, index: u32) -> Option<String> {
+        self.hooked.remove(&index).map(|hooked| hooked.shown.interface)
     }
 
     /// Only these are there: the others are gone, as is one whose index another has by now.

@@ -115,21 +115,31 @@ impl Interfaces {
             match change {
                 Change::There(interface) => self.came(interface),
                 Change::Gone(index) => {
-                    self.attached.forget(index);
+                    let _ = self.attached.forget(index);
                     self.waiting.retain(|waiting| waiting.index != index);
                 }
-                Change::Unknown => {
-                    let there = self.passing.over("listing the interfaces", links::list());
-                    let Some(there) = there else {
-                        self.again_at = Some(Instant::now() + AGAIN);
-                        continue;
-                    };
-                    self.attached.keep(&there);
-                    self.waiting.clear();
-                    there.into_iter().for_each(|interface| self.came(interface));
+                Change::Bare(index) => {
+                    if let Some(interface) = self.attached.forget(index) {
+                        tracing::warn!(
+                            interface,
+                            "somebody removed the clsact qdisc: the programs are hung there again"
+                        );
+                        self.list_anew();
+                    }
                 }
+                Change::Unknown => self.list_anew(),
             }
         }
+    }
+
+    fn list_anew(&mut self) {
+        let Some(there) = self.passing.over("listing the interfaces", links::list()) else {
+            self.again_at = Some(Instant::now() + AGAIN);
+            return;
+        };
+        self.attached.keep(&there);
+        self.waiting.clear();
+        there.into_iter().for_each(|interface| self.came(interface));
     }
 
     /// One is there, perhaps by another name than before.
@@ -158,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn those_that_wait_are_followed_too() {
         let attached = Attached::prepare(&Options::default()).expect("a name");
-        let watch = Watch::start().expect("rtnetlink");
+        let watch = Watch::start(false).expect("rtnetlink");
         let mut interfaces = Interfaces::new(attached, watch, Vec::new());
         let there = |index: u32, name: &str| {
             Change::There(Interface { index, name: name.to_owned(), has_ethernet_header: true })

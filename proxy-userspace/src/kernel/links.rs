@@ -11,8 +11,11 @@ use netlink_sys::{
 };
 use std::io;
 
-/// RTMGRP_LINK: interfaces come, go and change.
+/// RTMGRP_LINK: interfaces come, go and change. RTMGRP_TC: so do their qdiscs.
 const GROUP_LINK: u32 = 1;
+const GROUP_TC: u32 = 8;
+/// TC_H_CLSACT: where the qdisc hangs that our filters hang on.
+const CLSACT: u32 = 0xffff_fff1;
 
 /// One interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub(super) enum Change {
     There(Interface),
     /// It is gone.
     Gone(u32),
+    /// It has no clsact qdisc any more, and no filter that hung there.
+    Bare(u32),
     /// Messages were lost: list them anew.
     Unknown,
 }
@@ -71,13 +76,15 @@ pub(super) fn list() -> io::Result<Vec<Interface>> {
 pub(super) struct Watch(TokioSocket);
 
 impl Watch {
-    /// Begins to follow; list the interfaces after this, so that none is missed between.
+    /// Begins to follow, and with `filters` also what becomes of them; list the interfaces after this,
+    /// so that none is missed between.
     ///
     /// # Errors
     /// Those of the netlink socket.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(filters: bool) -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
-        socket.socket_mut().bind(&SocketAddr::new(0, GROUP_LINK))?;
+        let groups = GROUP_LINK | if filters { GROUP_TC } else { 0 };
+        socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
         Ok(Self(socket))
     }
 
@@ -115,6 +122,10 @@ fn change(kind: u16, body: &[u8]) -> Option<Change> {
     let (&[family, _, low, high, ref index @ ..], attributes) =
         body.split_first_chunk::<8>().zip(body.get(16..)).map(|((head, _), rest)| (head, rest))?;
     let (index, layer) = (u32::from_ne_bytes(*index), u16::from_ne_bytes([low, high]));
+    if kind == libc::RTM_DELQDISC {
+        let parent = body.get(12..16).and_then(<[u8]>::first_chunk);
+        return (parent == Some(&CLSACT.to_ne_bytes())).then_some(Change::Bare(index));
+    }
     if kind == libc::RTM_DELLINK && i32::from(family) == libc::AF_UNSPEC {
         return Some(Change::Gone(index));
     }

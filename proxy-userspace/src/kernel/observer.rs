@@ -79,7 +79,8 @@ impl Observer {
         let mut ebpf = load::load(options, &btf)?;
         let attached = Attached::prepare(options)?;
         let mut table = Table::take(&mut ebpf, options)?;
-        let watch = Watch::start().map_err(Error::system("listening to rtnetlink"))?;
+        let watch =
+            Watch::start(!options.uses_tcx()).map_err(Error::system("listening to rtnetlink"))?;
         let owners = Owners::of_host();
         // Sockets first: a connection's socket speaks before its first segment.
         let sockets = attach::sockets(&mut ebpf);
