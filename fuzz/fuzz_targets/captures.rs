@@ -10,6 +10,7 @@ use teardown::capture::{self, Options};
 use teardown::explain::How;
 use teardown::explain::collect::{Collector, Ended, Feed, Output};
 use teardown::explain::names::Placeholders;
+use teardown::explain::pace::Pace;
 use teardown::report::clock::Stamp;
 use teardown::report::columns::{self, Paint};
 use teardown::report::diff::{self, Diff, Tallies, Typical};
@@ -139,6 +140,7 @@ pub fn read(data: &[u8], kind: Kind) {
             segments: 0,
             latest_ns: 0,
             set_back: None,
+            pace: Pace::default(),
         };
         if let Ok(account) = capture::read(input, &options, &mut feed) {
             assert!(account.segments <= account.packets);

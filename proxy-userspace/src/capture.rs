@@ -12,6 +12,7 @@ pub mod input;
 pub mod link;
 pub mod pcap;
 pub mod pcapng;
+pub mod pipe;
 pub mod table;
 pub mod text;
 mod utf16;
@@ -64,6 +65,13 @@ pub trait Sink {
     /// How a connection closed, as teardown itself has written it into the file.
     fn stored(&mut self, stored: Stored) {
         let _ = stored;
+    }
+
+    /// Nothing more is there for now: the capture comes through a pipe that somebody still writes
+    /// into. `is_between` packets or lines, or within one, as where the writer holds part of it back.
+    fn pause(&mut self, is_between: bool) -> ControlFlow<()> {
+        let _ = is_between;
+        ControlFlow::Continue(())
     }
 
     /// Another file begins, or another section of one: a sparse one, which teardown itself has

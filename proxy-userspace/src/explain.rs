@@ -6,11 +6,12 @@ pub mod lines;
 pub mod names;
 pub mod notes;
 pub mod output;
+pub mod pace;
 
 use crate::capture::detect::Kind;
 use crate::capture::input::{Input, Progress};
 use crate::capture::table::{Patience, Table};
-use crate::capture::{self, Account, Options};
+use crate::capture::{self, Account, Options, pipe};
 use crate::console::Usage;
 use crate::labels::{self, Labels};
 use crate::report::filter::Filter;
@@ -19,6 +20,7 @@ use clap::ValueEnum;
 use collect::{Collector, Feed};
 use names::Placeholders;
 use output::Shown;
+use pace::Pace;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -168,6 +170,9 @@ pub fn read<O: collect::Output>(
     let mut table = Table::new(collector, how.patience);
     for (file, path) in (0..).zip(files) {
         let input = Input::open(path, how.options.kind)?;
+        if input.is_pipe {
+            pipe::end_at_interrupt();
+        }
         let name = input.name.clone();
         table.observer.begins(how.options.kind.unwrap_or(input.kind));
         let progress = Rc::clone(&input.progress);
@@ -186,6 +191,7 @@ pub fn read<O: collect::Output>(
             segments: 0,
             latest_ns: 0,
             set_back: None,
+            pace: Pace::default(),
         };
         let mut account = capture::read(input, &how.options, &mut feed)?;
         let set_back = feed.set_back.map(|(number, ns)| set_back(account.kind, number, ns));

@@ -1,6 +1,6 @@
 //! The blocks of a binary capture, one after another, to its end or to where it is damaged.
 
-use super::{Account, Damage};
+use super::{Account, Damage, Sink};
 use pcap_parser::traits::PcapReaderIterator;
 use pcap_parser::{PcapBlockOwned, PcapError};
 use std::cell::RefCell;
@@ -14,25 +14,28 @@ const LONGEST: usize = 16 << 20;
 
 /// Shows every block to `show`, until it breaks. What ended the reading too early goes into the
 /// account: `failure` holds a failed read, and `unit` is the word for a block.
-pub(super) fn each(
+pub(super) fn each<S: Sink>(
     reader: &mut impl PcapReaderIterator,
     failure: &RefCell<Option<io::Error>>,
     unit: &str,
-    account: &mut Account,
-    mut show: impl FnMut(PcapBlockOwned<'_>, &mut Account) -> ControlFlow<()>,
+    (sink, account): (&mut S, &mut Account),
+    mut show: impl FnMut(PcapBlockOwned<'_>, &mut S, &mut Account) -> ControlFlow<()>,
 ) {
     loop {
         let consumed = match reader.next() {
             Ok((len, block)) => {
-                if show(block, account).is_break() {
+                if show(block, sink, account).is_break() {
                     return;
                 }
                 len
             }
             Err(PcapError::Eof) => break,
             Err(PcapError::Incomplete(_)) => {
-                // A failed read is taken for the end and kept in `failure`.
-                let _ = reader.refill();
+                // A failed read is taken for the end and kept in `failure`; what fails here is a pause.
+                let pauses = reader.refill().is_err();
+                if pauses && sink.pause(reader.data().is_empty()).is_break() {
+                    return;
+                }
                 continue;
             }
             Err(error) => {
@@ -57,8 +60,8 @@ pub(super) fn each(
 /// Memory is made only for bytes that are there: a damaged length is no reason for it.
 fn has_more(reader: &mut impl PcapReaderIterator) -> bool {
     let held = reader.data().len();
-    let _ = reader.refill();
-    if reader.data().len() > held || reader.reader_exhausted() {
+    let pauses = reader.refill().is_err();
+    if pauses || reader.data().len() > held || reader.reader_exhausted() {
         return true;
     }
     let wanted = held.max(WINDOW) * 2;

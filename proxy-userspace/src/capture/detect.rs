@@ -1,6 +1,6 @@
 //! What kind of capture a stream is, by its first bytes.
 
-use super::text::packet;
+use super::text::{clock, packet};
 use super::utf16;
 use clap::ValueEnum;
 
@@ -71,6 +71,17 @@ pub fn kind(head: &[u8]) -> Result<Kind, String> {
     match foreign_text(head) {
         Some(what) => Err(what),
         None => Ok(Kind::Text),
+    }
+}
+
+/// Whether the first lines that came of a text tell how it is to be read, or what else it is.
+pub(super) fn tells_text(head: &[u8]) -> bool {
+    let end = head.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let lines = &head[..end];
+    match kind(lines) {
+        Ok(Kind::Text) => tells_packet(lines) && clock::is_told(lines),
+        Ok(_) => false,
+        Err(_) => !lines.is_empty(),
     }
 }
 

@@ -2,13 +2,15 @@
 
 use super::Error;
 use super::detect::{self, Compression, Kind, LOOK};
+use super::pipe::{Pipe, Waiting};
 use super::utf16::{self, Utf16};
 use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::cell::{Cell, RefCell};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -29,6 +31,8 @@ pub struct Input {
     pub kind: Kind,
     /// How far it was read.
     pub progress: Rc<Progress>,
+    /// Whether it may come as it happens.
+    pub is_pipe: bool,
     head: Vec<u8>,
     served: usize,
     rest: Box<dyn Read>,
@@ -48,18 +52,23 @@ impl Input {
     /// Where it cannot be opened or its first bytes cannot be read, and where they are those of
     /// something else.
     pub fn open(path: &Path, forced: Option<Kind>) -> Result<Self, Error> {
-        let name = shown(path);
-        if path == Path::new("-") {
-            return Self::new("standard input".into(), io::stdin().lock(), 0, forced);
-        }
+        let is_standard = path == Path::new("-");
+        let name = if is_standard { "standard input".into() } else { shown(path) };
         let open = |source| Error::Open { name: name.clone(), source };
-        let file = File::open(path).map_err(open)?;
+        let file = match is_standard {
+            true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+            false => File::open(path),
+        };
+        let file = file.map_err(open)?;
         let meta = file.metadata().map_err(open)?;
         if meta.is_dir() {
             let what = "it is a folder; give a file (`teardown diff` takes folders)".into();
             return Err(Error::Foreign { name, what });
         }
-        Self::new(name, file, meta.len(), forced)
+        match Pipe::of(file) {
+            Ok(pipe) => Ok(Self { is_pipe: true, ..Self::new(name, pipe, 0, forced)? }),
+            Err(file) => Self::new(name, file, meta.len(), forced),
+        }
     }
 
     /// Takes any stream of `total` bytes (0 where that is not known).
@@ -78,7 +87,8 @@ impl Input {
         let read = |source| Error::Read { name: name.clone(), source };
         let mut head = look(&mut raw, Vec::new(), 4).map_err(read)?;
         if let Some(compression) = detect::compression(&head) {
-            raw = decompressed(compression, io::Cursor::new(head).chain(raw));
+            // Who compresses holds back as much as a pipe does.
+            raw = decompressed(compression, io::Cursor::new(head).chain(Waiting(raw)));
             head = look(&mut raw, Vec::new(), 4).map_err(read)?;
         }
         if let Some(order) = utf16::order(&head) {
@@ -93,7 +103,7 @@ impl Input {
             }
         };
         let failure = Rc::default();
-        Ok(Self { name, kind, progress, head, served: 0, rest: raw, failure })
+        Ok(Self { name, kind, progress, is_pipe: false, head, served: 0, rest: raw, failure })
     }
 
     /// The first bytes, before they are read.
@@ -120,7 +130,8 @@ impl Read for Input {
         }
         loop {
             match self.rest.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
                 Err(error) => {
                     // What was read so far is worth showing: the error becomes the file's end.
                     *self.failure.borrow_mut() = Some(error);
@@ -143,15 +154,26 @@ pub fn shown(path: &Path) -> String {
 }
 
 /// The first bytes of a stream, at most `wanted`, of which `head` was read before. A slow pipe is
-/// not waited for longer than it takes to tell the kind of a binary capture.
+/// not waited for longer than it takes to tell what it is, and how a text is to be read: that where it
+/// pauses, as what is pasted comes at once.
 fn look(stream: &mut dyn Read, mut head: Vec<u8>, wanted: usize) -> io::Result<Vec<u8>> {
     let mut filled = head.len();
+    let mut is_drained = false;
     head.resize(wanted, 0);
     while filled < wanted && !tells(&head[..filled]) {
         match stream.read(&mut head[filled..]) {
             Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(n) => {
+                filled += n;
+                is_drained = false;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if is_drained && detect::tells_text(&head[..filled]) {
+                    break;
+                }
+                is_drained = true;
+            }
             // A compressed stream may end early; its first bytes still tell what it is.
             Err(_) if filled > 0 => break,
             Err(error) => return Err(error),

@@ -27,7 +27,8 @@ pub(super) fn read(
         .map_err(|_| Error::Foreign { name, what: what.into() })?;
     let mut link = None;
     let mut nanoseconds = 1000;
-    blocks::each(&mut reader, &failure, "packet", account, |block, account| match block {
+    let into = (sink, account);
+    blocks::each(&mut reader, &failure, "packet", into, |block, sink, account| match block {
         PcapBlockOwned::LegacyHeader(header) => {
             link = LinkType::of(header.network.0);
             if header.is_nanosecond_precision() {

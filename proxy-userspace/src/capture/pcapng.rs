@@ -154,7 +154,8 @@ pub(super) fn read(
     })?;
     let mut section = Section::default();
     let mut last_time_ns = 0;
-    blocks::each(&mut reader, &failure, "block", account, |block, account| {
+    let into = (sink, account);
+    blocks::each(&mut reader, &failure, "block", into, |block, sink, account| {
         let PcapBlockOwned::NG(block) = block else { return ControlFlow::Continue(()) };
         match block {
             Block::SectionHeader(header) => section.begin(&header, sink),

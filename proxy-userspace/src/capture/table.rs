@@ -209,6 +209,16 @@ impl<O: Observer> Table<O> {
         }
     }
 
+    /// For `silence_ns` nothing has come, and what comes next is later than that: gives out what is
+    /// over by then. The clock itself follows what comes.
+    pub fn pass(&mut self, silence_ns: u64) -> ControlFlow<()> {
+        let now_ns = self.now_ns;
+        self.now_ns = now_ns.saturating_add(silence_ns);
+        let flow = self.check();
+        self.now_ns = now_ns;
+        flow
+    }
+
     /// Whatever is known of a connection that is in the table.
     pub fn find(&mut self, key: &FlowKey) -> Option<&mut Connection<O::Kept>> {
         let place = *self.index.get(key)?;
@@ -264,12 +274,12 @@ impl<O: Observer> Table<O> {
     #[inline]
     fn check(&mut self) -> ControlFlow<()> {
         while let Some(&(since, ..)) = self.lingering.front()
-            && (self.now_ns - since > LINGER || self.lingering.len() > LINGERING)
+            && (self.now_ns.saturating_sub(since) > LINGER || self.lingering.len() > LINGERING)
         {
             self.release_first()?;
         }
         while let Some(&(since, ..)) = self.checks.front()
-            && self.now_ns - since > CHECK
+            && self.now_ns.saturating_sub(since) > CHECK
         {
             self.check_first()?;
         }

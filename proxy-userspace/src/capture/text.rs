@@ -56,12 +56,16 @@ pub(super) fn read(
     let mut lines = Lines::new(input);
     let mut logical = Logical::default();
     let mut flow = ControlFlow::Continue(());
-    while flow.is_continue()
-        && let Some(line) = columns.next(&mut lines)
-    {
-        flow = logical.push(line.bytes, line.number, |bytes, number| {
-            reader.line(bytes, number, sink, account)
-        });
+    while flow.is_continue() {
+        flow = if let Some(line) = columns.next(&mut lines) {
+            logical.push(line.bytes, line.number, |bytes, number| {
+                reader.line(bytes, number, sink, account)
+            })
+        } else if lines.pauses() {
+            sink.pause(lines.is_between())
+        } else {
+            break;
+        };
     }
     if flow.is_continue() {
         let _ = logical.finish(|bytes, number| reader.line(bytes, number, sink, account));

@@ -2,6 +2,7 @@
 
 use super::How;
 use super::names::Placeholders;
+use super::pace::Pace;
 use crate::capture::detect::Kind;
 use crate::capture::ftp::Ftp;
 use crate::capture::heads::{self, Head, Heads};
@@ -158,6 +159,12 @@ pub trait Output {
 
     /// A connection that passes the filter.
     fn close(&mut self, ended: &Ended<'_>) -> ControlFlow<()>;
+
+    /// The capture is waited for; a live one comes as it happens.
+    fn pause(&mut self, is_live: bool) -> ControlFlow<()> {
+        let _ = is_live;
+        ControlFlow::Continue(())
+    }
 }
 
 /// Looks at each segment, and at each connection that is over.
@@ -297,6 +304,8 @@ pub struct Feed<'a, O: Observer> {
     /// The number of the first packet or line before which the clock was set back, and by how many
     /// nanoseconds.
     pub set_back: Option<(u64, u64)>,
+    /// How it comes through a pipe.
+    pub pace: Pace,
 }
 
 /// Segments between two looks at the progress.
@@ -342,6 +351,14 @@ impl<O: Output> Sink for Feed<'_, Collector<O>> {
     fn stored(&mut self, stored: Stored) {
         let connection = self.table.tell(&stored.key, &stored.flow);
         connection.kept.stored = Some(Box::new(stored));
+    }
+
+    fn pause(&mut self, is_between: bool) -> ControlFlow<()> {
+        let silence = self.pace.pause(self.segments, self.latest_ns);
+        if let Some(silence) = silence.filter(|_| is_between) {
+            self.table.pass(silence.as_nanos() as u64)?;
+        }
+        self.table.observer.output.pause(silence.is_some())
     }
 
     fn section(&mut self, is_sparse: bool) {

@@ -35,7 +35,14 @@ pub struct Columns {
     single: bool,
     /// A filter chooses, so that any connection may be one of the few that are shown.
     chooses: bool,
+    /// A line for every connection, at once where it ends: all are asked for, or the capture comes as
+    /// it happens.
     all: bool,
+    /// Connections whose lines were written at once.
+    streamed: u64,
+    /// The ladder of the connection whose line was written so, where it turns out to be the only one
+    /// and `--all` was not asked for.
+    only: Option<String>,
     svg: Option<PathBuf>,
     paint: Paint,
     strokes: text::Strokes,
@@ -64,6 +71,8 @@ impl Columns {
             single: args.connection.is_some(),
             chooses: args.filter != Filter::default(),
             all: args.all,
+            streamed: 0,
+            only: None,
             svg: args.svg.clone(),
             paint: Paint::of_stdout(),
             strokes: text::Strokes::of_terminal(io::stdout().is_terminal()),
@@ -117,11 +126,28 @@ impl Columns {
         let ends = [&ended.close.orig.endpoint, &ended.close.resp.endpoint];
         self.names.restore(&mut line, ends);
         let ladder = self.draw(ended);
-        if self.all || self.ladder && self.count as usize > SCREEN {
+        if self.all {
             self.stream(&line, &ladder);
         } else {
             self.kept.push((ended.number, line, ladder));
         }
+        if self.kept.len() > SCREEN { self.go_live() } else { self.flow() }
+    }
+
+    /// Writes the lines that wait for the end, and those that come from now on at once.
+    pub fn go_live(&mut self) -> ControlFlow<()> {
+        if !std::mem::replace(&mut self.all, true) {
+            self.only = Some(String::new());
+            let mut kept = std::mem::take(&mut self.kept);
+            kept.sort_by_key(|(number, ..)| *number);
+            for (_, line, ladder) in kept {
+                self.stream(&line, &ladder);
+            }
+        }
+        self.flow()
+    }
+
+    fn flow(&self) -> ControlFlow<()> {
         if self.failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
@@ -175,16 +201,21 @@ impl Columns {
 
     /// Writes a line at once.
     fn stream(&mut self, line: &[u8], ladder: &str) {
+        let with_ladder = self.ladder || self.single;
         let mut out = io::stdout().lock();
         let mut write = || -> io::Result<()> {
-            if self.count == 1 {
+            if self.streamed == 0 {
                 write!(out, "    # {HEADER}")?;
             }
             out.write_all(line)?;
-            if self.ladder { write!(out, "\n{ladder}\n") } else { Ok(()) }
+            if with_ladder { write!(out, "\n{ladder}\n") } else { Ok(()) }
         };
         if let Err(error) = write() {
             self.failed = Some(error);
+        }
+        self.streamed += 1;
+        if let Some(only) = &mut self.only {
+            *only = if self.streamed == 1 && !with_ladder { ladder.into() } else { String::new() };
         }
     }
 
@@ -246,6 +277,9 @@ impl Columns {
             for (_, _, ladder) in &self.kept {
                 write!(out, "\n{ladder}")?;
             }
+        }
+        if let Some(ladder) = self.only.as_ref().filter(|ladder| !ladder.is_empty()) {
+            write!(out, "\n{ladder}")?;
         }
         if count as usize > SCREEN {
             writeln!(out, "\n{} connections, {count} shown\n", reading.connections)?;

@@ -80,6 +80,14 @@ impl Lines {
         if self.failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
+    /// Hands on what is held back.
+    pub fn flush(&mut self) -> ControlFlow<()> {
+        if self.failed.is_none() {
+            self.failed = self.out.flush().err();
+        }
+        if self.failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
     /// Connections shown.
     #[must_use]
     pub fn count(&self) -> u64 {

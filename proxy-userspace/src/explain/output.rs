@@ -67,4 +67,12 @@ impl Output for Shown {
             Self::Lines(lines) => lines.close(ended),
         }
     }
+
+    fn pause(&mut self, is_live: bool) -> ControlFlow<()> {
+        match self {
+            Self::Columns(columns) if is_live => columns.go_live(),
+            Self::Columns(_) => ControlFlow::Continue(()),
+            Self::Lines(lines) => lines.flush(),
+        }
+    }
 }

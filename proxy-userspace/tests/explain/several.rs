@@ -1,7 +1,8 @@
 //! Several captures read as one: of the same minute at two places, and one that was rotated.
 
 use crate::{
-    closes, comparable, fixture, tcpdump, teardown, text, text_of, wire, without_addresses,
+    closes, comparable, fixture, fixtures, tcpdump, teardown, text, text_of, wire,
+    without_addresses,
 };
 use std::path::Path;
 
@@ -118,4 +119,15 @@ fn a_name_does_nothing_to_a_terminal() {
         assert!(!said.contains(&0x1b), "{}", String::from_utf8_lossy(&said));
         assert!(memchr::memmem::find(&said, b"\\u{1b}").is_some(), "{}", said.escape_ascii());
     }
+}
+
+#[test]
+fn many_ladders_begin_with_the_first() {
+    let files: Vec<String> = fixtures().iter().map(|path| path.display().to_string()).collect();
+    let arguments = ["explain", "--ladder"].into_iter().chain(files.iter().map(String::as_str));
+    let said = text(&teardown(&arguments.collect::<Vec<_>>(), b""));
+    let mut lines = said.lines();
+    assert!(lines.next().is_some_and(|line| line.trim_start().starts_with("# ")), "{said}");
+    assert!(lines.next().is_some_and(|line| line.trim_start().starts_with("1 ")), "{said}");
+    assert_eq!(said.matches("# Time").count(), 1, "{said}");
 }

@@ -10,6 +10,18 @@ fn is_cut(time: u64, behind: u64) -> bool {
     behind.saturating_sub(time) > 365 * DAY
 }
 
+/// How many lines tell times since the line before from those since the first.
+const TELLING: usize = 16;
+
+/// Whether the times of these first lines tell how they are to be read. Those that begin at zero do
+/// so only where there are enough.
+pub(in super::super) fn is_told(head: &[u8]) -> bool {
+    let lines = lines::all(head).map(lines::plain);
+    let stamps = lines.filter_map(|line| packet::stamp(lines::unquoted(&line)));
+    let mut hours = stamps.filter(|stamp| matches!(stamp, Stamp::Hours(_)));
+    hours.next() != Some(Stamp::Hours(0)) || hours.count() + 1 >= TELLING
+}
+
 /// Turns stamps into times that go forward.
 #[derive(Debug)]
 pub(super) struct Times {
@@ -168,6 +180,22 @@ mod tests {
         let mut times = Times::guess(elapsed.as_bytes());
         let all: Vec<u64> = elapsed.lines().map(|line| times.time_ns(stamp(line))).collect();
         assert_eq!(all, [0, 17_000, 27_000]);
+    }
+
+    #[test]
+    fn times_from_zero_take_some_lines_to_be_told() {
+        let zero = " 00:00:00.000000 IP\n";
+        let more = " 00:00:00.001000 IP\n".repeat(TELLING);
+        let lines = |count| zero.len() * count;
+        assert!(!is_told(zero.as_bytes()));
+        let text = format!("{zero}{more}");
+        assert!(!is_told(&text.as_bytes()[..lines(TELLING - 1)]));
+        assert!(is_told(&text.as_bytes()[..lines(TELLING)]));
+        for first in
+            ["10:00:00.000000 IP\n", "1700000000.000000 IP\n", "IP 10.0.0.1.4 > 10.0.0.2.80:"]
+        {
+            assert!(is_told(first.as_bytes()), "{first}");
+        }
     }
 
     #[test]

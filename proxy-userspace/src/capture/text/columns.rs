@@ -54,7 +54,7 @@ impl Columns {
         let mut last = self.line.len();
         while last == width
             && self.line.len() < LONGEST
-            && let Some(more) = lines.next()
+            && let Some(more) = lines.wait()
         {
             let rest = lines::unindented(more.bytes);
             if packet::begins(rest) {

@@ -3,7 +3,7 @@
 use super::packet;
 use memchr::memchr2;
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::ops::ControlFlow;
 
 /// Bytes read at a time.
@@ -22,6 +22,7 @@ pub(super) struct Lines<R> {
     offset: u64,
     number: u64,
     ended: bool,
+    pauses: bool,
 }
 
 /// A line without its end.
@@ -34,7 +35,17 @@ pub(super) struct Numbered<'a> {
 impl<R: Read> Lines<R> {
     pub(super) fn new(stream: R) -> Self {
         let buffer = vec![0; CHUNK];
-        Self { stream, buffer, start: 0, end: 0, offset: 0, number: 0, ended: false }
+        Self { stream, buffer, start: 0, end: 0, offset: 0, number: 0, ended: false, pauses: false }
+    }
+
+    /// Whether there was no line as the stream pauses, not as it ends.
+    pub(super) fn pauses(&self) -> bool {
+        self.pauses
+    }
+
+    /// Whether nothing is held of a line that has not come to its end.
+    pub(super) fn is_between(&self) -> bool {
+        self.start == self.end
     }
 
     /// Where the line begins that was returned last, or where the stream ends.
@@ -42,15 +53,34 @@ impl<R: Read> Lines<R> {
         self.offset + self.start as u64
     }
 
+    /// The next line, or the stream's pause or end.
     pub(super) fn next(&mut self) -> Option<Numbered<'_>> {
+        let found = self.find()?;
+        Some(self.take(found))
+    }
+
+    /// The next line, which pauses are waited out for.
+    pub(super) fn wait(&mut self) -> Option<Numbered<'_>> {
+        let found = loop {
+            match self.find() {
+                None if self.pauses => {}
+                found => break found?,
+            }
+        };
+        Some(self.take(found))
+    }
+
+    /// The lengths of the next line without its end and with it.
+    fn find(&mut self) -> Option<(usize, usize)> {
         let mut searched = 0;
-        let (len, skip) = loop {
+        self.pauses = false;
+        while !self.pauses {
             let held = &self.buffer[self.start..self.end];
             if let Some(at) = memchr2(b'\n', b'\r', &held[searched..]) {
                 let at = searched + at;
                 match end(&held[at..]) {
-                    Some(len) => break (at, at + len),
-                    None if self.ended || held.len() >= LONGEST => break (at, at + 1),
+                    Some(len) => return Some((at, at + len)),
+                    None if self.ended || held.len() >= LONGEST => return Some((at, at + 1)),
                     None => {
                         searched = at;
                         self.fill();
@@ -60,19 +90,22 @@ impl<R: Read> Lines<R> {
             }
             if held.len() >= LONGEST || (self.ended && !held.is_empty()) {
                 let len = held.len().min(LONGEST);
-                break (len, len);
+                return Some((len, len));
             }
             if self.ended {
                 return None;
             }
             searched = held.len();
             self.fill();
-        };
+        }
+        None
+    }
+
+    fn take(&mut self, (len, skip): (usize, usize)) -> Numbered<'_> {
         let start = self.start;
         self.start += skip;
         self.number += 1;
-        let bytes = &self.buffer[start..start + len];
-        Some(Numbered { bytes, number: self.number })
+        Numbered { bytes: &self.buffer[start..start + len], number: self.number }
     }
 
     fn fill(&mut self) {
@@ -84,6 +117,7 @@ impl<R: Read> Lines<R> {
         }
         // The input keeps its own errors and ends at the first.
         match self.stream.read(&mut self.buffer[self.end..]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.pauses = true,
             Ok(0) | Err(_) => self.ended = true,
             Ok(n) => self.end += n,
         }
