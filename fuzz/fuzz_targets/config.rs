@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
         .enumerate()
         .map(|(at, text)| Source { name: format!("{at}.cfg").into(), text: text.into() })
         .collect();
-    let environment = |name: &str| (name.len() % 2 == 0).then(|| format!("<{name}>"));
+    let environment = |name: &str| name.len().is_multiple_of(2).then(|| format!("<{name}>"));
     let (_, lenient) = parse(&sources, Strictness::Lenient, &environment);
     assert!(lenient.list.iter().all(|finding| finding.level == Level::Notice));
     let (config, findings) = parse(&sources, Strictness::Strict, &environment);

@@ -92,7 +92,9 @@ fuzz_target!(|data: &[u8]| {
     for line in rules.lines() {
         // A rule for closes has a place for what is wrong in it, and means what it says it means.
         if let Ok((target, words, _)) = book::read(line) {
-            assert!(book::read(&format!("{target} {words}")).is_ok_and(|(again, ..)| again == target));
+            assert!(
+                book::read(&format!("{target} {words}")).is_ok_and(|(again, ..)| again == target)
+            );
         }
     }
     // Files are read while a configuration is: that is not what is looked at here.

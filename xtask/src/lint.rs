@@ -12,13 +12,14 @@ use crate::{
 /// A check's name, and how it is run.
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     ("rustfmt", || loudly(workspace::cargo().args(["fmt", "--all", "--check"]))),
     ("clippy, for the host", || {
         let args = ["clippy", "--all-targets", "--locked", "--", "--deny", "warnings"];
         loudly(workspace::cargo().args(args))
     }),
     ("clippy, for the kernel side", clippy_ebpf),
+    ("rustfmt and clippy, for the fuzz targets", fuzz_targets),
     ("cargo-deny: licences, bans, sources", || {
         let deny = setup::cargo_deny().context("cargo-deny is gone")?;
         // Advisories need a database that is fetched from elsewhere than the registry.
@@ -44,6 +45,17 @@ pub(crate) fn lint() -> Result<()> {
         bail!("failed: {}", failed.join("; "));
     }
     Ok(())
+}
+
+/// They are a workspace of their own, which nothing else compiles. Most of what they depend on, the
+/// second check of [`CHECKS`] has compiled into the same folder.
+fn fuzz_targets() -> Result<()> {
+    let manifest = ["--manifest-path", "fuzz/Cargo.toml"];
+    loudly(workspace::cargo().arg("fmt").args(manifest).arg("--check"))?;
+    let mut clippy = workspace::cargo();
+    clippy.arg("clippy").args(manifest).args(["--locked", "--no-default-features"]);
+    clippy.arg("--target-dir").arg(workspace::target_dir());
+    loudly(clippy.args(["--", "--deny", "warnings"]))
 }
 
 /// The clippy of the kernel side's own compiler, run by our cargo.

@@ -46,7 +46,7 @@ enum Task {
     /// Run the tests that ask the kernel on other kernels, and the service under systemd, in emulated
     /// machines
     Kernels(kernels::Args),
-    /// Check the form: rustfmt, clippy for both targets, licences, documentation
+    /// Check the form: rustfmt, clippy for both targets and the fuzz targets, licences, documentation
     Ci,
     /// Build the release and pack it: an archive and, where dpkg is, a Debian package
     Dist,
