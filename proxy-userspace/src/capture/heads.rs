@@ -1,15 +1,22 @@
 //! HTTP/1 heads in captured bytes: what the connection was asked and answered.
 //!
-//! Nothing is reassembled: a head is read where a segment begins with one, as far as the snap
-//! length has kept it.
+//! Nothing is reassembled. Where one message ends, and the next one's head begins, is followed as far
+//! as heads and bodies were captured; behind what was not, a head is read where a segment begins with
+//! one.
 
-use proxy_common::segment::Segment;
-use proxy_common::seq::{after, before};
+mod chunks;
+mod message;
 
-/// Header fields that are looked at in one head.
-const FIELDS: usize = 64;
-/// Bytes of a request's target that are kept.
-const TARGET: usize = 80;
+use chunks::{Chunks, Step};
+pub use message::{Head, Request, Response};
+use message::{Length, read};
+use proxy_common::key::Side;
+use proxy_common::segment::{SYN, Segment};
+use proxy_common::seq::after;
+use std::collections::VecDeque;
+
+/// Requests that are waited for at most; of more, the answers are missing.
+const WAITING: usize = 1000;
 
 /// The last request, and what was answered to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,46 +29,105 @@ pub struct Heads {
     pub request: Option<Request>,
     /// The last response since then.
     pub response: Option<Response>,
-    /// The sequence number that the last response of all begins at.
-    responded: Option<u32>,
+    /// Who asks.
+    client: Option<Side>,
+    /// Requests that no response came for so far, the first first.
+    waiting: VecDeque<Asked>,
+    /// What the client had acknowledged when it asked last.
+    acked: u32,
+    streams: [Stream; 2],
 }
 
-/// A request's head.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The method.
-    pub method: Box<str>,
-    /// The target, cut to a readable length.
-    pub target: Box<str>,
-    /// HTTP/1.0.
-    pub is_1_0: bool,
-    /// `Connection` says `close`.
-    pub close: bool,
-    /// `Connection` says `keep-alive`.
-    pub keep_alive: bool,
-    /// The sequence number that it begins at.
-    pub seq: u32,
+/// What of a request decides how long its response is (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Head,
+    Connect,
+    Other,
 }
 
-/// A response's head.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
-    /// The status code.
-    pub status: u16,
-    /// HTTP/1.0.
-    pub is_1_0: bool,
-    /// `Connection` says `close`.
-    pub close: bool,
-    /// `Connection` says `keep-alive`.
-    pub keep_alive: bool,
-    /// `Content-Length`.
-    pub length: Option<u64>,
-    /// `Transfer-Encoding` is there.
-    pub chunked: bool,
-    /// The sequence number that it begins at.
-    pub seq: u32,
-    /// The sequence number behind the head, where it was captured to its end.
-    pub body: Option<u32>,
+/// What one side sends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Stream {
+    next: Next,
+    /// The sequence number that its last head begins at.
+    last: Option<u32>,
+}
+
+/// Where its next head begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Next {
+    /// Anywhere: where a segment begins with one.
+    #[default]
+    Anywhere,
+    /// At this sequence number.
+    At(u32),
+    /// Behind these chunks.
+    Behind(Chunks),
+    /// Nowhere: a body goes on to the connection's end, or the connection has become a tunnel.
+    Nowhere,
+}
+
+impl Next {
+    /// Behind the body of a message whose head was seen.
+    fn behind(body: Option<u32>, length: Length) -> Self {
+        match (body, length) {
+            (None, _) => Self::Anywhere,
+            (Some(body), Length::Chunked) => Self::Behind(Chunks::new(body)),
+            (Some(_), Length::ToTheEnd) => Self::Nowhere,
+            (Some(body), Length::Bytes(length)) => {
+                end(body, length).map_or(Self::Anywhere, Self::At)
+            }
+        }
+    }
+
+    /// Where in `bytes`, the first of which has this number, the next head is to be.
+    fn find(&mut self, seq: u32, bytes: &[u8]) -> Option<usize> {
+        if let Self::Behind(chunks) = self {
+            let gap = seq.wrapping_sub(chunks.at).cast_signed();
+            let step = match usize::try_from(gap) {
+                Ok(gap) if gap == 0 || chunks.skip(gap as u32) => chunks.read(bytes),
+                Ok(_) => Step::Bad,
+                Err(_) => chunks.read(bytes.get(gap.unsigned_abs() as usize..)?),
+            };
+            *self = match step {
+                Step::On => return None,
+                Step::End => Self::At(chunks.at),
+                Step::Bad => Self::Anywhere,
+            };
+        }
+        match *self {
+            Self::At(at) => match usize::try_from(at.wrapping_sub(seq).cast_signed()) {
+                Ok(at) => (at < bytes.len()).then_some(at),
+                // What lies between was not captured.
+                Err(_) => {
+                    *self = Self::Anywhere;
+                    Some(0)
+                }
+            },
+            Self::Anywhere => Some(proxy_header(bytes)),
+            Self::Behind(_) | Self::Nowhere => None,
+        }
+    }
+}
+
+/// The sequence number behind a body. Numbers go round: of what is longer than half of that, none tells
+/// whether it was sent.
+fn end(body: u32, length: u64) -> Option<u32> {
+    let length = u32::try_from(length).ok().filter(|&length| length < 1 << 31)?;
+    Some(body.wrapping_add(length))
+}
+
+/// The length of the PROXY protocol's header, version 1 or 2, that may stand before the first head.
+fn proxy_header(bytes: &[u8]) -> usize {
+    const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+    if bytes.starts_with(b"PROXY ") {
+        return memchr::memchr(b'\n', bytes).map_or(0, |at| at + 1);
+    }
+    match bytes.strip_prefix(SIGNATURE) {
+        Some([_, _, high, low, ..]) => 16 + usize::from(u16::from_be_bytes([*high, *low])),
+        _ => 0,
+    }
 }
 
 impl Heads {
@@ -69,10 +135,10 @@ impl Heads {
     #[must_use]
     pub fn promise_close(&self) -> bool {
         let (Some(request), Some(response)) = (&self.request, &self.response) else { return false };
+        let is_asked = request.close || (request.is_1_0 && !request.keep_alive);
         response.close
-            || request.close
-            || (request.is_1_0 && !request.keep_alive)
             || (response.is_1_0 && !response.keep_alive)
+            || is_asked && self.waiting.is_empty()
     }
 
     /// Whether the last exchange has told that the connection does not end with it.
@@ -82,25 +148,14 @@ impl Heads {
         is_whole && self.request.is_some() && !self.promise_close()
     }
 
-    /// Whether a response has no body, whatever length it tells (RFC 9112, 6.3).
-    fn is_bodyless(&self, response: &Response) -> bool {
-        let asked = self.request.as_ref();
-        matches!(response.status, 204 | 304)
-            || asked.is_some_and(|request| &*request.method == "HEAD")
-    }
-
-    /// The sequence number behind the last response, where its head tells how long it is. Numbers go
-    /// round: of what is longer than half of that, none tells whether it was sent.
+    /// The sequence number behind the last response, where its head tells how long it is.
     #[must_use]
     pub fn response_end(&self) -> Option<u32> {
         let response = self.response.as_ref()?;
-        let body = response.body?;
-        if self.is_bodyless(response) {
-            return Some(body);
+        match response.length {
+            Length::Bytes(length) => end(response.body?, length),
+            Length::Chunked | Length::ToTheEnd => None,
         }
-        let length = response.length.filter(|_| !response.chunked)?;
-        let length = u32::try_from(length).ok().filter(|&length| length < 1 << 31)?;
-        Some(body.wrapping_add(length))
     }
 
     /// `GET /health: 200`, in one line. That there was no answer can be said only where the server
@@ -109,7 +164,8 @@ impl Heads {
     pub fn line(&self, is_captured: bool) -> Option<String> {
         let request =
             self.request.as_ref().map(|request| format!("{} {}", request.method, request.target));
-        let response = self.response.as_ref().map(|response| response.status.to_string());
+        let response = self.response.as_ref().filter(|_| self.waiting.is_empty());
+        let response = response.map(|response| response.status.to_string());
         match (request, response) {
             (None, None) => None,
             (Some(request), None) if is_captured => Some(format!("{request}: no answer")),
@@ -118,238 +174,118 @@ impl Heads {
             (Some(request), Some(status)) => Some(format!("{request}: {status}")),
         }
     }
-}
 
-/// A head in a segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Head {
-    /// A request's.
-    Request(Request),
-    /// A response's.
-    Response(Response),
-}
+    /// Finds the heads in a segment and, where it `counts`, takes those that are new into the account.
+    /// `kept` holds what came before, if that was any.
+    pub fn find(
+        kept: &mut Option<Box<Self>>,
+        segment: &Segment,
+        payload: &[u8],
+        counts: bool,
+    ) -> Vec<Head> {
+        let seq = segment.seq.wrapping_add(u32::from(segment.has(SYN)));
+        match kept {
+            _ if payload.is_empty() => Vec::new(),
+            Some(heads) if counts => heads.follow(segment, seq, payload),
+            // Copies may differ in what was captured of them.
+            Some(heads) => heads.repeated(segment.sender, seq, payload).into_iter().collect(),
+            None => {
+                let at = proxy_header(payload);
+                let head = payload.get(at..).and_then(|bytes| read(seq, bytes));
+                match head {
+                    Some(_) if counts => kept.insert(Box::default()).follow(segment, seq, payload),
+                    head => head.into_iter().collect(),
+                }
+            }
+        }
+    }
 
-impl Head {
-    /// The start line and what matters for the close, for the ladder.
-    #[must_use]
-    pub fn words(&self) -> String {
-        let (start, close, length) = match self {
-            Self::Request(request) => {
-                let version = if request.is_1_0 { "1.0" } else { "1.1" };
-                let start = format!("{} {} HTTP/{version}", request.method, request.target);
-                (start, request.close, None)
+    /// The head that is sent again.
+    fn repeated(&self, sender: Side, seq: u32, payload: &[u8]) -> Option<Head> {
+        let is_old = self.streams[sender.index()].last.is_some_and(|last| !after(seq, last));
+        if is_old { read(seq, payload) } else { None }
+    }
+
+    fn follow(&mut self, segment: &Segment, seq: u32, payload: &[u8]) -> Vec<Head> {
+        let side = segment.sender.index();
+        let mut found: Vec<Head> =
+            self.repeated(segment.sender, seq, payload).into_iter().collect();
+        while let Some(at) = self.streams[side].next.find(seq, payload) {
+            let bytes = payload.get(at..).unwrap_or_default();
+            let head = read(seq.wrapping_add(at as u32), bytes).filter(|head| {
+                let is_new = self.streams[side].last.is_none_or(|last| after(head.seq(), last));
+                is_new && self.is_from(segment.sender, head)
+            });
+            let Some(head) = head else {
+                self.streams[side].next = Next::Anywhere;
+                break;
+            };
+            self.streams[side].last = Some(head.seq());
+            self.note(segment, &head);
+            found.push(head);
+            if self.streams[side].next == Next::Anywhere {
+                break;
             }
-            Self::Response(response) => {
-                let version = if response.is_1_0 { "1.0" } else { "1.1" };
-                let start = format!("HTTP/{version} {}", response.status);
-                (start, response.close, response.length)
-            }
+        }
+        found
+    }
+
+    /// Whether such a head can be the sender's: clients ask, servers answer.
+    fn is_from(&self, sender: Side, head: &Head) -> bool {
+        let client = match head {
+            Head::Request(_) => sender,
+            Head::Response(_) => sender.other(),
         };
-        let mut words = start;
-        if let Some(length) = length {
-            words.push_str(&format!(", Content-Length: {length}"));
-        }
-        if close {
-            words.push_str(", Connection: close");
-        }
-        words
-    }
-}
-
-/// Reads the head that a segment's data begins with.
-#[inline]
-#[must_use]
-pub fn read(segment: &Segment, payload: &[u8]) -> Option<Head> {
-    match payload {
-        [b'H', b'T', b'T', b'P', b'/', b'1', ..] => response(segment, payload).map(Head::Response),
-        [b'A'..=b'Z', b'A'..=b'Z', ..] => request(segment, payload).map(Head::Request),
-        _ => None,
-    }
-}
-
-impl Heads {
-    /// Whether what looks like a head is one: it may be the data of a body that is known to go on.
-    #[must_use]
-    pub fn is_head(&self, head: &Head) -> bool {
-        let Head::Response(response) = head else { return true };
-        let within =
-            |last: &Response, end| after(response.seq, last.seq) && before(response.seq, end);
-        !self
-            .response
-            .as_ref()
-            .zip(self.response_end())
-            .is_some_and(|(last, end)| within(last, end))
+        self.client.is_none_or(|known| known == client)
     }
 
-    /// Takes a head into the account, unless it stood before: the last one, or an older one, again.
-    pub fn note(&mut self, head: &Head) {
+    fn note(&mut self, segment: &Segment, head: &Head) {
+        let (ours, theirs) = (segment.sender.index(), segment.sender.other().index());
         match head {
-            Head::Request(request)
-                if self.request.as_ref().is_none_or(|last| after(request.seq, last.seq)) =>
-            {
+            Head::Request(request) => {
+                self.client = Some(segment.sender);
+                // Where responses may have been missed, what came since the last request answered it.
+                let is_further = after(segment.ack, self.acked);
+                if is_further && self.streams[theirs].next == Next::Anywhere
+                    || self.waiting.len() == WAITING
+                {
+                    self.waiting.clear();
+                }
+                self.acked = segment.ack;
+                self.waiting.push_back(match &*request.method {
+                    "HEAD" => Asked::Head,
+                    "CONNECT" => Asked::Connect,
+                    _ => Asked::Other,
+                });
                 self.requests += 1;
+                self.streams[ours].next = Next::behind(request.body, request.length);
                 self.request = Some(request.clone());
                 self.response = None;
             }
-            Head::Response(response)
-                if response.status >= 200
-                    && self.responded.is_none_or(|last| after(response.seq, last)) =>
-            {
-                self.responses += 1;
-                self.responded = Some(response.seq);
-                self.response = Some(response.clone());
+            Head::Response(response) if matches!(response.status, 100 | 102..=199) => {
+                self.client = Some(segment.sender.other());
+                self.streams[ours].next = Next::behind(response.body, Length::Bytes(0));
             }
-            _ => {}
+            Head::Response(response) => {
+                self.client = Some(segment.sender.other());
+                let asked = self.waiting.pop_front();
+                let mut response = response.clone();
+                if asked == Some(Asked::Head) || matches!(response.status, 204 | 304) {
+                    response.length = Length::Bytes(0);
+                }
+                self.streams[ours].next = Next::behind(response.body, response.length);
+                let connects = asked == Some(Asked::Connect) && response.status / 100 == 2;
+                if connects || response.status == 101 {
+                    response.length = Length::ToTheEnd;
+                    self.streams[ours].next = Next::Nowhere;
+                    self.streams[theirs].next = Next::Nowhere;
+                }
+                self.responses += 1;
+                self.response = Some(response);
+            }
         }
     }
-}
-
-fn request(segment: &Segment, payload: &[u8]) -> Option<Request> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut parsed = httparse::Request::new(&mut fields);
-    let result = parsed.parse(payload);
-    // tcpdump shows the first line alone; a snap length cuts where it likes.
-    let (method, target, version) = match (result, parsed.method, parsed.path, parsed.version) {
-        (Ok(_), Some(method), Some(target), Some(version)) => (method, target, version),
-        (Ok(_), ..) => start_line(payload)?,
-        (Err(_), ..) => return None,
-    };
-    let connection = connection(parsed.headers);
-    let mut target = target;
-    if target.len() > TARGET {
-        let end = (0..=TARGET).rev().find(|&end| target.is_char_boundary(end)).unwrap_or(0);
-        target = &target[..end];
-    }
-    Some(Request {
-        method: method.into(),
-        target: target.into(),
-        is_1_0: version == 0,
-        close: connection.0,
-        keep_alive: connection.1,
-        seq: segment.seq,
-    })
-}
-
-/// `GET / HTTP/1.0` without the line's end.
-fn start_line(payload: &[u8]) -> Option<(&str, &str, u8)> {
-    let line = std::str::from_utf8(payload).ok()?;
-    let mut words = line.split(' ');
-    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
-    match version.trim_end() {
-        "HTTP/1.0" => Some((method, target, 0)),
-        "HTTP/1.1" => Some((method, target, 1)),
-        _ => None,
-    }
-}
-
-fn response(segment: &Segment, payload: &[u8]) -> Option<Response> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut parsed = httparse::Response::new(&mut fields);
-    let result = parsed.parse(payload).ok()?;
-    let (status, version) = match (parsed.code, parsed.version) {
-        (Some(status), Some(version)) => (status, version),
-        _ => {
-            let line = std::str::from_utf8(payload.get(..12)?).ok()?;
-            (line[9..].parse().ok()?, u8::from(&line[..8] == "HTTP/1.1"))
-        }
-    };
-    let (close, keep_alive) = connection(parsed.headers);
-    let field =
-        |name: &str| parsed.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
-    let length: Option<u64> = field("content-length")
-        .and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
-    let body = match result {
-        httparse::Status::Complete(head) => Some(segment.seq.wrapping_add(head as u32)),
-        httparse::Status::Partial => None,
-    };
-    Some(Response {
-        status,
-        is_1_0: version == 0,
-        close,
-        keep_alive,
-        length,
-        chunked: field("transfer-encoding").is_some(),
-        seq: segment.seq,
-        body,
-    })
-}
-
-/// Whether `Connection` says `close` and `keep-alive`.
-fn connection(fields: &[httparse::Header<'_>]) -> (bool, bool) {
-    let says = |wanted: &str| {
-        fields
-            .iter()
-            .filter(|field| field.name.eq_ignore_ascii_case("connection"))
-            .filter_map(|field| std::str::from_utf8(field.value).ok())
-            .flat_map(|value| value.split(','))
-            .any(|option| option.trim().eq_ignore_ascii_case(wanted))
-    };
-    (says("close"), says("keep-alive"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytemuck::Zeroable;
-
-    fn heads(payloads: &[&str]) -> Heads {
-        let mut heads = Heads::default();
-        let mut segment = Segment { seq: 1000, ..Segment::zeroed() };
-        for payload in payloads {
-            if let Some(head) = read(&segment, payload.as_bytes()) {
-                heads.note(&head);
-            }
-            segment.seq += 1000;
-        }
-        heads
-    }
-
-    #[test]
-    fn the_threads_exchange() {
-        let heads = heads(&[
-            "GET / HTTP/1.0\r\nAccept: */*\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 365\r\nConnection: close\r\n\r\nbody",
-        ]);
-        assert_eq!(heads.line(true).as_deref(), Some("GET /: 200"));
-        assert!(heads.promise_close());
-        assert_eq!(heads.response_end(), Some(2000 + 59 + 365));
-        assert_eq!(heads.response.unwrap().length, Some(365));
-    }
-
-    #[test]
-    fn a_length_is_not_always_that_of_a_body() {
-        let end = |request: &str, response: &str| heads(&[request, response]).response_end();
-        let head = "HTTP/1.1 200 OK\r\nContent-Length: 365\r\n\r\n";
-        assert_eq!(end("GET / HTTP/1.1\r\n\r\n", head), Some(2000 + 40 + 365));
-        assert_eq!(end("HEAD / HTTP/1.1\r\n\r\n", head), Some(2000 + 40));
-        let unmodified = head.replace("200 OK", "304 OK");
-        assert_eq!(end("GET / HTTP/1.1\r\n\r\n", &unmodified), Some(2000 + 40));
-        let chunked = head.replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n");
-        assert_eq!(end("GET / HTTP/1.1\r\n\r\n", &chunked), None);
-    }
-
-    #[test]
-    fn a_first_line_is_enough() {
-        let heads = heads(&["POST /a HTTP/1.1", "HTTP/1.1 404 Not Found"]);
-        assert_eq!(heads.line(true).as_deref(), Some("POST /a: 404"));
-        assert!(!heads.promise_close());
-    }
-
-    #[test]
-    fn keep_alive_is_no_promise() {
-        let heads = heads(&[
-            "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
-            "HTTP/1.1 100 Continue\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-        ]);
-        assert_eq!((heads.requests, heads.responses), (1, 1));
-        assert!(!heads.promise_close());
-    }
-
-    #[test]
-    fn other_bytes_are_no_heads() {
-        for payload in ["\x16\x03\x01", "SSH-2.0-x", "HELO there\r\n", "", "H", "HTTP/1"] {
-            assert_eq!(heads(&[payload]), Heads::default(), "{payload}");
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use super::names::Placeholders;
 use super::pace::Pace;
 use crate::capture::detect::Kind;
 use crate::capture::ftp::Ftp;
-use crate::capture::heads::{self, Head, Heads};
+use crate::capture::heads::{Head, Heads};
 use crate::capture::table::{Connection, DISORDER, Moved, Observer, Patience, Table};
 use crate::capture::text::names::Name;
 use crate::capture::write::stored::Stored;
@@ -50,7 +50,7 @@ pub struct Kept {
 impl Kept {
     /// Takes a segment that counted into the account.
     #[inline]
-    fn count(&mut self, flow: &Flow, seen: &Seen<'_>, moved: Moved, head: Option<&Head>) {
+    fn count(&mut self, flow: &Flow, seen: &Seen<'_>, moved: Moved) {
         let segment = &seen.segment;
         let side = segment.sender.index();
         self.flags[side] |= segment.flags;
@@ -68,9 +68,6 @@ impl Kept {
             && self.facts.fin_acked_ns[side ^ 1] == 0
         {
             self.facts.fin_acked_ns[side ^ 1] = seen.time_ns;
-        }
-        if let Some(head) = head {
-            self.heads.get_or_insert_default().note(head);
         }
     }
 
@@ -207,11 +204,10 @@ impl<O: Output> Observer for Collector<O> {
     fn moved(&mut self, connection: &mut Connection<Kept>, seen: &Seen<'_>, moved: Moved) {
         let Connection { kept, flow, number, key, .. } = connection;
         let segment = &seen.segment;
-        let head = heads::read(segment, seen.payload)
-            .filter(|head| kept.heads.as_ref().is_none_or(|heads| heads.is_head(head)));
+        let heads = Heads::find(&mut kept.heads, segment, seen.payload, moved.counts);
         kept.kind = self.kind;
         if moved.counts {
-            kept.count(flow, seen, moved, head.as_ref());
+            kept.count(flow, seen, moved);
             if self.zeek && !seen.payload.is_empty() {
                 let server = key.end(flow.orig.other());
                 if Ftp::is_expected(server.port) {
@@ -225,7 +221,8 @@ impl<O: Output> Observer for Collector<O> {
             None => *number <= self.output.ladders(),
         };
         if wanted {
-            let words = head.map(|head| head.words());
+            let words: Vec<String> = heads.iter().map(Head::words).collect();
+            let words = (!words.is_empty()).then(|| words.join("; "));
             kept.ladder.get_or_insert_default().note(segment, flow, seen.time_ns, words);
         }
     }

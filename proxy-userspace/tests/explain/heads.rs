@@ -2,6 +2,8 @@
 
 use crate::several::packets;
 use crate::{fixture, teardown, text};
+use std::io::Write;
+use std::process::Command;
 
 #[test]
 fn a_broken_promise_lasts_until_the_server_closes() {
@@ -172,4 +174,150 @@ fn pcap(packets: &[Vec<u8>]) -> Vec<u8> {
         file.extend(packet);
     }
     file
+}
+
+/// What an end says in a segment: `>` the client, `<` the server.
+type Part<'a> = (u8, &'a [u8]);
+
+/// What both ends say by turns, as a capture.
+fn talk(parts: &[Part<'_>]) -> Vec<u8> {
+    let mut packets = vec![tcp(b'>', 100, 0, 2, b""), tcp(b'<', 900, 101, 0x12, b"")];
+    let (mut client, mut server) = (101, 901);
+    for &(way, data) in parts {
+        let (ours, theirs) =
+            if way == b'>' { (&mut client, server) } else { (&mut server, client) };
+        packets.push(tcp(way, *ours, theirs, 0x18, data));
+        *ours += data.len() as u32;
+    }
+    packets.push(tcp(b'<', server, client, 0x11, b""));
+    pcap(&packets)
+}
+
+/// The heads that tshark finds.
+fn tshark(capture: &[u8]) -> String {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(capture).expect("written");
+    let mut command = Command::new("tshark");
+    command.args(["-Y", "http", "-T", "fields", "-e", "http.request.method"]);
+    command.args(["-e", "http.request.uri", "-e", "http.response.code", "-r"]);
+    let output = command.arg(file.path()).output().expect("tshark is installed");
+    let lines = String::from_utf8(output.stdout).expect("ASCII");
+    // Those of one segment stand behind one another in each column.
+    let heads = lines.lines().flat_map(|line| {
+        let columns: Vec<Vec<&str>> =
+            line.split('\t').map(|all| all.split(',').collect()).collect();
+        let most = columns.iter().map(Vec::len).max().unwrap_or(0);
+        let head = |at| columns.iter().filter_map(|column| column.get(at).copied()).collect();
+        (0..most).map(head).collect::<Vec<Vec<&str>>>()
+    });
+    heads.map(|words| words.join(" ").trim().to_owned()).collect::<Vec<_>>().join(", ")
+}
+
+/// The heads in the ladder.
+fn heads(said: &str) -> String {
+    let rows = said.lines().filter_map(|line| line.rsplit_once('│'));
+    let heads = rows.flat_map(|(_, words)| words.split("; ")).filter_map(|words| {
+        let words = words.trim();
+        match words.strip_prefix("HTTP/1.1 ") {
+            Some(status) => status.get(..3),
+            None => words.split_once(" HTTP/1.1").map(|(request, _)| request),
+        }
+    });
+    heads.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn heads_are_those_that_tshark_reads() {
+    const INNER: &[u8] = b"HTTP/1.1 500 In a body\r\n\r\n";
+    const ASKED: &[u8] = b"GET /inner HTTP/1.1\r\n\r\n";
+    let get: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let last: &[u8] = b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n";
+    let chunked: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let not_found: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    let both = [get, last].concat();
+    let answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", not_found].concat();
+    let post: &[u8] = b"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let upload: &[u8] = b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 26\r\n\r\n";
+    let head: &[u8] = b"HEAD /h HTTP/1.1\r\nHost: a\r\n\r\n";
+    let upgrade: &[u8] =
+        b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    let cases: [(&str, &[Part<'_>]); 8] = [
+        (
+            "GET /b: 404",
+            &[
+                (b'>', get),
+                (b'<', chunked),
+                (b'<', b"1a\r\n"),
+                (b'<', INNER),
+                (b'<', b"\r\n34\r\n"),
+                (b'<', INNER),
+                (b'<', INNER),
+                (b'<', b"\r\n0\r\nX: y\r\n\r\n"),
+                (b'>', last),
+                (b'<', not_found),
+            ],
+        ),
+        ("GET /b: 404", &[(b'>', &both), (b'<', &answers)]),
+        (
+            "GET /b: no answer",
+            &[(b'>', &both), (b'<', &answers[..answers.len() - not_found.len()])],
+        ),
+        (
+            "POST /p: 404",
+            &[
+                (b'>', post),
+                (b'>', b"17\r\n"),
+                (b'>', ASKED),
+                (b'>', b"\r\n0\r\n\r\n"),
+                (b'<', not_found),
+            ],
+        ),
+        ("POST /p: 404", &[(b'>', upload), (b'>', INNER), (b'<', not_found)]),
+        (
+            "GET /b: 404",
+            &[
+                (b'>', head),
+                (b'<', b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"),
+                (b'>', get),
+                (b'<', b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5000\r\n\r\n"),
+                (b'>', last),
+                (b'<', not_found),
+            ],
+        ),
+        (
+            "GET /a: 200",
+            &[
+                (b'>', get),
+                (b'<', b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
+                (b'<', INNER),
+            ],
+        ),
+        (
+            "GET /ws: 101",
+            &[
+                (b'>', upgrade),
+                (b'<', b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"),
+                (b'>', ASKED),
+                (b'<', INNER),
+            ],
+        ),
+    ];
+    for (title, parts) in cases {
+        let capture = talk(parts);
+        let said = text(&teardown(&["explain", "-"], &capture));
+        assert!(said.contains(&format!("\n{title}\n")), "{title}\n{said}");
+        assert_eq!(heads(&said), tshark(&capture), "{title}\n{said}");
+    }
+}
+
+#[test]
+fn a_request_may_stand_behind_the_proxy_protocol() {
+    let get = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let one = [b"PROXY TCP4 192.0.2.9 192.0.2.2 4 80\r\n", &get[..]].concat();
+    let two = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", &[7; 12][..], get].concat();
+    for asked in [one, two] {
+        let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+        let said = text(&teardown(&["explain", "-"], &talk(&[(b'>', &asked), (b'<', answer)])));
+        assert!(said.contains("\nGET /a: 404\n"), "{said}");
+    }
 }
