@@ -2,8 +2,10 @@
 
 mod connection;
 mod gone;
+mod observer;
 
 pub use connection::Connection;
+pub use observer::{Moved, Observer};
 
 use super::Seen;
 use gone::Gone;
@@ -46,29 +48,6 @@ pub enum Patience {
     Zeek,
 }
 
-/// What a segment did to its connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
-    /// It counted: it is no copy from elsewhere, and its checksum is not wrong.
-    pub counts: bool,
-    /// It brought data that lies beyond all that its sender had sent before: it is no repetition, no
-    /// copy, and no probe.
-    pub brings_data: bool,
-}
-
-/// Who wants to know of connections.
-pub trait Observer {
-    /// What is kept for each connection.
-    type Kept: Default;
-
-    /// A segment has moved a connection.
-    fn moved(&mut self, connection: &mut Connection<Self::Kept>, seen: &Seen<'_>, moved: Moved);
-
-    /// A connection is over, or the capture is; nothing more comes of it. `now_ns` is the time of
-    /// the capture that it was last seen in.
-    fn over(&mut self, connection: &Connection<Self::Kept>, now_ns: u64) -> ControlFlow<()>;
-}
-
 /// The table.
 #[derive(Debug)]
 pub struct Table<O: Observer> {
@@ -83,7 +62,7 @@ pub struct Table<O: Observer> {
     checks: VecDeque<(u64, u32, u32)>,
     /// Those that are over, in the order in which they closed: when, their places and numbers.
     lingering: VecDeque<(u64, u32, u64)>,
-    gone: Gone,
+    gone: Gone<O::Kept>,
     now_ns: u64,
     /// Where the clock stood each time that it was set back.
     set_back_ns: Vec<u64>,
@@ -146,10 +125,18 @@ impl<O: Observer> Table<O> {
                 }
                 place
             }
-            None if !seen.segment.has(SYN) && self.gone.has(&seen.key, self.now_ns) => {
-                return ControlFlow::Continue(());
+            None => {
+                let begins = seen.segment.has(SYN);
+                match self.gone.find(&seen.key, self.now_ns).filter(|_| !begins) {
+                    Some(held) => {
+                        if let Some((connection, _)) = held.as_deref_mut() {
+                            self.observer.late(connection, seen);
+                        }
+                        return ControlFlow::Continue(());
+                    }
+                    None => self.begin(&seen.key),
+                }
             }
-            None => self.begin(&seen.key),
         };
         let connection = get(&mut self.pieces, place);
         if connection.told {
@@ -212,6 +199,7 @@ impl<O: Observer> Table<O> {
     /// For `silence_ns` nothing has come, and what comes next is later than that: gives out what is
     /// over by then. The clock itself follows what comes.
     pub fn pass(&mut self, silence_ns: u64) -> ControlFlow<()> {
+        self.release_gone()?;
         let now_ns = self.now_ns;
         self.now_ns = now_ns.saturating_add(silence_ns);
         let flow = self.check();
@@ -227,6 +215,7 @@ impl<O: Observer> Table<O> {
 
     /// The capture is over: gives out what is left, in the order in which they began.
     pub fn finish(&mut self) -> ControlFlow<()> {
+        self.release_gone()?;
         let mut left: Vec<u32> = self.index.values().copied().collect();
         left.sort_by_key(|&place| get(&mut self.pieces, place).number);
         for place in left {
@@ -315,16 +304,34 @@ impl<O: Observer> Table<O> {
         self.release(place)
     }
 
+    /// Gives out those that waited for what comes late.
+    fn release_gone(&mut self) -> ControlFlow<()> {
+        let mut held: Vec<_> = self.gone.release().collect();
+        held.sort_by_key(|held| held.0.number);
+        held.iter().try_for_each(|held| self.observer.over(&held.0, held.1))
+    }
+
     /// Gives a connection out, and its place to another.
     fn release(&mut self, place: u32) -> ControlFlow<()> {
         let connection = get(&mut self.pieces, place);
         self.index.remove(&connection.key);
-        if self.patience == Patience::Long && connection.flow.has(CLOSED) {
-            self.gone.add(&connection.key, self.now_ns);
-        }
         let now_ns = run_end(&self.set_back_ns, connection, self.now_ns);
-        let flow = over(&mut self.observer, connection, self.patience, now_ns);
-        connection.kept = O::Kept::default();
+        let mut flow = ControlFlow::Continue(());
+        let is_gone = self.patience == Patience::Long && connection.flow.has(CLOSED);
+        let is_held = is_gone && self.observer.waits(&connection.kept);
+        if !is_held {
+            flow = over(&mut self.observer, connection, self.patience, now_ns);
+        }
+        let kept = std::mem::take(&mut connection.kept);
+        if is_gone {
+            let held = is_held.then(|| Box::new((connection.with(kept), now_ns)));
+            let released = self.gone.add(&connection.key, self.now_ns, held);
+            for former in released.into_iter().flatten() {
+                if flow.is_continue() {
+                    flow = self.observer.over(&former.0, former.1);
+                }
+            }
+        }
         connection.generation = connection.generation.wrapping_add(1);
         // No entry of the place's former connection is taken for it.
         connection.number = 0;

@@ -154,6 +154,11 @@ pub trait Output {
     /// How many connections' ladders it can show, the first ones.
     fn ladders(&self) -> u64;
 
+    /// Whether a connection may be told later than it is over, as its ladder goes on.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// A connection that passes the filter.
     fn close(&mut self, ended: &Ended<'_>) -> ControlFlow<()>;
 
@@ -224,6 +229,17 @@ impl<O: Output> Observer for Collector<O> {
             let words: Vec<String> = heads.iter().map(Head::words).collect();
             let words = (!words.is_empty()).then(|| words.join("; "));
             kept.ladder.get_or_insert_default().note(segment, flow, seen.time_ns, words);
+        }
+    }
+
+    fn waits(&self, kept: &Kept) -> bool {
+        kept.ladder.is_some() && self.output.waits()
+    }
+
+    fn late(&mut self, connection: &mut Connection<Kept>, seen: &Seen<'_>) {
+        let Connection { kept, flow, .. } = connection;
+        if let Some(ladder) = &mut kept.ladder {
+            ladder.note_late(&seen.segment, flow, seen.time_ns);
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Columns {
     /// A line for every connection, at once where it ends: all are asked for, or the capture comes as
     /// it happens.
     all: bool,
+    /// The capture comes as it happens.
+    is_live: bool,
     /// Connections whose lines were written at once.
     streamed: u64,
     /// The ladder of the connection whose line was written so, where it turns out to be the only one
@@ -71,6 +73,7 @@ impl Columns {
             single: args.connection.is_some(),
             chooses: args.filter != Filter::default(),
             all: args.all,
+            is_live: false,
             streamed: 0,
             only: None,
             svg: args.svg.clone(),
@@ -97,6 +100,12 @@ impl Columns {
     #[must_use]
     pub fn ladders(&self) -> u64 {
         if self.ladder || self.chooses { u64::MAX } else { SCREEN as u64 }
+    }
+
+    /// Whether ladders that are shown may go on when their connections are over.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.is_live && (self.ladder || self.single || !self.all)
     }
 
     /// Takes a connection.
@@ -131,11 +140,17 @@ impl Columns {
         } else {
             self.kept.push((ended.number, line, ladder));
         }
-        if self.kept.len() > SCREEN { self.go_live() } else { self.flow() }
+        if self.kept.len() > SCREEN { self.write_at_once() } else { self.flow() }
+    }
+
+    /// The capture comes as it happens: lines are written at once.
+    pub fn go_live(&mut self) -> ControlFlow<()> {
+        self.is_live = true;
+        self.write_at_once()
     }
 
     /// Writes the lines that wait for the end, and those that come from now on at once.
-    pub fn go_live(&mut self) -> ControlFlow<()> {
+    fn write_at_once(&mut self) -> ControlFlow<()> {
         if !std::mem::replace(&mut self.all, true) {
             self.only = Some(String::new());
             let mut kept = std::mem::take(&mut self.kept);
@@ -319,6 +334,10 @@ impl Columns {
 impl Output for Columns {
     fn ladders(&self) -> u64 {
         self.ladders()
+    }
+
+    fn waits(&self) -> bool {
+        self.waits()
     }
 
     fn close(&mut self, ended: &Ended<'_>) -> ControlFlow<()> {

@@ -61,6 +61,13 @@ impl Output for Shown {
         }
     }
 
+    fn waits(&self) -> bool {
+        match self {
+            Self::Columns(columns) => columns.waits(),
+            Self::Lines(_) => false,
+        }
+    }
+
     fn close(&mut self, ended: &Ended<'_>) -> ControlFlow<()> {
         match self {
             Self::Columns(columns) => columns.close(ended),

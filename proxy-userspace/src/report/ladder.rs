@@ -49,6 +49,8 @@ pub struct Row {
     pub again: bool,
     /// It is a packet that stands before, captured a second time.
     pub copy: bool,
+    /// It came when the connection had been over for long, and moved nothing.
+    pub is_late: bool,
     /// Its checksum is wrong, so that its receiver drops it.
     pub is_wrong: bool,
     /// Where it was captured.
@@ -156,10 +158,20 @@ impl Ladder {
             repeated: 0,
             again,
             copy,
+            is_late: false,
             is_wrong,
             vantage: segment.vantage,
             head: head.map(Into::into),
         });
+    }
+
+    /// Takes a segment that came when the connection of `flow` had been over for long.
+    pub fn note_late(&mut self, segment: &Segment, flow: &Flow, time_ns: u64) {
+        let rows = self.rows.len();
+        self.note(segment, flow, time_ns, None);
+        if let Some(row) = self.rows.get_mut(rows) {
+            row.is_late = true;
+        }
     }
 
     /// Whether a bare acknowledgment is worth a row: it completes the handshake, or answers a SYN and

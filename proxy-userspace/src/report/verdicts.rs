@@ -63,16 +63,17 @@ impl Seen {
         self.longest_ns = self.longest_ns.max(ns);
         self.count += 1;
         self.bytes += bytes;
-        if self.numbers.len() < EVIDENCE {
-            self.numbers.push(case.number);
+        // They need not come in their order.
+        let at = self.numbers.partition_point(|&number| number < case.number);
+        if at < EVIDENCE {
+            self.numbers.insert(at, case.number);
+            self.numbers.truncate(EVIDENCE);
         }
     }
 
     /// `(#1, #4 and 12 more)`.
     fn evidence(&self) -> String {
-        let mut numbers = self.numbers.clone();
-        numbers.sort_unstable();
-        let list: Vec<String> = numbers.iter().map(|number| format!("#{number}")).collect();
+        let list: Vec<String> = self.numbers.iter().map(|number| format!("#{number}")).collect();
         match self.count - self.numbers.len() as u64 {
             0 => format!("({})", list.join(", ")),
             more => format!("({} and {more} more)", list.join(", ")),

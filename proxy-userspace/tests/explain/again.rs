@@ -1,7 +1,10 @@
 //! What comes again or late, what does not count, and what never comes.
 
+use crate::heads::{pcap, tcp};
 use crate::sides::{WHOLE, said};
 use crate::{closes, teardown, text, wire};
+use std::io::Write;
+use std::process::Command;
 
 #[test]
 fn what_is_repeated_long_after_the_close_begins_no_other_connection() {
@@ -106,4 +109,36 @@ fn who_is_chosen_by_a_filter_has_a_ladder_and_a_picture() {
 fn who_asks_again_after_a_refusal_has_had_an_answer() {
     let said = said(&["> [S], seq 100", "< [R.], seq 0, ack 101", "> [S], seq 100"]);
     assert!(said.contains("the client asks again, after it was refused"), "{said}");
+}
+
+#[test]
+fn a_ladder_goes_on_with_what_comes_late() {
+    let fin = || tcp(b'>', 101, 902, 0x11, b"");
+    let mut packets = vec![
+        tcp(b'>', 100, 0, 2, b""),
+        tcp(b'<', 900, 101, 0x12, b""),
+        tcp(b'>', 101, 901, 0x10, b""),
+        tcp(b'<', 901, 101, 0x11, b""),
+        fin(),
+    ];
+    let closed = pcap(&packets);
+    // Two seconds apart: the connection is let go of after the first two.
+    packets.extend((0..4).map(|_| fin()));
+    packets.push(tcp(b'<', 902, 0, 4, b""));
+    let whole = pcap(&packets);
+    let said = text(&teardown(&["explain", "-"], &whole));
+    assert_eq!(said.matches("the client repeats its FIN").count(), 4, "{said}");
+    assert!(said.contains("the server sends RST: for it the connection is gone"), "{said}");
+    let rows = said.lines().filter(|line| line.contains("──")).count();
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(&whole).expect("written");
+    let mut tshark = Command::new("tshark");
+    let tshark = tshark.args(["-Y", "tcp.stream == 0", "-r"]).arg(file.path()).output();
+    let stream = tshark.expect("tshark is installed").stdout;
+    assert_eq!(rows, stream.split(|&byte| byte == b'\n').count() - 1, "{said}");
+    // How it closed has been said before, and stays the same.
+    let json = |capture: &[u8]| text(&teardown(&["explain", "--json", "-"], capture));
+    assert_eq!(json(&whole), json(&closed));
+    let filter = text(&teardown(&["explain", "--ladder", "--host", "192.0.2.1", "-"], &whole));
+    assert!(filter.contains("for it the connection is gone"), "{filter}");
 }

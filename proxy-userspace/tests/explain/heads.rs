@@ -148,7 +148,7 @@ fn what_only_looks_like_a_head_is_none() {
 }
 
 /// A packet of raw IPv4 with this much of TCP, from port 4000 to 80 or back.
-fn tcp(way: u8, seq: u32, ack: u32, flags: u8, data: &[u8]) -> Vec<u8> {
+pub(crate) fn tcp(way: u8, seq: u32, ack: u32, flags: u8, data: &[u8]) -> Vec<u8> {
     let length = (40 + data.len() as u16).to_be_bytes();
     let mut packet = vec![0x45, 0, length[0], length[1], 0, 1, 0x40, 0, 64, 6, 0, 0];
     let (addresses, ports) = match way {
@@ -164,7 +164,7 @@ fn tcp(way: u8, seq: u32, ack: u32, flags: u8, data: &[u8]) -> Vec<u8> {
 }
 
 /// A pcap file of them, two seconds apart.
-fn pcap(packets: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn pcap(packets: &[Vec<u8>]) -> Vec<u8> {
     let words =
         |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
     let mut file = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 101]);

@@ -131,3 +131,21 @@ fn many_ladders_begin_with_the_first() {
     assert!(lines.next().is_some_and(|line| line.trim_start().starts_with("1 ")), "{said}");
     assert_eq!(said.matches("# Time").count(), 1, "{said}");
 }
+
+#[test]
+fn all_lines_come_in_the_order_of_the_ends() {
+    let files: Vec<String> = fixtures().iter().map(|path| path.display().to_string()).collect();
+    let explain = |form| {
+        let arguments = ["explain", form].into_iter().chain(files.iter().map(String::as_str));
+        teardown(&arguments.collect::<Vec<_>>(), b"")
+    };
+    let ends = closes(&explain("--json")).into_iter();
+    let ends: Vec<String> =
+        ends.map(|close| close["orig"].as_str().expect("an end").to_owned()).collect();
+    let said = text(&explain("--all"));
+    let lines = said.lines().skip(1).take(ends.len());
+    let shown: Vec<&str> = lines.filter_map(|line| line.split_whitespace().nth(2)).collect();
+    assert_eq!(shown, ends);
+    // What is found is shown by the first connections, whenever they ended.
+    assert!(said.contains("18 of 19 (#55, #57, #59, #61, #63 and 13 more)"), "{said}");
+}

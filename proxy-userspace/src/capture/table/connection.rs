@@ -38,6 +38,12 @@ impl<T: Default> Connection<T> {
         }
     }
 
+    /// The same connection elsewhere than in its place.
+    pub(super) fn with(&self, kept: T) -> Self {
+        let Self { number, key, flow, told, generation, now_ns, run, .. } = *self;
+        Self { number, key, flow, kept, told, generation, now_ns, run }
+    }
+
     /// Makes another connection of it, in the same place.
     pub(super) fn renew(&mut self, number: u64, key: &FlowKey) {
         let generation = self.generation;

@@ -139,6 +139,9 @@ impl Past {
         if self.challenge[peer] == Some(row.seq) {
             return format!("{who} knows nothing of that one, and resets it");
         }
+        if row.is_late {
+            return format!("{who} sends {sign}: for it the connection is gone");
+        }
         if !flow.end(row.sender).has_reset() {
             return format!("{who} sends {sign}, which the other end does not believe");
         }
