@@ -1,18 +1,19 @@
 //! HTTP/1 heads in captured bytes: what the connection was asked and answered.
 //!
-//! Nothing is reassembled. Where one message ends, and the next one's head begins, is followed as far
-//! as heads and bodies were captured; behind what was not, a head is read where a segment begins with
-//! one.
+//! Where one message ends, and the next one's head begins, is followed as far as heads and bodies were
+//! captured in order; behind what was not, a head is read where a segment begins with one.
 
 mod chunks;
 mod message;
+mod part;
 
 use chunks::{Chunks, Step};
 pub use message::{Head, Request, Response};
 use message::{Length, read};
+use part::Part;
 use proxy_common::key::Side;
 use proxy_common::segment::{SYN, Segment};
-use proxy_common::seq::after;
+use proxy_common::seq::{after, before};
 use std::collections::VecDeque;
 
 /// Requests that are waited for at most; of more, the answers are missing.
@@ -33,6 +34,8 @@ pub struct Heads {
     client: Option<Side>,
     /// Requests that no response came for so far, the first first.
     waiting: VecDeque<Asked>,
+    /// The request that the last response is to.
+    answered: Option<Asked>,
     /// What the client had acknowledged when it asked last.
     acked: u32,
     streams: [Stream; 2],
@@ -64,6 +67,8 @@ enum Next {
     At(u32),
     /// Behind these chunks.
     Behind(Chunks),
+    /// It has begun, and goes on.
+    Within(Part),
     /// Nowhere: a body goes on to the connection's end, or the connection has become a tunnel.
     Nowhere,
 }
@@ -106,7 +111,7 @@ impl Next {
                 }
             },
             Self::Anywhere => Some(proxy_header(bytes)),
-            Self::Behind(_) | Self::Nowhere => None,
+            Self::Behind(_) | Self::Within(_) | Self::Nowhere => None,
         }
     }
 }
@@ -210,24 +215,53 @@ impl Heads {
         let side = segment.sender.index();
         let mut found: Vec<Head> =
             self.repeated(segment.sender, seq, payload).into_iter().collect();
+        let is_whole = payload.len() == segment.payload as usize;
+        let joined;
+        let (seq, payload, segments) = match self.join(side, seq, payload) {
+            Some(part) => {
+                joined = part;
+                (joined.seq, &joined.bytes[..], joined.segments)
+            }
+            None => (seq, payload, 1),
+        };
         while let Some(at) = self.streams[side].next.find(seq, payload) {
             let bytes = payload.get(at..).unwrap_or_default();
-            let head = read(seq.wrapping_add(at as u32), bytes).filter(|head| {
-                let is_new = self.streams[side].last.is_none_or(|last| after(head.seq(), last));
-                is_new && self.is_from(segment.sender, head)
-            });
-            let Some(head) = head else {
-                self.streams[side].next = Next::Anywhere;
-                break;
-            };
-            self.streams[side].last = Some(head.seq());
-            self.note(segment, &head);
-            found.push(head);
-            if self.streams[side].next == Next::Anywhere {
+            let at = seq.wrapping_add(at as u32);
+            let stream = &mut self.streams[side];
+            let is_expected = std::mem::take(&mut stream.next) != Next::Anywhere;
+            let last = stream.last;
+            let is_new = last.is_none_or(|last| after(at, last) || is_expected && at == last);
+            let head = read(at, bytes).filter(|head| is_new && self.is_from(segment.sender, head));
+            let has_begun =
+                is_expected || head.is_some() || is_new && bytes.starts_with(b"HTTP/1.");
+            if let Some(head) = head {
+                let again = self.streams[side].last.replace(at) == Some(at);
+                self.note(segment, &head, again);
+                if !again {
+                    found.push(head);
+                }
+            }
+            let next = &mut self.streams[side].next;
+            if *next == Next::Anywhere {
+                let segments = if at == seq { segments } else { 1 };
+                let part = (is_whole && has_begun).then(|| Part::of(at, bytes, segments)).flatten();
+                *next = part.map_or(Next::Anywhere, Next::Within);
                 break;
             }
         }
         found
+    }
+
+    /// What has begun, with what comes next of it.
+    fn join(&mut self, side: usize, seq: u32, payload: &[u8]) -> Option<Part> {
+        let next = &mut self.streams[side].next;
+        if !matches!(next, Next::Within(part) if !before(seq, part.end())) {
+            return None;
+        }
+        let Next::Within(part) = std::mem::take(next) else { return None };
+        let part = part.with(seq, payload)?;
+        *next = Next::At(part.seq);
+        Some(part)
     }
 
     /// Whether such a head can be the sender's: clients ask, servers answer.
@@ -239,11 +273,17 @@ impl Heads {
         self.client.is_none_or(|known| known == client)
     }
 
-    fn note(&mut self, segment: &Segment, head: &Head) {
+    /// Takes a head into the account; `again` where its beginning is in there already.
+    fn note(&mut self, segment: &Segment, head: &Head, again: bool) {
         let (ours, theirs) = (segment.sender.index(), segment.sender.other().index());
         match head {
             Head::Request(request) => {
                 self.client = Some(segment.sender);
+                self.streams[ours].next = Next::behind(request.body, request.length);
+                self.request = Some(request.clone());
+                if again {
+                    return;
+                }
                 // Where responses may have been missed, what came since the last request answered it.
                 let is_further = after(segment.ack, self.acked);
                 if is_further && self.streams[theirs].next == Next::Anywhere
@@ -258,8 +298,6 @@ impl Heads {
                     _ => Asked::Other,
                 });
                 self.requests += 1;
-                self.streams[ours].next = Next::behind(request.body, request.length);
-                self.request = Some(request.clone());
                 self.response = None;
             }
             Head::Response(response) if matches!(response.status, 100 | 102..=199) => {
@@ -268,7 +306,11 @@ impl Heads {
             }
             Head::Response(response) => {
                 self.client = Some(segment.sender.other());
-                let asked = self.waiting.pop_front();
+                if !again {
+                    self.answered = self.waiting.pop_front();
+                    self.responses += 1;
+                }
+                let asked = self.answered;
                 let mut response = response.clone();
                 if asked == Some(Asked::Head) || matches!(response.status, 204 | 304) {
                     response.length = Length::Bytes(0);
@@ -280,7 +322,6 @@ impl Heads {
                     self.streams[ours].next = Next::Nowhere;
                     self.streams[theirs].next = Next::Nowhere;
                 }
-                self.responses += 1;
                 self.response = Some(response);
             }
         }

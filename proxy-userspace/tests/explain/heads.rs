@@ -241,7 +241,7 @@ fn heads_are_those_that_tshark_reads() {
     let head: &[u8] = b"HEAD /h HTTP/1.1\r\nHost: a\r\n\r\n";
     let upgrade: &[u8] =
         b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
-    let cases: [(&str, &[Part<'_>]); 8] = [
+    let cases: [(&str, &[Part<'_>]); 9] = [
         (
             "GET /b: 404",
             &[
@@ -258,6 +258,16 @@ fn heads_are_those_that_tshark_reads() {
             ],
         ),
         ("GET /b: 404", &[(b'>', &both), (b'<', &answers)]),
+        (
+            "GET /b: 404",
+            &[
+                (b'>', &both[..get.len() + 7]),
+                (b'<', &answers[..9]),
+                (b'<', &answers[9..40]),
+                (b'>', &last[7..]),
+                (b'<', not_found),
+            ],
+        ),
         (
             "GET /b: no answer",
             &[(b'>', &both), (b'<', &answers[..answers.len() - not_found.len()])],

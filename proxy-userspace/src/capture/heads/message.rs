@@ -1,7 +1,7 @@
 //! One HTTP/1 head in captured bytes.
 
 /// Header fields that are looked at in one head.
-const FIELDS: usize = 64;
+pub(super) const FIELDS: usize = 64;
 /// Bytes of a request's target that are kept.
 const TARGET: usize = 80;
 

@@ -64,3 +64,42 @@ fn other_bytes_are_no_heads() {
         assert_eq!(heads(&[payload]), Heads::default(), "{payload}");
     }
 }
+
+#[test]
+fn a_head_may_come_in_pieces() {
+    let request = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 26\r\nConnection: close\r\n\r\n";
+    let bodies = ["HTTP/1.1 500 In a body\r\n\r\n", "POST /b HTTP/1.1\r\nHost: a\r\n\r\n"];
+    let stream = [request, bodies[0], bodies[1]].concat();
+    for cut in 1..stream.len() {
+        let mut heads = None;
+        let mut segment = Segment { seq: 1000, ..Segment::zeroed() };
+        let mut found = Vec::new();
+        for piece in stream.as_bytes().chunks(cut) {
+            segment.payload = piece.len() as u32;
+            let pieces = Heads::find(&mut heads, &segment, piece, true);
+            found.extend(pieces.iter().map(Head::seq));
+            segment.seq += segment.payload;
+        }
+        let last = 1000 + stream.len() as u32 - bodies[1].len() as u32;
+        // Of the first one so much must be in the first segment that it is known for one.
+        let Some(heads) = heads.filter(|_| cut >= "POST /a HTTP/1.1\r\n".len()) else { continue };
+        assert_eq!((found, heads.requests), (vec![1000, last], 2), "cut at {cut}");
+        assert!(!heads.request.is_some_and(|request| request.close), "the second's");
+    }
+}
+
+#[test]
+fn fields_may_be_in_the_second_segment() {
+    let cookie = format!("Cookie: {}\r\n", "x".repeat(1400));
+    let request = format!("GET / HTTP/1.1\r\n{cookie}Connection: close\r\n\r\n");
+    let mut heads = None;
+    let mut segment = Segment { seq: 1000, ..Segment::zeroed() };
+    for (place, piece) in request.as_bytes().chunks(1000).enumerate() {
+        segment.payload = piece.len() as u32;
+        Heads::find(&mut heads, &segment, piece, true);
+        segment.seq += segment.payload;
+        let heads = heads.as_ref().expect("a request");
+        assert_eq!(heads.requests, 1);
+        assert_eq!(heads.request.as_ref().is_some_and(|request| request.close), place == 1);
+    }
+}
