@@ -63,7 +63,7 @@ impl Output for All {
 impl All {
     /// What is said of a connection in sentences, and what is counted of it.
     fn tell(&mut self, ended: &Ended<'_>) {
-        let (close, flow, facts) = (ended.close, ended.flow, &ended.kept.facts);
+        let (close, flow, facts) = (ended.close, ended.flow, &ended.facts);
         let heads = ended.kept.heads.as_deref();
         self.verdicts.add(&Case {
             number: ended.number,

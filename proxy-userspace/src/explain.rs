@@ -2,6 +2,7 @@
 
 pub mod collect;
 pub mod columns;
+pub mod filtered;
 pub mod lines;
 pub mod names;
 pub mod notes;
@@ -203,6 +204,14 @@ pub fn read<O: collect::Output>(
         reading.accounts.push((name, account));
     }
     let _ = table.finish();
+    if let Some((_, account)) = reading.accounts.last_mut().filter(|_| table.observer.filtered.is())
+    {
+        account.notes.push(
+            "only segments with SYN, FIN or RST are in it: what was acknowledged, and what was lost, \
+             is not known"
+                .into(),
+        );
+    }
     reading.connections = table.begun();
     reading.doubtful = table.observer.doubtful;
     Ok((table.observer.output, reading))

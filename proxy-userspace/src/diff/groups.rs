@@ -124,7 +124,7 @@ impl Output for Grouped<'_> {
                     number: ended.number,
                     close: *ended.close,
                     flow: *ended.flow,
-                    facts: ended.kept.facts,
+                    facts: ended.facts,
                     ladder: ended.kept.ladder.as_deref().cloned()?,
                     ends: ends.map(|end| names.endpoint(end)),
                 })

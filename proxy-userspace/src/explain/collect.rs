@@ -1,6 +1,7 @@
 //! Between the table of connections and what is shown of them.
 
 use super::How;
+use super::filtered::Filtered;
 use super::names::Placeholders;
 use super::pace::Pace;
 use crate::capture::detect::Kind;
@@ -17,7 +18,7 @@ use crate::report::label::Label;
 use crate::report::ladder::Ladder;
 use crate::report::record::{Change, Letters, Record, Said};
 use crate::report::story::{Facts, are_captured, never_acknowledged, side_of, was_open};
-use proxy_common::flow::Flow;
+use proxy_common::flow::{Flow, INFERRED};
 use proxy_common::key::{Endpoint, FlowKey};
 use proxy_common::segment::ACK;
 use proxy_common::verdict::{self, Close};
@@ -94,6 +95,8 @@ pub struct Ended<'a> {
     pub half_open_ns: Option<u64>,
     /// How far the capture goes.
     pub until_ns: u64,
+    /// What its segments tell beside the flow.
+    pub facts: Facts,
     /// What else is known.
     pub kept: &'a Kept,
     /// What the configuration calls it.
@@ -181,6 +184,8 @@ pub struct Collector<O> {
     zeek: bool,
     /// The kind of the file that is read.
     kind: Kind,
+    /// Whether the capture was filtered.
+    pub filtered: Filtered,
     /// Connections that the filter let pass.
     pub shown: u64,
     /// Connections that were not judged.
@@ -193,7 +198,8 @@ impl<O: Output> Collector<O> {
         let (filter, labels) = (how.filter.clone(), Rc::clone(&how.labels));
         let zeek = how.patience == Patience::Zeek;
         let (only, kind) = (how.only, Kind::default());
-        Self { output, filter, only, labels, zeek, kind, shown: 0, doubtful: 0 }
+        let filtered = Filtered::default();
+        Self { output, filter, only, labels, zeek, kind, filtered, shown: 0, doubtful: 0 }
     }
 
     /// A file of this kind comes next.
@@ -211,6 +217,7 @@ impl<O: Output> Observer for Collector<O> {
         let segment = &seen.segment;
         let heads = Heads::find(&mut kept.heads, segment, seen.payload, moved.counts);
         kept.kind = self.kind;
+        self.filtered.note(segment, flow);
         if moved.counts {
             kept.count(flow, seen, moved);
             if self.zeek && !seen.payload.is_empty() {
@@ -250,9 +257,11 @@ impl<O: Output> Observer for Collector<O> {
             return ControlFlow::Continue(());
         }
         let mut close = verdict::close(key, flow);
-        let half_open_ns = half_open(flow, &kept.facts, &close, now_ns);
+        let is_filtered = self.filtered.is() && !flow.has(INFERRED);
+        let facts = Facts { is_filtered, ..kept.facts };
+        let half_open_ns = half_open(flow, &facts, &close, now_ns);
         close.half_closed_ns = half_open_ns.or(close.half_closed_ns);
-        if kept.stored.is_none() {
+        if kept.stored.is_none() && !is_filtered {
             tell_unacked(&mut close, flow);
         }
         let label = kept.label().unwrap_or_else(|| self.labels.of_close(&close));
@@ -263,6 +272,7 @@ impl<O: Output> Observer for Collector<O> {
             close: &close,
             half_open_ns,
             until_ns: now_ns,
+            facts,
             kept,
             label,
         };

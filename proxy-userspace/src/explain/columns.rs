@@ -118,7 +118,7 @@ impl Columns {
             number: ended.number,
             close: ended.close,
             flow: ended.flow,
-            facts: &ended.kept.facts,
+            facts: &ended.facts,
             promised_close: heads.is_some_and(|heads| heads.promise_close()),
             keeps_alive: heads.is_some_and(|heads| heads.promise_to_stay()),
             response_end: heads.and_then(|heads| heads.response_end()),
@@ -183,7 +183,7 @@ impl Columns {
         let mut out = String::new();
         let Some(ladder) = &ended.kept.ladder else { return out };
         let names = self.call(ended);
-        let story = story::tell(ended.close, ended.flow, &ended.kept.facts, &names);
+        let story = story::tell(ended.close, ended.flow, &ended.facts, &names);
         let ends = [&ended.close.orig.endpoint, &ended.close.resp.endpoint]
             .map(|end| self.names.endpoint(end));
         let [orig, resp] = &ends;

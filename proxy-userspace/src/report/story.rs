@@ -47,6 +47,8 @@ pub struct Facts {
     pub last_data_ns: [u64; 2],
     /// When each end's FIN was acknowledged; 0 for never.
     pub fin_acked_ns: [u64; 2],
+    /// The capture was filtered: acknowledgments that come alone are not in it.
+    pub is_filtered: bool,
 }
 
 /// The sentence.
@@ -57,13 +59,13 @@ pub fn tell(close: &Close, flow: &Flow, facts: &Facts, names: &Names<'_>) -> Str
         return format!("the socket is connected to itself{}", signal.unwrap_or_default());
     }
     let Some((first, signal)) = close.first_closer.zip(close.first_signal) else {
-        return unclosed(close, flow, names);
+        return unclosed(close, flow, facts, names);
     };
     if is_unasked(flow) {
         return format!(
             "{} answered the SYN+ACK with RST: its host knew nothing of the connection{}",
             names.orig,
-            loss(close, flow, names)
+            loss(close, flow, facts, names)
         );
     }
     if is_only_resets(flow) {
@@ -74,7 +76,7 @@ pub fn tell(close: &Close, flow: &Flow, facts: &Facts, names: &Names<'_>) -> Str
         Some(answer) => story.answer(answer),
         None => story.silence(),
     };
-    story.opening(signal) + &answer + &loss(close, flow, names)
+    story.opening(signal) + &answer + &loss(close, flow, facts, names)
 }
 
 /// A close that one end has begun.
@@ -193,11 +195,14 @@ impl Story<'_> {
 }
 
 /// Whether it was clean, and what was lost.
-fn loss(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
+fn loss(close: &Close, flow: &Flow, facts: &Facts, names: &Names<'_>) -> String {
     let clean = close.first_signal == Some(Signal::Fin) && close.answer == Some(Signal::Fin);
     let mut text = String::new();
     if clean && close.orig.rst_ns.is_none() && close.resp.rst_ns.is_none() {
         text.push_str("; clean");
+    }
+    if facts.is_filtered {
+        return text;
     }
     let mut lost = false;
     for role in [Role::Orig, Role::Resp] {
@@ -218,7 +223,7 @@ fn loss(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
 }
 
 /// A connection that nobody closed.
-fn unclosed(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
+fn unclosed(close: &Close, flow: &Flow, facts: &Facts, names: &Names<'_>) -> String {
     let times = |attempts: u16| match attempts {
         0 | 1 => String::new(),
         attempts => format!(", sent {attempts} times,"),
@@ -230,7 +235,7 @@ fn unclosed(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
         ConnState::S0 => {
             format!("{}'s SYN{} was not answered", names.orig, times(close.orig.control[0]))
         }
-        ConnState::S1 if is_half_open(flow) => format!(
+        ConnState::S1 if is_half_open(flow) && !facts.is_filtered => format!(
             "{} never completed the handshake: {}'s SYN+ACK{} was not acknowledged",
             names.orig,
             names.resp,
@@ -238,7 +243,7 @@ fn unclosed(close: &Close, flow: &Flow, names: &Names<'_>) -> String {
         ),
         ConnState::S1 if close.is_unfinished() => {
             let mut text = String::from("nobody has closed: open when the capture ends");
-            for role in [Role::Orig, Role::Resp] {
+            for role in [Role::Orig, Role::Resp].into_iter().filter(|_| !facts.is_filtered) {
                 let side = side_of(flow, role);
                 let bytes = never_acknowledged(flow.end(side), flow.end(side.other()));
                 if bytes > 0 {

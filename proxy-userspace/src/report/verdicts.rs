@@ -247,7 +247,7 @@ impl Backend {
     fn losses(&mut self, case: &Case<'_>) {
         let (close, flow) = (case.close, case.flow);
         for role in [Role::Orig, Role::Resp] {
-            if close.end(role).rst_ns.is_none() {
+            if close.end(role).rst_ns.is_none() || case.facts.is_filtered {
                 continue;
             }
             let side = side_of(flow, role);

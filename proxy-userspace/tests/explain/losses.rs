@@ -1,6 +1,7 @@
 //! What is said to be lost, and what is not.
 
-use crate::{closes, teardown, text, wire};
+use crate::{closes, fixture, tcpdump, teardown, text, wire};
+use serde_json::Value;
 
 #[test]
 fn lost_data_is_found() {
@@ -210,4 +211,29 @@ fn a_host_that_did_not_ask_has_closed_nothing() {
     // A check that connects and resets has an ACK on its RST.
     let check = said(&[&OPEN[..2], &["> [R.], seq 1, ack 1"]].concat());
     assert!(check.contains("The client closed first, with RST+ACK"), "{check}");
+}
+
+#[test]
+fn of_a_capture_of_control_segments_no_loss_is_told() {
+    for name in ["1.4.22__thread-config__dodgy__production.back", "1.5.4__default__dodgy_c10.front"]
+    {
+        let path = fixture(&format!("{name}.pcap"));
+        let filter = "tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0";
+        let filtered = tcpdump(&path, &["-n", "-S", filter]);
+        let said = text(&teardown(&["explain", "--ladder", "-"], filtered.as_bytes()));
+        for wrong in ["not acknowledged", "never acknowledged", "nothing lost", "handshake"] {
+            assert!(!said.contains(wrong), "{wrong}: {said}");
+        }
+        assert!(said.contains("only segments with SYN, FIN or RST are in it"), "{said}");
+        let unacked = |close: &Value| close["unacked_bytes"].is_null();
+        let told = closes(&teardown(&["explain", "--json", "-"], filtered.as_bytes()));
+        assert!(told.iter().all(unacked), "{told:?}");
+        // How they closed is the same.
+        let whole = closes(&teardown(&["explain", "--json", &path.display().to_string()], b""));
+        let how = |closes: &[Value]| -> Vec<String> {
+            let words = |close: &Value| format!("{} {}", close["first_closer"], close["answer"]);
+            closes.iter().map(words).collect()
+        };
+        assert_eq!(how(&told), how(&whole));
+    }
 }

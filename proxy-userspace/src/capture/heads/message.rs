@@ -94,16 +94,6 @@ impl Head {
     }
 }
 
-impl Head {
-    /// The sequence number that it begins at.
-    pub(super) fn seq(&self) -> u32 {
-        match self {
-            Self::Request(request) => request.seq,
-            Self::Response(response) => response.seq,
-        }
-    }
-}
-
 /// Reads the head that these bytes begin with, the first of which has this sequence number.
 #[inline]
 #[must_use]

@@ -77,7 +77,10 @@ fn a_head_may_come_in_pieces() {
         for piece in stream.as_bytes().chunks(cut) {
             segment.payload = piece.len() as u32;
             let pieces = Heads::find(&mut heads, &segment, piece, true);
-            found.extend(pieces.iter().map(Head::seq));
+            found.extend(pieces.iter().map(|head| match head {
+                Head::Request(request) => request.seq,
+                Head::Response(response) => response.seq,
+            }));
             segment.seq += segment.payload;
         }
         let last = 1000 + stream.len() as u32 - bodies[1].len() as u32;

@@ -136,5 +136,6 @@ pub fn is_half_open(flow: &Flow) -> bool {
 /// Whether the end at `side` repeated its FIN, and nothing acknowledged it.
 #[must_use]
 pub fn is_unheard(flow: &Flow, facts: &Facts, side: Side) -> bool {
-    are_captured(flow) && flow.end(side).fins > 1 && facts.fin_acked_ns[side.index()] == 0
+    let is_told = are_captured(flow) && !facts.is_filtered;
+    is_told && flow.end(side).fins > 1 && facts.fin_acked_ns[side.index()] == 0
 }
