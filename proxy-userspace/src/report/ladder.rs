@@ -47,6 +47,8 @@ pub struct Row {
     pub repeated: u32,
     /// The same SYN, FIN, RST or data was sent before.
     pub again: bool,
+    /// It is a keep-alive probe, or several: a byte that the other end has acknowledged before.
+    pub is_probe: bool,
     /// It is a packet that stands before, captured a second time.
     pub copy: bool,
     /// It came when the connection had been over for long, and moved nothing.
@@ -122,11 +124,13 @@ impl Ladder {
     pub fn note(&mut self, segment: &Segment, flow: &Flow, time_ns: u64, head: Option<String>) {
         let control = segment.has(SYN | FIN | RST);
         let is_wrong = segment.marks & BAD_CHECKSUM != 0;
+        let is_probe = !control && is_probe(segment, flow);
         if !control && segment.payload == 0 {
             if !self.tells(segment, flow) {
                 return;
             }
-        } else if !control && head.is_none() && !is_wrong && self.extend(segment, time_ns) {
+        } else if !control && head.is_none() && !is_wrong && self.extend(segment, is_probe, time_ns)
+        {
             return;
         }
         let most = if control { MOST_ROWS + MOST_CONTROL } else { MOST_ROWS };
@@ -157,6 +161,7 @@ impl Ladder {
             segments: 1,
             repeated: 0,
             again,
+            is_probe,
             copy,
             is_late: false,
             is_wrong,
@@ -192,9 +197,12 @@ impl Ladder {
     }
 
     /// Adds a segment of data to the run that it continues. What it repeats counts once.
-    fn extend(&mut self, segment: &Segment, time_ns: u64) -> bool {
+    fn extend(&mut self, segment: &Segment, is_probe: bool, time_ns: u64) -> bool {
         let Some(last) = self.rows.last_mut() else { return false };
         if !last.is_data() || last.is_wrong || last.sender != segment.sender {
+            return false;
+        }
+        if last.is_probe != is_probe {
             return false;
         }
         let (end, was) = (segment.seq.wrapping_add(segment.payload), last.end());
@@ -212,6 +220,13 @@ impl Ladder {
         last.flags |= segment.flags & PSH;
         true
     }
+}
+
+/// Whether a segment of data is a keep-alive probe (RFC 9293, 3.8.4): one byte, the last that was sent,
+/// which has been acknowledged.
+fn is_probe(segment: &Segment, flow: &Flow) -> bool {
+    let end = flow.end(segment.sender);
+    segment.payload == 1 && segment.end() == end.next && end.acked == end.next
 }
 
 /// Numbers of a connection as people read them: counted from each end's first.

@@ -1,5 +1,6 @@
 //! What is said of single connections: those of the thread, of a ticket, of the fixtures.
 
+use crate::heads::{pcap, tcp};
 use crate::{closes, fixture, teardown, text, text_of, wire};
 use serde_json::Value;
 use std::io::Write;
@@ -240,4 +241,28 @@ fn zeeks_log_tells_no_bytes_where_no_time_passed() {
     // main.zeek sets all three where the duration is more than 0 seconds.
     assert_eq!([of("duration"), of("orig_bytes"), of("resp_bytes")], ["-"; 3]);
     assert_eq!([of("orig_pkts"), of("ip_proto")], ["1", "6"]);
+}
+
+#[test]
+fn keep_alive_probes_are_no_data() {
+    let probe = || tcp(b'>', 100, 901, 0x10, &[0]);
+    let answer = || tcp(b'<', 901, 101, 0x10, b"");
+    let packets = [
+        tcp(b'>', 100, 0, 2, b""),
+        tcp(b'<', 900, 101, 0x12, b""),
+        tcp(b'>', 101, 901, 0x10, b""),
+        probe(),
+        answer(),
+        probe(),
+        answer(),
+        // One byte that is lost, and sent again.
+        tcp(b'>', 101, 901, 0x18, b"x"),
+        tcp(b'>', 101, 901, 0x18, b"x"),
+        tcp(b'<', 901, 102, 0x11, b""),
+    ];
+    let said = text(&teardown(&["explain", "-"], &pcap(&packets)));
+    let words =
+        "the client asks whether the other end is there, 2 times over 4.000 s: a keep-alive probe";
+    assert!(said.contains(words), "{said}");
+    assert!(said.contains("the client sends 1 byte, repeated 1 time over 2.000 s"), "{said}");
 }

@@ -177,6 +177,14 @@ impl Past {
     }
 
     fn data(&self, row: &Row, who: &str) -> String {
+        if row.is_probe {
+            let span = time(row.last_ns.saturating_sub(row.time_ns));
+            let times = match row.segments {
+                1 => String::new(),
+                many => format!(", {many} times over {span}"),
+            };
+            return format!("{who} asks whether the other end is there{times}: a keep-alive probe");
+        }
         let mut amount = counted(row.bytes, "byte");
         if row.segments > 1 {
             let span = time(row.last_ns.saturating_sub(row.time_ns));
@@ -231,7 +239,7 @@ impl Past {
             self.syn_ns[ours].get_or_insert(row.time_ns);
             self.accepted[ours] |= row.flags & ACK != 0;
         }
-        if row.bytes > 0 && !row.again {
+        if row.bytes > 0 && !row.again && !row.is_probe {
             self.data_ns[ours] = Some(row.new_ns);
         }
         if row.flags & FIN != 0 {
