@@ -2,12 +2,14 @@
 
 mod support;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use support::netns::Netns;
+use support::process::Process;
 use support::until::until;
 use support::watch::teardown;
 
@@ -87,6 +89,28 @@ fn it_lets_go_of_the_terminal_in_a_chroot_too() {
     }
     kill_process(pid, Signal::TERM).expect("it runs");
     until("its end", || test_kill_process(pid).is_err().then_some(()));
+}
+
+#[test]
+fn who_reads_the_pidfile_may_send_a_signal_at_once() {
+    let netns = Netns::new();
+    netns.ip("link set lo up");
+    let folder = tempfile::tempdir().expect("a folder");
+    // The daemon waits at it until somebody reads.
+    let pidfile = folder.path().join("pid");
+    mknodat(CWD, &pidfile, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a FIFO");
+    let mut command = teardown();
+    command.args(["run", "--foreground", "--socket"]).arg(folder.path().join("own"));
+    command.arg("-f").arg(configuration(folder.path(), "127.0.0.1:8080", ""));
+    let mut daemon = Process::start(&netns, &mut command);
+    let mut reader = std::fs::File::open(&pidfile).expect("a FIFO");
+    daemon.signal(Signal::HUP);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("the pid");
+    assert_eq!(text.trim(), daemon.pid().to_string());
+    daemon.wait_for_words("reload: The configuration is in place.");
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
 }
 
 #[test]

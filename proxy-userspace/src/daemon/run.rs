@@ -132,6 +132,9 @@ pub(super) fn serve(
         if prepared.is_none() {
             take_descriptors();
         }
+        // Whoever reads the pidfile may send one.
+        let stop = start::stop(None).context("cannot wait for signals")?;
+        let hangups = hangups()?;
         let mut observer = args.observe.start(segments, args.write.payload(), true)?;
         let recording = args.write.open().context("cannot write the recording")?;
         if let Some(prepared) = &prepared {
@@ -141,8 +144,6 @@ pub(super) fn serve(
         privilege::drop_unneeded()?;
         wait_for_nobody().context("cannot start a thread for stderr")?;
         let recording = recording.map(Opened::start).transpose().context("cannot record")?;
-        let stop = start::stop(None).context("cannot wait for signals")?;
-        let hangups = hangups()?;
         for missing in observer.missing() {
             say(format_args!("teardown: {missing}"));
         }
