@@ -18,7 +18,7 @@ use crate::config::model::{Config, Proxy};
 use crate::config::token::Position;
 use crate::http::health::Plan;
 use crate::http::hooks::Rules;
-use crate::http::rules::{Monitor, Page, RuleSet};
+use crate::http::rules::{Admission, Inspection, Monitor, Page, RuleSet, TcpRule, TcpRules};
 use crate::http::settings::Settings;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -93,8 +93,7 @@ impl Builder<'_> {
             pages: (self.pages)(proxy),
             redirects: proxy.redirects.clone(),
             monitor: uri.map(|uri| Monitor { uri, fails: proxy.monitor_fails.clone() }),
-            // HAProxy's samples are in buffers, with a byte for their end.
-            longest: global(self.config).bufsize - 1,
+            longest: self.longest(),
         };
         let is_idle = rules.request.is_empty()
             && rules.response.is_empty()
@@ -103,6 +102,32 @@ impl Builder<'_> {
             && rules.redirects.is_empty()
             && rules.monitor.is_none();
         (!is_idle).then(|| Arc::new(rules) as _)
+    }
+
+    /// A section's rules on connections and sessions, if it has any.
+    fn admission(&self, proxy: &Proxy) -> Option<Arc<Admission>> {
+        let said = &proxy.tcp_request;
+        said.is_of_frontends().then(|| {
+            let (connection, session) = (self.tcp(&said.connection), self.tcp(&said.session));
+            Arc::new(Admission { connection, session })
+        })
+    }
+
+    /// A section's rules on what clients send, if it has any.
+    fn inspection(&self, proxy: &Proxy) -> Option<Arc<Inspection>> {
+        let said = &proxy.tcp_request;
+        (!said.content.is_empty()).then(|| {
+            Arc::new(Inspection { rules: self.tcp(&said.content), delay: terms::time(said.delay) })
+        })
+    }
+
+    fn tcp(&self, rules: &[TcpRule]) -> TcpRules {
+        TcpRules { rules: rules.to_vec(), longest: self.longest() }
+    }
+
+    /// How long a variable's text may be: HAProxy's samples are in buffers, with a byte for their end.
+    fn longest(&self) -> usize {
+        global(self.config).bufsize - 1
     }
 
     /// The address of a host; what is not known is a finding.

@@ -64,6 +64,7 @@ impl Builder<'_> {
             backend.forwardfor = said.forward_for.clone();
             backend.originalto = said.original_to.clone();
             backend.rules = self.rules(proxy);
+            backend.inspection = self.inspection(proxy);
         }
         let place_of = |name: &str| proxy.servers.iter().position(|server| server.name == name);
         let rules: Vec<_> = proxy

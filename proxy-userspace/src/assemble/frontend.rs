@@ -51,6 +51,8 @@ impl Builder<'_> {
                 header: said.unique_id_header.as_deref().map(Arc::from),
             }),
             error_pages: error_pages(self.config, said),
+            admission: self.admission(proxy),
+            inspection: self.inspection(proxy),
             rules: self.rules(proxy),
             route: (!routes.is_empty()).then(|| Arc::new(Routes { rules: routes }) as _),
             default_backend: named.or(own).and_then(|name| self.index.get(name).copied()),

@@ -46,7 +46,7 @@ pub(super) const FAMILIES: [&str; 6] = ["path", "url", "base", "hdr", "shdr", "u
 pub(super) const ENDINGS: [&str; 7] = ["beg", "dir", "dom", "end", "len", "reg", "sub"];
 
 /// What HAProxy defines by itself: a name, an expression, a method and patterns.
-pub(super) const PREDEFINED: [(&str, &str, &[&str]); 20] = [
+pub(super) const PREDEFINED: [(&str, &str, &[&str]); 21] = [
     ("FALSE", "always_false", &[]),
     ("TRUE", "always_true", &[]),
     ("HTTP", "req.ver", &["1.0", "1.1"]),
@@ -66,12 +66,12 @@ pub(super) const PREDEFINED: [(&str, &str, &[&str]); 20] = [
     ("HTTP_URL_ABS", "url_reg", &["^[^/:]*://"]),
     ("HTTP_URL_SLASH", "url_beg", &["/"]),
     ("HTTP_URL_STAR", "url", &["*"]),
-    // Rules are looked at once all that they could wait for is there.
-    ("WAIT_END", "always_true", &[]),
+    ("REQ_CONTENT", "req.len", &["gt", "0"]),
+    ("WAIT_END", "wait_end", &[]),
 ];
 
 /// What HAProxy defines beside them.
-const PREDEFINED_OTHERS: [&str; 2] = ["RDP_COOKIE", "REQ_CONTENT"];
+const PREDEFINED_OTHERS: [&str; 1] = ["RDP_COOKIE"];
 
 /// Reads a test: an expression, flags and patterns, up to `end` (the closing brace) or the line's
 /// end. Returns nothing after saying what is wrong.
@@ -323,6 +323,17 @@ fn predefined(name: &str) -> Option<Arc<[Test]>> {
     Some([Test { expression, patterns }].into())
 }
 
+/// What rules have at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// No more than who has connected.
+    Connection,
+    /// A request.
+    Request,
+    /// A response.
+    Response,
+}
+
 /// Whether a condition looks at what is not there: says so, once.
 pub(super) fn warn_if_never(
     args: &mut Args<'_>,
@@ -330,16 +341,36 @@ pub(super) fn warn_if_never(
     at: Position,
     of_response: bool,
 ) {
+    let rules = if of_response { At::Response } else { At::Request };
+    warn_if_absent(args, condition, at, rules);
+}
+
+/// The same, for what these rules have at hand.
+pub(super) fn warn_if_absent(
+    args: &mut Args<'_>,
+    condition: Option<&Condition>,
+    at: Position,
+    rules: At,
+) {
     let tests = condition.iter().flat_map(|condition| condition.any_of.iter().flatten());
-    let never = tests.flat_map(|term| term.tests.iter()).find(|test| {
-        if of_response { test.expression.needs_request() } else { test.expression.needs_response() }
+    let missing = tests.flat_map(|term| term.tests.iter()).find_map(|test| {
+        let of = &test.expression;
+        match rules {
+            At::Request | At::Connection if of.needs_response() => Some("the response"),
+            At::Response | At::Connection if of.needs_request() => Some("the request"),
+            At::Response | At::Connection if of.needs_input() => Some("what the client sends"),
+            _ => None,
+        }
     });
-    if never.is_some() {
-        let (has, needs) =
-            if of_response { ("response", "request") } else { ("request", "response") };
+    if let Some(missing) = missing {
+        let has = match rules {
+            At::Connection => "connections",
+            At::Request => "requests",
+            At::Response => "responses",
+        };
         args.findings.warn(
             at,
-            format!("a test of this rule on {has}s looks at the {needs} and will never match"),
+            format!("a test of this rule on {has} looks at {missing} and will never match"),
         );
     }
 }

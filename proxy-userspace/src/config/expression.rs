@@ -31,7 +31,9 @@ pub(super) const FETCHES: &[&str] = &[
     "req.hdr_cnt",
     "req.hdr_ip",
     "req.hdr_val",
+    "req.len",
     "req.ver",
+    "req_len",
     "res.fhdr",
     "res.hdr",
     "res.hdr_cnt",
@@ -53,6 +55,7 @@ pub(super) const FETCHES: &[&str] = &[
     "url_param",
     "urlp",
     "var",
+    "wait_end",
 ];
 
 /// Reads `FETCH[(ARGUMENTS)][,CONVERTER]...`.
@@ -161,6 +164,8 @@ fn plain(name: &str) -> Option<Fetch> {
         "req.ver" | "req_ver" => Fetch::Version(Message::Request),
         "res.ver" | "resp_ver" => Fetch::Version(Message::Response),
         "status" => Fetch::Status,
+        "req.len" | "req_len" => Fetch::Length,
+        "wait_end" => Fetch::WaitEnd,
         "unique-id" => Fetch::UniqueId,
         "fe_name" => Fetch::FrontendName,
         "be_name" => Fetch::BackendName,

@@ -9,6 +9,8 @@ use crate::near;
 /// Where a format is filled in, which says what it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// By a rule on connections, of which no more is known than who has connected.
+    Connection,
     /// By a rule on requests.
     Request,
     /// By a rule on responses.
@@ -123,8 +125,15 @@ fn placed(mut expression: Expression, text: &str, place: Place) -> Result<Expres
     match place {
         // HAProxy takes it, and always logs "-".
         Place::Log if expression.fetch == Fetch::Status => Ok(expression),
-        Place::Response | Place::Log if expression.needs_request() => gone("request"),
-        Place::Request | Place::Log if expression.needs_response() => gone("response"),
+        Place::Connection | Place::Response | Place::Log if expression.needs_request() => {
+            gone("request")
+        }
+        Place::Connection | Place::Request | Place::Log if expression.needs_response() => {
+            gone("response")
+        }
+        Place::Connection | Place::Response | Place::Log if expression.needs_input() => {
+            gone("client's input")
+        }
         _ => Ok(expression),
     }
 }

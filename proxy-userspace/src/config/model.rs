@@ -10,7 +10,7 @@ mod settings;
 pub use bind::Bind;
 pub use errors::{ErrorWord, HttpErrors};
 pub use global::{AccessLevel, Global, StatsSocket};
-pub use proxy::{Acl, Kind, OwnChecks, Proxy, UseBackend, UseServer};
+pub use proxy::{Acl, Kind, OwnChecks, Proxy, TcpRequest, UseBackend, UseServer};
 pub use server::{InitAddr, Server, ServerSettings};
 pub use settings::{LogFormat, Probes, Settings, Stats, Timeouts};
 

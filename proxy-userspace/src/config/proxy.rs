@@ -15,7 +15,8 @@ use crate::http::settings::{Mode, Reuse};
 use crate::near;
 
 /// What of `defaults` only those with a name have.
-const RULES: [&str; 4] = ["acl", "http-request", "http-response", "http-after-response"];
+const RULES: [&str; 5] =
+    ["acl", "http-request", "http-response", "http-after-response", "tcp-request"];
 
 /// Reads one line of a proxy section. `place` is the one section it stands in.
 pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
@@ -158,6 +159,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "http-request" => return rule_lines::http_request(args, to),
         "redirect" => return rule_lines::redirect_line(args, to),
         "http-response" => return rule_lines::http_response(args, to),
+        "tcp-request" => return rule_lines::tcp_request(args, to, place),
         "http-after-response" => return rule_lines::http_after_response(args, to),
         "force-persist" => return rule_lines::persist(args, to, word, Persist::Force),
         "ignore-persist" => return rule_lines::persist(args, to, word, Persist::Ignore),

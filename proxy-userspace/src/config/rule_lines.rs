@@ -1,5 +1,6 @@
-//! `acl`, `use_backend`, `http-request`, `http-response` and `http-after-response` lines.
+//! `acl`, `use_backend`, `http-request`, `http-response`, `http-after-response` and `tcp-request` lines.
 
+mod connection;
 mod edits;
 mod redirect;
 mod replies;
@@ -13,8 +14,9 @@ use super::token::Position;
 use crate::http::cookie::{Persist, PersistRule};
 use crate::http::format::Format;
 use crate::http::framing::{frames, is_token};
-use crate::http::rules::{Action, Rule};
+use crate::http::rules::{Action, Parting, Rule};
 use crate::near;
+pub(super) use connection::tcp_request;
 use redirect::redirect;
 pub(super) use replies::error_reply;
 use replies::{deny, respond};
@@ -91,7 +93,8 @@ pub(super) fn use_server(args: &mut Args<'_>, to: &mut Proxy) {
 
 /// Reads an `http-request` line, its first word taken.
 pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
-    const DECIDE: [&str; 6] = ["allow", "deny", "return", "redirect", "tarpit", "reject"];
+    const DECIDE: [&str; 7] =
+        ["allow", "deny", "return", "redirect", "tarpit", "reject", "silent-drop"];
     let known = [DECIDE.as_slice(), &edits::FIELDS, &edits::LINE, &["set-log-level"]].concat();
     let later = [("use_backend", to.use_backends.len()), ("redirect", to.redirects.len())];
     let at = args.here();
@@ -103,7 +106,7 @@ pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
 
 /// Reads an `http-response` line, its first word taken.
 pub(super) fn http_response(args: &mut Args<'_>, to: &mut Proxy) {
-    const DECIDE: [&str; 4] = ["allow", "deny", "return", "redirect"];
+    const DECIDE: [&str; 5] = ["allow", "deny", "return", "redirect", "silent-drop"];
     let known = [DECIDE.as_slice(), &edits::FIELDS, &["set-log-level", "set-status"]].concat();
     to.http_response.extend(rule(args, &to.acls, "http-response", Place::Response, &known));
 }
@@ -146,7 +149,8 @@ fn action(args: &mut Args<'_>, word: &str, place: Place) -> Option<Action> {
         "allow" => Some(Action::Allow),
         "deny" => deny(args, word, if place == Place::Request { 403 } else { 502 }, place),
         "tarpit" => deny(args, word, 500, place).map(|then| Action::Tarpit(Box::new(then))),
-        "reject" => Some(Action::Reject),
+        "reject" => Some(Action::Reject(Parting::Closed)),
+        "silent-drop" => Some(Action::Reject(Parting::Silent)),
         "return" => respond(args, place),
         "redirect" => redirect(args, place).map(Action::Redirect),
         "set-log-level" => args.choice(word, &LOG_LEVELS).map(Action::Level),

@@ -367,6 +367,7 @@ fn what_changes_nothing_says_so() {
 }
 
 mod acls;
+mod connections;
 mod defaults;
 mod rules;
 mod servers;

@@ -2,6 +2,7 @@
 
 use super::diag::Findings;
 use super::model::{Global, Kind, LogFormat, Proxy};
+use crate::http::acl::Condition;
 use crate::http::balance::Algorithm;
 use crate::http::capture::Captures;
 use crate::http::health::script::CheckKind;
@@ -49,6 +50,20 @@ fn without_requests(proxy: &Proxy, warn: &mut dyn FnMut(&str)) {
     let hashes = matches!(said.balance, Algorithm::Uri { .. } | Algorithm::Header { .. });
     if proxy.kind.is_backend() && hashes {
         warn("is in mode tcp: without requests its balance is that of roundrobin");
+    }
+    let of_requests = |condition: &Option<Condition>| {
+        let terms = condition.iter().flat_map(|it| it.any_of.iter().flatten());
+        { terms }.flat_map(|term| term.tests.iter()).any(|test| test.expression.needs_request())
+    };
+    let content = proxy.tcp_request.content.iter().map(|rule| &rule.condition);
+    let uses = proxy.use_backends.iter().map(|rule| &rule.condition);
+    for (name, looks) in [
+        ("tcp-request content", { content }.any(of_requests)),
+        ("use_backend", { uses }.any(of_requests)),
+    ] {
+        if looks {
+            warn(&format!("is in mode tcp: its rules find no requests, which '{name}' looks at"));
+        }
     }
     let unused = [
         ("http-request", !proxy.http_request.is_empty()),

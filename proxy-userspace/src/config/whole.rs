@@ -93,6 +93,9 @@ fn rules_of_defaults(config: &Config, findings: &mut Findings) {
         let known = first.iter().find(|(at, _)| *at == defaults).map(|(_, other)| other);
         let why = match known {
             _ if proxy.kind == Kind::Listen => "a 'listen' cannot have such".to_owned(),
+            _ if proxy.kind == Kind::Backend && proxy.tcp_request.is_of_frontends() => {
+                "a backend cannot have 'tcp-request connection' or 'session'".to_owned()
+            }
             Some(other) if other.kind != proxy.kind => {
                 format!("{} '{}' has them too", other.kind.as_str(), other.name)
             }

@@ -13,6 +13,7 @@ use std::{
 use rustix::{io::Errno, net::SocketFlags};
 
 use super::{
+    admission,
     client::Client,
     counters::Count,
     held::HeldProxies,
@@ -158,6 +159,7 @@ fn welcome(
     worker.count(&frontend.counters, Count::Connections, 1);
     proxies.throttle.count(Instant::now);
     frontend.throttle.count(Instant::now);
+    let Some(admitted) = admission::connection(worker, frontend, &fd, addresses) else { return };
     let of_process = Arc::clone(&proxies.connections);
     let of_address = Arc::clone(&door.ear.connections);
     let presence = Presence::new(Arc::clone(frontend), [of_process, of_address]);
@@ -166,10 +168,12 @@ fn welcome(
     let now = Instant::now();
     let known = (now, now, 0);
     let (own, proxies) = (Rc::clone(worker), Rc::clone(proxies));
-    let client = Client::new(own, proxies, serial, sock, presence, addresses, known);
-    match &door.ear.greeted {
-        None => reception.begin(client),
-        Some(bind) => reception.greet(client, Arc::clone(bind)),
+    let mut client = Client::new(own, proxies, serial, sock, presence, addresses, known);
+    client.variables = admitted.variables;
+    if door.ear.accept_proxy || admitted.greets {
+        reception.greet(client, Arc::clone(&door.ear.name));
+    } else {
+        reception.begin(client, None);
     }
 }
 

@@ -195,6 +195,11 @@ impl Account {
         self.failed(0, Termination::new(Cause::Proxy, Phase::Request));
     }
 
+    /// The client does not hear of the response that a server has given.
+    pub(crate) fn dropped(&mut self) {
+        self.failed(self.theirs, Termination::new(Cause::Proxy, Phase::Request));
+    }
+
     /// A connection was there already.
     pub(crate) fn reused(&mut self) {
         self.timers.connect.get_or_insert_default();

@@ -82,11 +82,39 @@ impl Condition {
         let all = |terms: &Vec<Term>| terms.iter().all(|term| term.holds(view));
         self.any_of.iter().any(all) != self.unless
     }
+
+    /// Whether it holds; nothing where that depends on what is still to come.
+    #[must_use]
+    pub fn outlook(&self, view: &View<'_>) -> Option<bool> {
+        let all = |terms: &Vec<Term>| {
+            // One that does not hold is enough.
+            any_of(terms.iter().map(|term| term.outlook(view).map(|holds| !holds)))
+                .map(|fails| !fails)
+        };
+        any_of(self.any_of.iter().map(all)).map(|holds| holds != self.unless)
+    }
+}
+
+/// Whether one of them is true; nothing where one might be that is not known yet.
+fn any_of(truths: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut none_is = Some(false);
+    for truth in truths {
+        match truth {
+            Some(true) => return truth,
+            Some(false) => {}
+            None => none_is = None,
+        }
+    }
+    none_is
 }
 
 impl Term {
     fn holds(&self, view: &View<'_>) -> bool {
         self.tests.iter().any(|test| test.holds(view)) != self.negate
+    }
+
+    fn outlook(&self, view: &View<'_>) -> Option<bool> {
+        any_of(self.tests.iter().map(|test| test.outlook(view))).map(|holds| holds != self.negate)
     }
 }
 
@@ -95,6 +123,11 @@ impl Test {
     #[must_use]
     pub fn holds(&self, view: &View<'_>) -> bool {
         self.expression.any(view, &mut |sample| self.patterns.match_one(sample))
+    }
+
+    fn outlook(&self, view: &View<'_>) -> Option<bool> {
+        let holds = self.holds(view);
+        (holds || !self.expression.fetch.may_change(view)).then_some(holds)
     }
 }
 
@@ -170,6 +203,7 @@ fn with_text(sample: Sample<'_>, test: impl FnOnce(&[u8]) -> bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::sample::Fetch;
 
     #[test]
     fn directories_and_domains_match_whole_parts() {
@@ -184,5 +218,37 @@ mod tests {
         assert!(dom("www.example.com:80", "example") && !dom("www.examples.com", "example"));
         // Where they begin within one that is none.
         assert!(dir("/xa/a/a/b", "a/a") && dom("xa.a.a", "a.a") && !dom("xa.ab", "a.a"));
+    }
+
+    /// As HAProxy's `acl_exec_cond()` has it: what is not known yet counts where nothing else decides.
+    #[test]
+    fn what_is_still_to_come_decides_where_nothing_else_does() {
+        let term = |fetch: Fetch, negate| {
+            let expression = Expression { fetch, converts: Vec::new() };
+            Term { negate, tests: [Test { expression, patterns: Patterns::Truth }].into() }
+        };
+        let yes = || term(Fetch::Truth(true), false);
+        let no = || term(Fetch::Truth(false), false);
+        let open = || term(Fetch::WaitEnd, false);
+        let cases = [
+            (vec![vec![open()]], None),
+            (vec![vec![term(Fetch::WaitEnd, true)]], None),
+            (vec![vec![open(), no()]], Some(false)),
+            (vec![vec![open(), yes()]], None),
+            (vec![vec![open()], vec![yes()]], Some(true)),
+            (vec![vec![open()], vec![no()]], None),
+            (vec![vec![no()], vec![yes(), term(Fetch::Truth(false), true)]], Some(true)),
+        ];
+        for (any_of, expected) in cases {
+            for unless in [false, true] {
+                let condition = Condition { unless, any_of: any_of.clone() };
+                let partial = View { is_partial: true, ..View::default() };
+                let outlook = condition.outlook(&partial);
+                assert_eq!(outlook, expected.map(|holds| holds != unless), "{condition:?}");
+                // In the end it is what it is.
+                let whole = View::default();
+                assert_eq!(condition.outlook(&whole), Some(condition.holds(&whole)));
+            }
+        }
     }
 }

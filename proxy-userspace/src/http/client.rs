@@ -12,12 +12,14 @@ use std::{
 
 use super::{
     closes::Doing,
+    counters::Count,
     edit::{self, Edit},
     event,
     held::HeldProxies,
     live::Frontend,
     pool::Idle,
     presence::{Place, Presence},
+    rules::Parting,
     session::Session,
     settings::Mode,
     sock::Sock,
@@ -57,6 +59,8 @@ pub(crate) struct Client {
     pub(crate) last: Doing,
     /// The variables that last as long as the connection.
     pub(crate) variables: Vec<Edit>,
+    /// It is to hear as little of its end as can be.
+    pub(crate) is_dropped: bool,
 }
 
 /// What becomes of a connection after a request.
@@ -107,6 +111,7 @@ impl Client {
             last_server: None,
             last: Doing::default(),
             variables: Vec::new(),
+            is_dropped: false,
         }
     }
 
@@ -160,8 +165,18 @@ impl Client {
     pub(crate) fn part(&mut self) {
         self.note_requests();
         let passive = self.sock.peer_closed();
-        self.worker.part(self.sock.as_fd(), self.frontend(), passive, &self.last);
+        if self.is_dropped {
+            self.worker.drop_silently(self.sock.as_fd(), self.frontend(), &self.last);
+        } else {
+            self.worker.part(self.sock.as_fd(), self.frontend(), passive, &self.last);
+        }
         self.sock.finish();
+    }
+
+    /// Rules have it closed: it is counted among the requests that were denied.
+    pub(crate) fn refused(&mut self, parting: Parting) {
+        self.worker.count(&self.frontend().counters, Count::DeniedRequests, 1);
+        self.is_dropped = parting == Parting::Silent;
     }
 
     /// Completes what is said of the connection, whatever its last request was.

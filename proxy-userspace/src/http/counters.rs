@@ -57,6 +57,8 @@ counts! {
     Connections,
     /// Connections denied (`dcon`).
     DeniedConnections,
+    /// Sessions denied (`dses`).
+    DeniedSessions,
     /// Transfers that the client aborted (`cli_abrt`).
     ClientAborts,
     /// Transfers that the server aborted (`srv_abrt`).

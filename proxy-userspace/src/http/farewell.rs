@@ -16,10 +16,19 @@ use super::{
     refusal::Refusal,
     reply,
     rewrite::Say,
+    rules::Parting,
     session::Stop,
 };
 
 impl Client {
+    /// Rules on connections have ended it: nobody hears of a request.
+    pub(super) fn turned_away(&mut self, parting: Parting) {
+        self.refused(parting);
+        let mut account = Account::new(self);
+        account.termination = Termination::new(Cause::Proxy, Phase::Request);
+        account.finish(self, None);
+    }
+
     /// Answers a request that is none.
     pub(super) async fn refuse(&mut self, refusal: Refusal) {
         let invalid = Invalid::new(self.session.client, None, refusal, &self.input);

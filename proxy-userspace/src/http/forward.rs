@@ -15,10 +15,11 @@ use super::{
     exchange::{Exchange, Headless},
     framing::Asked,
     hooks::Decision,
-    local::{Rest, decided, fail_with, instead},
+    local::{Rest, decided, drop_silently, fail_with, instead},
     prepare::Prepared,
     pump::{Body, Pump, Waits},
     refusal::Refusal,
+    rules::Parting,
     session::Stop,
     settings::Connection,
     upstream::{Errand, Fail, Upstream, note_session, reach},
@@ -151,6 +152,11 @@ impl Exchange<'_> {
             }
         }
         self.close(upstream);
+        if decision == Decision::Reject(Parting::Silent) {
+            drop_silently(self.client, Some(&self.backend));
+            self.account.dropped();
+            return After::Close;
+        }
         let answer = (&decision, Phase::Headers);
         instead(self.client, self.prepared, &mut self.account, answer, rest).await
     }

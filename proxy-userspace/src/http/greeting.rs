@@ -82,10 +82,23 @@ impl Client {
         let mut client = match ends {
             None => self,
             Some(ends) => {
-                let Self { worker, proxies, session, sock, presence, since, requests, .. } = self;
+                let Self {
+                    worker,
+                    proxies,
+                    session,
+                    sock,
+                    presence,
+                    since,
+                    requests,
+                    variables,
+                    ..
+                } = self;
                 let (serial, addresses) = (session.serial, ends.map(Some));
                 let known = (session.accepted, since, requests);
-                Self::new(worker, proxies, serial, sock, presence, addresses, known)
+                let mut client =
+                    Self::new(worker, proxies, serial, sock, presence, addresses, known);
+                client.variables = variables;
+                client
             }
         };
         client.handshake = handshake;

@@ -7,7 +7,7 @@ use std::{fmt::Debug, net::SocketAddr, sync::Arc};
 
 pub use super::edit::{Edit, log_level};
 
-use super::{authority, event::Session, live, sample::View};
+use super::{authority, event::Session, live, rules::Parting, sample::View};
 
 /// A request's head as rules see it. Borrowed from the receive buffer.
 #[derive(Clone, Copy, Debug)]
@@ -127,8 +127,10 @@ pub enum Decision {
     },
     /// Refuse with this after a while, as if the proxy were slow (`http-request tarpit`).
     Tarpit(Box<Self>),
-    /// Close without a word (`http-request reject`).
-    Reject,
+    /// Close without a word (`http-request reject`, `silent-drop`).
+    Reject(Parting),
+    /// Close without a word, as rules on connections want it (`tcp-request content`).
+    TurnAway(Parting),
     /// Refuse with 500: what a rule wants to write cannot stand there.
     Failed,
     /// Answer with the error page of this status (`http-request return default-errorfiles`).

@@ -58,8 +58,10 @@ pub(crate) struct Ear {
     /// Connections at once on the address; 0 is no limit.
     pub(crate) maxconn: u32,
     pub(crate) connections: Arc<Gauge>,
-    /// The name of the address, where a proxy connects that says whose connection it passes on.
-    pub(crate) greeted: Option<Arc<str>>,
+    /// The name of the address.
+    pub(crate) name: Arc<str>,
+    /// A proxy connects there, and says first whose connection it passes on.
+    pub(crate) accept_proxy: bool,
 }
 
 impl Listeners {
@@ -167,7 +169,8 @@ impl Listeners {
             socket: Arc::clone(&bound.sockets[worker % bound.sockets.len()]),
             maxconn: bound.bind.maxconn,
             connections: Arc::clone(&bound.connections),
-            greeted: bound.bind.accept_proxy.then(|| bound.bind.name.as_str().into()),
+            name: bound.bind.name.as_str().into(),
+            accept_proxy: bound.bind.accept_proxy,
         };
         self.bound.iter().map(pick).collect()
     }

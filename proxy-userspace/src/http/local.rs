@@ -10,11 +10,13 @@ use super::{
     event::{Cause, Phase, Termination},
     framing::Asked,
     head::{self, MOST_FIELDS},
+    held::HeldBackend,
     hooks::{Answer, Decision, Response, Rules, log_level},
     prepare::{Prepared, named},
     pump::Body,
     reply,
     rewrite::{self, Changes, Say},
+    rules::Parting,
     sample::{View, status},
     settings::{ErrorPage, ErrorPages},
     upstream::Fail,
@@ -62,8 +64,19 @@ pub(super) async fn decided(
             account.held_back();
             (decision, phase) = (then, Phase::Tarpit);
         }
-        Decision::Reject => {
+        Decision::Reject(Parting::Closed) => {
             count_denied(client, prepared);
+            account.rejected();
+            return After::Close;
+        }
+        // HAProxy counts it as its frontend's alone.
+        Decision::TurnAway(Parting::Closed) => {
+            client.refused(Parting::Closed);
+            account.rejected();
+            return After::Close;
+        }
+        Decision::Reject(Parting::Silent) | Decision::TurnAway(Parting::Silent) => {
+            drop_silently(client, prepared.backend.as_ref());
             account.rejected();
             return After::Close;
         }
@@ -128,7 +141,9 @@ pub(super) async fn instead(
             let fail = Fail::new(500, Cause::Proxy, phase);
             fail_with(client, prepared, account, fail, rest).await
         }
-        Decision::Pass | Decision::Reject | Decision::Tarpit(_) => After::Close,
+        Decision::Pass | Decision::Reject(_) | Decision::TurnAway(_) | Decision::Tarpit(_) => {
+            After::Close
+        }
     }
 }
 
@@ -144,6 +159,14 @@ async fn hold_back(client: &Client, prepared: &Prepared) {
     })
     .await;
     client.session.resume();
+}
+
+/// Has the client hear as little as can be; the backend that it is at counts it, too.
+pub(super) fn drop_silently(client: &mut Client, backend: Option<&HeldBackend>) {
+    client.refused(Parting::Silent);
+    if let Some(backend) = backend {
+        client.worker.count(&backend.counters, Count::DeniedRequests, 1);
+    }
 }
 
 /// Counts a request that was denied; one that its backend denies is one of its frontend's, too.

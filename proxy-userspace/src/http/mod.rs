@@ -7,6 +7,7 @@
 mod accept;
 mod account;
 pub mod acl;
+mod admission;
 mod answer;
 mod authority;
 mod background;
@@ -33,6 +34,7 @@ pub mod head;
 pub mod health;
 pub mod held;
 pub mod hooks;
+mod inspect;
 pub mod listener;
 pub mod live;
 mod local;

@@ -4,6 +4,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use super::{
+    admission,
     client::Client,
     counters::Count,
     crew::Crew,
@@ -37,8 +38,9 @@ impl Reception {
         Rc::new(Self { worker, lot, http, tcp, greeted })
     }
 
-    /// A session begins.
-    pub(crate) fn begin(self: &Rc<Self>, client: Client) {
+    /// A session begins, where rules let it; `bind` is the address where a proxy has said whose it is.
+    pub(crate) fn begin(self: &Rc<Self>, client: Client, bind: Option<&str>) {
+        let Some(client) = admission::session(client, bind) else { return };
         self.worker.count(&client.frontend().counters, Count::Sessions, 1);
         self.serve(client);
     }
@@ -96,7 +98,7 @@ impl Reception {
 
 async fn greet((reception, client, bind): Greeted) {
     if let Some(client) = greeting::hear(client, &bind).await {
-        reception.begin(client);
+        reception.begin(client, Some(&bind));
     }
 }
 

@@ -1,11 +1,13 @@
 //! `http-request`, `http-response` and `http-after-response` rules, ready to be applied.
 
+mod connection;
 mod line;
 mod names;
 mod redirect;
 mod replace;
 mod routes;
 
+pub use connection::{Admission, Inspection, Parting, TcpAction, TcpRule, TcpRules, Verdict};
 pub(crate) use line::is_method;
 use line::target_for;
 pub use line::{LineEdit, Misfit, Part};
@@ -98,8 +100,8 @@ pub enum Action {
     },
     /// `tarpit`: what `deny` would do, later.
     Tarpit(Box<Self>),
-    /// `reject`.
-    Reject,
+    /// `reject` and `silent-drop`.
+    Reject(Parting),
     /// `redirect`.
     Redirect(Redirect),
     /// A change to the fields.
@@ -149,7 +151,7 @@ impl Action {
                 file: Arc::clone(file),
                 refuses: *refuses,
             }),
-            Self::Reject => Taken::Decided(Decision::Reject),
+            Self::Reject(parting) => Taken::Decided(Decision::Reject(*parting)),
             Self::Redirect(redirect) => match redirect.answer(view) {
                 Some(answer) => Taken::Decided(Decision::Answer(answer)),
                 None => Taken::Nothing,

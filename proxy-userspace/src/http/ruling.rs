@@ -13,6 +13,7 @@ use super::{
     hooks::{Decision, Edit, Moment, Rules},
     live::Backend,
     reply_template::in_field,
+    rules::{Inspection, Verdict},
     sample::View,
 };
 
@@ -43,16 +44,22 @@ pub(super) fn ruled(client: &Client, head: &RequestHead<'_>) -> Ruling {
         backend: None,
         unique_id: OnceCell::new(),
     };
-    let mut decision = apply(settings.rules.as_deref(), head, &asking, &mut edits);
+    let mut decision = inspected(settings.inspection.as_deref(), head, &asking, &mut edits);
+    if decision == Decision::Pass {
+        decision = apply(settings.rules.as_deref(), head, &asking, &mut edits);
+    }
     let mut by_backend = false;
     let passes = decision == Decision::Pass;
     let backend = if passes { routed(client, &asking.view(head, &edits)) } else { None };
     if let Some(backend) = &backend {
         asking.backend = Some(backend);
+        decision = inspected(backend.settings.inspection.as_deref(), head, &asking, &mut edits);
         let view = asking.view(head, &edits);
         let mut rules = backend.settings.persist_rules.iter();
         choice.persist = rules.find(|rule| rule.condition.holds(&view)).map(|rule| rule.persist);
-        decision = apply(backend.settings.rules.as_deref(), head, &asking, &mut edits);
+        if decision == Decision::Pass {
+            decision = apply(backend.settings.rules.as_deref(), head, &asking, &mut edits);
+        }
         by_backend = decision != Decision::Pass;
     }
     asking.name(head, &mut edits);
@@ -87,6 +94,20 @@ pub(super) fn ruled(client: &Client, head: &RequestHead<'_>) -> Ruling {
         _ => Vec::new(),
     };
     Ruling { decision, by_backend, backend, edits, changes, choice, captured, unique_id }
+}
+
+/// Follows the rules on what a client sends. What they could wait for is there: a whole head.
+fn inspected(
+    rules: Option<&Inspection>,
+    head: &RequestHead<'_>,
+    asking: &Asking<'_>,
+    edits: &mut Vec<Edit>,
+) -> Decision {
+    let Some(inspection) = rules else { return Decision::Pass };
+    match inspection.rules.follow(asking.view(head, &[]), edits) {
+        Verdict::Refused(parting) => Decision::TurnAway(parting),
+        Verdict::Accepted { .. } | Verdict::Open => Decision::Pass,
+    }
 }
 
 /// The backend that the frontend's rules name, or its default.

@@ -2,6 +2,7 @@
 
 mod convert;
 mod fields;
+mod heads;
 mod map;
 mod names;
 mod read;
@@ -13,6 +14,8 @@ use super::variable::{Name, Value};
 pub use convert::{Convert, Operand, Operator};
 pub(super) use fields::{each_value, parts};
 use fields::{header, read_as};
+pub use heads::{first_host, status};
+use heads::{method, version};
 pub use map::{Keys, Map};
 pub(super) use read::{address, number};
 use std::net::{IpAddr, SocketAddr};
@@ -32,6 +35,10 @@ pub struct View<'a> {
     pub client: Option<SocketAddr>,
     /// The address that the client connected to.
     pub local: Option<SocketAddr>,
+    /// What the client has sent so far, in `mode tcp`.
+    pub received: Option<&'a [u8]>,
+    /// More of it may come.
+    pub is_partial: bool,
     /// What logs would say of the session now.
     pub moment: Option<&'a dyn Moment>,
 }
@@ -133,6 +140,10 @@ pub enum Fetch {
     Number(i64),
     /// `str()`.
     Text(String),
+    /// `wait_end`: true once nothing more is waited for.
+    WaitEnd,
+    /// `req.len`: how much the client has sent.
+    Length,
     /// `unique-id`.
     UniqueId,
     /// `fe_name`: the frontend's.
@@ -175,8 +186,9 @@ impl Expression {
             | Fetch::DestinationPort
             | Fetch::HeaderCount { .. }
             | Fetch::Status
+            | Fetch::Length
             | Fetch::Number(_) => Kind::Number,
-            Fetch::Truth(_) => Kind::Truth,
+            Fetch::Truth(_) | Fetch::WaitEnd => Kind::Truth,
             Fetch::Variable(..) => Kind::Any,
             Fetch::Header { kind, .. } => *kind,
             _ => Kind::Text,
@@ -198,6 +210,12 @@ impl Expression {
             }
             _ => false,
         }
+    }
+
+    /// Whether it looks at the bytes that a client sends.
+    #[must_use]
+    pub fn needs_input(&self) -> bool {
+        self.fetch == Fetch::Length
     }
 
     /// Whether it looks at a response's head.
@@ -272,6 +290,11 @@ impl Sample<'_> {
 }
 
 impl Fetch {
+    /// Whether there may be another sample once more has come.
+    pub(super) fn may_change(&self, view: &View<'_>) -> bool {
+        view.is_partial && matches!(self, Self::WaitEnd | Self::Length)
+    }
+
     /// Calls `found` with one sample, if there is one.
     fn one(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>)) {
         let found = &mut |sample: Sample<'_>| {
@@ -334,6 +357,10 @@ impl Fetch {
             }
             Self::Truth(truth) => found(Sample::Truth(*truth)),
             Self::Number(number) => found(Sample::Number(*number)),
+            Self::WaitEnd => !view.is_partial && found(Sample::Truth(true)),
+            Self::Length => view.received.is_some_and(|received| {
+                found(Sample::Number(i64::try_from(received.len()).unwrap_or(i64::MAX)))
+            }),
             Self::UniqueId => view.moment.is_some_and(|moment| {
                 let id = moment.unique_id(view);
                 !id.is_empty() && found(Sample::Text(id))
@@ -348,47 +375,6 @@ impl Fetch {
             },
         }
     }
-}
-
-/// The status that the rules leave, and the reason for it where they have given it.
-#[must_use]
-pub fn status(received: u16, edits: &[Edit]) -> (u16, Option<&str>) {
-    let given = edits.iter().rev().find_map(|edit| match edit {
-        Edit::Status(status, reason) => Some((*status, Some(&**reason))),
-        _ => None,
-    });
-    given.filter(|_| may_change(received)).unwrap_or((received, None))
-}
-
-/// Whether another status can take this one's place: it says nothing of where the response ends.
-fn may_change(status: u16) -> bool {
-    status >= 200 && !matches!(status, 204 | 304)
-}
-
-/// The method: also when the request's head is gone.
-fn method(view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
-    let known = view.request.map(|request| request.method.as_bytes());
-    let known = known.or_else(|| {
-        let line = view.moment?.session().request_line;
-        line.split(|&byte| byte == b' ').next().filter(|method| !method.is_empty())
-    });
-    known.is_some_and(|method| found(Sample::Text(method)))
-}
-
-fn version<'a>(view: &View<'a>, of: Message) -> Option<&'a str> {
-    let minor = match of {
-        Message::Request => view.request?.minor,
-        Message::Response => view.response?.minor,
-    };
-    Some(if minor == 0 { "1.0" } else { "1.1" })
-}
-
-/// Appends the first Host.
-pub fn first_host(view: &View<'_>, out: &mut Vec<u8>) {
-    each_value(view, Message::Request, "host", true, &mut |value| {
-        out.extend_from_slice(value);
-        true
-    });
 }
 
 #[cfg(test)]

@@ -14,8 +14,10 @@ use memchr::memchr;
 use super::{
     client::{After, Client},
     forward,
+    hooks::Decision,
     prepare::{Prepared, prepare},
     refusal::Refusal,
+    rules::Parting,
     session::Stop,
 };
 
@@ -23,6 +25,8 @@ use super::{
 enum Next {
     Request(Box<Prepared>),
     Refused(Refusal),
+    /// Rules on connections do not let it through.
+    TurnedAway(Parting),
     /// Nothing came in time.
     Late,
     /// Nothing came for a while, on a connection that may be parked.
@@ -54,6 +58,10 @@ impl Client {
                 Next::Quiet => return Some(self),
                 Next::Refused(refusal) => {
                     self.refuse(refusal).await;
+                    break;
+                }
+                Next::TurnedAway(parting) => {
+                    self.turned_away(parting);
                     break;
                 }
                 Next::Late => {
@@ -193,6 +201,15 @@ impl Client {
 
     fn prepare(&self, bytes: &[u8]) -> Option<Next> {
         match prepare(self, bytes) {
+            Ok(Some(Prepared {
+                backend: None,
+                decision: Decision::TurnAway(parting),
+                out,
+                ..
+            })) => {
+                self.worker.give_back(out);
+                Some(Next::TurnedAway(parting))
+            }
             Ok(Some(prepared)) => Some(Next::Request(Box::new(prepared))),
             Ok(None) => None,
             Err(refusal) => Some(Next::Refused(refusal)),

@@ -27,7 +27,7 @@ use super::{
 
 mod end;
 
-pub(crate) use end::{Kind, reset_on_close};
+pub(crate) use end::{Kind, reset_on_close, silence};
 
 /// A stream socket.
 #[derive(Debug)]

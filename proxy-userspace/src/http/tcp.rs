@@ -7,60 +7,109 @@ use super::{
     client::Client,
     closes::Class,
     counters::Count,
+    edit,
+    held::HeldBackend,
+    inspect::{Ended, inspect},
     pump::{Body, Pump},
     sample::View,
     tunnel,
     upstream::{Errand, Upstream, note_session, reach},
+    variable::Scope,
 };
 
 /// Passes a connection on to a server.
 pub(crate) async fn serve(mut client: Client) {
     let mut account = Account::new(&client);
+    account.variables.clone_from(&client.variables);
     let frontend = Arc::clone(client.frontend());
-    let address = client.session.client;
-    let view = View { client: address, local: client.local, ..View::default() };
-    let chosen = frontend.settings.route.as_ref().and_then(|route| route.backend(&view));
-    let index = chosen.unwrap_or(frontend.settings.default_backend);
-    let backend = index.and_then(|index| client.proxies.hold(index));
-    if let Some(backend) = backend {
+    let mut ended = match &frontend.settings.inspection {
+        Some(inspection) => inspect(&mut client, inspection, &mut account).await.err(),
+        None => None,
+    };
+    let backend = match ended {
+        None | Some(Ended::Left(_)) => chosen(&client, &account),
+        _ => None,
+    };
+    if let Some(backend) = &backend {
         account.backend = Some(backend.clone());
         backend.sessions.rise();
         client.worker.count(&backend.counters, Count::Sessions, 1);
-        if let Some(rules) = &backend.settings.server_rules {
-            account.choice.server = rules.server(&backend, &view);
+        if ended.is_none()
+            && let Some(inspection) = &backend.settings.inspection
+        {
+            ended = inspect(&mut client, inspection, &mut account).await.err();
         }
-        let errand = Errand {
-            backend: &backend,
-            key: backend.settings.balance.key(None, &[], address),
-            head: b"",
-            body: Body::Close,
-            prefix: 0,
-            reuse: false,
-            class: Class::Tunnel,
-        };
-        match reach(&mut client, errand, &mut account).await {
-            Ok(Upstream { mut conn, slot, request, .. }) => {
-                note_session(&client, slot.server(), account.mark());
-                let response = Pump::new(Body::Close, false);
-                let ways = tunnel::Ways { request, response, rest: Vec::new() };
-                tunnel::run(&mut client, &conn, ways, &mut account).await;
-                let worker = Rc::clone(&client.worker);
-                account.describe(&mut conn.doing, None);
-                worker.close_idle(conn, Some(Class::Tunnel));
-                drop(slot);
-            }
-            Err(fail) => {
-                account.termination = fail.termination;
-                account.bytes_in += client.forget_input() as u64;
-            }
+        if ended.is_none() {
+            pass_on(&mut client, backend, &mut account).await;
         }
         backend.sessions.fall();
         client.session.leave();
     }
+    if let Some(ended) = ended {
+        account.bytes_in += client.input.len() as u64;
+        account.failed(0, ended.termination());
+        match ended {
+            Ended::Refused(parting) => client.refused(parting),
+            Ended::Left(_) => client.worker.count(&frontend.counters, Count::RequestErrors, 1),
+            Ended::Stopped(_) => {}
+        }
+    }
+    account.variables = edit::left(&account.variables, Scope::AFTER);
     if account.bytes_in == 0 && frontend.settings.dontlognull {
         account.finish_unlogged(&mut client, None);
     } else {
         account.finish(&mut client, None);
     }
     client.part();
+}
+
+/// The backend that the frontend's rules name, or its default.
+fn chosen(client: &Client, account: &Account) -> Option<HeldBackend> {
+    let settings = &client.frontend().settings;
+    let chosen = settings.route.as_ref().and_then(|route| route.backend(&view(client, account)));
+    let index = chosen.unwrap_or(settings.default_backend);
+    index.and_then(|index| client.proxies.hold(index))
+}
+
+/// What rules that choose see of it.
+fn view<'a>(client: &'a Client, account: &'a Account) -> View<'a> {
+    View {
+        client: client.session.client,
+        local: client.local,
+        received: Some(&client.input),
+        edits: &account.variables,
+        ..View::default()
+    }
+}
+
+/// Passes it on to a server of this backend.
+async fn pass_on(client: &mut Client, backend: &HeldBackend, account: &mut Account) {
+    if let Some(rules) = &backend.settings.server_rules {
+        account.choice.server = rules.server(backend, &view(client, account));
+    }
+    let errand = Errand {
+        backend,
+        key: backend.settings.balance.key(None, &[], client.session.client),
+        head: b"",
+        body: Body::Close,
+        prefix: client.input.len(),
+        reuse: false,
+        class: Class::Tunnel,
+    };
+    match reach(client, errand, account).await {
+        Ok(Upstream { mut conn, slot, request, .. }) => {
+            note_session(client, slot.server(), account.mark());
+            let response = Pump::new(Body::Close, false);
+            let ways = tunnel::Ways { request, response, rest: Vec::new() };
+            tunnel::run(client, &conn, ways, account).await;
+            let worker = Rc::clone(&client.worker);
+            account.describe(&mut conn.doing, None);
+            worker.close_idle(conn, Some(Class::Tunnel));
+            drop(slot);
+        }
+        Err(fail) => {
+            account.termination = fail.termination;
+            account.bytes_in += (client.input.len() + client.forget_input()) as u64;
+        }
+    }
 }

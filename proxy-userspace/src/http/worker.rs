@@ -22,7 +22,7 @@ use super::{
     runtime::Runtime,
     session::Sessions,
     settings::Mode,
-    sock::reset_on_close,
+    sock::{reset_on_close, silence},
     spares::Spares,
     splice::Pipes,
 };
@@ -198,6 +198,29 @@ impl Worker {
         if reset {
             reset_on_close(socket);
         }
+        self.state(socket, of, passive, reset, doing);
+    }
+
+    /// The same, with RST, whatever it may lose.
+    pub(crate) fn reset(&self, socket: BorrowedFd<'_>, of: &Frontend, doing: &Doing) {
+        reset_on_close(socket);
+        self.state(socket, of, false, true, doing);
+    }
+
+    /// The same, so that its client hears as little of it as can be.
+    pub(crate) fn drop_silently(&self, socket: BorrowedFd<'_>, of: &Frontend, doing: &Doing) {
+        silence(socket);
+        self.state(socket, of, false, true, doing);
+    }
+
+    fn state(
+        &self,
+        socket: BorrowedFd<'_>,
+        of: &Frontend,
+        passive: bool,
+        reset: bool,
+        doing: &Doing,
+    ) {
         let class = match of.settings.mode {
             Mode::Tcp => Class::Tunnel,
             Mode::Http if passive => Class::Passive,

@@ -17,6 +17,7 @@ mod stage;
 #[path = "../support/mod.rs"]
 mod support;
 mod track;
+mod turned_away;
 mod twins;
 
 use rustix::process::Signal;

@@ -163,6 +163,7 @@ pub(super) fn frontend(scene: &Scene, frontend: &Frontend) -> Row {
             ("ereq", Count::RequestErrors),
             ("conn_tot", Count::Connections),
             ("dcon", Count::DeniedConnections),
+            ("dses", Count::DeniedSessions),
             ("wrew", Count::RewriteErrors),
             ("eint", Count::InternalErrors),
             ("req_tot", Count::Requests),
@@ -183,7 +184,7 @@ pub(super) fn frontend(scene: &Scene, frontend: &Frontend) -> Row {
     row.number("req_rate", frontend.request_rate.last());
     row.number("req_rate_max", frontend.request_rate.max());
     row.number("rate_lim", frontend.throttle.sessions.load(Relaxed));
-    row.zeros(&["comp_in", "comp_out", "comp_byp", "comp_rsp", "dses"]);
+    row.zeros(&["comp_in", "comp_out", "comp_byp", "comp_rsp"]);
     if settings.mode == Mode::Http {
         row.counts(&frontend.counters, &RESPONSES);
         row.counts(&frontend.counters, &[("intercepted", Count::Intercepted)]);

@@ -5,7 +5,7 @@
 mod ours;
 mod theirs;
 
-pub use ours::{BIND, GLOBAL, OPTIONS, PROXY, SERVER};
+pub use ours::{BIND, CONNECTION, GLOBAL, OPTIONS, PROXY, SERVER};
 pub use theirs::{
     ACTION_OTHERS, BIND_OTHERS, CONVERT_OTHERS, FETCH_OTHERS, GLOBAL_GONE, GLOBAL_OTHERS, Gone,
     MOOT, OPTION_GONE, OPTION_OTHERS, PROXY_GONE, PROXY_OTHERS, SECTION_OTHERS, SERVER_OTHERS,
@@ -68,7 +68,7 @@ pub struct Directive {
 
 /// What a line of a proxy's section may begin with.
 pub fn of_proxies() -> impl Iterator<Item = &'static Directive> {
-    PROXY.iter().chain(OPTIONS)
+    PROXY.iter().chain(CONNECTION).chain(OPTIONS)
 }
 
 /// The word among those that are gone.

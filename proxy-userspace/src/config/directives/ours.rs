@@ -1,10 +1,12 @@
 //! What teardown has: each directive with its meaning and default.
 
+mod connection;
 mod global;
 mod keywords;
 mod options;
 mod proxies;
 
+pub use connection::CONNECTION;
 pub use global::GLOBAL;
 pub use keywords::{BIND, SERVER};
 pub use options::OPTIONS;

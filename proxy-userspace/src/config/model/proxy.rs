@@ -7,7 +7,7 @@ use crate::config::token::Position;
 use crate::http::acl::{Condition, Test};
 use crate::http::capture::Captures;
 use crate::http::cookie::PersistRule;
-use crate::http::rules::Rule;
+use crate::http::rules::{Rule, TcpRule};
 
 /// The kind of a proxy section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct Proxy {
     pub use_servers: Vec<UseServer>,
     /// Where the `defaults` begin whose rules come before its own.
     pub rules_from: Option<Position>,
+    /// `tcp-request` lines.
+    pub tcp_request: TcpRequest,
     /// `http-request` lines, in order.
     pub http_request: Vec<Rule>,
     /// `redirect` lines, which come after the `http-request` rules.
@@ -87,6 +89,27 @@ pub struct Proxy {
     pub captures: Captures,
     /// What it says itself of its checks.
     pub own_checks: OwnChecks,
+}
+
+/// `tcp-request` lines.
+#[derive(Debug, Clone, Default)]
+pub struct TcpRequest {
+    /// `connection`, in order.
+    pub connection: Vec<TcpRule>,
+    /// `session`, in order.
+    pub session: Vec<TcpRule>,
+    /// `content`, in order.
+    pub content: Vec<TcpRule>,
+    /// `inspect-delay`.
+    pub delay: Option<u32>,
+}
+
+impl TcpRequest {
+    /// Whether there are rules that only frontends can have.
+    #[must_use]
+    pub fn is_of_frontends(&self) -> bool {
+        !self.connection.is_empty() || !self.session.is_empty()
+    }
 }
 
 /// What a section says itself of its checks: that takes the place of what its `defaults` say.
@@ -121,6 +144,7 @@ impl Proxy {
             use_backends: Vec::new(),
             use_servers: Vec::new(),
             rules_from: None,
+            tcp_request: TcpRequest::default(),
             http_request: Vec::new(),
             redirects: Vec::new(),
             http_response: Vec::new(),
@@ -136,7 +160,10 @@ impl Proxy {
     #[must_use]
     pub fn has_rules(&self) -> bool {
         let lists = [&self.http_request, &self.http_response, &self.http_after_response];
+        let of_tcp = &self.tcp_request;
         lists.iter().any(|list| !list.is_empty())
+            || of_tcp.is_of_frontends()
+            || !of_tcp.content.is_empty()
     }
 
     /// The names of the backends that it may send to.

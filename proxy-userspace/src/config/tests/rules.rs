@@ -15,7 +15,7 @@ fn wrong_rules_give_their_place_and_what_would_be_right() {
          http-request replace-header a:b c d\n\
          http-request set-log-level warn\n\
          http-request reject now\n\
-         http-request silent-drop\n\
+         http-request use-service x\n\
          http-response set-path /a\n\
          http-response set-status 304\n\
          http-response set-status 200 reason \"a\\nb\"\n\
@@ -43,7 +43,7 @@ fn wrong_rules_give_their_place_and_what_would_be_right() {
         "test.cfg:12:28: 'set-log-level' expects one of emerg, ",
         "did you mean 'warning'?",
         "test.cfg:13:21: expected 'if' or 'unless' and a condition, not 'now'",
-        "test.cfg:14:14: 'http-request silent-drop' is HAProxy's",
+        "test.cfg:14:14: 'http-request use-service' is HAProxy's",
         "test.cfg:15:15: 'http-response' expects one of allow, ",
         "test.cfg:16:26: 'set-status 304' would change where the response ends",
         "test.cfg:17:37: a reason has no control characters",

@@ -3,6 +3,7 @@
 use super::{Connection, ErrorPages, ForwardFor, Mode, Server};
 use crate::http::cookie::{Cookie, PersistRule};
 use crate::http::hooks::{Balance, Rules, ServerRules};
+use crate::http::rules::Inspection;
 use std::{sync::Arc, time::Duration};
 
 /// A backend, or the second half of a `listen`.
@@ -57,6 +58,8 @@ pub struct Backend {
     pub error_pages: ErrorPages,
     /// `use-server` rules, which go before the balance.
     pub server_rules: Option<Arc<dyn ServerRules>>,
+    /// `tcp-request content`.
+    pub inspection: Option<Arc<Inspection>>,
     /// `http-request` and `http-response` rules.
     pub rules: Option<Arc<dyn Rules>>,
 }
@@ -89,6 +92,7 @@ impl Backend {
             originalto: None,
             error_pages: ErrorPages::default(),
             server_rules: None,
+            inspection: None,
             rules: None,
         }
     }

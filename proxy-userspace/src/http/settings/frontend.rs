@@ -4,6 +4,7 @@ use super::{Connection, ErrorPages, ForwardFor, Mode, Tcp};
 use crate::http::capture::Captures;
 use crate::http::format::Format;
 use crate::http::hooks::{Route, Rules};
+use crate::http::rules::{Admission, Inspection};
 use std::{net::SocketAddr, os::fd::RawFd, path::PathBuf, sync::Arc, time::Duration};
 
 /// A frontend, or the first half of a `listen`.
@@ -46,6 +47,10 @@ pub struct Frontend {
     pub originalto: Option<ForwardFor>,
     /// Pages that take the place of the built-in ones.
     pub error_pages: ErrorPages,
+    /// `tcp-request connection` and `session`.
+    pub admission: Option<Arc<Admission>>,
+    /// `tcp-request content`.
+    pub inspection: Option<Arc<Inspection>>,
     /// `http-request` and `http-response` rules.
     pub rules: Option<Arc<dyn Rules>>,
     /// `use_backend` rules.
@@ -75,6 +80,8 @@ impl Default for Frontend {
             unique_id: None,
             originalto: None,
             error_pages: ErrorPages::default(),
+            admission: None,
+            inspection: None,
             rules: None,
             route: None,
             default_backend: None,

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{
     io::Errno,
-    net::{Shutdown, sockopt},
+    net::{RecvFlags, Shutdown, sockopt},
 };
 
 use super::{Delay, Sock};
@@ -109,6 +109,23 @@ impl Sock {
             self.delay.set(Delay::Unused);
         }
     }
+}
+
+/// Makes a socket's close as quiet as it can be without a capability, as HAProxy's `silent-drop` does:
+/// what has come is acknowledged, so that the client does not ask for a RST by sending it again, and the
+/// close's own RST does not get past the next router.
+pub(crate) fn silence(socket: BorrowedFd<'_>) {
+    const MOST: usize = 64;
+    let mut space = [0; 4096];
+    let mut receive = || rustix::net::recv(socket, &mut space[..], RecvFlags::DONTWAIT);
+    // Who sends faster than this reads is heard of by a RST sooner or later.
+    let _ = (0..MOST).take_while(|_| receive().is_ok_and(|(_, count)| count > 0)).count();
+    // On failure it is a RST as any other.
+    let _ = sockopt::set_tcp_quickack(socket, true);
+    // Of the two the one counts that the packets are of, on an IPv6 socket either.
+    let _ = sockopt::set_ip_ttl(socket, 1);
+    let _ = sockopt::set_ipv6_unicast_hops(socket, Some(1));
+    reset_on_close(socket);
 }
 
 /// Makes a socket's close a RST.

@@ -1,4 +1,4 @@
-//! Actions of `http-request`, `http-response` and `http-after-response` rules that are HAProxy's alone.
+//! Actions of rules that are HAProxy's alone.
 
 /// By name, without an argument in parentheses or a number behind.
 pub const ACTION_OTHERS: &[&str] = &[
@@ -12,6 +12,7 @@ pub const ACTION_OTHERS: &[&str] = &[
     "disable-l7-retry",
     "do-resolve",
     "early-hint",
+    "expect-netscaler-cip",
     "normalize-uri",
     "ot-group",
     "sc-inc-gpc",
@@ -28,8 +29,8 @@ pub const ACTION_OTHERS: &[&str] = &[
     "set-src-port",
     "set-timeout",
     "set-tos",
-    "silent-drop",
     "strict-mode",
+    "switch-mode",
     "track-sc",
     "use-service",
     "wait-for-body",

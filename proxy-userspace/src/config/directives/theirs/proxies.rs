@@ -23,7 +23,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "server-state-file-name",
     "stick",
     "stick-table",
-    "tcp-request",
     "tcp-response",
     "transparent",
     "use-fcgi-app",

@@ -129,7 +129,6 @@ pub(super) const SAMPLES: &[&str] = &[
     "req.hdr_names",
     "req.hdrs",
     "req.hdrs_bin",
-    "req.len",
     "req.payload",
     "req.payload_lv",
     "req.proto_http",
@@ -141,7 +140,6 @@ pub(super) const SAMPLES: &[&str] = &[
     "req.ssl_sni",
     "req.ssl_st_ext",
     "req.ssl_ver",
-    "req_len",
     "req_proto_http",
     "req_rdp_cookie",
     "req_rdp_cookie_cnt",
@@ -195,5 +193,4 @@ pub(super) const SAMPLES: &[&str] = &[
     "url_port",
     "urlp_val",
     "uuid",
-    "wait_end",
 ];
