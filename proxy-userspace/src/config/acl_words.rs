@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::expression::expression;
 use super::model::Acl;
-use super::patterns::{numbers, with_mask};
+use super::patterns::{bytes, numbers, with_mask};
 use super::token::Position;
 use crate::http::acl::{Condition, Patterns, Term, Test, TextMatch};
 use crate::http::regex::Regex;
@@ -21,10 +21,12 @@ pub(super) enum Method {
     Ip,
     Len,
     Text(TextMatch),
+    /// Bytes, whose patterns are in hexadecimal.
+    Bytes,
     Regex,
 }
 
-pub(super) const METHODS: [(&str, Method); 12] = [
+pub(super) const METHODS: [(&str, Method); 13] = [
     ("found", Method::Found),
     ("bool", Method::Bool),
     ("int", Method::Int),
@@ -36,6 +38,7 @@ pub(super) const METHODS: [(&str, Method); 12] = [
     ("sub", Method::Text(TextMatch::Contains)),
     ("dir", Method::Text(TextMatch::Directory)),
     ("dom", Method::Text(TextMatch::Domain)),
+    ("bin", Method::Bytes),
     ("reg", Method::Regex),
 ];
 
@@ -86,7 +89,8 @@ pub(super) fn test(args: &mut Args<'_>, end: Option<&str>) -> Option<Test> {
     };
     let given = given(args, end)?;
     method = given.method.or(method);
-    if expression.kind() == Kind::Any && method.is_none() {
+    let is_bytes = matches!(expression.fetch, Fetch::Payload(..)) && expression.converts.is_empty();
+    if (is_bytes || expression.kind() == Kind::Any) && method.is_none() {
         args.wrong(format!("'{word}' may be of any type: say how to compare it, such as '-m str'"));
         return None;
     }
@@ -240,6 +244,10 @@ fn compile(
             };
             Patterns::Text { how, ignore_case, texts: patterns.iter().map(text).collect() }
         }
+        Method::Bytes => {
+            let texts = patterns.iter().map(|text| bytes(text)).collect::<Result<_, _>>()?;
+            Patterns::Text { how: TextMatch::Exact, ignore_case: false, texts }
+        }
         Method::Regex => {
             let compile = |pattern: &String| Regex::new(pattern, ignore_case);
             Patterns::Regex(patterns.iter().map(compile).collect::<Result<_, _>>()?)
@@ -352,15 +360,12 @@ pub(super) fn warn_if_absent(
     at: Position,
     rules: At,
 ) {
-    let tests = condition.iter().flat_map(|condition| condition.any_of.iter().flatten());
-    let missing = tests.flat_map(|term| term.tests.iter()).find_map(|test| {
-        let of = &test.expression;
-        match rules {
-            At::Request | At::Connection if of.needs_response() => Some("the response"),
-            At::Response | At::Connection if of.needs_request() => Some("the request"),
-            At::Response | At::Connection if of.needs_input() => Some("what the client sends"),
-            _ => None,
-        }
+    let expressions = condition.iter().flat_map(|condition| condition.expressions());
+    let missing = { expressions }.find_map(|of| match rules {
+        At::Request | At::Connection if of.needs_response() => Some("the response"),
+        At::Response | At::Connection if of.needs_request() => Some("the request"),
+        At::Response | At::Connection if of.needs_input() => Some("what the client sends"),
+        _ => None,
     });
     if let Some(missing) = missing {
         let has = match rules {

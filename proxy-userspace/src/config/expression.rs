@@ -32,8 +32,13 @@ pub(super) const FETCHES: &[&str] = &[
     "req.hdr_ip",
     "req.hdr_val",
     "req.len",
+    "req.payload",
+    "req.ssl_hello_type",
+    "req.ssl_sni",
     "req.ver",
     "req_len",
+    "req_ssl_hello_type",
+    "req_ssl_sni",
     "res.fhdr",
     "res.hdr",
     "res.hdr_cnt",
@@ -142,6 +147,17 @@ fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
             "0" | "false" => Ok(Fetch::Truth(false)),
             _ => Err(format!("'bool' expects true or false, not '{truth}'")),
         },
+        ("req.payload", [offset, length]) => {
+            match (offset.parse(), length.parse()) {
+                (Ok(offset), Ok(length)) => Ok(Fetch::Payload(offset, length)),
+                _ => Err("'req.payload' expects two numbers, where it begins and how long it is"
+                    .to_owned()),
+            }
+        }
+        ("req.payload", _) => {
+            Err("'req.payload' expects where it begins and how long it is: req.payload(0,3)"
+                .to_owned())
+        }
         ("int" | "bool", _) => Err(format!("'{name}' expects one argument: {name}(...)")),
         ("url_param" | "urlp" | "var", _) => {
             Err(format!("'{name}' expects one or two arguments: {name}(...)"))
@@ -165,6 +181,8 @@ fn plain(name: &str) -> Option<Fetch> {
         "res.ver" | "resp_ver" => Fetch::Version(Message::Response),
         "status" => Fetch::Status,
         "req.len" | "req_len" => Fetch::Length,
+        "req.ssl_hello_type" | "req_ssl_hello_type" => Fetch::HelloType,
+        "req.ssl_sni" | "req_ssl_sni" => Fetch::ServerNameIndication,
         "wait_end" => Fetch::WaitEnd,
         "unique-id" => Fetch::UniqueId,
         "fe_name" => Fetch::FrontendName,

@@ -17,6 +17,18 @@ pub(super) fn with_mask(text: &str) -> Option<Prefix> {
     network(text)
 }
 
+/// Bytes in hexadecimal.
+pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
+    let wrong = || format!("'{text}' is no bytes in hexadecimal, of two digits each");
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(wrong());
+    }
+    let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
+    pairs.iter().map(byte).collect::<Option<_>>().ok_or_else(wrong)
+}
+
 /// `5`, `1:10`, `gt 5`, `ge`, `lt`, `le`, `eq`, as inclusive ranges.
 pub(super) fn numbers(patterns: &[String]) -> Result<Vec<(i64, i64)>, String> {
     let mut ranges = Vec::new();

@@ -6,6 +6,8 @@ use crate::http::acl::Condition;
 use crate::http::balance::Algorithm;
 use crate::http::capture::Captures;
 use crate::http::health::script::CheckKind;
+use crate::http::rules::TcpRule;
+use crate::http::sample::Expression;
 use crate::http::settings::Mode;
 
 /// Warns of it, as HAProxy does.
@@ -52,8 +54,7 @@ fn without_requests(proxy: &Proxy, warn: &mut dyn FnMut(&str)) {
         warn("is in mode tcp: without requests its balance is that of roundrobin");
     }
     let of_requests = |condition: &Option<Condition>| {
-        let terms = condition.iter().flat_map(|it| it.any_of.iter().flatten());
-        { terms }.flat_map(|term| term.tests.iter()).any(|test| test.expression.needs_request())
+        condition.iter().flat_map(Condition::expressions).any(Expression::needs_request)
     };
     let content = proxy.tcp_request.content.iter().map(|rule| &rule.condition);
     let uses = proxy.use_backends.iter().map(|rule| &rule.condition);
@@ -64,6 +65,13 @@ fn without_requests(proxy: &Proxy, warn: &mut dyn FnMut(&str)) {
         if looks {
             warn(&format!("is in mode tcp: its rules find no requests, which '{name}' looks at"));
         }
+    }
+    let of_input = |rule: &&TcpRule| rule.expressions().any(Expression::needs_input);
+    if proxy.tcp_request.delay.is_none() && proxy.tcp_request.content.iter().any(|r| of_input(&r)) {
+        warn(
+            "has 'tcp-request content' that looks at what clients send, and no 'tcp-request \
+             inspect-delay': it finds what happens to be there",
+        );
     }
     let unused = [
         ("http-request", !proxy.http_request.is_empty()),

@@ -83,6 +83,12 @@ impl Condition {
         self.any_of.iter().any(all) != self.unless
     }
 
+    /// What it looks at.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let tests = self.any_of.iter().flatten().flat_map(|term| term.tests.iter());
+        tests.map(|test| &test.expression)
+    }
+
     /// Whether it holds; nothing where that depends on what is still to come.
     #[must_use]
     pub fn outlook(&self, view: &View<'_>) -> Option<bool> {

@@ -3,6 +3,7 @@
 mod convert;
 mod fields;
 mod heads;
+mod input;
 mod map;
 mod names;
 mod read;
@@ -144,6 +145,12 @@ pub enum Fetch {
     WaitEnd,
     /// `req.len`: how much the client has sent.
     Length,
+    /// `req.payload(OFFSET,LENGTH)`: some of that; without a length all behind the offset.
+    Payload(usize, usize),
+    /// `req.ssl_hello_type`: of the first message of a TLS handshake.
+    HelloType,
+    /// `req.ssl_sni`: the server that a TLS client names.
+    ServerNameIndication,
     /// `unique-id`.
     UniqueId,
     /// `fe_name`: the frontend's.
@@ -187,6 +194,7 @@ impl Expression {
             | Fetch::HeaderCount { .. }
             | Fetch::Status
             | Fetch::Length
+            | Fetch::HelloType
             | Fetch::Number(_) => Kind::Number,
             Fetch::Truth(_) | Fetch::WaitEnd => Kind::Truth,
             Fetch::Variable(..) => Kind::Any,
@@ -215,7 +223,7 @@ impl Expression {
     /// Whether it looks at the bytes that a client sends.
     #[must_use]
     pub fn needs_input(&self) -> bool {
-        self.fetch == Fetch::Length
+        input::is_of_input(&self.fetch)
     }
 
     /// Whether it looks at a response's head.
@@ -292,7 +300,7 @@ impl Sample<'_> {
 impl Fetch {
     /// Whether there may be another sample once more has come.
     pub(super) fn may_change(&self, view: &View<'_>) -> bool {
-        view.is_partial && matches!(self, Self::WaitEnd | Self::Length)
+        view.is_partial && input::may_change(self, view.received.unwrap_or_default())
     }
 
     /// Calls `found` with one sample, if there is one.
@@ -357,10 +365,11 @@ impl Fetch {
             }
             Self::Truth(truth) => found(Sample::Truth(*truth)),
             Self::Number(number) => found(Sample::Number(*number)),
-            Self::WaitEnd => !view.is_partial && found(Sample::Truth(true)),
-            Self::Length => view.received.is_some_and(|received| {
-                found(Sample::Number(i64::try_from(received.len()).unwrap_or(i64::MAX)))
-            }),
+            Self::WaitEnd
+            | Self::Length
+            | Self::Payload(..)
+            | Self::HelloType
+            | Self::ServerNameIndication => input::any(self, view, found),
             Self::UniqueId => view.moment.is_some_and(|moment| {
                 let id = moment.unique_id(view);
                 !id.is_empty() && found(Sample::Text(id))

@@ -56,6 +56,13 @@ const FRONTENDS: &[(&str, &str)] = &[
       tcp-request inspect-delay 10s\n use_backend refuses if { var(txn.go) -m bool }",
     ),
     (
+        "hello",
+        "mode tcp\n tcp-request inspect-delay 10s\n tcp-request content reject if { req_ssl_sni -i \
+         no.example }\n tcp-request content set-var(txn.c) req.ssl_sni,lower\n tcp-request content \
+         accept if { req.ssl_hello_type 1 }\n tcp-request content reject if { req.payload(1,2) -m bin \
+         7879 }\n use_backend refuses if { req.ssl_sni -m end .bad }",
+    ),
+    (
         "http",
         "tcp-request content reject if { path_beg /no }\n http-request set-header X-V \
       %[var(txn.v)]\n tcp-request content set-var(txn.v) path,upper\n http-request reject if { path /r }",
@@ -92,11 +99,13 @@ backend http_drops\n tcp-request content silent-drop if { path /bc }\n http-requ
 /// What a client does before it reads to the end.
 enum Step {
     Send(&'static str),
+    /// Sends the first message of a TLS client to this server, in two pieces.
+    Hello(&'static str),
     /// Reads something.
     Hear,
     Shut,
 }
-use Step::{Hear, Send, Shut};
+use Step::{Hear, Hello, Send, Shut};
 
 const CASES: &[(&str, &[Step])] = &[
     ("conn", &[]),
@@ -120,6 +129,13 @@ const CASES: &[(&str, &[Step])] = &[
     ("named", &[Send("PROXY TCP4 192.0.2.3 192.0.2.2 1 2\r\nx"), Hear, Shut]),
     ("vars", &[Send("abc"), Hear, Shut]),
     ("routed", &[Send("abc")]),
+    ("hello", &[Hello("NO.example")]),
+    ("hello", &[Hello("Yes.example"), Hear, Shut]),
+    ("hello", &[Hello("very.bad")]),
+    ("hello", &[Hello(""), Hear, Shut]),
+    ("hello", &[Send("axy")]),
+    ("hello", &[Send("axyb"), Shut]),
+    ("hello", &[Send("abc"), Shut]),
     ("http", &[Send("GET /no HTTP/1.1\r\nHost: x\r\n\r\n")]),
     ("http", &[Send("GET /r HTTP/1.1\r\nHost: x\r\n\r\n")]),
     ("http", &[Send("GET /Yes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")]),
@@ -186,6 +202,29 @@ fn bytes_echo(stage: &Stage) -> SocketAddr {
     address
 }
 
+/// A ClientHello (RFC 8446, 4.1.2), which names a server where there is one to name.
+fn hello(server: &str) -> Vec<u8> {
+    let sized = |width: usize, inside: &[u8]| {
+        let length = inside.len().to_be_bytes();
+        [&length[length.len() - width..], inside].concat()
+    };
+    let name = [&[0], sized(2, server.as_bytes()).as_slice()].concat();
+    let name = [&[0, 0], sized(2, &sized(2, &name)).as_slice()].concat();
+    let versions = [0, 43, 0, 3, 2, 3, 4];
+    let extensions =
+        if server.is_empty() { versions.to_vec() } else { [&versions, name.as_slice()].concat() };
+    let hello = [
+        &[3, 3],
+        [7; 32].as_slice(),
+        &sized(1, &[9; 32]),
+        &sized(2, &[0x13, 1]),
+        &sized(1, &[0]),
+        &sized(2, &extensions),
+    ]
+    .concat();
+    [&[22, 3, 1], sized(2, &[&[1], sized(3, &hello).as_slice()].concat()).as_slice()].concat()
+}
+
 fn base(name: &str) -> u16 {
     let place = FRONTENDS.iter().position(|frontend| frontend.0 == name).expect("a frontend");
     8000 + 10 * u16::try_from(place).expect("few")
@@ -201,6 +240,12 @@ fn play(twins: &Twins, port: u16, steps: &[Step]) -> String {
         for step in steps {
             match step {
                 Send(text) => stream.write_all(text.as_bytes())?,
+                Hello(name) => {
+                    let hello = hello(name);
+                    let (one, other) = hello.split_at(hello.len() / 2);
+                    stream.write_all(one)?;
+                    stream.write_all(other)?;
+                }
                 Hear => {
                     let mut some = [0; 4096];
                     let count = stream.read(&mut some)?;

@@ -20,6 +20,10 @@ fn wrong_rules_on_connections_give_their_place_and_what_would_be_right() {
          tcp-request connection set-var(sess.a) path\n\
          tcp-request session set-var-fmt(sess.a) %[req.len]\n\
          tcp-request session silent-drop rst-ttl 3\n\
+         tcp-request content accept if { req.payload(0,3) SSH }\n\
+         tcp-request content accept if { req.payload(0,3) -m bin 53534 }\n\
+         tcp-request content accept if { req.payload(0,3) -m bin 5g }\n\
+         tcp-request content accept if { req.payload(0) -m found }\n\
          backend b\n\
          tcp-request connection reject\n\
          tcp-request session reject\n",
@@ -44,12 +48,16 @@ fn wrong_rules_on_connections_give_their_place_and_what_would_be_right() {
         "test.cfg:17:40: 'set-var': 'path' takes something from the request",
         "test.cfg:18:41: 'set-var-fmt': 'req.len' takes something from the client's input",
         "test.cfg:19:33: expected 'if' or 'unless' and a condition, not 'rst-ttl'",
-        "test.cfg:21:13: 'tcp-request connection' cannot stand in a 'backend' section",
-        "test.cfg:22:13: 'tcp-request session' cannot stand in a 'backend' section",
+        "test.cfg:20:50: 'req.payload(0,3)' may be of any type: say how to compare it",
+        "test.cfg:21:57: '53534' is no bytes in hexadecimal",
+        "test.cfg:22:57: '5g' is no bytes in hexadecimal",
+        "test.cfg:23:33: 'req.payload' expects where it begins and how long it is",
+        "test.cfg:25:13: 'tcp-request connection' cannot stand in a 'backend' section",
+        "test.cfg:26:13: 'tcp-request session' cannot stand in a 'backend' section",
     ] {
         assert!(said.contains(&format!("[ALERT] {words}")), "{words}: {said}");
     }
-    assert_eq!(said.matches("[ALERT]").count(), 17, "{said}");
+    assert_eq!(said.matches("[ALERT]").count(), 21, "{said}");
 }
 
 /// As HAProxy does, which warns of all but variables.
@@ -64,7 +72,8 @@ fn what_rules_on_connections_never_see_is_said() {
          tcp-request connection set-var(txn.a) src\n\
          http-request deny\n\
          backend b\n mode http\n\
-         frontend c\n bind :81\n tcp-request content reject if { path / }\n",
+         frontend c\n bind :81\n tcp-request content reject if { path / }\n\
+         frontend d\n bind :82\n tcp-request content reject if { req.ssl_sni a }\n",
         Strictness::Strict,
     );
     let said = findings.to_string();
@@ -77,6 +86,8 @@ fn what_rules_on_connections_never_see_is_said() {
         "11:24: a test of this rule on connections looks at what the client sends and will never match",
         "12:24: 'set-var(txn.a)': before a connection's first request only 'sess.' variables last",
         "16:1: frontend 'c' is in mode tcp: its rules find no requests, which 'tcp-request content' looks at",
+        "19:1: frontend 'd' has 'tcp-request content' that looks at what clients send, and no 'tcp-request \
+         inspect-delay': it finds what happens to be there",
     ] {
         assert!(said.contains(&format!("[WARNING] test.cfg:{words}")), "{words}: {said}");
     }

@@ -57,6 +57,17 @@ pub struct TcpRule {
     pub condition: Option<Condition>,
 }
 
+impl TcpRule {
+    /// What it looks at.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let kept = match &self.action {
+            TcpAction::Variable(_, expression) => Some(expression),
+            _ => None,
+        };
+        self.condition.iter().flat_map(Condition::expressions).chain(kept)
+    }
+}
+
 /// Rules of one kind, in order.
 #[derive(Clone, Debug, Default)]
 pub struct TcpRules {
