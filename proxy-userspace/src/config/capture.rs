@@ -1,7 +1,9 @@
-//! `capture` lines: what of messages is kept for the log.
+//! `capture` and `declare` lines, and the action `capture`: what is kept for the log.
 
 use super::args::Args;
-use crate::http::capture::{Captures, CookieCapture, FieldCapture};
+use super::format::{Place, sample};
+use crate::http::capture::{Captures, CookieCapture, Slot};
+use crate::http::sample::{Expression, Message};
 use crate::near;
 
 /// Reads a `capture` line, its first word taken.
@@ -22,7 +24,7 @@ pub(super) fn capture(args: &mut Args<'_>, to: &mut Captures) {
             }
             let Some((name, length)) = measured(args, &directive) else { return };
             let list = if word == "request" { &mut to.request } else { &mut to.response };
-            list.push(FieldCapture { name, length });
+            list.push(Slot { name: Some(name), length });
         }
         _ => {
             let hint = near::hint(word, KINDS);
@@ -31,6 +33,79 @@ pub(super) fn capture(args: &mut Args<'_>, to: &mut Captures) {
         }
     }
     args.end("capture");
+}
+
+/// Reads a `declare` line, its first word taken: a slot for what rules keep.
+pub(super) fn declare(args: &mut Args<'_>, to: &mut Captures) {
+    const SIDES: [(&str, Message); 2] =
+        [("request", Message::Request), ("response", Message::Response)];
+    let side = args.choice("declare", &[("capture", ())]);
+    let Some(side) = side.and_then(|()| args.choice("declare capture", &SIDES)) else {
+        return args.skip(args.line.words.len());
+    };
+    if !args.eat("len") {
+        args.wrong_here("'declare capture' expects 'len' and a length");
+        return args.skip(args.line.words.len());
+    }
+    let Some(length) = length(args) else { return };
+    let list = if side == Message::Request { &mut to.request } else { &mut to.response };
+    list.push(Slot { name: None, length });
+    args.end("declare");
+}
+
+/// Where a rule may keep something.
+pub(super) enum Slots<'a> {
+    /// In one that is declared, by its number: `id N`.
+    Declared,
+    /// In one of its own, behind these: `len N`.
+    Own(&'a mut Vec<Slot>),
+    /// In either.
+    Any(&'a mut Vec<Slot>),
+}
+
+/// Reads what follows the action `capture`: a sample, and the slot that it is kept in.
+pub(super) fn by_rule(
+    args: &mut Args<'_>,
+    place: Place,
+    slots: Slots<'_>,
+) -> Option<(usize, Expression)> {
+    let text = args.need("capture", "a sample such as hdr(host)")?;
+    let read = sample(text, place);
+    let read = read.map_err(|why| args.wrong(format!("'capture': {why}"))).ok()?;
+    let at = match (args.peek(), slots) {
+        ("id", Slots::Declared | Slots::Any(_)) => {
+            args.skip(1);
+            args.number("id", 0..=i32::MAX.unsigned_abs()).map(index)?
+        }
+        ("len", Slots::Own(slots) | Slots::Any(slots)) => {
+            args.skip(1);
+            let length = length(args)?;
+            slots.push(Slot { name: None, length });
+            slots.len() - 1
+        }
+        (_, slots) => {
+            args.wrong_here(match slots {
+                Slots::Declared => {
+                    "'capture' expects 'id' and the number of a slot of 'declare capture' here"
+                }
+                Slots::Own(_) => "'capture' expects 'len' and a length here",
+                Slots::Any(_) => {
+                    "'capture' expects 'len' and a length, or 'id' and a slot's number"
+                }
+            });
+            return None;
+        }
+    };
+    Some((at, read))
+}
+
+/// Takes a length above 0.
+fn length(args: &mut Args<'_>) -> Option<usize> {
+    args.number("len", 1..=i32::MAX.unsigned_abs()).map(index)
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// Takes `NAME len N`.
@@ -42,7 +117,7 @@ fn measured(args: &mut Args<'_>, directive: &str) -> Option<(String, usize)> {
         return None;
     }
     let length = args.number("len", 0..=i32::MAX.unsigned_abs())?;
-    Some((name, usize::try_from(length).unwrap_or(usize::MAX)))
+    Some((name, index(length)))
 }
 
 #[cfg(test)]
@@ -57,7 +132,10 @@ mod tests {
         let source = Source { name: "t".into(), text: text.into() };
         let (config, findings) = parse(&[source], Strictness::Strict, &|_| None);
         let captures = &config.proxies[0].captures;
-        assert_eq!((captures.request[0].name.as_str(), captures.request[0].length), ("Host", 20));
+        assert_eq!(
+            (captures.request[0].name.as_deref(), captures.request[0].length),
+            (Some("Host"), 20)
+        );
         assert_eq!(captures.response[0].length, 9);
         let cookie = captures.cookie.clone().expect("one");
         assert_eq!((cookie.begins.as_slice(), cookie.length), (b"SID=".as_slice(), 40));

@@ -14,6 +14,8 @@ pub(super) const FETCHES: &[&str] = &[
     "base",
     "be_name",
     "bool",
+    "capture.req.hdr",
+    "capture.res.hdr",
     "dst",
     "dst_port",
     "fe_name",
@@ -147,6 +149,11 @@ fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
             "0" | "false" => Ok(Fetch::Truth(false)),
             _ => Err(format!("'bool' expects true or false, not '{truth}'")),
         },
+        ("capture.req.hdr", [slot]) => captured(name, Message::Request, slot),
+        ("capture.res.hdr", [slot]) => captured(name, Message::Response, slot),
+        ("capture.req.hdr" | "capture.res.hdr", _) => {
+            Err(format!("'{name}' expects a slot's number: {name}(0)"))
+        }
         ("req.payload", [offset, length]) => {
             match (offset.parse(), length.parse()) {
                 (Ok(offset), Ok(length)) => Ok(Fetch::Payload(offset, length)),
@@ -166,6 +173,12 @@ fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
         _ if plain(name).is_some() => Err(format!("'{name}' takes no argument")),
         _ => Err(unknown(name)),
     }
+}
+
+/// What was kept for the log in a slot.
+fn captured(name: &str, of: Message, slot: &str) -> Result<Fetch, String> {
+    let slot = slot.parse().map(|slot| Fetch::Captured(of, slot));
+    slot.map_err(|_| format!("'{name}' expects a slot's number: {name}(0)"))
 }
 
 /// Those without arguments.

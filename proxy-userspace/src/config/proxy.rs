@@ -79,6 +79,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
             settings.dynamic_cookie_key = args.need(word, "a secret").map(str::to_owned);
         }
         "capture" => return capture::capture(args, &mut to.captures),
+        "declare" => return capture::declare(args, &mut to.captures),
         "http-reuse" => {
             let kinds = [
                 ("never", Reuse::Never),
@@ -156,7 +157,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
             return;
         }
         "source" => settings.source = server::source(args).or(settings.source.take()),
-        "http-request" => return rule_lines::http_request(args, to),
+        "http-request" => return rule_lines::http_request(args, to, place),
         "redirect" => return rule_lines::redirect_line(args, to),
         "http-response" => return rule_lines::http_response(args, to),
         "tcp-request" => return rule_lines::tcp_request(args, to, place),

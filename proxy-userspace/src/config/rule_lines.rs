@@ -7,7 +7,8 @@ mod replies;
 
 use super::acl_words::{condition, never, test, warn_if_never};
 use super::args::Args;
-use super::directives;
+use super::capture::{self, Slots};
+use super::directives::{self, Places};
 use super::format::{self, Place};
 use super::model::{Acl, Proxy, UseBackend, UseServer};
 use super::token::Position;
@@ -15,6 +16,7 @@ use crate::http::cookie::{Persist, PersistRule};
 use crate::http::format::Format;
 use crate::http::framing::{frames, is_token};
 use crate::http::rules::{Action, Parting, Rule};
+use crate::http::sample::Message;
 use crate::near;
 pub(super) use connection::tcp_request;
 use redirect::redirect;
@@ -92,13 +94,18 @@ pub(super) fn use_server(args: &mut Args<'_>, to: &mut Proxy) {
 }
 
 /// Reads an `http-request` line, its first word taken.
-pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
+pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
     const DECIDE: [&str; 7] =
         ["allow", "deny", "return", "redirect", "tarpit", "reject", "silent-drop"];
-    let known = [DECIDE.as_slice(), &edits::FIELDS, &edits::LINE, &["set-log-level"]].concat();
+    const OTHERS: [&str; 2] = ["set-log-level", "capture"];
+    let known = [DECIDE.as_slice(), &edits::FIELDS, &edits::LINE, &OTHERS].concat();
     let later = [("use_backend", to.use_backends.len()), ("redirect", to.redirects.len())];
     let at = args.here();
-    if let Some(rule) = rule(args, &to.acls, "http-request", Place::Request, &known) {
+    let slots = match place {
+        Places::BACKEND => Slots::Declared,
+        _ => Slots::Any(&mut to.captures.request),
+    };
+    if let Some(rule) = rule(args, &to.acls, "http-request", Place::Request, &known, slots) {
         warn_if_behind(args, &at, "http-request", &later);
         to.http_request.push(rule);
     }
@@ -107,14 +114,18 @@ pub(super) fn http_request(args: &mut Args<'_>, to: &mut Proxy) {
 /// Reads an `http-response` line, its first word taken.
 pub(super) fn http_response(args: &mut Args<'_>, to: &mut Proxy) {
     const DECIDE: [&str; 5] = ["allow", "deny", "return", "redirect", "silent-drop"];
-    let known = [DECIDE.as_slice(), &edits::FIELDS, &["set-log-level", "set-status"]].concat();
-    to.http_response.extend(rule(args, &to.acls, "http-response", Place::Response, &known));
+    const OTHERS: [&str; 3] = ["set-log-level", "set-status", "capture"];
+    let known = [DECIDE.as_slice(), &edits::FIELDS, &OTHERS].concat();
+    let slots = Slots::Declared;
+    let rule = rule(args, &to.acls, "http-response", Place::Response, &known, slots);
+    to.http_response.extend(rule);
 }
 
 /// Reads an `http-after-response` line, its first word taken.
 pub(super) fn http_after_response(args: &mut Args<'_>, to: &mut Proxy) {
     let known = [["allow", "set-status"].as_slice(), &edits::FIELDS].concat();
-    let rule = rule(args, &to.acls, "http-after-response", Place::Response, &known);
+    let slots = Slots::Declared;
+    let rule = rule(args, &to.acls, "http-after-response", Place::Response, &known, slots);
     to.http_after_response.extend(rule);
 }
 
@@ -125,6 +136,7 @@ fn rule(
     directive: &str,
     place: Place,
     known: &[&str],
+    slots: Slots<'_>,
 ) -> Option<Rule> {
     let at = args.here();
     let word = args.need(directive, "an action such as set-header")?;
@@ -132,7 +144,7 @@ fn rule(
         unknown(args, directive, word, &[known, &edits::VARIABLES].concat());
         return None;
     }
-    let action = action(args, word, place)?;
+    let action = action(args, word, place, slots)?;
     let condition = condition(args, acls).ok()?;
     warn_if_never(args, condition.as_ref(), at, place == Place::Response);
     Some(Rule { action, condition })
@@ -144,7 +156,7 @@ fn is_of_variables(word: &str) -> bool {
 }
 
 /// Reads what follows an action.
-fn action(args: &mut Args<'_>, word: &str, place: Place) -> Option<Action> {
+fn action(args: &mut Args<'_>, word: &str, place: Place, slots: Slots<'_>) -> Option<Action> {
     match word {
         "allow" => Some(Action::Allow),
         "deny" => deny(args, word, if place == Place::Request { 403 } else { 502 }, place),
@@ -153,6 +165,11 @@ fn action(args: &mut Args<'_>, word: &str, place: Place) -> Option<Action> {
         "silent-drop" => Some(Action::Reject(Parting::Silent)),
         "return" => respond(args, place),
         "redirect" => redirect(args, place).map(Action::Redirect),
+        "capture" => {
+            let of = if place == Place::Request { Message::Request } else { Message::Response };
+            let (at, sample) = capture::by_rule(args, place, slots)?;
+            Some(Action::Capture(of, at, sample))
+        }
         "set-log-level" => args.choice(word, &LOG_LEVELS).map(Action::Level),
         "set-status" => edits::status(args),
         "del-header" => edits::del(args),

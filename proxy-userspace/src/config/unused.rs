@@ -73,6 +73,9 @@ fn without_requests(proxy: &Proxy, warn: &mut dyn FnMut(&str)) {
              inspect-delay': it finds what happens to be there",
         );
     }
+    let Captures { request, response, cookie } = &proxy.captures;
+    let mut slots = request.iter().chain(response);
+    let captures = cookie.is_some() || slots.any(|slot| slot.name.is_some());
     let unused = [
         ("http-request", !proxy.http_request.is_empty()),
         ("http-response", !proxy.http_response.is_empty()),
@@ -80,7 +83,7 @@ fn without_requests(proxy: &Proxy, warn: &mut dyn FnMut(&str)) {
         ("redirect", !proxy.redirects.is_empty()),
         ("option forwardfor", said.forward_for.is_some()),
         ("cookie", said.cookie.is_some() && proxy.kind.is_backend()),
-        ("capture", proxy.captures != Captures::default()),
+        ("capture", captures),
         ("option originalto", said.original_to.is_some()),
         ("stats", said.stats.enabled && proxy.kind != Kind::Backend),
     ];

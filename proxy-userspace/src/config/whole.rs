@@ -4,7 +4,10 @@ use super::diag::Findings;
 use super::model::{Config, ErrorWord, Kind, LogFormat, Proxy};
 use super::token::Position;
 use super::{track, unused};
+use crate::http::capture::Captures;
 use crate::http::live::Layer;
+use crate::http::rules::Action;
+use crate::http::sample::Message;
 use crate::http::settings::Mode;
 use crate::near;
 use std::collections::{HashMap, HashSet};
@@ -22,6 +25,7 @@ pub(super) fn check(config: &mut Config, findings: &mut Findings) {
     let most = config.global.cookielen.unwrap_or(63);
     for proxy in config.proxies.iter_mut().filter(|proxy| !proxy.settings.disabled) {
         captures(most, proxy, findings);
+        slots(proxy, findings);
     }
     for proxy in &config.proxies {
         if proxy.settings.disabled {
@@ -51,6 +55,35 @@ fn captures(most: usize, proxy: &mut Proxy, findings: &mut Findings) {
             proxy.at.clone(),
             format!(
                 "{} '{}' keeps {most} characters of a cookie at most: 'tune.http.cookielen' says so",
+                proxy.kind.as_str(),
+                proxy.name
+            ),
+        );
+    }
+}
+
+/// Looks for rules of frontends that keep something in slots that are not there. Those of backends are
+/// for the slots of whichever frontend a request came from.
+fn slots(proxy: &Proxy, findings: &mut Findings) {
+    if !proxy.kind.is_frontend() {
+        return;
+    }
+    let rules = proxy.http_request.iter().chain(&proxy.http_response);
+    let captured = rules.filter_map(|rule| match rule.action {
+        Action::Capture(of, at, _) => Some((of, at)),
+        _ => None,
+    });
+    let is_missing = |(of, at): &(Message, usize)| {
+        let Captures { request, response, .. } = &proxy.captures;
+        *at >= if *of == Message::Request { request } else { response }.len()
+    };
+    if let Some((of, at)) = { captured }.find(is_missing) {
+        let side = if of == Message::Request { "request" } else { "response" };
+        findings.alert(
+            proxy.at.clone(),
+            format!(
+                "{} '{}' has a rule that captures into slot {at}, which is not there: the first \
+                 'declare capture {side}' makes slot 0",
                 proxy.kind.as_str(),
                 proxy.name
             ),

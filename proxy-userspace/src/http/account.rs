@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    capture::Captured,
+    capture::{Captured, NOTHING},
     client::Client,
     closes::Doing,
     cookie::{Choice, Letters},
@@ -44,7 +44,7 @@ pub(crate) struct Account {
     pub(crate) choice: Choice,
     /// Whether that is said of it.
     tells_cookies: bool,
-    /// What was kept of the response for the log.
+    /// What was kept of the response for the log, in `mode tcp` of what the client has sent.
     pub(crate) captured: Captured,
     pub(crate) srv_queue: u32,
     pub(crate) backend_queue: u32,
@@ -302,7 +302,9 @@ impl Account {
             backend_queue: self.backend_queue,
             request_line: request.map_or(b"", Prepared::line),
             cookies: self.cookies(),
-            captured: request.map(|request| [&request.captured, &self.captured]),
+            captured: request.map(|request| [&request.captured, &self.captured]).or_else(|| {
+                (!self.captured.fields.is_empty()).then_some([&self.captured, &NOTHING])
+            }),
             stats: self.stats,
             level: self.level,
             variables: &self.variables,

@@ -21,7 +21,7 @@ use super::{
     pump::{Body, Pump},
     refusal::Refusal,
     rewrite::{self, Changes, Say},
-    sample,
+    sample::{self, Message},
     settings::Connection,
     sock::{self, Sock},
     splice::FIRST_READ,
@@ -305,6 +305,7 @@ impl Exchange<'_> {
         if decision.is_none() {
             all().for_each(|rules| rules.last(view, &answering, &mut edits));
         }
+        self.account.captured.keep(Message::Response, &settings.captures.response, &edits);
         self.account.judged(view.status);
         self.account.log_at(log_level(&edits));
         self.account.variables = edit::left(&edits, Scope::AFTER);

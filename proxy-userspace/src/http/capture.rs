@@ -1,24 +1,27 @@
 //! What of messages is kept for the log: `capture request header`, `capture response header`,
-//! `capture cookie`.
+//! `capture cookie`, and what rules keep (`http-request capture`).
 
 use httparse::Header;
+
+use super::{edit::Edit, sample::Message};
 
 /// The `capture` lines of a frontend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captures {
-    /// `capture request header`, in order.
-    pub request: Vec<FieldCapture>,
-    /// `capture response header`, in order.
-    pub response: Vec<FieldCapture>,
+    /// Of requests, in order.
+    pub request: Vec<Slot>,
+    /// Of responses, in order.
+    pub response: Vec<Slot>,
     /// `capture cookie`.
     pub cookie: Option<CookieCapture>,
 }
 
-/// A field whose last value is kept.
+/// A place for one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldCapture {
-    /// Its name.
-    pub name: String,
+pub struct Slot {
+    /// The field whose last value is kept there; none where rules alone put something there (`declare
+    /// capture`).
+    pub name: Option<String>,
     /// So much of it, at most.
     pub length: usize,
 }
@@ -35,7 +38,7 @@ pub struct CookieCapture {
 /// What was kept of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captured {
-    /// Of each field that is wanted; none where it has none.
+    /// What is in each slot, if anything.
     pub fields: Vec<Option<Vec<u8>>>,
     /// The cookie, as `name=value`.
     pub cookie: Option<Vec<u8>>,
@@ -46,13 +49,25 @@ pub(crate) static NOTHING: Captured = Captured { fields: Vec::new(), cookie: Non
 
 impl Captured {
     /// Keeps what is wanted of a message's fields as they came.
-    pub(crate) fn of(wanted: &[FieldCapture], fields: &[Header<'_>]) -> Self {
-        let kept = |wanted: &FieldCapture| {
-            let field =
-                fields.iter().rfind(|field| field.name.eq_ignore_ascii_case(&wanted.name))?;
+    pub(crate) fn of(wanted: &[Slot], fields: &[Header<'_>]) -> Self {
+        let kept = |wanted: &Slot| {
+            let name = wanted.name.as_ref()?;
+            let field = fields.iter().rfind(|field| field.name.eq_ignore_ascii_case(name))?;
             Some(field.value[..field.value.len().min(wanted.length)].to_vec())
         };
         Self { fields: wanted.iter().map(kept).collect(), cookie: None }
+    }
+
+    /// Keeps what rules have put into the slots of this message; one that nobody has is none.
+    pub(crate) fn keep(&mut self, of: Message, slots: &[Slot], edits: &[Edit]) {
+        for edit in edits {
+            if let Edit::Capture(message, at, text) = edit
+                && *message == of
+                && let Some((slot, kept)) = slots.get(*at).zip(self.fields.get_mut(*at))
+            {
+                *kept = Some(text[..text.len().min(slot.length)].to_vec());
+            }
+        }
     }
 }
 

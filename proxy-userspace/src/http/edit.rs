@@ -1,5 +1,6 @@
 //! What rules do: changes to a head, and variables.
 
+use super::sample::Message;
 use super::variable::{Name, Scope, Value};
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub enum Edit {
     Status(u16, Arc<str>),
     /// The level of the log line, or that there is none (`set-log-level`).
     Level(Option<u8>),
+    /// What is kept for the log in a slot of this message's (`http-request capture`).
+    Capture(Message, usize, Vec<u8>),
     /// A variable's value, or that it has none any more (`set-var`, `unset-var`).
     Variable(Arc<Name>, Option<Arc<Value>>),
 }
@@ -47,6 +50,7 @@ impl Edit {
             | Self::Target(_)
             | Self::Status(..)
             | Self::Level(_)
+            | Self::Capture(..)
             | Self::Variable(..) => "",
         }
     }

@@ -20,7 +20,7 @@ use super::acl::Condition;
 use super::format::Format;
 use super::hooks::{self, Answer, Decision, Edit, Moment, Request, Response};
 use super::reply_template::{Reply, in_field};
-use super::sample::{Expression, View};
+use super::sample::{Expression, Message, View};
 use super::variable::{Name, Value};
 use std::sync::Arc;
 
@@ -114,6 +114,8 @@ pub enum Action {
     Status(u16, Arc<str>),
     /// `set-log-level`; none is `silent`.
     Level(Option<u8>),
+    /// `capture`, into this slot of that message's, where the expression has a sample.
+    Capture(Message, usize, Expression),
     /// `set-var`, where the expression has a sample.
     Variable(Arc<Name>, Expression),
     /// `set-var-fmt`.
@@ -171,6 +173,10 @@ impl Action {
             },
             Self::Status(status, reason) => Taken::Edit(Edit::Status(*status, Arc::clone(reason))),
             Self::Level(level) => Taken::Edit(Edit::Level(*level)),
+            Self::Capture(of, at, expression) => match captured(*of, *at, expression, view) {
+                Some(edit) => Taken::Edit(edit),
+                None => Taken::Nothing,
+            },
             Self::Variable(name, expression) => match expression.value(view) {
                 Some(value) => Taken::Value(Arc::clone(name), value),
                 None => Taken::Nothing,
@@ -205,6 +211,13 @@ impl RuleSet {
         }
         Decision::Pass
     }
+}
+
+/// What is kept of a sample, if there is one.
+fn captured(of: Message, at: usize, expression: &Expression, view: &View<'_>) -> Option<Edit> {
+    let mut text = Vec::new();
+    expression.value(view)?.sample().write(&mut text);
+    Some(Edit::Capture(of, at, text))
 }
 
 /// A change to a head.

@@ -14,7 +14,7 @@ use super::{
     live::Backend,
     reply_template::in_field,
     rules::{Inspection, Verdict},
-    sample::View,
+    sample::{Message, View},
 };
 
 /// What rules and cookies say of a request.
@@ -77,6 +77,7 @@ pub(super) fn ruled(client: &Client, head: &RequestHead<'_>) -> Ruling {
         choice.server = rules.server(backend, &asking.view(head, &edits));
     }
     let unique_id = asking.unique_id.take().unwrap_or_default();
+    captured.keep(Message::Request, &settings.captures.request, &edits);
     // A request that is denied shows its cookies in the log, one that the proxy answers, or that no
     // backend takes, does not.
     let changes = match &decision {

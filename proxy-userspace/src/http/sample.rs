@@ -151,6 +151,8 @@ pub enum Fetch {
     HelloType,
     /// `req.ssl_sni`: the server that a TLS client names.
     ServerNameIndication,
+    /// `capture.req.hdr(SLOT)` and `capture.res.hdr(SLOT)`: what was kept for the log.
+    Captured(Message, usize),
     /// `unique-id`.
     UniqueId,
     /// `fe_name`: the frontend's.
@@ -370,6 +372,7 @@ impl Fetch {
             | Self::Payload(..)
             | Self::HelloType
             | Self::ServerNameIndication => input::any(self, view, found),
+            Self::Captured(of, at) => heads::captured(view, *of, *at, found),
             Self::UniqueId => view.moment.is_some_and(|moment| {
                 let id = moment.unique_id(view);
                 !id.is_empty() && found(Sample::Text(id))

@@ -4,6 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use super::{
     account::Account,
+    capture::Captured,
     client::Client,
     closes::Class,
     counters::Count,
@@ -11,7 +12,7 @@ use super::{
     held::HeldBackend,
     inspect::{Ended, inspect},
     pump::{Body, Pump},
-    sample::View,
+    sample::{Message, View},
     tunnel,
     upstream::{Errand, Upstream, note_session, reach},
     variable::Scope,
@@ -54,6 +55,9 @@ pub(crate) async fn serve(mut client: Client) {
             Ended::Stopped(_) => {}
         }
     }
+    let slots = &frontend.settings.captures.request;
+    account.captured = Captured::of(slots, &[]);
+    account.captured.keep(Message::Request, slots, &account.variables);
     account.variables = edit::left(&account.variables, Scope::AFTER);
     if account.bytes_in == 0 && frontend.settings.dontlognull {
         account.finish_unlogged(&mut client, None);

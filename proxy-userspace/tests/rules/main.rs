@@ -4,6 +4,7 @@
 mod support;
 
 mod answers;
+mod captures;
 mod errors;
 mod gone;
 mod ids;

@@ -56,6 +56,12 @@ const FRONTENDS: &[(&str, &str)] = &[
       tcp-request inspect-delay 10s\n use_backend refuses if { var(txn.go) -m bool }",
     ),
     (
+        "kept",
+        "mode tcp\n tcp-request inspect-delay 10s\n tcp-request content reject unless REQ_CONTENT\n \
+         tcp-request content capture req.payload(0,4) len 3\n declare capture request len 9\n \
+         tcp-request content capture src len 20",
+    ),
+    (
         "hello",
         "mode tcp\n tcp-request inspect-delay 10s\n tcp-request content reject if { req_ssl_sni -i \
          no.example }\n tcp-request content set-var(txn.c) req.ssl_sni,lower\n tcp-request content \
@@ -129,6 +135,7 @@ const CASES: &[(&str, &[Step])] = &[
     ("named", &[Send("PROXY TCP4 192.0.2.3 192.0.2.2 1 2\r\nx"), Hear, Shut]),
     ("vars", &[Send("abc"), Hear, Shut]),
     ("routed", &[Send("abc")]),
+    ("kept", &[Send("abcd"), Hear, Shut]),
     ("hello", &[Hello("NO.example")]),
     ("hello", &[Hello("Yes.example"), Hear, Shut]),
     ("hello", &[Hello("very.bad")]),
@@ -170,7 +177,7 @@ fn configuration(stage: &Stage, which: u16) -> String {
         text += &format!("{kind} {name}\n bind 127.0.0.1:{}\n {rules}\n", base + which);
         let is_tcp = rules.starts_with("mode tcp");
         if is_tcp {
-            text += " log-format \"%f %b %s %ts %U %B a=%[var(sess.a)] b=%[var(sess.b)] c=%[var(txn.c)]\"\n";
+            text += " log-format \"%f %b %s %ts %U %B a=%[var(sess.a)] b=%[var(sess.b)] c=%[var(txn.c)] %hr\"\n";
         }
         if kind == "frontend" && !rules.contains("default_backend") {
             text += if is_tcp { " default_backend echoes\n" } else { " default_backend web\n" };

@@ -3,6 +3,7 @@
 use super::{condition, edits, is_of_variables, unknown, warn_if_behind};
 use crate::config::acl_words::{At, warn_if_absent};
 use crate::config::args::Args;
+use crate::config::capture::{self, Slots};
 use crate::config::directives::Places;
 use crate::config::format::Place;
 use crate::config::model::Proxy;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 const LISTS: [(&str, &[&str]); 3] = [
     ("connection", &["accept", "reject", "silent-drop", "expect-proxy"]),
     ("session", &["accept", "reject", "silent-drop"]),
-    ("content", &["accept", "reject", "silent-drop"]),
+    ("content", &["accept", "reject", "silent-drop", "capture"]),
 ];
 
 /// Reads a `tcp-request` line, its first word taken.
@@ -55,7 +56,7 @@ pub(in crate::config) fn tcp_request(args: &mut Args<'_>, to: &mut Proxy, place:
         _ => &lengths[2..],
     };
     let directive = format!("tcp-request {list}");
-    let Some(rule) = rule(args, to, &directive, known) else {
+    let Some(rule) = rule(args, to, place, &directive, known) else {
         return args.skip(args.line.words.len());
     };
     warn_if_behind(args, &at, &directive, later);
@@ -68,7 +69,13 @@ pub(in crate::config) fn tcp_request(args: &mut Args<'_>, to: &mut Proxy, place:
     }
 }
 
-fn rule(args: &mut Args<'_>, to: &Proxy, directive: &str, known: &[&str]) -> Option<TcpRule> {
+fn rule(
+    args: &mut Args<'_>,
+    to: &mut Proxy,
+    place: Places,
+    directive: &str,
+    known: &[&str],
+) -> Option<TcpRule> {
     let at = args.here();
     let word = args.need(directive, "an action such as accept or reject")?;
     if !is_of_variables(word) && !known.contains(&word) {
@@ -83,6 +90,15 @@ fn rule(args: &mut Args<'_>, to: &Proxy, directive: &str, known: &[&str]) -> Opt
         "expect-proxy" => {
             args.choice("expect-proxy", &[("layer4", ())])?;
             TcpAction::ExpectProxy
+        }
+        "capture" => {
+            if place == Places::BACKEND {
+                args.wrong("'tcp-request content capture' cannot stand in a 'backend' section");
+                return None;
+            }
+            let slots = Slots::Own(&mut to.captures.request);
+            let (at, sample) = capture::by_rule(args, Place::Request, slots)?;
+            TcpAction::Capture(at, sample)
         }
         _ => variable(args, word, of_content)?,
     };

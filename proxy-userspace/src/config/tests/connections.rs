@@ -26,7 +26,8 @@ fn wrong_rules_on_connections_give_their_place_and_what_would_be_right() {
          tcp-request content accept if { req.payload(0) -m found }\n\
          backend b\n\
          tcp-request connection reject\n\
-         tcp-request session reject\n",
+         tcp-request session reject\n\
+         tcp-request content capture src len 3\n",
         Strictness::Strict,
     );
     let said = findings.to_string();
@@ -36,8 +37,8 @@ fn wrong_rules_on_connections_give_their_place_and_what_would_be_right() {
         "test.cfg:7:13: 'tcp-request' expects one of connection, session, content, inspect-delay, not \
          'contnt'; did you mean 'content'?",
         "test.cfg:8:20: 'tcp-request content' expects an action such as accept or reject",
-        "test.cfg:9:21: 'tcp-request content' expects one of accept, reject, silent-drop, set-var, \
-         set-var-fmt, unset-var, not 'acept'; did you mean 'accept'?",
+        "test.cfg:9:21: 'tcp-request content' expects one of accept, reject, silent-drop, capture, \
+         set-var, set-var-fmt, unset-var, not 'acept'; did you mean 'accept'?",
         "test.cfg:10:28: expected 'if' or 'unless' and a condition, not 'TRUE'",
         "test.cfg:11:31: no acl 'nope' stands before this",
         "test.cfg:12:21: 'tcp-request content' expects one of ",
@@ -53,11 +54,12 @@ fn wrong_rules_on_connections_give_their_place_and_what_would_be_right() {
         "test.cfg:22:57: '5g' is no bytes in hexadecimal",
         "test.cfg:23:33: 'req.payload' expects where it begins and how long it is",
         "test.cfg:25:13: 'tcp-request connection' cannot stand in a 'backend' section",
+        "test.cfg:27:21: 'tcp-request content capture' cannot stand in a 'backend' section",
         "test.cfg:26:13: 'tcp-request session' cannot stand in a 'backend' section",
     ] {
         assert!(said.contains(&format!("[ALERT] {words}")), "{words}: {said}");
     }
-    assert_eq!(said.matches("[ALERT]").count(), 21, "{said}");
+    assert_eq!(said.matches("[ALERT]").count(), 22, "{said}");
 }
 
 /// As HAProxy does, which warns of all but variables.

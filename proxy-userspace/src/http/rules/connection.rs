@@ -1,9 +1,10 @@
 //! Rules on connections, before or without any request: `tcp-request`.
 
+use super::captured;
 use crate::http::acl::Condition;
 use crate::http::edit::Edit;
 use crate::http::format::Format;
-use crate::http::sample::{Expression, View};
+use crate::http::sample::{Expression, Message, View};
 use crate::http::variable::{Name, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub enum TcpAction {
     Refuse(Parting),
     /// `expect-proxy layer4`: a proxy connects, and says first whose connection it passes on.
     ExpectProxy,
+    /// `capture`, into this slot of requests, where the expression has a sample.
+    Capture(usize, Expression),
     /// `set-var`, where the expression has a sample.
     Variable(Arc<Name>, Expression),
     /// `set-var-fmt`.
@@ -61,7 +64,9 @@ impl TcpRule {
     /// What it looks at.
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         let kept = match &self.action {
-            TcpAction::Variable(_, expression) => Some(expression),
+            TcpAction::Variable(_, expression) | TcpAction::Capture(_, expression) => {
+                Some(expression)
+            }
             _ => None,
         };
         self.condition.iter().flat_map(Condition::expressions).chain(kept)
@@ -94,6 +99,10 @@ impl TcpRules {
                 TcpAction::Refuse(parting) => return Verdict::Refused(*parting),
                 TcpAction::ExpectProxy => {
                     greets = true;
+                    continue;
+                }
+                TcpAction::Capture(at, expression) => {
+                    edits.extend(captured(Message::Request, *at, expression, &view));
                     continue;
                 }
                 TcpAction::Variable(name, expression) => match expression.value(&view) {

@@ -1,4 +1,4 @@
-//! What is taken from the first lines of heads, and the host.
+//! What is taken from the first lines of heads, the host, and what was kept of heads.
 
 use super::{Message, Sample, View, each_value};
 use crate::http::hooks::Edit;
@@ -43,4 +43,27 @@ pub fn first_host(view: &View<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(value);
         true
     });
+}
+
+/// Calls `found` with what was kept in a slot of a message's, if anything.
+pub(super) fn captured(
+    view: &View<'_>,
+    of: Message,
+    at: usize,
+    found: &mut dyn FnMut(Sample<'_>) -> bool,
+) -> bool {
+    let Some(session) = view.moment.map(|moment| moment.session()) else { return false };
+    let captures = &session.frontend.settings.captures;
+    let (slots, which) = match of {
+        Message::Request => (&captures.request, 0),
+        Message::Response => (&captures.response, 1),
+    };
+    // What the rules before have put there is not the session's yet.
+    let put = view.edits.iter().rev().find_map(|edit| match edit {
+        Edit::Capture(message, slot, text) if (*message, *slot) == (of, at) => Some(text),
+        _ => None,
+    });
+    let kept = || session.captured?[which].fields.get(at)?.as_ref();
+    let Some((text, slot)) = put.or_else(kept).zip(slots.get(at)) else { return false };
+    found(Sample::Text(&text[..text.len().min(slot.length)]))
 }

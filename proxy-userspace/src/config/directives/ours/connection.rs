@@ -14,9 +14,9 @@ pub const CONNECTION: &[Directive] = &[
     at(
         EVERY,
         "tcp-request content",
-        "accept|reject|silent-drop|set-var(VAR) SAMPLE|set-var-fmt(VAR) F|unset-var(VAR), each with [if|unless CONDITION]",
+        "accept|reject|silent-drop|capture SAMPLE len N|set-var(VAR) SAMPLE|set-var-fmt(VAR) F|unset-var(VAR), each with [if|unless CONDITION]",
         "none",
-        "Rules on what clients send, in order: those of the frontend before it chooses a backend, and then the backend's. In `mode http` they come before the other rules, once a request's head is there; in `mode tcp` they may wait for more. `reject` closes, without a word.",
+        "Rules on what clients send, in order: those of the frontend before it chooses a backend, and then the backend's. In `mode http` they come before the other rules, once a request's head is there; in `mode tcp` they may wait for more. `reject` closes, without a word. `capture`, in frontends, keeps a sample for the log (`%hr`).",
     ),
     at(
         EVERY,

@@ -54,6 +54,13 @@ pub const PROXY: &[Directive] = &[
         "Keep the field's last value as the server sent it, up to `N` characters, for the log: `%hs`, `%hsl`.",
     ),
     at(
+        F.or(L),
+        "declare capture",
+        "request|response len N",
+        "none",
+        "A slot for up to `N` characters that rules keep for the log: `capture` with `id`, which counts the slots of requests, or of responses, from 0 on, in the order of their lines, those of `capture request header` among them.",
+    ),
+    at(
         FRONT,
         "clitcpka-cnt",
         "N",
@@ -188,9 +195,9 @@ pub const PROXY: &[Directive] = &[
     at(
         EVERY,
         "http-request",
-        "allow|deny [REPLY]|tarpit [REPLY]|reject|silent-drop|return [REPLY]|redirect ...|set-log-level LEVEL|set-var(VAR) SAMPLE|set-var-fmt(VAR) F|unset-var(VAR)|set-header N V|add-header N V|del-header N [-m METHOD]|replace-header N REGEX V|replace-value N REGEX V|set-method M|set-path F|set-pathq F|set-query F|set-uri F|replace-path REGEX F|replace-pathq REGEX F|replace-uri REGEX F, each with [if|unless CONDITION]; a REPLY is [status N] [default-errorfiles|errorfile FILE] [content-type T] [string S|lf-string F|file PATH|lf-file PATH] [hdr N V]...",
+        "allow|deny [REPLY]|tarpit [REPLY]|reject|silent-drop|capture SAMPLE len N|capture SAMPLE id N|return [REPLY]|redirect ...|set-log-level LEVEL|set-var(VAR) SAMPLE|set-var-fmt(VAR) F|unset-var(VAR)|set-header N V|add-header N V|del-header N [-m METHOD]|replace-header N REGEX V|replace-value N REGEX V|set-method M|set-path F|set-pathq F|set-query F|set-uri F|replace-path REGEX F|replace-pathq REGEX F|replace-uri REGEX F, each with [if|unless CONDITION]; a REPLY is [status N] [default-errorfiles|errorfile FILE] [content-type T] [string S|lf-string F|file PATH|lf-file PATH] [hdr N V]...",
         "none",
-        "Rules on requests, in order. Those of a `defaults` section, which has to have a name, come before the ones of its frontends or its backends; as with the other rules, it cannot be used by both. `deny` answers with the error page of its status, 403 or `deny_status N`, unless it has words of its own; `tarpit` does so with 500 after `timeout tarpit`, `reject` closes without a word, and `silent-drop` so that the client hears as little as can be ([where it ends](haproxy.md#silent-drop)). `set-log-level` knows syslog's levels and `silent`. In what takes another's place `\\1` is what the first group has found. What cannot stand in a request line, such as a space, is written as `%20`; where no request line would come of it, or a HEAD or CONNECT from or to another method, the answer is 500. Logs show the request line as received. None changes Content-Length or Transfer-Encoding. METHOD of `del-header` is one of str, beg, end, sub and reg.",
+        "Rules on requests, in order. Those of a `defaults` section, which has to have a name, come before the ones of its frontends or its backends; as with the other rules, it cannot be used by both. `deny` answers with the error page of its status, 403 or `deny_status N`, unless it has words of its own; `tarpit` does so with 500 after `timeout tarpit`, `reject` closes without a word, and `silent-drop` so that the client hears as little as can be ([where it ends](haproxy.md#silent-drop)). `capture` keeps a sample for the log, up to `N` characters in a slot of its own (in frontends), or in one of `declare capture`. `set-log-level` knows syslog's levels and `silent`. In what takes another's place `\\1` is what the first group has found. What cannot stand in a request line, such as a space, is written as `%20`; where no request line would come of it, or a HEAD or CONNECT from or to another method, the answer is 500. Logs show the request line as received. None changes Content-Length or Transfer-Encoding. METHOD of `del-header` is one of str, beg, end, sub and reg.",
     ),
     at(
         EVERY,
@@ -202,7 +209,7 @@ pub const PROXY: &[Directive] = &[
     at(
         EVERY,
         "http-response",
-        "allow|deny [REPLY]|silent-drop|return [REPLY]|redirect location L ...|set-status N [reason TEXT]|set-log-level LEVEL|set-var(VAR) SAMPLE|set-var-fmt(VAR) F|unset-var(VAR)|set-header N V|add-header N V|del-header N [-m METHOD]|replace-header N REGEX V|replace-value N REGEX V, each with [if|unless CONDITION]",
+        "allow|deny [REPLY]|silent-drop|capture SAMPLE id N|return [REPLY]|redirect location L ...|set-status N [reason TEXT]|set-log-level LEVEL|set-var(VAR) SAMPLE|set-var-fmt(VAR) F|unset-var(VAR)|set-header N V|add-header N V|del-header N [-m METHOD]|replace-header N REGEX V|replace-value N REGEX V, each with [if|unless CONDITION]",
         "none",
         "Rules on responses of servers, in order. `deny` answers with 502 unless it says otherwise. No status becomes 204 or 304, or these another. Values take `%s`, `%b` and `%f` too, the server, backend and frontend. None changes Content-Length or Transfer-Encoding.",
     ),

@@ -6,7 +6,6 @@ pub const ACTION_OTHERS: &[&str] = &[
     "auth",
     "cache-store",
     "cache-use",
-    "capture",
     "del-acl",
     "del-map",
     "disable-l7-retry",

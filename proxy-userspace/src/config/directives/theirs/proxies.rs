@@ -5,7 +5,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "allow-0rtt",
     "bind-process",
     "compression",
-    "declare",
     "dispatch",
     "email-alert",
     "error-log-format",
