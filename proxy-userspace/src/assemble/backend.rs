@@ -56,6 +56,7 @@ impl Builder<'_> {
         backend.prefer_last = said.switches.has(Switch::PreferLastServer);
         backend.pretend_keepalive = said.switches.has(Switch::PretendKeepAlive);
         backend.nolinger = said.switches.has(Switch::NoLinger);
+        backend.buffers_requests = said.switches.has(Switch::BufferRequests);
         backend.abortonclose = said.switches.has(Switch::AbortOnClose);
         backend.smart_connect = said.switches.has(Switch::SmartConnect);
         backend.error_pages = error_pages(self.config, said);

@@ -51,6 +51,7 @@ impl Builder<'_> {
                 header: said.unique_id_header.as_deref().map(Arc::from),
             }),
             error_pages: error_pages(self.config, said),
+            buffers_requests: said.switches.has(Switch::BufferRequests),
             admission: self.admission(proxy),
             inspection: self.inspection(proxy),
             rules: self.rules(proxy),

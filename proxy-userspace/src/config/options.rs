@@ -6,6 +6,8 @@
 pub enum Switch {
     /// `abortonclose`: give up a request whose client has gone.
     AbortOnClose,
+    /// `http-buffer-request`: wait for the bodies of requests first.
+    BufferRequests,
     /// `allbackups`: use all backup servers, not the first one only.
     AllBackups,
     /// `clitcpka`: TCP keep-alive towards clients.
@@ -59,12 +61,13 @@ impl Switch {
 }
 
 /// The switches by name.
-pub const SWITCHES: [(&str, Switch); 19] = [
+pub const SWITCHES: [(&str, Switch); 20] = [
     ("abortonclose", Switch::AbortOnClose),
     ("allbackups", Switch::AllBackups),
     ("clitcpka", Switch::ClientTcpKeepAlive),
     ("dontlognull", Switch::DontLogNull),
     ("dontlog-normal", Switch::DontLogNormal),
+    ("http-buffer-request", Switch::BufferRequests),
     ("http-ignore-probes", Switch::IgnoreProbes),
     ("http-pretend-keepalive", Switch::PretendKeepAlive),
     ("log-health-checks", Switch::LogHealthChecks),

@@ -1,5 +1,7 @@
 //! What is counted and logged of a request when it is over.
 
+mod blame;
+
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
@@ -19,6 +21,7 @@ use super::{
     ruling::tells,
     settings::Mode,
 };
+use blame::{blame, millis};
 
 /// The running account of a request.
 #[derive(Debug)]
@@ -164,6 +167,12 @@ impl Account {
     /// It did not have to wait for a slot.
     pub(crate) fn unqueued(&mut self) {
         self.timers.queue.get_or_insert_default();
+    }
+
+    /// All of it that is waited for is there now.
+    pub(crate) fn requested(&mut self) {
+        let took = self.step();
+        *self.timers.request.get_or_insert_default() += took;
     }
 
     /// No backend takes the request, which HAProxy does not look at any further then.
@@ -376,24 +385,4 @@ impl Account {
             counters.raise(worker, most, time);
         }
     }
-}
-
-/// What an end counts as for a backend and its server.
-fn blame(Termination { cause, phase }: Termination) -> &'static [Count] {
-    match (cause, phase) {
-        // Nothing was begun that it could have aborted.
-        (Cause::Client, Phase::Queue | Phase::Connect) => &[],
-        (Cause::Client | Cause::ClientTimeout, _) => &[Count::ClientAborts],
-        (Cause::Server | Cause::ServerTimeout, Phase::Queue | Phase::Connect) => {
-            &[Count::ConnectErrors]
-        }
-        (Cause::Server | Cause::ServerTimeout, Phase::Headers) => &[Count::ResponseErrors],
-        (Cause::Server, Phase::Data) => &[Count::ResponseErrors, Count::ServerAborts],
-        (Cause::ServerTimeout, Phase::Data) => &[Count::ServerAborts],
-        _ => &[],
-    }
-}
-
-fn millis(time: Option<Duration>) -> u64 {
-    time.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

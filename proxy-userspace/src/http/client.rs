@@ -136,6 +136,7 @@ impl Client {
             local: self.local,
             actconn: self.proxies.connections.now(),
             feconn: frontend.sessions.now(),
+            is_first: self.requests <= 1,
             serial: self.number(),
             ..event::Session::new(frontend, self.worker.wall(began))
         }

@@ -82,6 +82,8 @@ pub struct Session<'a> {
     pub request_line: &'a [u8],
     /// Whether the answer was the statistics page (`<STATS>` in logs).
     pub stats: bool,
+    /// Whether it is the first request of its connection.
+    pub is_first: bool,
     /// How many requests there were before it, of the whole process.
     pub serial: u64,
     /// The level of its log line, where a rule says one (`set-log-level`).
@@ -121,6 +123,7 @@ impl<'a> Session<'a> {
             backend_queue: 0,
             request_line: b"",
             stats: false,
+            is_first: true,
             serial: 0,
             level: None,
             unique_id: b"",

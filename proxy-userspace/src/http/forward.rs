@@ -42,9 +42,24 @@ pub(crate) async fn run(client: &mut Client, prepared: Prepared) -> After {
         account.finish(client, Some(&prepared));
         return recycle(client, prepared, after);
     };
+    let of_frontend = client.frontend().settings.buffers_requests;
+    let gathers = of_frontend || backend.settings.buffers_requests;
+    let mut lack = None;
+    if gathers && prepared.decision == Decision::Pass {
+        lack = client.gather(&prepared, &mut account).await.err();
+        if let Some(fail) = lack.filter(|fail| of_frontend && fail.status > 0) {
+            // As HAProxy has it: no backend was asked for yet.
+            account.backend = None;
+            let after = fail_with(client, &prepared, &mut account, fail, Rest::Left).await;
+            account.finish(client, Some(&prepared));
+            return recycle(client, prepared, after);
+        }
+    }
     backend.sessions.rise();
     client.worker.count(&backend.counters, Count::Sessions, 1);
-    let (after, account) = if prepared.decision == Decision::Pass {
+    let (after, account) = if let Some(fail) = lack {
+        (fail_with(client, &prepared, &mut account, fail, Rest::Left).await, account)
+    } else if prepared.decision == Decision::Pass {
         let mut exchange = Exchange {
             client,
             prepared: &prepared,

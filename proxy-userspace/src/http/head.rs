@@ -62,6 +62,12 @@ pub struct RequestHead<'a> {
 }
 
 impl RequestHead<'_> {
+    /// Whether its sender waits for a 100 before it sends the body (RFC 9110, 10.1.1).
+    pub(super) fn expects_continue(&self) -> bool {
+        let is_it = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
+        self.view.minor > 0 && self.view.values("expect").any(is_it)
+    }
+
     /// Whether it has a body where an old server would look for none, were its method this one.
     pub(super) fn has_odd_payload(&self, method: &str) -> bool {
         let expected = !matches!(method, "GET" | "HEAD" | "DELETE");

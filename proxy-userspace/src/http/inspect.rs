@@ -41,7 +41,7 @@ impl Ended {
 
 /// What of a client's input is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Input {
+pub(super) enum Input {
     Open,
     /// It has sent its FIN.
     Ended,
@@ -139,7 +139,11 @@ impl Client {
     }
 
     /// Waits until there is more, the client has been silent for too long, or it is `due`.
-    async fn wait_for_more(&mut self, due: Option<Instant>, most: usize) -> Result<Input, Ended> {
+    pub(super) async fn wait_for_more(
+        &mut self,
+        due: Option<Instant>,
+        most: usize,
+    ) -> Result<Input, Ended> {
         let silence = self.frontend().settings.timeouts.client.map(|time| self.heard + time);
         let next = [due, silence].into_iter().flatten().min();
         self.worker.sessions.set_deadline(&self.session, next);

@@ -29,6 +29,7 @@ mod farewell;
 pub mod format;
 mod forward;
 pub mod framing;
+mod gather;
 mod greeting;
 pub mod head;
 pub mod health;

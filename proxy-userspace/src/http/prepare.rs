@@ -33,6 +33,8 @@ pub(crate) struct Prepared {
     pub(crate) asked: Asked,
     /// The client asked to switch protocols.
     pub(crate) upgrade: bool,
+    /// The client waits to be told that it may send its body, and is told so here.
+    pub(crate) continues: bool,
     /// The client keeps its connection open.
     pub(crate) persists: bool,
     /// How its two connections are kept.
@@ -96,10 +98,15 @@ pub(crate) fn prepare(client: &Client, bytes: &[u8]) -> Result<Option<Prepared>,
 
 /// Writes the head as it goes to the server.
 fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
-    let Ruling { decision, by_backend, backend, edits, changes, choice, captured, unique_id } =
+    let Ruling { decision, by_backend, backend, mut edits, changes, choice, captured, unique_id } =
         ruled(client, head);
     let settings = &client.frontend().settings;
     let of_backend = backend.as_ref().map(|backend| &backend.settings);
+    let gathers = settings.buffers_requests || of_backend.is_some_and(|b| b.buffers_requests);
+    let continues = gathers && !head.framing.is_empty() && head.expects_continue();
+    if continues {
+        edits.push(Edit::Del("Expect".into()));
+    }
     let mut mode =
         of_backend.map_or(Connection::KeepAlive, |b| b.connection).max(settings.connection);
     if mode == Connection::KeepAlive && rewrite::asks_to_close(&edits) {
@@ -137,6 +144,7 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         framing: head.framing,
         asked: Asked::of(head.view.method),
         upgrade,
+        continues,
         persists: head.options.persists(head.view.minor) && mode != Connection::Close,
         mode,
         key,

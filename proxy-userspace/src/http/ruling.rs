@@ -172,6 +172,7 @@ impl Moment for Asking<'_> {
             request_line: self.line,
             captured: Some([self.captured, &NOTHING]),
             cookies: self.cookies(),
+            is_first: client.requests == 0,
             unique_id: self.unique_id.get().map_or(b"", Vec::as_slice),
             ..client.blank(client.begun)
         }

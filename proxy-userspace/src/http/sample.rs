@@ -135,6 +135,8 @@ pub enum Fetch {
     Destination,
     /// `dst_port`.
     DestinationPort,
+    /// `http_first_req`: whether the request is the first of its connection.
+    FirstRequest,
     /// `bool()`, `always_true`, `always_false`; and `ssl_fc`, as no connection has TLS here.
     Truth(bool),
     /// `int()`.
@@ -198,7 +200,7 @@ impl Expression {
             | Fetch::Length
             | Fetch::HelloType
             | Fetch::Number(_) => Kind::Number,
-            Fetch::Truth(_) | Fetch::WaitEnd => Kind::Truth,
+            Fetch::Truth(_) | Fetch::WaitEnd | Fetch::FirstRequest => Kind::Truth,
             Fetch::Variable(..) => Kind::Any,
             Fetch::Header { kind, .. } => *kind,
             _ => Kind::Text,
@@ -373,6 +375,9 @@ impl Fetch {
             | Self::HelloType
             | Self::ServerNameIndication => input::any(self, view, found),
             Self::Captured(of, at) => heads::captured(view, *of, *at, found),
+            Self::FirstRequest => {
+                view.moment.is_some_and(|it| found(Sample::Truth(it.session().is_first)))
+            }
             Self::UniqueId => view.moment.is_some_and(|moment| {
                 let id = moment.unique_id(view);
                 !id.is_empty() && found(Sample::Text(id))

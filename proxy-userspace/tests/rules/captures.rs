@@ -18,6 +18,8 @@ listen a
   http-request capture str(instead) id 1 if { path_beg /instead }
   http-request capture hdr(x-none) id 0
   http-request set-header X-Case %[path]
+  http-request set-header X-First %[http_first_req]
+  http-response set-header X-First2 %[http_first_req]
   http-request set-header X-Kept %[capture.req.hdr(0)],%[capture.req.hdr(1)],%[capture.req.hdr(9)]
   http-request deny if { path /deny }
   http-request return status 200 if { capture.req.hdr(0) /ret }
@@ -48,4 +50,5 @@ fn captures_are_what_haproxy_keeps() {
     for listen in ["a", "b"] {
         twins.same(listen, &requests);
     }
+    twins.same_together("a", &gets(["/", "/again", "/"]));
 }

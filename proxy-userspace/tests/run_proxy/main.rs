@@ -4,6 +4,7 @@
 mod checks;
 mod choices;
 mod commands;
+mod gathered;
 mod greeted_echo;
 mod limits;
 mod lines;

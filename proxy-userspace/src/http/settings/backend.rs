@@ -58,6 +58,8 @@ pub struct Backend {
     pub error_pages: ErrorPages,
     /// `use-server` rules, which go before the balance.
     pub server_rules: Option<Arc<dyn ServerRules>>,
+    /// Wait for the bodies of requests first (`option http-buffer-request`).
+    pub buffers_requests: bool,
     /// `tcp-request content`.
     pub inspection: Option<Arc<Inspection>>,
     /// `http-request` and `http-response` rules.
@@ -92,6 +94,7 @@ impl Backend {
             originalto: None,
             error_pages: ErrorPages::default(),
             server_rules: None,
+            buffers_requests: false,
             inspection: None,
             rules: None,
         }

@@ -49,6 +49,8 @@ pub struct Frontend {
     pub error_pages: ErrorPages,
     /// `tcp-request connection` and `session`.
     pub admission: Option<Arc<Admission>>,
+    /// Wait for the bodies of requests first (`option http-buffer-request`).
+    pub buffers_requests: bool,
     /// `tcp-request content`.
     pub inspection: Option<Arc<Inspection>>,
     /// `http-request` and `http-response` rules.
@@ -81,6 +83,7 @@ impl Default for Frontend {
             originalto: None,
             error_pages: ErrorPages::default(),
             admission: None,
+            buffers_requests: false,
             inspection: None,
             rules: None,
             route: None,

@@ -42,6 +42,13 @@ pub const OPTIONS: &[Directive] = &[
         "Add `X-Forwarded-For` (or `NAME`) with the client's address.",
     ),
     at(
+        EVERY,
+        "option http-buffer-request",
+        "",
+        "off",
+        "Servers hear of a request once its body is there, or as much as there is room for (`tune.bufsize`); it has to come within `timeout http-request`. Who waits for a 100 is told to continue.",
+    ),
+    at(
         FRONT,
         "option http-ignore-probes",
         "",

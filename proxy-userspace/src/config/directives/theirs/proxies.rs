@@ -37,7 +37,6 @@ pub const OPTION_OTHERS: &[&str] = &[
     "external-check",
     "h1-case-adjust-bogus-client",
     "h1-case-adjust-bogus-server",
-    "http-buffer-request",
     "http-no-delay",
     "http-proxy",
     "http-restrict-req-hdr-names",

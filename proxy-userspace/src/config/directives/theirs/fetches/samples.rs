@@ -82,7 +82,6 @@ pub(super) const SAMPLES: &[&str] = &[
     "http_auth_pass",
     "http_auth_type",
     "http_auth_user",
-    "http_first_req",
     "internal.htx.data",
     "internal.htx.free",
     "internal.htx.free_data",
