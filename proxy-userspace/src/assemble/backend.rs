@@ -42,6 +42,7 @@ impl Builder<'_> {
         backend.persist = said.switches.has(Switch::Persist);
         backend.persist_rules = proxy.persist_rules.clone();
         backend.retries = said.retries;
+        backend.retry_on = said.retry_on.clone();
         backend.redispatch = redispatch(said.redispatch);
         backend.reuse = said.http_reuse;
         backend.connection = connection(said.close_mode);

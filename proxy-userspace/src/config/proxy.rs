@@ -11,7 +11,7 @@ use super::{
 use crate::http::cookie::Persist;
 use crate::http::format::Part;
 use crate::http::sample::Fetch;
-use crate::http::settings::{Mode, Reuse};
+use crate::http::settings::{Mode, RetryOn, Reuse};
 use crate::near;
 
 /// What of `defaults` only those with a name have.
@@ -72,6 +72,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "fullconn" => settings.fullconn = args.number(word, 0..=MAX),
         "backlog" => settings.backlog = args.number(word, 0..=MAX),
         "retries" => settings.retries = args.number(word, 0..=100).unwrap_or(settings.retries),
+        "retry-on" => return retry_on(args, &mut settings.retry_on),
         "balance" => return balance::balance(args, settings),
         "hash-type" => return balance::hash_type(args, settings),
         "cookie" => return cookie::cookie(args, settings),
@@ -207,6 +208,53 @@ fn may_stand(args: &mut Args<'_>, word: &str, place: Places, name: &str) -> bool
         args.wrong(format!("unknown keyword '{word}' in '{section}' section{hint}"));
     }
     false
+}
+
+/// Reads what follows `retry-on`: all that it says takes the place of what was said before.
+fn retry_on(args: &mut Args<'_>, to: &mut RetryOn) {
+    const STATUSES: [u16; 10] = [401, 403, 404, 408, 425, 500, 501, 502, 503, 504];
+    const WORDS: [&str; 7] = [
+        "none",
+        "conn-failure",
+        "empty-response",
+        "junk-response",
+        "response-timeout",
+        "0rtt-rejected",
+        "all-retryable-errors",
+    ];
+    let nothing = RetryOn { connect: false, ..RetryOn::default() };
+    *to = nothing;
+    if args.peek().is_empty() {
+        args.wrong_here(format!("'retry-on' expects some of {} and statuses", WORDS.join(", ")));
+    }
+    let first = args.taken();
+    while let Some(word) = args.next() {
+        match word {
+            "none" if args.taken() == first + 1 && args.peek().is_empty() => {}
+            "none" => args.wrong("'none' stands alone behind 'retry-on'"),
+            "conn-failure" => to.connect = true,
+            "empty-response" => to.empty = true,
+            "junk-response" => to.junk = true,
+            "response-timeout" => to.late = true,
+            // There is no TLS that could have early data.
+            "0rtt-rejected" => {}
+            "all-retryable-errors" => {
+                (to.connect, to.empty, to.junk, to.late) = (true, true, true, true);
+                to.statuses.extend([500, 502, 503, 504]);
+            }
+            _ => match word.parse().ok().filter(|status| STATUSES.contains(status)) {
+                Some(status) => to.statuses.push(status),
+                None => {
+                    let statuses = STATUSES.map(|status| status.to_string()).join(", ");
+                    let hint = near::hint(word, WORDS);
+                    args.wrong(format!(
+                        "'retry-on' expects some of {}, {statuses}, not '{word}'{hint}",
+                        WORDS.join(", ")
+                    ));
+                }
+            },
+        }
+    }
 }
 
 /// What follows `clitcpka-cnt` and its kin; a bare time counts seconds.

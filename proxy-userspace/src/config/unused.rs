@@ -85,6 +85,7 @@ fn without_requests(proxy: &Proxy, warn: &mut dyn FnMut(&str)) {
         ("cookie", said.cookie.is_some() && proxy.kind.is_backend()),
         ("capture", captures),
         ("option originalto", said.original_to.is_some()),
+        ("retry-on", said.retry_on.keeps_requests()),
         ("stats", said.stats.enabled && proxy.kind != Kind::Backend),
     ];
     let unused: Vec<_> = unused.iter().filter(|line| line.1).map(|line| line.0).collect();

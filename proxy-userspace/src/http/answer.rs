@@ -135,6 +135,11 @@ impl Exchange<'_> {
                 }
             };
             at += head.len;
+            if self.backend.settings.retry_on.statuses.contains(&head.view.status)
+                && self.may_retry()
+            {
+                return Err(Headless::Again);
+            }
             if head.view.status >= 200 || head.view.status == 101 {
                 match self.final_head(&head, upstream, &mut out) {
                     Ok(answered) => break Some(answered),

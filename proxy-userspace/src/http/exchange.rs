@@ -10,7 +10,7 @@ use super::{
     account::Account,
     client::Client,
     counters::Count,
-    event::{Cause, Phase},
+    event::{Cause, Phase, Termination},
     held::HeldBackend,
     hooks::Decision,
     live::Invalid,
@@ -27,6 +27,8 @@ pub(super) enum Headless {
     Fail(Fail),
     /// There is one, and rules have something else go to the client.
     Decided(Decision),
+    /// There is one, and its status has the request sent again.
+    Again,
 }
 
 impl From<Fail> for Headless {
@@ -47,9 +49,38 @@ pub(super) struct Exchange<'c> {
     pub(super) interim: u32,
     /// The request's body could not be sent on.
     pub(super) request_broken: bool,
+    /// The request's body, where it is all there and the request may be sent again (`retry-on`).
+    pub(super) kept: Option<Vec<u8>>,
 }
 
 impl Exchange<'_> {
+    /// Whether the request may be sent again: nothing of a response has gone to the client, and there is an
+    /// attempt left.
+    pub(super) fn may_retry(&self) -> bool {
+        let most = self.backend.settings.retries;
+        self.kept.is_some() && self.interim == 0 && self.account.retries < most
+    }
+
+    /// Whether that is what the configuration wants after this.
+    pub(super) fn is_retried(&self, headless: &Headless) -> bool {
+        let on = &self.backend.settings.retry_on;
+        let wanted = match headless {
+            Headless::Again => true,
+            Headless::Unanswered => on.empty,
+            Headless::Decided(_) => false,
+            Headless::Fail(Fail { termination: Termination { cause, phase }, .. }) => {
+                *phase == Phase::Headers
+                    && match cause {
+                        Cause::Server => on.empty,
+                        Cause::ServerTimeout => on.late,
+                        Cause::Proxy => on.junk,
+                        _ => false,
+                    }
+            }
+        };
+        wanted && self.may_retry()
+    }
+
     /// The server closed before its response was there. As with HAProxy a client that has had
     /// responses on its connection finds out for itself, when that is closed without another.
     pub(super) fn unanswered(&self) -> Fail {

@@ -68,6 +68,7 @@ pub(crate) async fn run(client: &mut Client, prepared: Prepared) -> After {
             rest: Vec::new(),
             interim: 0,
             request_broken: false,
+            kept: None,
         };
         let after = exchange.forward().await;
         (after, exchange.account)
@@ -87,13 +88,17 @@ fn recycle(client: &Client, prepared: Prepared, after: After) -> After {
 
 impl Exchange<'_> {
     async fn forward(&mut self) -> After {
-        let mut reuse = true;
+        let (mut reuse, mut again) = (true, false);
         loop {
             let mut body = Body::from(self.prepared.framing);
             let prefix = match body.follow(&self.client.input) {
                 Ok(prefix) => prefix,
                 Err(refusal) => return self.refused_request(refusal).await,
             };
+            // As with HAProxy: all of it fits into a buffer.
+            let fits = self.prepared.out.len() + prefix <= self.client.proxies.global.head_limit();
+            let keeps = fits && body.is_over() && self.backend.settings.retry_on.keeps_requests();
+            self.kept = keeps.then(|| self.client.input[..prefix].to_vec());
             let tunnel =
                 self.prepared.asked == Asked::Connect || self.prepared.mode == Connection::Tunnel;
             let class = if tunnel { Class::Tunnel } else { Class::Active };
@@ -104,6 +109,7 @@ impl Exchange<'_> {
                 body,
                 prefix,
                 reuse,
+                again,
                 class,
             };
             let mut upstream = match reach(self.client, errand, &mut self.account).await {
@@ -116,6 +122,11 @@ impl Exchange<'_> {
                     return self.tunnel(upstream, pump).await;
                 }
                 Ok((answered, pump)) => return self.body(upstream, answered, pump).await,
+                Err(headless) if self.is_retried(&headless) => {
+                    self.give_up(upstream, &headless);
+                    self.account.queued();
+                    (reuse, again) = (false, true);
+                }
                 Err(headless) => {
                     let over = upstream.request.is_done() && !self.request_broken;
                     let rest = if over { Rest::Sent } else { Rest::Left };
@@ -128,7 +139,7 @@ impl Exchange<'_> {
                             reuse = false;
                             continue;
                         }
-                        Headless::Unanswered => self.unanswered(),
+                        Headless::Unanswered | Headless::Again => self.unanswered(),
                         Headless::Fail(fail) => fail,
                         Headless::Decided(decision) => {
                             return self.decided(upstream, decision, rest).await;
@@ -139,6 +150,29 @@ impl Exchange<'_> {
                     return self.fail(fail, rest).await;
                 }
             }
+        }
+    }
+
+    /// Closes a connection whose request goes on by another one.
+    fn give_up(&mut self, upstream: Upstream, headless: &Headless) {
+        // HAProxy counts that beside what becomes of it: a redispatch, or a retry as of a connection.
+        let server = &upstream.slot.server().counters;
+        for counters in [&self.backend.counters, server] {
+            self.client.worker.count(counters, Count::Retries, 1);
+        }
+        let before = self.account.termination;
+        if let Headless::Fail(fail) = headless {
+            self.account.termination = fail.termination;
+        } else if let Headless::Unanswered = headless {
+            self.account.termination = Termination::new(Cause::Server, Phase::Headers);
+        }
+        self.close(upstream);
+        self.account.termination = before;
+        self.rest.clear();
+        self.request_broken = false;
+        self.client.session.resume();
+        if let Some(kept) = self.kept.take() {
+            self.client.input.splice(..0, kept);
         }
     }
 

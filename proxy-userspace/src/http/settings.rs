@@ -9,7 +9,7 @@ mod frontend;
 mod server;
 mod tcp;
 
-pub use backend::{Backend, Redispatch, Reuse, ServerTimeouts};
+pub use backend::{Backend, Redispatch, RetryOn, Reuse, ServerTimeouts};
 pub use frontend::{Bind, BindAddress, ClientTimeouts, Frontend, UniqueId};
 pub use server::{Server, ServerAddress};
 pub use tcp::Tcp;

@@ -98,6 +98,7 @@ async fn pass_on(client: &mut Client, backend: &HeldBackend, account: &mut Accou
         body: Body::Close,
         prefix: client.input.len(),
         reuse: false,
+        again: false,
         class: Class::Tunnel,
     };
     match reach(client, errand, account).await {

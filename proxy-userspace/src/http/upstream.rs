@@ -87,6 +87,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) prefix: usize,
     /// Whether a pooled connection may be taken.
     pub(crate) reuse: bool,
+    /// The account's server had it, and it is sent again all the same (`retry-on`).
+    pub(crate) again: bool,
     pub(crate) class: Class,
 }
 
@@ -118,6 +120,10 @@ pub(crate) async fn reach(
 ) -> Result<Upstream, Fail> {
     let settings = &errand.backend.settings;
     let (mut attempt, mut fixed, mut avoid) = (0, account.choice.server, None);
+    if let Some(server) = account.server.clone().filter(|_| errand.again) {
+        attempt = account.retries + 1;
+        (fixed, avoid) = further(errand.backend, &server, attempt, account);
+    }
     loop {
         let slot = assign(client, &errand, fixed, avoid, account).await?;
         let server = slot.server().clone();
@@ -155,24 +161,35 @@ pub(crate) async fn reach(
         };
         drop(slot);
         server.note(Sign::Unconnected);
-        if attempt == settings.retries {
+        if attempt >= settings.retries || !settings.retry_on.connect {
             let cause = if late { Cause::ServerTimeout } else { Cause::Server };
             return Err(Fail::new(503, cause, Phase::Connect));
         }
         attempt += 1;
-        account.retries = attempt;
-        let moves = redispatches(errand.backend, &server, attempt, account.choice);
-        if moves {
-            account.choice.server = None;
-        }
-        (fixed, avoid) =
-            if moves { (None, Some(server.index)) } else { (Some(server.index), None) };
+        (fixed, avoid) = further(errand.backend, &server, attempt, account);
+        let moves = avoid.is_some();
         // A redispatch without another server comes back to the same one.
         let stays = !moves || !has_other(errand.backend, &server);
         if stays && !late {
             let pause = settings.timeouts.connect.unwrap_or(PAUSE).min(PAUSE);
             rest(client, &errand, pause).await?;
         }
+    }
+}
+
+/// The server that the next attempt goes to, or the one to avoid; `attempt` is its number.
+fn further(
+    backend: &Backend,
+    server: &Server,
+    attempt: u32,
+    account: &mut Account,
+) -> (Option<usize>, Option<usize>) {
+    account.retries = attempt;
+    if redispatches(backend, server, attempt, account.choice) {
+        account.choice.server = None;
+        (None, Some(server.index))
+    } else {
+        (Some(server.index), None)
     }
 }
 

@@ -14,6 +14,7 @@ mod page;
 mod proxy_lines;
 mod reload;
 mod requeue;
+mod retried;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;

@@ -10,7 +10,7 @@ use crate::http::balance::{Algorithm, Hashing};
 use crate::http::cookie::Cookie;
 use crate::http::format::Format;
 use crate::http::health::script::Script;
-use crate::http::settings::{ForwardFor, Mode, Reuse};
+use crate::http::settings::{ForwardFor, Mode, RetryOn, Reuse};
 
 /// What a proxy may also inherit from a `defaults` section.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ pub struct Settings {
     pub backlog: Option<u32>,
     /// `retries`; 3.
     pub retries: u32,
+    /// `retry-on`.
+    pub retry_on: RetryOn,
     /// `timeout` lines.
     pub timeouts: Timeouts,
     /// `balance`.
@@ -108,6 +110,7 @@ impl Default for Settings {
             fullconn: None,
             backlog: None,
             retries: 3,
+            retry_on: RetryOn::default(),
             timeouts: Timeouts::default(),
             balance: Algorithm::RoundRobin,
             cookie: None,

@@ -65,3 +65,30 @@ fn wrong_words_of_a_log_line_are_named_where_they_stand() {
         assert_eq!(said.matches("[ALERT]").count(), 1, "{line}: {said}");
     }
 }
+
+#[test]
+fn wrong_words_of_retry_on_are_named() {
+    let (_, findings) = read(
+        "defaults\n mode http\n retry-on 503 empty-response\nbackend b\n retry-on\n\
+         retry-on empty\n\
+         retry-on 400\n\
+         retry-on none 503\n\
+         retry-on 503 none\n\
+         retry-on all-retryable-errors 404 0rtt-rejected conn-failure\n\
+         retry-on none\nfrontend f\n bind :80\n retry-on 503\n",
+        Strictness::Strict,
+    );
+    let said = findings.to_string();
+    for words in [
+        "[ALERT] test.cfg:5:10: 'retry-on' expects some of none, conn-failure, ",
+        "[ALERT] test.cfg:6:10: 'retry-on' expects some of none, conn-failure, ",
+        "not 'empty'",
+        "[ALERT] test.cfg:7:10: 'retry-on' expects some of none, ",
+        "[ALERT] test.cfg:8:10: 'none' stands alone behind 'retry-on'",
+        "[ALERT] test.cfg:9:14: 'none' stands alone behind 'retry-on'",
+        "[WARNING] test.cfg:14:2: 'retry-on' cannot stand in a 'frontend' section: it is ignored",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(said.matches("[ALERT]").count(), 5, "{said}");
+}

@@ -32,6 +32,8 @@ pub struct Backend {
     pub persist_rules: Vec<PersistRule>,
     /// Connection attempts after the first (`retries`, 3).
     pub retries: u32,
+    /// After what failures there are more attempts (`retry-on`).
+    pub retry_on: RetryOn,
     /// When another server may be tried (`option redispatch`).
     pub redispatch: Redispatch,
     /// How far server connections are shared between clients (`http-reuse`).
@@ -81,6 +83,7 @@ impl Backend {
             persist: false,
             persist_rules: Vec::new(),
             retries: 3,
+            retry_on: RetryOn::default(),
             redispatch: Redispatch::Never,
             reuse: Reuse::Safe,
             connection: Connection::KeepAlive,
@@ -116,6 +119,35 @@ pub struct ServerTimeouts {
     pub tunnel: Option<Duration>,
     /// How long a tarpit of its rules holds; none answers at once (`timeout tarpit`).
     pub tarpit: Option<Duration>,
+}
+
+/// After what failures a request is tried again (`retry-on`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryOn {
+    /// A connection that fails (`conn-failure`).
+    pub connect: bool,
+    /// A server that closes before the head of its response is whole (`empty-response`).
+    pub empty: bool,
+    /// One that does not answer in time (`response-timeout`).
+    pub late: bool,
+    /// What is no response (`junk-response`).
+    pub junk: bool,
+    /// Responses of these statuses.
+    pub statuses: Vec<u16>,
+}
+
+impl Default for RetryOn {
+    fn default() -> Self {
+        Self { connect: true, empty: false, late: false, junk: false, statuses: Vec::new() }
+    }
+}
+
+impl RetryOn {
+    /// Whether there is anything for which a request has to be kept once it was sent.
+    #[must_use]
+    pub fn keeps_requests(&self) -> bool {
+        self.empty || self.late || self.junk || !self.statuses.is_empty()
+    }
 }
 
 /// When a request may go to another server than the one chosen (`option redispatch`).

@@ -267,6 +267,13 @@ pub const PROXY: &[Directive] = &[
         "As `http-request redirect`, after all `http-request` rules.",
     ),
     at(BACK, "retries", "N", "3", "How often a failed connect is tried again."),
+    at(
+        BACK,
+        "retry-on",
+        "none|[conn-failure] [empty-response] [junk-response] [response-timeout] [0rtt-rejected] [STATUS]... [all-retryable-errors]",
+        "conn-failure",
+        "After what failures `retries` allows another attempt: a connection that fails; a server that closes before the head of its response is whole; what is no response; one that does not come within `timeout server`; a response of such a status, one of 401, 403, 404, 408, 425, 500 to 504. But for the first, requests are sent again that a server may have carried out, of whatever method, where all of the request is at hand and nothing of a response has gone to the client. There is no TLS, so that `0rtt-rejected` never happens. All is conn-failure, empty-response, junk-response, response-timeout, 500, 502, 503 and 504.",
+    ),
     at(L.or(B), "server", "NAME ADDRESS:PORT [KEYWORDS]", "none", "A server; keywords below."),
     at(
         L.or(B),

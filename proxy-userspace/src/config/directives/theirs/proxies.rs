@@ -18,7 +18,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "max-keep-alive-queue",
     "no-ca-names",
     "persist",
-    "retry-on",
     "server-state-file-name",
     "stick",
     "stick-table",
