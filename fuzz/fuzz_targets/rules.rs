@@ -40,7 +40,7 @@ fn check_edits(edits: &[Edit]) {
                 assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{text:?}");
             }
             Edit::Status(_, reason) => one_line(reason.as_bytes()),
-            Edit::Del(_) | Edit::Level(_) | Edit::Variable(..) => {}
+            Edit::Del(_) | Edit::Level(_) | Edit::Capture(..) | Edit::Variable(..) => {}
         }
     }
 }
