@@ -104,7 +104,10 @@ impl Drop for Qdisc {
 }
 
 /// Whether any filter hangs on either hook.
-fn has_filters(index: u32) -> io::Result<bool> {
+///
+/// # Errors
+/// Where the kernel does not say.
+pub(super) fn has_filters(index: u32) -> io::Result<bool> {
     for parent in [INGRESS, EGRESS] {
         let mut message = TcMessage::with_index(index as i32);
         message.header.parent = parent;

@@ -4,6 +4,7 @@
 //! any two the observer tells what it saw.
 
 use super::attach::Attached;
+use super::clsact;
 use super::error::Error;
 use super::links::{self, Change, Interface, Watch, check_names, is_wanted};
 use crate::passing::Passing;
@@ -119,7 +120,10 @@ impl Interfaces {
                     self.waiting.retain(|waiting| waiting.index != index);
                 }
                 Change::Bare(index) => {
-                    if let Some(interface) = self.attached.forget(index) {
+                    // Of a qdisc that this start itself took away it is told later than it hung its own.
+                    let is_bare = !clsact::has_filters(index).unwrap_or(true);
+                    if let Some(interface) = is_bare.then(|| self.attached.forget(index)).flatten()
+                    {
                         tracing::warn!(
                             interface,
                             "somebody removed the clsact qdisc: the programs are hung there again"
