@@ -76,15 +76,19 @@ impl Proxy {
 /// HAProxy with one `listen` section for each of its modes and each manner of server, and short
 /// timeouts. `checks` asks every server for its health a few times a second.
 pub(crate) fn haproxy(topology: &Topology, checks: bool) -> Proxy {
-    haproxy_that_waits(topology, checks, "400ms")
+    haproxy_with(topology, checks, ["400ms", "300ms"])
 }
 
-/// The same with this timeout for clients and servers: no request fails on a busy machine.
+/// The same with this timeout for all of clients and servers: no request fails on a busy machine.
 pub(crate) fn haproxy_that_waits(topology: &Topology, checks: bool, timeout: &str) -> Proxy {
+    haproxy_with(topology, checks, [timeout, timeout])
+}
+
+fn haproxy_with(topology: &Topology, checks: bool, [timeout, idle]: [&str; 2]) -> Proxy {
     let mut text = format!(
         "global\n  maxconn 2000\n  nbthread 2\ndefaults\n  timeout connect 5s\n  \
          timeout client {timeout}\n  timeout server {timeout}\n  \
-         timeout http-keep-alive 300ms\n",
+         timeout http-keep-alive {idle}\n",
     );
     let check = if checks { " check inter 300ms" } else { "" };
     for mode in Mode::HAPROXY {
