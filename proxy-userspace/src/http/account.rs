@@ -58,6 +58,8 @@ pub(crate) struct Account {
     level: Option<u8>,
     /// The variables that rules have left so far.
     pub(crate) variables: Vec<Edit>,
+    /// The head of an interim response (1xx) is there.
+    pub(crate) hinted: bool,
     /// The head of a server's final response is there.
     answered: bool,
     /// That response's status, 0 where there is none, also if the client never hears of it.
@@ -100,6 +102,7 @@ impl Account {
             is_logged: true,
             level: None,
             variables: Vec::new(),
+            hinted: false,
             answered: false,
             theirs: 0,
             bad: false,
@@ -300,6 +303,7 @@ impl Account {
             source: self.source,
             timers: self.timers,
             status: self.status,
+            hinted: self.hinted,
             bytes_out: self.bytes_out,
             bytes_in: self.bytes_in,
             termination: self.termination,
@@ -323,7 +327,7 @@ impl Account {
     }
 
     /// As HAProxy counts: a response is a server's only if it came from there, and a request whose
-    /// client is left to find out for itself that it failed was none.
+    /// client is left to find out for itself that it failed was none, nor one that has interim responses alone.
     fn count(&self, client: &Client) {
         let worker = client.worker.index;
         let frontend = &client.frontend().counters;
@@ -331,7 +335,8 @@ impl Account {
         let server = self.server.as_ref().map(|server| &server.counters);
         let add = |counters: &Counters, what, amount| counters.add(worker, what, amount);
         let http = client.frontend().settings.mode == Mode::Http;
-        let silent = self.status == 0 && self.termination.cause == Cause::Server;
+        let is_left = self.termination == Termination::new(Cause::Server, Phase::Headers);
+        let silent = self.status == 0 && (self.hinted || is_left);
         if http && !silent {
             add(frontend, Count::response(self.status), 1);
         }

@@ -85,18 +85,15 @@ impl Exchange<'_> {
         pump: &mut Pump,
     ) -> Poll<Result<Answered, Headless>> {
         let worker = std::rc::Rc::clone(&self.client.worker);
-        let cut = self.unanswered();
-        let broken = |fresh: bool| {
-            if fresh { Headless::Unanswered } else { Headless::Fail(cut) }
-        };
         loop {
             let mut scratch = worker.scratch.borrow_mut();
             let fresh = self.rest.is_empty() && self.interim == 0;
             let most =
                 if upstream.slot.server().sends_large() { FIRST_READ } else { scratch.len() };
             let count = match ready!(upstream.conn.sock.poll_recv(cx, &mut scratch[..most])) {
-                Ok(0) | Err(_) => return Poll::Ready(Err(broken(fresh))),
+                Ok(0) => return Poll::Ready(Err(self.cut(upstream, false, fresh))),
                 Ok(count) => count,
+                Err(_) => return Poll::Ready(Err(self.cut(upstream, true, fresh))),
             };
             let result = if self.rest.is_empty() {
                 self.look(&scratch[..count], upstream, pump)
@@ -151,6 +148,7 @@ impl Exchange<'_> {
                 }
             }
             self.interim += 1;
+            self.account.hinted = true;
             // HAProxy counts these among a server's responses, and nowhere else.
             for what in [Count::Requests, Count::Responses1] {
                 self.client.worker.count(&upstream.slot.server().counters, what, 1);

@@ -51,6 +51,8 @@ pub struct Session<'a> {
     pub timers: Timers,
     /// The status sent to the client; 0 if none was (-1 in logs).
     pub status: u16,
+    /// An interim response (1xx) was there: without another the status is 0 in logs, too.
+    pub hinted: bool,
     /// Bytes sent to the client, heads included.
     pub bytes_out: u64,
     /// Bytes received from the client, heads included.
@@ -108,6 +110,7 @@ impl<'a> Session<'a> {
             started,
             timers: Timers::default(),
             status: 0,
+            hinted: false,
             bytes_out: 0,
             bytes_in: 0,
             termination: Termination::NORMAL,

@@ -2,6 +2,7 @@
 //! `deliver.rs` its body, and `forward.rs` leads through them.
 
 use std::{
+    io,
     task::{Context, Poll},
     time::Instant,
 };
@@ -49,6 +50,8 @@ pub(super) struct Exchange<'c> {
     pub(super) interim: u32,
     /// The request's body could not be sent on.
     pub(super) request_broken: bool,
+    /// The server has reset its connection before it had all of the request.
+    pub(super) is_reset: bool,
     /// The request's body, where it is all there and the request may be sent again (`retry-on`).
     pub(super) kept: Option<Vec<u8>>,
 }
@@ -88,6 +91,18 @@ impl Exchange<'_> {
         Fail::new(status, Cause::Server, Phase::Headers)
     }
 
+    /// The server's connection is over before its response was there. As with HAProxy a client whose request
+    /// is still under way hears nothing of a RST.
+    pub(super) fn cut(&self, upstream: &Upstream, is_reset: bool, fresh: bool) -> Headless {
+        if (is_reset || self.is_reset) && !upstream.request.is_done() {
+            Headless::Fail(Fail::new(0, Cause::Server, Phase::Data))
+        } else if fresh {
+            Headless::Unanswered
+        } else {
+            Headless::Fail(self.unanswered())
+        }
+    }
+
     pub(super) fn within_server(&self, upstream: &Upstream, now: Instant) {
         let waits_for_client =
             !upstream.request.is_done() && upstream.request.waits == Waits::Source;
@@ -118,8 +133,9 @@ impl Exchange<'_> {
                 Ok(())
             }
             // The server may have answered before it closed.
-            Poll::Ready(Err(Broken::Write(_))) => {
+            Poll::Ready(Err(Broken::Write(error))) => {
                 self.request_broken = true;
+                self.is_reset = error.kind() == io::ErrorKind::ConnectionReset;
                 Ok(())
             }
             Poll::Ready(Err(Broken::Read(_) | Broken::Cut)) => {

@@ -68,6 +68,7 @@ pub(crate) async fn run(client: &mut Client, prepared: Prepared) -> After {
             rest: Vec::new(),
             interim: 0,
             request_broken: false,
+            is_reset: false,
             kept: None,
         };
         let after = exchange.forward().await;
@@ -169,7 +170,7 @@ impl Exchange<'_> {
         self.close(upstream);
         self.account.termination = before;
         self.rest.clear();
-        self.request_broken = false;
+        (self.request_broken, self.is_reset) = (false, false);
         self.client.session.resume();
         if let Some(kept) = self.kept.take() {
             self.client.input.splice(..0, kept);
@@ -245,6 +246,9 @@ impl Exchange<'_> {
             answered
         })
         .await;
+        if answered.is_err() {
+            self.account.bytes_out += pump.moved;
+        }
         match answered {
             Ok(answered) => Ok((answered, pump)),
             Err(headless) if pump.is_flushed() => Err(headless),

@@ -241,7 +241,9 @@ pub(super) async fn fail_with(
 ) -> After {
     account.failed(fail.status, fail.termination);
     if fail.status == 0 {
-        return After::Close;
+        // Who still sends would take a close for a RST.
+        let sends = fail.termination == Termination::new(Cause::Server, Phase::Data);
+        return if sends { After::Linger } else { After::Close };
     }
     page(client, prepared, account, fail.status, rest).await
 }

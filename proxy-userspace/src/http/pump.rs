@@ -126,7 +126,7 @@ pub(crate) enum Broken {
     /// The source closed before the body was over.
     Cut,
     /// The sink failed.
-    Write(#[expect(dead_code, reason = "shown by Debug")] io::Error),
+    Write(io::Error),
     /// The source sent what is no body.
     Refused(Refusal),
 }

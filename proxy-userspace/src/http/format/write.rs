@@ -62,7 +62,7 @@ impl Variable {
             }
             Self::Uri => encoded(out, flags, line(session).1),
             Self::Version => encoded(out, flags, line(session).2),
-            Self::Status if session.status == 0 => out.extend_from_slice(b"-1"),
+            Self::Status if session.status == 0 && !session.hinted => out.extend_from_slice(b"-1"),
             Self::Status => number(out, session.status),
             Self::ActiveTime => number(out, times.active.as_millis()),
             Self::ConnectTime => maybe(out, times.connect),
