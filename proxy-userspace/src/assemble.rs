@@ -113,12 +113,10 @@ impl Builder<'_> {
         })
     }
 
-    /// A section's rules on what clients send, if it has any.
-    fn inspection(&self, proxy: &Proxy) -> Option<Arc<Inspection>> {
-        let said = &proxy.tcp_request;
-        (!said.content.is_empty()).then(|| {
-            Arc::new(Inspection { rules: self.tcp(&said.content), delay: terms::time(said.delay) })
-        })
+    /// A section's rules on what a side sends, if it has any.
+    fn inspection(&self, rules: &[TcpRule], delay: Option<u32>) -> Option<Arc<Inspection>> {
+        (!rules.is_empty())
+            .then(|| Arc::new(Inspection { rules: self.tcp(rules), delay: terms::time(delay) }))
     }
 
     fn tcp(&self, rules: &[TcpRule]) -> TcpRules {

@@ -61,12 +61,14 @@ impl Builder<'_> {
         backend.abortonclose = said.switches.has(Switch::AbortOnClose);
         backend.smart_connect = said.switches.has(Switch::SmartConnect);
         backend.error_pages = error_pages(self.config, said);
+        backend.hearing = self.inspection(&proxy.tcp_response.content, proxy.tcp_response.delay);
         // A `listen` is one proxy: its rules and its forwardfor stand in its frontend half.
         if proxy.kind == Kind::Backend {
             backend.forwardfor = said.forward_for.clone();
             backend.originalto = said.original_to.clone();
             backend.rules = self.rules(proxy);
-            backend.inspection = self.inspection(proxy);
+            backend.inspection =
+                self.inspection(&proxy.tcp_request.content, proxy.tcp_request.delay);
         }
         let place_of = |name: &str| proxy.servers.iter().position(|server| server.name == name);
         let rules: Vec<_> = proxy

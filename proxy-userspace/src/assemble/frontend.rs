@@ -53,7 +53,7 @@ impl Builder<'_> {
             error_pages: error_pages(self.config, said),
             buffers_requests: said.switches.has(Switch::BufferRequests),
             admission: self.admission(proxy),
-            inspection: self.inspection(proxy),
+            inspection: self.inspection(&proxy.tcp_request.content, proxy.tcp_request.delay),
             rules: self.rules(proxy),
             route: (!routes.is_empty()).then(|| Arc::new(Routes { rules: routes }) as _),
             default_backend: named.or(own).and_then(|name| self.index.get(name).copied()),

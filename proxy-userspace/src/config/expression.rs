@@ -47,6 +47,8 @@ pub(super) const FETCHES: &[&str] = &[
     "res.hdr_cnt",
     "res.hdr_ip",
     "res.hdr_val",
+    "res.len",
+    "res.payload",
     "res.ver",
     "shdr",
     "shdr_cnt",
@@ -155,17 +157,8 @@ fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
         ("capture.req.hdr" | "capture.res.hdr", _) => {
             Err(format!("'{name}' expects a slot's number: {name}(0)"))
         }
-        ("req.payload", [offset, length]) => {
-            match (offset.parse(), length.parse()) {
-                (Ok(offset), Ok(length)) => Ok(Fetch::Payload(offset, length)),
-                _ => Err("'req.payload' expects two numbers, where it begins and how long it is"
-                    .to_owned()),
-            }
-        }
-        ("req.payload", _) => {
-            Err("'req.payload' expects where it begins and how long it is: req.payload(0,3)"
-                .to_owned())
-        }
+        ("req.payload", arguments) => payload(name, Message::Request, arguments),
+        ("res.payload", arguments) => payload(name, Message::Response, arguments),
         ("int" | "bool", _) => Err(format!("'{name}' expects one argument: {name}(...)")),
         ("url_param" | "urlp" | "var", _) => {
             Err(format!("'{name}' expects one or two arguments: {name}(...)"))
@@ -173,6 +166,17 @@ fn fetch(name: &str, arguments: Option<&str>) -> Result<Fetch, String> {
         (_, []) => plain(name).ok_or_else(|| unknown(name)),
         _ if plain(name).is_some() => Err(format!("'{name}' takes no argument")),
         _ => Err(unknown(name)),
+    }
+}
+
+/// Some of what a side has sent.
+fn payload(name: &str, of: Message, arguments: &[&str]) -> Result<Fetch, String> {
+    let [offset, length] = arguments else {
+        return Err(format!("'{name}' expects where it begins and how long it is: {name}(0,3)"));
+    };
+    match (offset.parse(), length.parse()) {
+        (Ok(offset), Ok(length)) => Ok(Fetch::Payload(of, offset, length)),
+        _ => Err(format!("'{name}' expects two numbers, where it begins and how long it is")),
     }
 }
 
@@ -194,7 +198,8 @@ fn plain(name: &str) -> Option<Fetch> {
         "req.ver" | "req_ver" => Fetch::Version(Message::Request),
         "res.ver" | "resp_ver" => Fetch::Version(Message::Response),
         "status" => Fetch::Status,
-        "req.len" | "req_len" => Fetch::Length,
+        "req.len" | "req_len" => Fetch::Length(Message::Request),
+        "res.len" => Fetch::Length(Message::Response),
         "req.ssl_hello_type" | "req_ssl_hello_type" => Fetch::HelloType,
         "req.ssl_sni" | "req_ssl_sni" => Fetch::ServerNameIndication,
         "http_first_req" => Fetch::FirstRequest,

@@ -50,7 +50,7 @@ fn markdown() -> String {
     list(&mut page, "sections", &mut SECTION_OTHERS.iter().copied());
     list(&mut page, "global", &mut GLOBAL_OTHERS.iter().copied());
     list(&mut page, "proxies", &mut PROXY_OTHERS.iter().copied());
-    let title = "http-request, http-response, http-after-response and tcp-request";
+    let title = "http-request, http-response, http-after-response, tcp-request and tcp-response";
     list(&mut page, title, &mut ACTION_OTHERS.iter().copied());
     list(&mut page, "option", &mut OPTION_OTHERS.iter().copied());
     list(&mut page, "bind", &mut BIND_OTHERS.iter().map(|other| other.0));
@@ -90,7 +90,7 @@ A condition is names of acls, each with `!` before it or not, or anonymous ones,
 `or` and `||` stand between alternatives.
 
 - samples, in acls and in `%[...]`: {fetches}. `hdr(NAME,-1)` is the field's last occurrence, \
-`urlp(NAME,;)` a parameter behind the first `;`. No connection has TLS, so that `ssl_fc` is false. In `mode tcp` `req.len` is how much the client has sent, `req.payload(OFFSET,LENGTH)` some of it, `req.ssl_sni` the server that a TLS client names, `req.ssl_hello_type` 1 where it is one; `wait_end` is true once nothing more is waited for. `capture.req.hdr(SLOT)` is what was kept of the request in that slot. `var(VAR,DEFAULT)` is what rules have put there; a VAR is \
+`urlp(NAME,;)` a parameter behind the first `;`. No connection has TLS, so that `ssl_fc` is false. In `mode tcp` `req.len` is how much the client has sent, `req.payload(OFFSET,LENGTH)` some of it, `res.len` and `res.payload` so of the server in `tcp-response`, `req.ssl_sni` the server that a TLS client names, `req.ssl_hello_type` 1 where it is one; `wait_end` is true once nothing more is waited for. `capture.req.hdr(SLOT)` is what was kept of the request in that slot. `var(VAR,DEFAULT)` is what rules have put there; a VAR is \
 `sess.NAME` for a client's connection, `txn.NAME` for a request, its response and the log, `req.NAME`, `res.NAME`.
 - converters, behind a comma: {converters}. `map_HOW(FILE,DEFAULT)` looks a sample up in a file's lines, each a key \
 and a value; HOW is one of {maps}, and `_int` or `_ip` behind it the values' type. Arguments may be in quotes.

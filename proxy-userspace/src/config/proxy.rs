@@ -15,8 +15,8 @@ use crate::http::settings::{Mode, RetryOn, Reuse};
 use crate::near;
 
 /// What of `defaults` only those with a name have.
-const RULES: [&str; 5] =
-    ["acl", "http-request", "http-response", "http-after-response", "tcp-request"];
+const RULES: [&str; 6] =
+    ["acl", "http-request", "http-response", "http-after-response", "tcp-request", "tcp-response"];
 
 /// Reads one line of a proxy section. `place` is the one section it stands in.
 pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
@@ -162,6 +162,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "redirect" => return rule_lines::redirect_line(args, to),
         "http-response" => return rule_lines::http_response(args, to),
         "tcp-request" => return rule_lines::tcp_request(args, to, place),
+        "tcp-response" => return rule_lines::tcp_response(args, to),
         "http-after-response" => return rule_lines::http_after_response(args, to),
         "force-persist" => return rule_lines::persist(args, to, word, Persist::Force),
         "ignore-persist" => return rule_lines::persist(args, to, word, Persist::Ignore),

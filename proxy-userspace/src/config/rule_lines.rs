@@ -1,4 +1,5 @@
-//! `acl`, `use_backend`, `http-request`, `http-response`, `http-after-response` and `tcp-request` lines.
+//! `acl`, `use_backend`, `http-request`, `http-response`, `http-after-response`, `tcp-request` and
+//! `tcp-response` lines.
 
 mod connection;
 mod edits;
@@ -18,7 +19,7 @@ use crate::http::framing::{frames, is_token};
 use crate::http::rules::{Action, Parting, Rule};
 use crate::http::sample::Message;
 use crate::near;
-pub(super) use connection::tcp_request;
+pub(super) use connection::{tcp_request, tcp_response};
 use redirect::redirect;
 pub(super) use replies::error_reply;
 use replies::{deny, respond};

@@ -66,6 +66,13 @@ fn without_requests(proxy: &Proxy, warn: &mut dyn FnMut(&str)) {
             warn(&format!("is in mode tcp: its rules find no requests, which '{name}' looks at"));
         }
     }
+    let of_output = |rule: &TcpRule| rule.expressions().any(Expression::needs_response);
+    if proxy.tcp_response.delay.is_none() && proxy.tcp_response.content.iter().any(of_output) {
+        warn(
+            "has 'tcp-response content' that looks at what servers send, and no 'tcp-response \
+             inspect-delay': it finds what happens to be there",
+        );
+    }
     let of_input = |rule: &&TcpRule| rule.expressions().any(Expression::needs_input);
     if proxy.tcp_request.delay.is_none() && proxy.tcp_request.content.iter().any(|r| of_input(&r)) {
         warn(

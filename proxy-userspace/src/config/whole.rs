@@ -32,6 +32,7 @@ pub(super) fn check(config: &mut Config, findings: &mut Findings) {
             continue;
         }
         servers(proxy, findings);
+        responses(proxy, findings);
         listeners(proxy, findings);
         timeouts(proxy, findings);
         log_format(proxy, findings);
@@ -44,6 +45,22 @@ pub(super) fn check(config: &mut Config, findings: &mut Findings) {
         if !proxy.kind.is_frontend() {
             proxy.settings.default_backend = None;
         }
+    }
+}
+
+/// Rules on what servers send are those of `mode tcp`.
+fn responses(proxy: &Proxy, findings: &mut Findings) {
+    let is_http = proxy.settings.mode == Mode::Http;
+    if is_http && proxy.kind.is_backend() && !proxy.tcp_response.content.is_empty() {
+        findings.alert(
+            proxy.at.clone(),
+            format!(
+                "{} '{}' has 'tcp-response content' in mode http, which teardown has not got: \
+                 'http-response' has rules on responses",
+                proxy.kind.as_str(),
+                proxy.name
+            ),
+        );
     }
 }
 

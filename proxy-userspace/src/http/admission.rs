@@ -100,7 +100,7 @@ fn follow(
             Ok(Admitted { greets, variables: edit::left(&edits, &[Scope::Session]) })
         }
         Verdict::Refused(parting) => Err(parting),
-        // Nothing is waited for, so that nothing is open.
-        Verdict::Open => Err(Parting::Closed),
+        // Nothing is waited for, so that nothing is open, and there is no server yet.
+        Verdict::Open | Verdict::Ended => Err(Parting::Closed),
     }
 }

@@ -65,7 +65,7 @@ pub(super) async fn inspect(
         let is_partial = input == Input::Open && client.input.len() < most && !is_over;
         match judge(client, inspection, account, is_partial) {
             Verdict::Refused(parting) => return Err(Ended::Refused(parting)),
-            Verdict::Accepted { .. } => break,
+            Verdict::Accepted { .. } | Verdict::Ended => break,
             Verdict::Open => {}
         }
         waited = true;

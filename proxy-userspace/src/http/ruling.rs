@@ -107,7 +107,7 @@ fn inspected(
     let Some(inspection) = rules else { return Decision::Pass };
     match inspection.rules.follow(asking.view(head, &[]), edits) {
         Verdict::Refused(parting) => Decision::TurnAway(parting),
-        Verdict::Accepted { .. } | Verdict::Open => Decision::Pass,
+        Verdict::Accepted { .. } | Verdict::Open | Verdict::Ended => Decision::Pass,
     }
 }
 

@@ -38,6 +38,8 @@ pub struct View<'a> {
     pub local: Option<SocketAddr>,
     /// What the client has sent so far, in `mode tcp`.
     pub received: Option<&'a [u8]>,
+    /// What the server has.
+    pub answered: Option<&'a [u8]>,
     /// More of it may come.
     pub is_partial: bool,
     /// What logs would say of the session now.
@@ -137,7 +139,7 @@ pub enum Fetch {
     DestinationPort,
     /// `http_first_req`: whether the request is the first of its connection.
     FirstRequest,
-    /// `bool()`, `always_true`, `always_false`; and `ssl_fc`, as no connection has TLS here.
+    /// `bool()` and its kin; `ssl_fc`, as no connection has TLS.
     Truth(bool),
     /// `int()`.
     Number(i64),
@@ -145,10 +147,10 @@ pub enum Fetch {
     Text(String),
     /// `wait_end`: true once nothing more is waited for.
     WaitEnd,
-    /// `req.len`: how much the client has sent.
-    Length,
-    /// `req.payload(OFFSET,LENGTH)`: some of that; without a length all behind the offset.
-    Payload(usize, usize),
+    /// `req.len` and `res.len`: how much a side has sent.
+    Length(Message),
+    /// `req.payload(OFFSET,LENGTH)` and `res.payload`: some of that; without a length all behind the offset.
+    Payload(Message, usize, usize),
     /// `req.ssl_hello_type`: of the first message of a TLS handshake.
     HelloType,
     /// `req.ssl_sni`: the server that a TLS client names.
@@ -197,7 +199,7 @@ impl Expression {
             | Fetch::DestinationPort
             | Fetch::HeaderCount { .. }
             | Fetch::Status
-            | Fetch::Length
+            | Fetch::Length(_)
             | Fetch::HelloType
             | Fetch::Number(_) => Kind::Number,
             Fetch::Truth(_) | Fetch::WaitEnd | Fetch::FirstRequest => Kind::Truth,
@@ -235,15 +237,16 @@ impl Expression {
     pub fn needs_response(&self) -> bool {
         match &self.fetch {
             Fetch::Status => true,
-            Fetch::Version(of) | Fetch::Header { of, .. } | Fetch::HeaderCount { of, .. } => {
-                *of == Message::Response
-            }
+            Fetch::Length(of)
+            | Fetch::Payload(of, ..)
+            | Fetch::Version(of)
+            | Fetch::Header { of, .. }
+            | Fetch::HeaderCount { of, .. } => *of == Message::Response,
             _ => false,
         }
     }
 
-    /// Calls `found` with each sample until it says true, and returns whether it did. As in HAProxy
-    /// a value that does not convert is the last one that is looked at.
+    /// Calls `found` until it says true; whether it did. As in HAProxy a value that does not convert is the last.
     pub fn any(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>) -> bool) -> bool {
         if self.converts.is_empty() {
             return self.fetch.any(view, found);
@@ -269,8 +272,7 @@ impl Expression {
         self.one(view, &mut |sample| sample.write(out));
     }
 
-    /// Calls `found` with what becomes of one sample, and of no other if nothing becomes of it: of
-    /// several values this is a field's last one and a parameter's first, as HAProxy has it.
+    /// Calls `found` with what becomes of one sample alone: a field's last value, a parameter's first, as HAProxy.
     fn one(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>)) {
         self.fetch.one(view, &mut |sample| {
             if self.converts.is_empty() {
@@ -304,10 +306,10 @@ impl Sample<'_> {
 impl Fetch {
     /// Whether there may be another sample once more has come.
     pub(super) fn may_change(&self, view: &View<'_>) -> bool {
-        view.is_partial && input::may_change(self, view.received.unwrap_or_default())
+        view.is_partial && input::may_change(self, view)
     }
 
-    /// Calls `found` with one sample, if there is one.
+    /// Calls `found` with one sample, if any.
     fn one(&self, view: &View<'_>, found: &mut dyn FnMut(Sample<'_>)) {
         let found = &mut |sample: Sample<'_>| {
             found(sample);
@@ -370,7 +372,7 @@ impl Fetch {
             Self::Truth(truth) => found(Sample::Truth(*truth)),
             Self::Number(number) => found(Sample::Number(*number)),
             Self::WaitEnd
-            | Self::Length
+            | Self::Length(_)
             | Self::Payload(..)
             | Self::HelloType
             | Self::ServerNameIndication => input::any(self, view, found),

@@ -9,6 +9,7 @@ use super::{
     closes::Class,
     counters::Count,
     edit,
+    hear::hear,
     held::HeldBackend,
     inspect::{Ended, inspect},
     pump::{Body, Pump},
@@ -105,8 +106,14 @@ async fn pass_on(client: &mut Client, backend: &HeldBackend, account: &mut Accou
         Ok(Upstream { mut conn, slot, request, .. }) => {
             note_session(client, slot.server(), account.mark());
             let response = Pump::new(Body::Close, false);
-            let ways = tunnel::Ways { request, response, rest: Vec::new() };
-            tunnel::run(client, &conn, ways, account).await;
+            let mut ways = tunnel::Ways { request, response, rest: Vec::new() };
+            let goes_on = match &backend.settings.hearing {
+                Some(hearing) => hear(client, &conn, hearing, &mut ways, account).await,
+                None => true,
+            };
+            if goes_on {
+                tunnel::run(client, &conn, ways, account).await;
+            }
             let worker = Rc::clone(&client.worker);
             account.describe(&mut conn.doing, None);
             worker.close_idle(conn, Some(Class::Tunnel));

@@ -103,7 +103,7 @@ fn finish(moved: Poll<Result<(), Broken>>, over: &mut bool, sink: &Sock) -> Resu
 }
 
 /// How long both sides may be silent.
-fn patience(
+pub(super) fn patience(
     client: &Client,
     conn: &Idle,
     client_over: bool,
@@ -140,7 +140,8 @@ fn after_the_client(client: &Client, conn: &Idle) -> Option<Option<std::time::Du
     }
 }
 
-fn stopped(stop: Stop, server: bool) -> Termination {
+/// As it is logged that a session was ended.
+pub(super) fn stopped(stop: Stop, server: bool) -> Termination {
     let cause = match stop {
         Stop::Timeout if server => Cause::ServerTimeout,
         Stop::Timeout => Cause::ClientTimeout,
@@ -150,7 +151,8 @@ fn stopped(stop: Stop, server: bool) -> Termination {
     Termination::new(cause, Phase::Data)
 }
 
-fn end(broken: &Broken, from_client: bool) -> Termination {
+/// As it is logged that a direction has failed.
+pub(super) fn end(broken: &Broken, from_client: bool) -> Termination {
     let client = match broken {
         Broken::Read(_) | Broken::Cut | Broken::Refused(_) => from_client,
         Broken::Write(_) => !from_client,

@@ -6,6 +6,7 @@ mod choices;
 mod commands;
 mod gathered;
 mod greeted_echo;
+mod heard;
 mod interim;
 mod limits;
 mod lines;

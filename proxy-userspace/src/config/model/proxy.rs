@@ -73,6 +73,8 @@ pub struct Proxy {
     pub rules_from: Option<Position>,
     /// `tcp-request` lines.
     pub tcp_request: TcpRequest,
+    /// `tcp-response` lines.
+    pub tcp_response: TcpResponse,
     /// `http-request` lines, in order.
     pub http_request: Vec<Rule>,
     /// `redirect` lines, which come after the `http-request` rules.
@@ -98,6 +100,15 @@ pub struct TcpRequest {
     pub connection: Vec<TcpRule>,
     /// `session`, in order.
     pub session: Vec<TcpRule>,
+    /// `content`, in order.
+    pub content: Vec<TcpRule>,
+    /// `inspect-delay`.
+    pub delay: Option<u32>,
+}
+
+/// `tcp-response` lines.
+#[derive(Debug, Clone, Default)]
+pub struct TcpResponse {
     /// `content`, in order.
     pub content: Vec<TcpRule>,
     /// `inspect-delay`.
@@ -145,6 +156,7 @@ impl Proxy {
             use_servers: Vec::new(),
             rules_from: None,
             tcp_request: TcpRequest::default(),
+            tcp_response: TcpResponse::default(),
             http_request: Vec::new(),
             redirects: Vec::new(),
             http_response: Vec::new(),
@@ -164,6 +176,7 @@ impl Proxy {
         lists.iter().any(|list| !list.is_empty())
             || of_tcp.is_of_frontends()
             || !of_tcp.content.is_empty()
+            || !self.tcp_response.content.is_empty()
     }
 
     /// The names of the backends that it may send to.

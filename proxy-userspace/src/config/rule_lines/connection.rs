@@ -1,4 +1,4 @@
-//! `tcp-request` lines.
+//! `tcp-request` and `tcp-response` lines.
 
 use super::{condition, edits, is_of_variables, unknown, warn_if_behind};
 use crate::config::acl_words::{At, warn_if_absent};
@@ -69,6 +69,54 @@ pub(in crate::config) fn tcp_request(args: &mut Args<'_>, to: &mut Proxy, place:
     }
 }
 
+/// Reads a `tcp-response` line, its first word taken.
+pub(in crate::config) fn tcp_response(args: &mut Args<'_>, to: &mut Proxy) {
+    const KNOWN: &[&str] = &["accept", "reject", "close"];
+    match args.choice("tcp-response", &[("content", true), ("inspect-delay", false)]) {
+        Some(true) => {
+            let Some(rule) = answer_rule(args, to, KNOWN) else {
+                return args.skip(args.line.words.len());
+            };
+            to.tcp_response.content.push(rule);
+            args.end("tcp-response content");
+        }
+        Some(false) => {
+            let delay = args.time("tcp-response inspect-delay");
+            to.tcp_response.delay = delay.or(to.tcp_response.delay);
+            args.end("tcp-response inspect-delay");
+        }
+        None => args.skip(args.line.words.len()),
+    }
+}
+
+fn answer_rule(args: &mut Args<'_>, to: &Proxy, known: &[&str]) -> Option<TcpRule> {
+    let directive = "tcp-response content";
+    let at = args.here();
+    let word = args.need(directive, "an action such as accept or close")?;
+    let action = match word {
+        "accept" => TcpAction::Accept,
+        "reject" => TcpAction::Refuse(Parting::Closed),
+        "close" => TcpAction::End,
+        _ if is_of_variables(word) => of_variable(edits::variable(args, word, Place::Response)?)?,
+        _ => {
+            unknown(args, directive, word, &[known, &edits::VARIABLES].concat());
+            return None;
+        }
+    };
+    let condition = condition(args, &to.acls).ok()?;
+    warn_if_absent(args, condition.as_ref(), at, At::Response);
+    Some(TcpRule { action, condition })
+}
+
+fn of_variable(action: Action) -> Option<TcpAction> {
+    match action {
+        Action::Variable(name, expression) => Some(TcpAction::Variable(name, expression)),
+        Action::VariableFormat(name, format) => Some(TcpAction::VariableFormat(name, format)),
+        Action::Unset(name) => Some(TcpAction::Unset(name)),
+        _ => None,
+    }
+}
+
 fn rule(
     args: &mut Args<'_>,
     to: &mut Proxy,
@@ -123,16 +171,8 @@ fn variable(args: &mut Args<'_>, word: &str, of_content: bool) -> Option<TcpActi
             );
         }
     };
-    match action {
-        Action::Variable(name, expression) => {
-            last(&name);
-            Some(TcpAction::Variable(name, expression))
-        }
-        Action::VariableFormat(name, format) => {
-            last(&name);
-            Some(TcpAction::VariableFormat(name, format))
-        }
-        Action::Unset(name) => Some(TcpAction::Unset(name)),
-        _ => None,
+    if let Action::Variable(name, _) | Action::VariableFormat(name, _) = &action {
+        last(name);
     }
+    of_variable(action)
 }

@@ -114,3 +114,39 @@ fn defaults_give_their_rules_on_connections_to_frontends() {
     let said = findings.to_string();
     assert!(said.contains("and frontend 'f' has them too"), "{said}");
 }
+
+#[test]
+fn wrong_rules_on_what_servers_send_give_their_place_and_what_would_be_right() {
+    let (_, findings) = read(
+        "defaults\n mode tcp\nfrontend a\n bind :80\n tcp-response content reject\nbackend b\n\
+         tcp-response\n\
+         tcp-response contnt accept\n\
+         tcp-response content\n\
+         tcp-response content silent-drop\n\
+         tcp-response content acept\n\
+         tcp-response content reject if { req.len 3 }\n\
+         tcp-response inspect-delay 5q\n\
+         tcp-response content reject if { res.payload(0) -m found }\n\
+         tcp-response content reject if { res.len 3 }\n\
+         backend c\n mode http\n tcp-response content reject\n",
+        Strictness::Strict,
+    );
+    let said = findings.to_string();
+    for words in [
+        "[WARNING] test.cfg:5:2: 'tcp-response' cannot stand in a 'frontend' section",
+        "[ALERT] test.cfg:7:13: 'tcp-response' expects ",
+        "[ALERT] test.cfg:8:14: 'tcp-response' expects one of content, inspect-delay, not 'contnt'; did you \
+         mean 'content'?",
+        "[ALERT] test.cfg:9:21: 'tcp-response content' expects an action such as accept or close",
+        "[ALERT] test.cfg:10:22: 'tcp-response content' expects one of accept, reject, close, set-var, ",
+        "[ALERT] test.cfg:11:22: 'tcp-response content' expects one of accept, reject, close, set-var, ",
+        "[WARNING] test.cfg:12:22: a test of this rule on responses looks at what the client sends",
+        "[ALERT] test.cfg:13:28: 'tcp-response inspect-delay' expects a time such as 5s",
+        "[ALERT] test.cfg:14:34: 'res.payload' expects where it begins and how long it is",
+        "[WARNING] test.cfg:6:1: backend 'b' has 'tcp-response content' that looks at what servers send, and no \
+         'tcp-response inspect-delay'",
+        "[ALERT] test.cfg:16:1: backend 'c' has 'tcp-response content' in mode http, which teardown has not got",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}

@@ -1,4 +1,4 @@
-//! Rules on connections, before or without any request: `tcp-request`.
+//! Rules on connections, before or without any request: `tcp-request` and `tcp-response`.
 
 use super::captured;
 use crate::http::acl::Condition;
@@ -28,6 +28,8 @@ pub enum Verdict {
     },
     /// It is not.
     Refused(Parting),
+    /// Its server's side is ended, and what that has sent is passed on (`close`).
+    Ended,
     /// What is still to come decides.
     Open,
 }
@@ -39,6 +41,8 @@ pub enum TcpAction {
     Accept,
     /// `reject` and `silent-drop`.
     Refuse(Parting),
+    /// `close`.
+    End,
     /// `expect-proxy layer4`: a proxy connects, and says first whose connection it passes on.
     ExpectProxy,
     /// `capture`, into this slot of requests, where the expression has a sample.
@@ -97,6 +101,7 @@ impl TcpRules {
             let (name, value) = match &rule.action {
                 TcpAction::Accept => break,
                 TcpAction::Refuse(parting) => return Verdict::Refused(*parting),
+                TcpAction::End => return Verdict::Ended,
                 TcpAction::ExpectProxy => {
                     greets = true;
                     continue;
@@ -130,11 +135,11 @@ pub struct Admission {
     pub session: TcpRules,
 }
 
-/// Rules on what a client sends: `tcp-request content`.
+/// Rules on what a side sends: `tcp-request content` on a client, `tcp-response content` on a server.
 #[derive(Clone, Debug, Default)]
 pub struct Inspection {
     /// The rules.
     pub rules: TcpRules,
-    /// How long what is still to come is waited for (`tcp-request inspect-delay`).
+    /// How long what is still to come is waited for (`inspect-delay`).
     pub delay: Option<Duration>,
 }

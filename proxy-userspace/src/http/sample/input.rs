@@ -1,22 +1,34 @@
-//! What is taken from the bytes that a client sends, of whatever protocol: how many there are, some of
+//! What is taken from the bytes that a client or a server sends, of whatever protocol: how many there are, some of
 //! them, and what a TLS ClientHello says (RFC 8446, 4.1.2; RFC 6066, 3).
 
-use super::{Fetch, Sample, View};
+use super::{Fetch, Message, Sample, View};
 
-/// Whether it is taken from these bytes.
+/// Whether it is taken from what a client sends.
 pub(super) fn is_of_input(fetch: &Fetch) -> bool {
     matches!(
         fetch,
-        Fetch::Length | Fetch::Payload(..) | Fetch::HelloType | Fetch::ServerNameIndication
+        Fetch::Length(Message::Request)
+            | Fetch::Payload(Message::Request, ..)
+            | Fetch::HelloType
+            | Fetch::ServerNameIndication
     )
 }
 
+/// The bytes that it is taken from, while they are at hand.
+fn bytes<'a>(fetch: &Fetch, view: &View<'a>) -> Option<&'a [u8]> {
+    match fetch {
+        Fetch::Length(Message::Response) | Fetch::Payload(Message::Response, ..) => view.answered,
+        _ => view.received,
+    }
+}
+
 /// Whether there may be another sample once more has come.
-pub(super) fn may_change(fetch: &Fetch, input: &[u8]) -> bool {
+pub(super) fn may_change(fetch: &Fetch, view: &View<'_>) -> bool {
+    let input = bytes(fetch, view).unwrap_or_default();
     let missing = match fetch {
         // All of it is more, as long as more comes.
-        Fetch::WaitEnd | Fetch::Length | Fetch::Payload(_, 0) => return true,
-        Fetch::Payload(offset, length) => payload(input, *offset, *length).err(),
+        Fetch::WaitEnd | Fetch::Length(_) | Fetch::Payload(_, _, 0) => return true,
+        Fetch::Payload(_, offset, length) => payload(input, *offset, *length).err(),
         Fetch::HelloType => hello_type(input).err(),
         Fetch::ServerNameIndication => server_name(input).err(),
         _ => None,
@@ -33,10 +45,10 @@ pub(super) fn any(
     if *fetch == Fetch::WaitEnd {
         return !view.is_partial && found(Sample::Truth(true));
     }
-    let Some(input) = view.received else { return false };
+    let Some(input) = bytes(fetch, view) else { return false };
     match fetch {
-        Fetch::Length => found(Sample::Number(i64::try_from(input.len()).unwrap_or(i64::MAX))),
-        Fetch::Payload(offset, length) => {
+        Fetch::Length(_) => found(Sample::Number(i64::try_from(input.len()).unwrap_or(i64::MAX))),
+        Fetch::Payload(_, offset, length) => {
             payload(input, *offset, *length).is_ok_and(|part| found(Sample::Text(part)))
         }
         Fetch::HelloType => hello_type(input).is_ok_and(|kind| found(Sample::Number(kind.into()))),

@@ -64,6 +64,8 @@ pub struct Backend {
     pub buffers_requests: bool,
     /// `tcp-request content`.
     pub inspection: Option<Arc<Inspection>>,
+    /// `tcp-response content`.
+    pub hearing: Option<Arc<Inspection>>,
     /// `http-request` and `http-response` rules.
     pub rules: Option<Arc<dyn Rules>>,
 }
@@ -99,6 +101,7 @@ impl Backend {
             server_rules: None,
             buffers_requests: false,
             inspection: None,
+            hearing: None,
             rules: None,
         }
     }

@@ -1,8 +1,8 @@
-//! Rules on connections: `tcp-request` lines.
+//! Rules on connections: `tcp-request` and `tcp-response` lines.
 
-use super::{Directive, EVERY, FRONT, at};
+use super::{BACK, Directive, EVERY, FRONT, at};
 
-/// `tcp-request` lines.
+/// `tcp-request` and `tcp-response` lines.
 pub const CONNECTION: &[Directive] = &[
     at(
         FRONT,
@@ -31,5 +31,19 @@ pub const CONNECTION: &[Directive] = &[
         "accept|reject|silent-drop|set-var(VAR) SAMPLE|set-var-fmt(VAR) F|unset-var(VAR), each with [if|unless CONDITION]",
         "none",
         "Rules on connections once it is known whose they are, behind a PROXY line. `reject` closes.",
+    ),
+    at(
+        BACK,
+        "tcp-response content",
+        "accept|reject|close|set-var(VAR) SAMPLE|set-var-fmt(VAR) F|unset-var(VAR), each with [if|unless CONDITION]",
+        "none",
+        "In `mode tcp`: rules on what servers send, in order; they may wait for more. `reject` closes both sides, and what the server has sent is thrown away; `close` ends the server's side with RST and passes that on first.",
+    ),
+    at(
+        BACK,
+        "tcp-response inspect-delay",
+        "TIME",
+        "0",
+        "How long rules on what servers send wait for what is still to come, where it decides. They wait no longer than until the server closes, or has sent all that there is room for.",
     ),
 ];

@@ -21,7 +21,6 @@ pub const PROXY_OTHERS: &[&str] = &[
     "server-state-file-name",
     "stick",
     "stick-table",
-    "tcp-response",
     "transparent",
     "use-fcgi-app",
 ];

@@ -152,8 +152,6 @@ pub(super) const SAMPLES: &[&str] = &[
     "res.hdr_names",
     "res.hdrs",
     "res.hdrs_bin",
-    "res.len",
-    "res.payload",
     "res.payload_lv",
     "res.ssl_hello_type",
     "scook",
