@@ -94,7 +94,7 @@ impl Exchange<'_> {
     /// The server's connection is over before its response was there. As with HAProxy a client whose request
     /// is still under way hears nothing of a RST.
     pub(super) fn cut(&self, upstream: &Upstream, is_reset: bool, fresh: bool) -> Headless {
-        if (is_reset || self.is_reset) && !upstream.request.is_done() {
+        if (is_reset || self.is_reset) && !upstream.request.body.is_over() {
             Headless::Fail(Fail::new(0, Cause::Server, Phase::Data))
         } else if fresh {
             Headless::Unanswered
