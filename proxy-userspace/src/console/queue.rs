@@ -92,10 +92,16 @@ mod tests {
     fn who_does_not_read_holds_nobody_up_and_is_told_what_is_missing() {
         let (reader, writer) = io::pipe().expect("a pipe");
         let queue = Queue::start(writer).expect("a thread");
-        // More than the pipe and the queue hold.
         let message = [&[b'x'; 8_191][..], b"\n"].concat();
         let before = Instant::now();
-        (0..1_500).for_each(|_| queue.put(&message));
+        (0..100).for_each(|_| queue.put(&message));
+        // Else the thread might begin only when all was said.
+        while rustix::io::ioctl_fionread(&reader).expect("a pipe") < 65_536 {
+            assert!(before.elapsed() < PATIENCE * 5, "the pipe is never full");
+            thread::yield_now();
+        }
+        // More than the pipe and the queue hold.
+        (100..1_500).for_each(|_| queue.put(&message));
         queue.settle();
         assert!(before.elapsed() < PATIENCE * 5, "{:?}", before.elapsed());
         let lines = thread::spawn(move || {
