@@ -162,7 +162,7 @@ pub(super) fn directive(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
         "redirect" => return rule_lines::redirect_line(args, to),
         "http-response" => return rule_lines::http_response(args, to),
         "tcp-request" => return rule_lines::tcp_request(args, to, place),
-        "tcp-response" => return rule_lines::tcp_response(args, to),
+        "tcp-response" => return rule_lines::tcp_response(args, to, place),
         "http-after-response" => return rule_lines::http_after_response(args, to),
         "force-persist" => return rule_lines::persist(args, to, word, Persist::Force),
         "ignore-persist" => return rule_lines::persist(args, to, word, Persist::Ignore),

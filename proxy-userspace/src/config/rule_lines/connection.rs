@@ -8,77 +8,95 @@ use crate::config::directives::Places;
 use crate::config::format::Place;
 use crate::config::model::Proxy;
 use crate::http::rules::{Action, Parting, TcpAction, TcpRule};
-use crate::http::variable::{Name, Scope};
-use std::sync::Arc;
+use crate::http::variable::Scope;
 
-/// The lists that rules are in, and what each knows.
-const LISTS: [(&str, &[&str]); 3] = [
-    ("connection", &["accept", "reject", "silent-drop", "expect-proxy"]),
-    ("session", &["accept", "reject", "silent-drop"]),
-    ("content", &["accept", "reject", "silent-drop", "capture"]),
+/// A list that rules are in.
+struct List {
+    directive: &'static str,
+    /// What rules have at hand.
+    at: At,
+    /// The actions, beside those on variables.
+    known: &'static [&'static str],
+    /// Two of them.
+    examples: &'static str,
+}
+
+/// Those of `tcp-request`, in the order in which they are looked at.
+const REQUEST: [List; 3] = [
+    List {
+        directive: "tcp-request connection",
+        at: At::Connection,
+        known: &["accept", "reject", "silent-drop", "expect-proxy"],
+        examples: "accept or reject",
+    },
+    List {
+        directive: "tcp-request session",
+        at: At::Connection,
+        known: &["accept", "reject", "silent-drop"],
+        examples: "accept or reject",
+    },
+    List {
+        directive: "tcp-request content",
+        at: At::Request,
+        known: &["accept", "reject", "silent-drop", "capture"],
+        examples: "accept or reject",
+    },
 ];
+
+/// That of `tcp-response`.
+const RESPONSE: List = List {
+    directive: "tcp-response content",
+    at: At::Response,
+    known: &["accept", "reject", "close"],
+    examples: "accept or close",
+};
 
 /// Reads a `tcp-request` line, its first word taken.
 pub(in crate::config) fn tcp_request(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
+    const WORDS: [(&str, usize); 4] =
+        [("connection", 0), ("session", 1), ("content", 2), ("inspect-delay", REQUEST.len())];
     let at = args.here();
-    let Some(list) = args.need("tcp-request", "connection, session, content or inspect-delay")
-    else {
+    if args.peek().is_empty() {
+        let _ = args.need("tcp-request", "connection, session, content or inspect-delay");
         return;
+    }
+    let Some(which) = args.choice("tcp-request", &WORDS) else {
+        return args.skip(args.line.words.len());
     };
-    if list == "inspect-delay" {
+    let Some(list) = REQUEST.get(which) else {
         let delay = args.time("tcp-request inspect-delay");
         to.tcp_request.delay = delay.or(to.tcp_request.delay);
         return args.end("tcp-request inspect-delay");
+    };
+    if place == Places::BACKEND && list.at == At::Connection {
+        args.wrong(format!("'{}' cannot stand in a 'backend' section", list.directive));
+        return args.skip(args.line.words.len());
     }
-    let Some((_, known)) = LISTS.iter().find(|known| known.0 == list) else {
-        let names = ["connection", "session", "content", "inspect-delay"];
-        let hint = crate::near::hint(list, names);
-        args.wrong(format!(
-            "'tcp-request' expects one of {}, not '{list}'{hint}",
-            names.join(", ")
-        ));
+    let Some(rule) = rule(args, to, place, list) else {
         return args.skip(args.line.words.len());
     };
-    if place == Places::BACKEND && list != "content" {
-        args.wrong(format!("'tcp-request {list}' cannot stand in a 'backend' section"));
-        return args.skip(args.line.words.len());
-    }
     let of = &to.tcp_request;
-    let lengths = [
+    let later = [
         ("tcp-request session", of.session.len()),
         ("tcp-request content", of.content.len()),
         ("http-request", to.http_request.len()),
         ("use_backend", to.use_backends.len()),
     ];
-    let later = match list {
-        "connection" => &lengths[..],
-        "session" => &lengths[1..],
-        _ => &lengths[2..],
-    };
-    let directive = format!("tcp-request {list}");
-    let Some(rule) = rule(args, to, place, &directive, known) else {
-        return args.skip(args.line.words.len());
-    };
-    warn_if_behind(args, &at, &directive, later);
-    args.end(&directive);
+    warn_if_behind(args, &at, list.directive, &later[which..]);
+    args.end(list.directive);
     let of = &mut to.tcp_request;
-    match list {
-        "connection" => of.connection.push(rule),
-        "session" => of.session.push(rule),
-        _ => of.content.push(rule),
-    }
+    [&mut of.connection, &mut of.session, &mut of.content][which].push(rule);
 }
 
 /// Reads a `tcp-response` line, its first word taken.
-pub(in crate::config) fn tcp_response(args: &mut Args<'_>, to: &mut Proxy) {
-    const KNOWN: &[&str] = &["accept", "reject", "close"];
+pub(in crate::config) fn tcp_response(args: &mut Args<'_>, to: &mut Proxy, place: Places) {
     match args.choice("tcp-response", &[("content", true), ("inspect-delay", false)]) {
         Some(true) => {
-            let Some(rule) = answer_rule(args, to, KNOWN) else {
+            let Some(rule) = rule(args, to, place, &RESPONSE) else {
                 return args.skip(args.line.words.len());
             };
             to.tcp_response.content.push(rule);
-            args.end("tcp-response content");
+            args.end(RESPONSE.directive);
         }
         Some(false) => {
             let delay = args.time("tcp-response inspect-delay");
@@ -89,52 +107,18 @@ pub(in crate::config) fn tcp_response(args: &mut Args<'_>, to: &mut Proxy) {
     }
 }
 
-fn answer_rule(args: &mut Args<'_>, to: &Proxy, known: &[&str]) -> Option<TcpRule> {
-    let directive = "tcp-response content";
+fn rule(args: &mut Args<'_>, to: &mut Proxy, place: Places, list: &List) -> Option<TcpRule> {
     let at = args.here();
-    let word = args.need(directive, "an action such as accept or close")?;
-    let action = match word {
-        "accept" => TcpAction::Accept,
-        "reject" => TcpAction::Refuse(Parting::Closed),
-        "close" => TcpAction::End,
-        _ if is_of_variables(word) => of_variable(edits::variable(args, word, Place::Response)?)?,
-        _ => {
-            unknown(args, directive, word, &[known, &edits::VARIABLES].concat());
-            return None;
-        }
-    };
-    let condition = condition(args, &to.acls).ok()?;
-    warn_if_absent(args, condition.as_ref(), at, At::Response);
-    Some(TcpRule { action, condition })
-}
-
-fn of_variable(action: Action) -> Option<TcpAction> {
-    match action {
-        Action::Variable(name, expression) => Some(TcpAction::Variable(name, expression)),
-        Action::VariableFormat(name, format) => Some(TcpAction::VariableFormat(name, format)),
-        Action::Unset(name) => Some(TcpAction::Unset(name)),
-        _ => None,
-    }
-}
-
-fn rule(
-    args: &mut Args<'_>,
-    to: &mut Proxy,
-    place: Places,
-    directive: &str,
-    known: &[&str],
-) -> Option<TcpRule> {
-    let at = args.here();
-    let word = args.need(directive, "an action such as accept or reject")?;
-    if !is_of_variables(word) && !known.contains(&word) {
-        unknown(args, directive, word, &[known, &edits::VARIABLES].concat());
+    let word = args.need(list.directive, &format!("an action such as {}", list.examples))?;
+    if !is_of_variables(word) && !list.known.contains(&word) {
+        unknown(args, list.directive, word, &[list.known, &edits::VARIABLES].concat());
         return None;
     }
-    let of_content = directive.ends_with("content");
     let action = match word {
         "accept" => TcpAction::Accept,
         "reject" => TcpAction::Refuse(Parting::Closed),
         "silent-drop" => TcpAction::Refuse(Parting::Silent),
+        "close" => TcpAction::End,
         "expect-proxy" => {
             args.choice("expect-proxy", &[("layer4", ())])?;
             TcpAction::ExpectProxy
@@ -148,31 +132,35 @@ fn rule(
             let (at, sample) = capture::by_rule(args, Place::Request, slots)?;
             TcpAction::Capture(at, sample)
         }
-        _ => variable(args, word, of_content)?,
+        _ => variable(args, word, list.at)?,
     };
     let condition = condition(args, &to.acls).ok()?;
-    let rules = if of_content { At::Request } else { At::Connection };
-    warn_if_absent(args, condition.as_ref(), at, rules);
+    warn_if_absent(args, condition.as_ref(), at, list.at);
     Some(TcpRule { action, condition })
 }
 
 /// Reads an action on a variable.
-fn variable(args: &mut Args<'_>, word: &str, of_content: bool) -> Option<TcpAction> {
+fn variable(args: &mut Args<'_>, word: &str, rules: At) -> Option<TcpAction> {
     let at = args.last();
-    let place = if of_content { Place::Request } else { Place::Connection };
-    let action = edits::variable(args, word, place)?;
-    let mut last = |name: &Arc<Name>| {
-        if !of_content && name.scope != Scope::Session {
-            args.findings.warn(
-                at.clone(),
-                format!(
-                    "'{word}': before a connection's first request only 'sess.' variables last"
-                ),
-            );
-        }
+    let place = match rules {
+        At::Connection => Place::Connection,
+        At::Request => Place::Request,
+        At::Response => Place::Response,
     };
-    if let Action::Variable(name, _) | Action::VariableFormat(name, _) = &action {
-        last(name);
+    let action = match edits::variable(args, word, place)? {
+        Action::Variable(name, expression) => TcpAction::Variable(name, expression),
+        Action::VariableFormat(name, format) => TcpAction::VariableFormat(name, format),
+        Action::Unset(name) => TcpAction::Unset(name),
+        _ => return None,
+    };
+    if let TcpAction::Variable(name, _) | TcpAction::VariableFormat(name, _) = &action
+        && rules == At::Connection
+        && name.scope != Scope::Session
+    {
+        args.findings.warn(
+            at,
+            format!("'{word}': before a connection's first request only 'sess.' variables last"),
+        );
     }
-    of_variable(action)
+    Some(action)
 }
