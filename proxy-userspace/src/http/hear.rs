@@ -1,22 +1,18 @@
 //! Rules on what a server sends in `mode tcp`: `tcp-response content`, and waiting for what they need.
 
-use std::{
-    future::poll_fn,
-    rc::Rc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Instant};
 
 use super::{
     account::Account,
     client::Client,
     counters::Count,
     event::{Cause, Phase, Termination},
+    inspect::judge,
     pool::Idle,
     rules::{Inspection, Verdict},
     sample::View,
     session::Stop,
-    tunnel::{self, Ways},
+    tunnel::{self, Ways, least},
 };
 
 /// Why the two sides are not let talk on.
@@ -99,7 +95,8 @@ async fn listen(
     loop {
         let is_over = due.is_none_or(|due| due <= Instant::now());
         let is_partial = matches!(output, Output::Open) && ways.rest.len() < most && !is_over;
-        match judge(client, hearing, &ways.rest, account, is_partial) {
+        let sent = View { answered: Some(&ways.rest), is_partial, ..View::default() };
+        match judge(client, hearing, sent, account) {
             Verdict::Refused(_) => return Err(Heard::Refused),
             Verdict::Ended => return Err(Heard::Ended),
             Verdict::Accepted { .. } => break,
@@ -111,31 +108,6 @@ async fn listen(
         Output::Lost(termination) => Err(Heard::Lost(termination)),
         Output::Open | Output::Closed => Ok(()),
     }
-}
-
-/// Asks the rules; what they have kept is the account's once they have decided.
-fn judge(
-    client: &Client,
-    hearing: &Inspection,
-    answered: &[u8],
-    account: &mut Account,
-    is_partial: bool,
-) -> Verdict {
-    let mut edits = account.variables.clone();
-    let session = account.session(client, None);
-    let view = View {
-        client: client.session.client,
-        local: client.local,
-        answered: Some(answered),
-        is_partial,
-        moment: Some(&session),
-        ..View::default()
-    };
-    let verdict = hearing.rules.follow(view, &mut edits);
-    if verdict != Verdict::Open {
-        account.variables = edits;
-    }
-    verdict
 }
 
 /// Waits until the server has sent more, one side has been silent for too long, or it is `due`. What the
@@ -207,9 +179,4 @@ async fn more(
         }
         Err(stop) => Err(Heard::Stopped(tunnel::stopped(stop, true))),
     }
-}
-
-/// The shorter of two times.
-fn least(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
-    a.into_iter().chain(b).min()
 }

@@ -63,7 +63,8 @@ pub(super) async fn inspect(
     loop {
         let is_over = due.is_none_or(|due| due <= Instant::now());
         let is_partial = input == Input::Open && client.input.len() < most && !is_over;
-        match judge(client, inspection, account, is_partial) {
+        let sent = View { received: Some(&client.input), is_partial, ..View::default() };
+        match judge(client, inspection, sent, account) {
             Verdict::Refused(parting) => return Err(Ended::Refused(parting)),
             Verdict::Accepted { .. } | Verdict::Ended => break,
             Verdict::Open => {}
@@ -80,23 +81,18 @@ pub(super) async fn inspect(
     Ok(())
 }
 
-/// Asks the rules; what they have kept is the account's once they have decided.
-fn judge(
+/// Asks the rules of what a side has `sent`; what they have kept is the account's once they have
+/// decided.
+pub(super) fn judge(
     client: &Client,
     inspection: &Inspection,
+    sent: View<'_>,
     account: &mut Account,
-    is_partial: bool,
 ) -> Verdict {
     let mut edits = account.variables.clone();
     let session = account.session(client, None);
-    let view = View {
-        client: client.session.client,
-        local: client.local,
-        received: Some(&client.input),
-        is_partial,
-        moment: Some(&session),
-        ..View::default()
-    };
+    let view =
+        View { client: client.session.client, local: client.local, moment: Some(&session), ..sent };
     let verdict = inspection.rules.follow(view, &mut edits);
     if verdict != Verdict::Open {
         account.variables = edits;

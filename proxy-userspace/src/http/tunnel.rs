@@ -1,6 +1,6 @@
 //! Bytes both ways: `mode tcp`, CONNECT, Upgrade, `option http-tunnel`.
 
-use std::{future::poll_fn, task::Poll};
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use super::{
     account::Account,
@@ -108,7 +108,7 @@ pub(super) fn patience(
     conn: &Idle,
     client_over: bool,
     server_over: bool,
-) -> Option<std::time::Duration> {
+) -> Option<Duration> {
     let ours = &client.frontend().settings.timeouts;
     let theirs = &conn.backend.settings.timeouts;
     if client_over {
@@ -118,15 +118,17 @@ pub(super) fn patience(
     if server_over {
         return ours.client_fin.or(ours.client).or(theirs.tunnel);
     }
-    theirs.tunnel.or(match (ours.client, theirs.server) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    })
+    theirs.tunnel.or(least(ours.client, theirs.server))
+}
+
+/// The shorter of two times; none is for ever.
+pub(super) fn least(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    a.into_iter().chain(b).min()
 }
 
 /// How long the server may be silent yet when the client has been so for too long; none where the
 /// server has no time left either.
-fn after_the_client(client: &Client, conn: &Idle) -> Option<Option<std::time::Duration>> {
+fn after_the_client(client: &Client, conn: &Idle) -> Option<Option<Duration>> {
     let ours = &client.frontend().settings.timeouts;
     let theirs = &conn.backend.settings.timeouts;
     if theirs.tunnel.is_some() {
