@@ -58,8 +58,8 @@ pub(crate) struct Account {
     level: Option<u8>,
     /// The variables that rules have left so far.
     pub(crate) variables: Vec<Edit>,
-    /// The head of an interim response (1xx) is there.
-    pub(crate) hinted: bool,
+    /// Interim responses (1xx) so far.
+    pub(crate) interim: u32,
     /// The head of a server's final response is there.
     answered: bool,
     /// That response's status, 0 where there is none, also if the client never hears of it.
@@ -102,7 +102,7 @@ impl Account {
             is_logged: true,
             level: None,
             variables: Vec::new(),
-            hinted: false,
+            interim: 0,
             answered: false,
             theirs: 0,
             bad: false,
@@ -303,7 +303,7 @@ impl Account {
             source: self.source,
             timers: self.timers,
             status: self.status,
-            hinted: self.hinted,
+            hinted: self.interim > 0,
             bytes_out: self.bytes_out,
             bytes_in: self.bytes_in,
             termination: self.termination,
@@ -336,7 +336,7 @@ impl Account {
         let add = |counters: &Counters, what, amount| counters.add(worker, what, amount);
         let http = client.frontend().settings.mode == Mode::Http;
         let is_left = self.termination == Termination::new(Cause::Server, Phase::Headers);
-        let silent = self.status == 0 && (self.hinted || is_left);
+        let silent = self.status == 0 && (self.interim > 0 || is_left);
         if http && !silent {
             add(frontend, Count::response(self.status), 1);
         }

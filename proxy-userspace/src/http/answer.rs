@@ -87,7 +87,7 @@ impl Exchange<'_> {
         let worker = std::rc::Rc::clone(&self.client.worker);
         loop {
             let mut scratch = worker.scratch.borrow_mut();
-            let fresh = self.rest.is_empty() && self.interim == 0;
+            let fresh = self.rest.is_empty() && self.account.interim == 0;
             let most =
                 if upstream.slot.server().sends_large() { FIRST_READ } else { scratch.len() };
             let count = match ready!(upstream.conn.sock.poll_recv(cx, &mut scratch[..most])) {
@@ -147,13 +147,12 @@ impl Exchange<'_> {
                     }
                 }
             }
-            self.interim += 1;
-            self.account.hinted = true;
+            self.account.interim += 1;
             // HAProxy counts these among a server's responses, and nowhere else.
             for what in [Count::Requests, Count::Responses1] {
                 self.client.worker.count(&upstream.slot.server().counters, what, 1);
             }
-            if self.interim > MOST_INTERIM {
+            if self.account.interim > MOST_INTERIM {
                 return Err(self.refused_response(Refusal::Unasked, &bytes[at..], upstream).into());
             }
             if self.prepared.minor > 0 {

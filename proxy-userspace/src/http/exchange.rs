@@ -46,8 +46,6 @@ pub(super) struct Exchange<'c> {
     pub(super) backend: HeldBackend,
     /// Received from the server: a part of a head, or what came after the body.
     pub(super) rest: Vec<u8>,
-    /// Heads of interim responses (1xx) so far.
-    pub(super) interim: u32,
     /// The request's body could not be sent on.
     pub(super) request_broken: bool,
     /// The server has reset its connection before it had all of the request.
@@ -61,7 +59,7 @@ impl Exchange<'_> {
     /// attempt left.
     pub(super) fn may_retry(&self) -> bool {
         let most = self.backend.settings.retries;
-        self.kept.is_some() && self.interim == 0 && self.account.retries < most
+        self.kept.is_some() && self.account.interim == 0 && self.account.retries < most
     }
 
     /// Whether that is what the configuration wants after this.

@@ -66,7 +66,6 @@ pub(crate) async fn run(client: &mut Client, prepared: Prepared) -> After {
             account,
             backend: backend.clone(),
             rest: Vec::new(),
-            interim: 0,
             request_broken: false,
             is_reset: false,
             kept: None,
