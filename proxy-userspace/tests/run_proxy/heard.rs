@@ -5,10 +5,10 @@ use crate::stage::Stage;
 use crate::support::packets::Packet;
 use crate::support::reading::{End, connections};
 use crate::support::tcpdump::Tcpdump;
-use crate::support::until::{PATIENCE, until_empty};
-use crate::twins::Twins;
+use crate::support::until::PATIENCE;
+use crate::twins::{Twins, to_the_end};
 use rustix::net::sockopt::set_socket_linger;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -79,11 +79,7 @@ fn servers_are_heard_out_as_by_haproxy() {
             assert_eq!(ours, theirs, "{base} {does}");
         }
     }
-    until_empty("rows that differ", || {
-        let [ours, theirs] = twins.ask("show stat").map(|text| counts(&text));
-        let both = ours.into_iter().zip(theirs).filter(|(ours, theirs)| ours != theirs);
-        both.map(|(ours, theirs)| format!("{ours}, and HAProxy's {theirs}")).collect()
-    });
+    twins.count_alike(&COUNTED);
     let packets = all.stop();
     for base in (8000..).step_by(10).take(SECTIONS.len()) {
         // To clients, and to servers.
@@ -145,11 +141,7 @@ fn play(twins: &Twins, port: u16, does: &str) -> String {
         heard.extend_from_slice(&some[..count]);
         let _ = stream.shutdown(Shutdown::Write);
     }
-    let end = match stream.read_to_end(&mut heard) {
-        Ok(_) => "closed",
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => "reset",
-        Err(error) => panic!("{error}"),
-    };
+    let end = to_the_end(&mut stream, &mut heard);
     format!("{} {end}", String::from_utf8_lossy(&heard))
 }
 
@@ -163,14 +155,6 @@ fn ends(packets: &[Packet], port: u16, by: End) -> Vec<&'static str> {
     .collect()
 }
 
-/// What of the statistics is no matter of bytes or times, a line for each row.
-fn counts(text: &str) -> Vec<String> {
-    const COLUMNS: [&str; 9] =
-        ["pxname", "svname", "stot", "dreq", "dresp", "econ", "eresp", "srv_abrt", "cli_abrt"];
-    let rows: Vec<Vec<&str>> =
-        text.trim_start_matches("# ").lines().map(|row| row.split(',').collect()).collect();
-    let place = |name: &str| rows[0].iter().position(|column| *column == name).expect("a column");
-    let places = COLUMNS.map(place);
-    let row = |row: &Vec<&str>| places.map(|at| row.get(at).copied().unwrap_or_default()).join(" ");
-    rows.iter().skip(1).map(row).collect()
-}
+/// What of the statistics is no matter of bytes or times.
+const COUNTED: [&str; 9] =
+    ["pxname", "svname", "stot", "dreq", "dresp", "econ", "eresp", "srv_abrt", "cli_abrt"];

@@ -3,10 +3,10 @@
 
 use crate::stage::Stage;
 use crate::support::http::head;
-use crate::support::until::{PATIENCE, until_empty};
-use crate::twins::Twins;
+use crate::support::until::PATIENCE;
+use crate::twins::{Twins, to_the_end};
 use rustix::net::sockopt::set_socket_linger;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
@@ -47,11 +47,7 @@ fn servers_that_end_early_are_told_of_as_haproxy_does() {
         let [ours, theirs] = twins.lines("early");
         assert_eq!(ours, theirs, "{request}");
     }
-    until_empty("rows that differ", || {
-        let [ours, theirs] = twins.ask("show stat").map(|text| counts(&text));
-        let both = ours.into_iter().zip(theirs).filter(|(ours, theirs)| ours != theirs);
-        both.map(|(ours, theirs)| format!("{ours}, and HAProxy's {theirs}")).collect()
-    });
+    twins.count_alike(&COUNTED);
     twins.end();
 }
 
@@ -96,34 +92,22 @@ fn play(twins: &Twins, port: u16, request: &str, leaves: bool) -> String {
         heard.extend_from_slice(&some[..count]);
         stream.shutdown(Shutdown::Write).expect("connected");
     }
-    let end = match stream.read_to_end(&mut heard) {
-        Ok(_) => "closed",
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => "reset",
-        Err(error) => panic!("{error}"),
-    };
+    let end = to_the_end(&mut stream, &mut heard);
     let text = String::from_utf8_lossy(&heard).to_ascii_lowercase();
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     format!("{} {end}", lines.join("|"))
 }
 
-/// What is counted, a line for each row. HAProxy counts a RST behind a whole request twice as `eresp`.
-fn counts(text: &str) -> Vec<String> {
-    const COLUMNS: [&str; 9] = [
-        "pxname",
-        "svname",
-        "stot",
-        "req_tot",
-        "hrsp_1xx",
-        "hrsp_5xx",
-        "hrsp_other",
-        "srv_abrt",
-        "cli_abrt",
-    ];
-    let rows: Vec<Vec<&str>> =
-        text.trim_start_matches("# ").lines().map(|row| row.split(',').collect()).collect();
-    let place = |name: &str| rows[0].iter().position(|column| *column == name).expect("a column");
-    let places = COLUMNS.map(place);
-    let row = |row: &Vec<&str>| places.map(|at| row.get(at).copied().unwrap_or_default()).join(" ");
-    rows.iter().skip(1).map(row).collect()
-}
+/// What is counted. HAProxy counts a RST behind a whole request twice as `eresp`.
+const COUNTED: [&str; 9] = [
+    "pxname",
+    "svname",
+    "stot",
+    "req_tot",
+    "hrsp_1xx",
+    "hrsp_5xx",
+    "hrsp_other",
+    "srv_abrt",
+    "cli_abrt",
+];

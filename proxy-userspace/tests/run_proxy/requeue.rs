@@ -1,10 +1,9 @@
 //! Requests that wait for a server which is taken out of service, with HAProxy beside.
 
-use crate::support::http::head;
 use crate::support::until::until;
-use crate::twins::Twins;
+use crate::twins::{Twins, busy};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 /// A request to one of the twins' port, of a client that `cookie` binds.
 fn request(twins: &Twins, port: u16, cookie: &str) -> TcpStream {
@@ -39,14 +38,7 @@ fn until_one_waits(twins: &Twins, name: &str) {
 #[test]
 fn who_waits_for_a_server_that_is_taken_out_goes_to_another_one() {
     let twins = Twins::start(|stage, which| {
-        let busy = stage.netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let address = busy.local_addr().expect("bound");
-        std::thread::spawn(move || {
-            let mut held = Vec::new();
-            for mut stream in busy.incoming().flatten() {
-                held.push((head(&mut stream), stream));
-            }
-        });
+        let address = busy(stage);
         format!(
             "listen in\n bind 127.0.0.1:{}\n option redispatch\n cookie S insert\n\
              \x20 server s1 {address} maxconn 1 cookie a\n server s2 {} cookie b\n",
@@ -114,14 +106,7 @@ fn who_waits_for_a_server_that_is_taken_out_goes_to_another_one() {
 fn leastconn_fills_the_servers_own_queues_first() {
     for (algorithm, waits) in [("leastconn", ["2", "2", "3"]), ("first", ["0", "0", "7"])] {
         let twins = Twins::start(|stage, which| {
-            let busy = stage.netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-            let address = busy.local_addr().expect("bound");
-            std::thread::spawn(move || {
-                let mut held = Vec::new();
-                for mut stream in busy.incoming().flatten() {
-                    held.push((head(&mut stream), stream));
-                }
-            });
+            let address = busy(stage);
             format!(
                 "listen in\n bind 127.0.0.1:{}\n balance {algorithm}\n\
                  \x20 server s1 {address} maxconn 1 maxqueue 2\n\

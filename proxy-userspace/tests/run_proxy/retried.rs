@@ -2,7 +2,7 @@
 
 use crate::stage::Stage;
 use crate::support::http::head;
-use crate::support::until::{PATIENCE, until_empty};
+use crate::support::until::PATIENCE;
 use crate::twins::Twins;
 use rustix::net::sockopt::set_socket_linger;
 use std::collections::HashMap;
@@ -130,11 +130,7 @@ fn requests_are_sent_again_as_haproxy_does() {
         }
     }
     // Who has an answer may ask before it is counted.
-    until_empty("rows that differ", || {
-        let [ours, theirs] = twins.ask("show stat").map(|text| counts(&text));
-        let both = ours.into_iter().zip(theirs).filter(|(ours, theirs)| ours != theirs);
-        both.map(|(ours, theirs)| format!("{ours}, and HAProxy's {theirs}")).collect()
-    });
+    twins.count_alike(&COUNTED);
     twins.end();
 }
 
@@ -150,17 +146,9 @@ fn answer(twins: &Twins, port: u16, request: &str) -> String {
     lines.join("|")
 }
 
-/// What is counted of retries, and of what came of them, a line for each row. HAProxy counts a RST twice as
+/// What is counted of retries, and of what came of them. HAProxy counts a RST twice as
 /// `eresp`.
-fn counts(text: &str) -> Vec<String> {
-    const COLUMNS: [&str; 11] = [
-        "pxname", "svname", "stot", "wretr", "wredis", "econ", "hrsp_2xx", "hrsp_4xx", "hrsp_5xx",
-        "req_tot", "lbtot",
-    ];
-    let rows: Vec<Vec<&str>> =
-        text.trim_start_matches("# ").lines().map(|row| row.split(',').collect()).collect();
-    let place = |name: &str| rows[0].iter().position(|column| *column == name).expect("a column");
-    let places = COLUMNS.map(place);
-    let row = |row: &Vec<&str>| places.map(|at| row.get(at).copied().unwrap_or_default()).join(" ");
-    rows.iter().skip(1).map(row).collect()
-}
+const COUNTED: [&str; 11] = [
+    "pxname", "svname", "stot", "wretr", "wredis", "econ", "hrsp_2xx", "hrsp_4xx", "hrsp_5xx",
+    "req_tot", "lbtot",
+];

@@ -1,12 +1,14 @@
 //! teardown and Debian's HAProxy on one configuration, each with a log and a runtime socket of its own.
 
 use crate::stage::Stage;
+use crate::support::http::head;
 use crate::support::process::Process;
 use crate::support::runtime::ask;
-use crate::support::until::until;
+use crate::support::until::{until, until_empty};
 use crate::support::watch::teardown;
 use rustix::process::Signal;
-use std::net::UdpSocket;
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -66,6 +68,17 @@ impl Twins {
         ours
     }
 
+    /// Waits until both have counted alike, in these columns of the statistics: who has an answer may
+    /// ask before it is counted.
+    pub(crate) fn count_alike(&self, columns: &[&str]) {
+        until_empty("rows that differ", || {
+            let [ours, theirs] = self.ask("show stat").map(|text| counts(&text, columns));
+            assert_eq!(ours.len(), theirs.len(), "rows");
+            let both = ours.into_iter().zip(theirs).filter(|(ours, theirs)| ours != theirs);
+            both.map(|(ours, theirs)| format!("{ours}, and HAProxy's {theirs}")).collect()
+        });
+    }
+
     /// The next line of each log that says something of `what`, with its level, without its header.
     pub(crate) fn lines(&self, what: &str) -> [String; 2] {
         [0, 1].map(|which| {
@@ -88,4 +101,39 @@ impl Twins {
             process.wait();
         }
     }
+}
+
+/// These columns of the statistics, a line for each row.
+fn counts(text: &str, columns: &[&str]) -> Vec<String> {
+    let rows: Vec<Vec<&str>> =
+        text.trim_start_matches("# ").lines().map(|row| row.split(',').collect()).collect();
+    let place = |name: &&str| rows[0].iter().position(|column| column == name).expect("a column");
+    let places: Vec<usize> = columns.iter().map(place).collect();
+    let row = |row: &Vec<&str>| {
+        let values = places.iter().map(|&at| row.get(at).copied().unwrap_or_default());
+        values.collect::<Vec<_>>().join(" ")
+    };
+    rows.iter().skip(1).map(row).collect()
+}
+
+/// What else is heard of a connection until its end, and how that came.
+pub(crate) fn to_the_end(stream: &mut TcpStream, heard: &mut Vec<u8>) -> &'static str {
+    match stream.read_to_end(heard) {
+        Ok(_) => "closed",
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => "reset",
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The address of a server that takes each request and never answers.
+pub(crate) fn busy(stage: &Stage) -> SocketAddr {
+    let listener = stage.netns.run(|| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            held.push((head(&mut stream), stream));
+        }
+    });
+    address
 }
