@@ -7,6 +7,7 @@ mod chunks;
 mod message;
 mod part;
 
+use crate::http::proxy_line;
 use chunks::{Chunks, Step};
 pub use message::{Head, Request, Response};
 use message::{Length, read};
@@ -110,7 +111,7 @@ impl Next {
                     Some(0)
                 }
             },
-            Self::Anywhere => Some(proxy_header(bytes)),
+            Self::Anywhere => Some(proxy_line::length(bytes)),
             Self::Behind(_) | Self::Within(_) | Self::Nowhere => None,
         }
     }
@@ -121,18 +122,6 @@ impl Next {
 fn end(body: u32, length: u64) -> Option<u32> {
     let length = u32::try_from(length).ok().filter(|&length| length < 1 << 31)?;
     Some(body.wrapping_add(length))
-}
-
-/// The length of the PROXY protocol's header, version 1 or 2, that may stand before the first head.
-fn proxy_header(bytes: &[u8]) -> usize {
-    const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-    if bytes.starts_with(b"PROXY ") {
-        return memchr::memchr(b'\n', bytes).map_or(0, |at| at + 1);
-    }
-    match bytes.strip_prefix(SIGNATURE) {
-        Some([_, _, high, low, ..]) => 16 + usize::from(u16::from_be_bytes([*high, *low])),
-        _ => 0,
-    }
 }
 
 impl Heads {
@@ -181,25 +170,30 @@ impl Heads {
     }
 
     /// Finds the heads in a segment and, where it `counts`, takes those that are new into the account.
-    /// `kept` holds what came before, if that was any.
+    /// `kept` holds what came before, if that was any; each head is shown to `found`.
     pub fn find(
         kept: &mut Option<Box<Self>>,
         segment: &Segment,
         payload: &[u8],
         counts: bool,
-    ) -> Vec<Head> {
+        mut found: impl FnMut(&Head),
+    ) {
+        if payload.is_empty() {
+            return;
+        }
         let seq = segment.seq.wrapping_add(u32::from(segment.has(SYN)));
         match kept {
-            _ if payload.is_empty() => Vec::new(),
-            Some(heads) if counts => heads.follow(segment, seq, payload),
+            Some(heads) if counts => heads.follow(segment, seq, payload, None, found),
             // Copies may differ in what was captured of them.
-            Some(heads) => heads.repeated(segment.sender, seq, payload).into_iter().collect(),
+            Some(heads) => heads.repeated(segment.sender, seq, payload).iter().for_each(found),
             None => {
-                let at = proxy_header(payload);
-                let head = payload.get(at..).and_then(|bytes| read(seq, bytes));
-                match head {
-                    Some(_) if counts => kept.insert(Box::default()).follow(segment, seq, payload),
-                    head => head.into_iter().collect(),
+                let at = proxy_line::length(payload);
+                let head = payload.get(at..).and_then(|b| read(seq.wrapping_add(at as u32), b));
+                let Some(head) = head else { return };
+                if counts {
+                    kept.insert(Box::default()).follow(segment, seq, payload, Some(head), found);
+                } else {
+                    found(&head);
                 }
             }
         }
@@ -211,10 +205,17 @@ impl Heads {
         if is_old { read(seq, payload) } else { None }
     }
 
-    fn follow(&mut self, segment: &Segment, seq: u32, payload: &[u8]) -> Vec<Head> {
+    /// Finds the heads in a segment that counts; the `first` may have been read already.
+    fn follow(
+        &mut self,
+        segment: &Segment,
+        seq: u32,
+        payload: &[u8],
+        mut first: Option<Head>,
+        mut found: impl FnMut(&Head),
+    ) {
         let side = segment.sender.index();
-        let mut found: Vec<Head> =
-            self.repeated(segment.sender, seq, payload).into_iter().collect();
+        self.repeated(segment.sender, seq, payload).iter().for_each(&mut found);
         let is_whole = payload.len() == segment.payload as usize;
         let joined;
         let (seq, payload, segments) = match self.join(side, seq, payload) {
@@ -231,15 +232,16 @@ impl Heads {
             let is_expected = std::mem::take(&mut stream.next) != Next::Anywhere;
             let last = stream.last;
             let is_new = last.is_none_or(|last| after(at, last) || is_expected && at == last);
-            let head = read(at, bytes).filter(|head| is_new && self.is_from(segment.sender, head));
+            let head = first.take().or_else(|| read(at, bytes));
+            let head = head.filter(|head| is_new && self.is_from(segment.sender, head));
             let has_begun =
                 is_expected || head.is_some() || is_new && bytes.starts_with(b"HTTP/1.");
             if let Some(head) = head {
                 let again = self.streams[side].last.replace(at) == Some(at);
-                self.note(segment, &head, again);
                 if !again {
-                    found.push(head);
+                    found(&head);
                 }
+                self.note(segment, head, again);
             }
             let next = &mut self.streams[side].next;
             if *next == Next::Anywhere {
@@ -249,7 +251,6 @@ impl Heads {
                 break;
             }
         }
-        found
     }
 
     /// What has begun, with what comes next of it.
@@ -274,14 +275,14 @@ impl Heads {
     }
 
     /// Takes a head into the account; `again` where its beginning is in there already.
-    fn note(&mut self, segment: &Segment, head: &Head, again: bool) {
+    fn note(&mut self, segment: &Segment, head: Head, again: bool) {
         let (ours, theirs) = (segment.sender.index(), segment.sender.other().index());
         match head {
             Head::Request(request) => {
                 self.client = Some(segment.sender);
                 self.streams[ours].next = Next::behind(request.body, request.length);
-                self.request = Some(request.clone());
                 if again {
+                    self.request = Some(request);
                     return;
                 }
                 // Where responses may have been missed, what came since the last request answered it.
@@ -298,20 +299,20 @@ impl Heads {
                     _ => Asked::Other,
                 });
                 self.requests += 1;
+                self.request = Some(request);
                 self.response = None;
             }
             Head::Response(response) if matches!(response.status, 100 | 102..=199) => {
                 self.client = Some(segment.sender.other());
                 self.streams[ours].next = Next::behind(response.body, Length::Bytes(0));
             }
-            Head::Response(response) => {
+            Head::Response(mut response) => {
                 self.client = Some(segment.sender.other());
                 if !again {
                     self.answered = self.waiting.pop_front();
                     self.responses += 1;
                 }
                 let asked = self.answered;
-                let mut response = response.clone();
                 if asked == Some(Asked::Head) || matches!(response.status, 204 | 304) {
                     response.length = Length::Bytes(0);
                 }

@@ -125,18 +125,16 @@ impl<O: Observer> Table<O> {
                 }
                 place
             }
-            None => {
-                let begins = seen.segment.has(SYN);
-                match self.gone.find(&seen.key, self.now_ns).filter(|_| !begins) {
-                    Some(held) => {
-                        if let Some((connection, _)) = held.as_deref_mut() {
-                            self.observer.late(connection, seen);
-                        }
-                        return ControlFlow::Continue(());
+            None if seen.segment.has(SYN) => self.begin(&seen.key),
+            None => match self.gone.find(&seen.key, self.now_ns) {
+                Some(held) => {
+                    if let Some((connection, _)) = held.as_deref_mut() {
+                        self.observer.late(connection, seen);
                     }
-                    None => self.begin(&seen.key),
+                    return ControlFlow::Continue(());
                 }
-            }
+                None => self.begin(&seen.key),
+            },
         };
         let connection = get(&mut self.pieces, place);
         if connection.told {

@@ -6,7 +6,7 @@ use super::names::Placeholders;
 use super::pace::Pace;
 use crate::capture::detect::Kind;
 use crate::capture::ftp::Ftp;
-use crate::capture::heads::{Head, Heads};
+use crate::capture::heads::Heads;
 use crate::capture::table::{Connection, DISORDER, Moved, Observer, Patience, Table};
 use crate::capture::text::names::Name;
 use crate::capture::write::stored::Stored;
@@ -215,7 +215,16 @@ impl<O: Output> Observer for Collector<O> {
     fn moved(&mut self, connection: &mut Connection<Kept>, seen: &Seen<'_>, moved: Moved) {
         let Connection { kept, flow, number, key, .. } = connection;
         let segment = &seen.segment;
-        let heads = Heads::find(&mut kept.heads, segment, seen.payload, moved.counts);
+        let wanted = match self.only {
+            Some(only) => *number == only,
+            None => *number <= self.output.ladders(),
+        };
+        let mut words: Vec<String> = Vec::new();
+        Heads::find(&mut kept.heads, segment, seen.payload, moved.counts, |head| {
+            if wanted {
+                words.push(head.words());
+            }
+        });
         kept.kind = self.kind;
         self.filtered.note(segment, flow);
         if moved.counts {
@@ -228,12 +237,7 @@ impl<O: Output> Observer for Collector<O> {
                 }
             }
         }
-        let wanted = match self.only {
-            Some(only) => *number == only,
-            None => *number <= self.output.ladders(),
-        };
         if wanted {
-            let words: Vec<String> = heads.iter().map(Head::words).collect();
             let words = (!words.is_empty()).then(|| words.join("; "));
             kept.ladder.get_or_insert_default().note(segment, flow, seen.time_ns, words);
         }

@@ -113,6 +113,22 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(usize, Option<Ends>), Fault> {
     }
 }
 
+/// How long what `bytes` begin with is, good or not; 0 where it is something else.
+pub(crate) fn length(bytes: &[u8]) -> usize {
+    if bytes.starts_with(b"PROXY ") {
+        return memchr::memchr(b'\n', bytes).map_or(0, |at| at + 1);
+    }
+    match bytes.strip_prefix(SIGNATURE) {
+        Some([_, _, high, low, ..]) => HEADER + behind_header(*high, *low),
+        _ => 0,
+    }
+}
+
+/// How long version 2 says that all behind its header is.
+fn behind_header(high: u8, low: u8) -> usize {
+    u16::from_be_bytes([high, low]).into()
+}
+
 /// A line that begins with `PROXY`.
 fn line(bytes: &[u8]) -> Result<(usize, Option<Ends>), Fault> {
     const UNKNOWN: &[u8] = b"UNKNOWN\r\n";
@@ -162,7 +178,7 @@ fn read_bytes(bytes: &[u8]) -> Result<(usize, Option<Ends>), Fault> {
     if !header.starts_with(SIGNATURE) || command & 0xf0 != LOCAL & 0xf0 {
         return Err(Fault::Other);
     }
-    let length = HEADER + usize::from(u16::from_be_bytes([high, low]));
+    let length = HEADER + behind_header(high, low);
     let Some(whole) = bytes.get(..length) else { return Err(Fault::Truncated) };
     let rest = &whole[HEADER..];
     let (ends, further) = match (command, family) {

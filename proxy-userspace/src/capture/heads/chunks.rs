@@ -1,4 +1,5 @@
-//! Where a chunked body ends (RFC 9112, 7.1).
+//! Where a chunked body ends (RFC 9112, 7.1), as whoever took it has found it: the proxy's own
+//! reading (`http/chunked.rs`) refuses what is not exactly the grammar.
 
 /// How far the reading of a chunked body has come.
 #[derive(Clone, Debug, PartialEq, Eq)]

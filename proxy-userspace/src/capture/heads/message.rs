@@ -119,7 +119,7 @@ fn request(seq: u32, bytes: &[u8]) -> Option<Request> {
         (Ok(_), ..) => start_line(bytes)?,
         (Err(_), ..) => return None,
     };
-    let connection = connection(parsed.headers);
+    let Fields { close, keep_alive, told, coding } = Fields::of(parsed.headers);
     let mut target = target;
     if target.len() > TARGET {
         let end = (0..=TARGET).rev().find(|&end| target.is_char_boundary(end)).unwrap_or(0);
@@ -129,10 +129,9 @@ fn request(seq: u32, bytes: &[u8]) -> Option<Request> {
         method: method.into(),
         target: target.into(),
         is_1_0: version == 0,
-        close: connection.0,
-        keep_alive: connection.1,
-        length: coding(parsed.headers)
-            .unwrap_or_else(|| Length::Bytes(content_length(parsed.headers).unwrap_or(0))),
+        close,
+        keep_alive,
+        length: coding.unwrap_or(Length::Bytes(told.unwrap_or(0))),
         seq,
         body,
     })
@@ -161,9 +160,7 @@ fn response(seq: u32, bytes: &[u8]) -> Option<Response> {
             (line[9..].parse().ok()?, u8::from(&line[..8] == "HTTP/1.1"))
         }
     };
-    let (close, keep_alive) = connection(parsed.headers);
-    let told = content_length(parsed.headers);
-    let length = coding(parsed.headers);
+    let Fields { close, keep_alive, told, coding } = Fields::of(parsed.headers);
     let body = match result {
         httparse::Status::Complete(head) => Some(seq.wrapping_add(head as u32)),
         httparse::Status::Partial => None,
@@ -174,37 +171,52 @@ fn response(seq: u32, bytes: &[u8]) -> Option<Response> {
         close,
         keep_alive,
         told,
-        length: length.unwrap_or_else(|| told.map_or(Length::ToTheEnd, Length::Bytes)),
+        length: coding.unwrap_or_else(|| told.map_or(Length::ToTheEnd, Length::Bytes)),
         seq,
         body,
     })
 }
 
-fn field<'a>(fields: &[httparse::Header<'a>], name: &str) -> Option<&'a str> {
-    let mut found = fields.iter().rev().filter(|field| field.name.eq_ignore_ascii_case(name));
-    std::str::from_utf8(found.next()?.value).ok()
+/// What is looked at of a head's fields.
+#[derive(Default)]
+struct Fields {
+    /// `Connection` says `close`.
+    close: bool,
+    /// `Connection` says `keep-alive`.
+    keep_alive: bool,
+    /// The last `Content-Length`.
+    told: Option<u64>,
+    /// What the last `Transfer-Encoding` says.
+    coding: Option<Length>,
 }
 
-fn content_length(fields: &[httparse::Header<'_>]) -> Option<u64> {
-    field(fields, "content-length")?.trim().parse().ok()
+impl Fields {
+    fn of(fields: &[httparse::Header<'_>]) -> Self {
+        let mut all = Self::default();
+        for field in fields {
+            let is_it = |name: &str| field.name.eq_ignore_ascii_case(name);
+            let value = || std::str::from_utf8(field.value).ok();
+            // Most have another length than these names.
+            match field.name.len() {
+                10 if is_it("connection") => {
+                    for option in value().into_iter().flat_map(|value| value.split(',')) {
+                        all.close |= option.trim().eq_ignore_ascii_case("close");
+                        all.keep_alive |= option.trim().eq_ignore_ascii_case("keep-alive");
+                    }
+                }
+                14 if is_it("content-length") => {
+                    all.told = value().and_then(|value| value.trim().parse().ok());
+                }
+                17 if is_it("transfer-encoding") => all.coding = value().map(coding),
+                _ => {}
+            }
+        }
+        all
+    }
 }
 
-/// What `Transfer-Encoding` says, if it is there.
-fn coding(fields: &[httparse::Header<'_>]) -> Option<Length> {
-    let last = field(fields, "transfer-encoding")?.rsplit(',').next().unwrap_or_default();
-    let is_chunked = last.trim().eq_ignore_ascii_case("chunked");
-    Some(if is_chunked { Length::Chunked } else { Length::ToTheEnd })
-}
-
-/// Whether `Connection` says `close` and `keep-alive`.
-fn connection(fields: &[httparse::Header<'_>]) -> (bool, bool) {
-    let says = |wanted: &str| {
-        fields
-            .iter()
-            .filter(|field| field.name.eq_ignore_ascii_case("connection"))
-            .filter_map(|field| std::str::from_utf8(field.value).ok())
-            .flat_map(|value| value.split(','))
-            .any(|option| option.trim().eq_ignore_ascii_case(wanted))
-    };
-    (says("close"), says("keep-alive"))
+/// What a `Transfer-Encoding` says.
+fn coding(value: &str) -> Length {
+    let last = value.rsplit(',').next().unwrap_or_default();
+    if last.trim().eq_ignore_ascii_case("chunked") { Length::Chunked } else { Length::ToTheEnd }
 }

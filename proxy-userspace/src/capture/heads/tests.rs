@@ -10,7 +10,7 @@ fn heads(payloads: &[&str]) -> Heads {
         let is_request = !payload.starts_with("HTTP");
         segment.sender = if is_request { Side(0) } else { Side(1) };
         segment.payload = payload.len() as u32;
-        Heads::find(&mut heads, &segment, payload.as_bytes(), true);
+        Heads::find(&mut heads, &segment, payload.as_bytes(), true, |_| {});
         segment.seq += 1000;
     }
     heads.map(|heads| *heads).unwrap_or_default()
@@ -76,11 +76,12 @@ fn a_head_may_come_in_pieces() {
         let mut found = Vec::new();
         for piece in stream.as_bytes().chunks(cut) {
             segment.payload = piece.len() as u32;
-            let pieces = Heads::find(&mut heads, &segment, piece, true);
-            found.extend(pieces.iter().map(|head| match head {
-                Head::Request(request) => request.seq,
-                Head::Response(response) => response.seq,
-            }));
+            Heads::find(&mut heads, &segment, piece, true, |head| {
+                found.push(match head {
+                    Head::Request(request) => request.seq,
+                    Head::Response(response) => response.seq,
+                });
+            });
             segment.seq += segment.payload;
         }
         let last = 1000 + stream.len() as u32 - bodies[1].len() as u32;
@@ -99,7 +100,7 @@ fn fields_may_be_in_the_second_segment() {
     let mut segment = Segment { seq: 1000, ..Segment::zeroed() };
     for (place, piece) in request.as_bytes().chunks(1000).enumerate() {
         segment.payload = piece.len() as u32;
-        Heads::find(&mut heads, &segment, piece, true);
+        Heads::find(&mut heads, &segment, piece, true, |_| {});
         segment.seq += segment.payload;
         let heads = heads.as_ref().expect("a request");
         assert_eq!(heads.requests, 1);
