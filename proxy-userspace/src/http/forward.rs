@@ -42,11 +42,10 @@ pub(crate) async fn run(client: &mut Client, prepared: Prepared) -> After {
         account.finish(client, Some(&prepared));
         return recycle(client, prepared, after);
     };
-    let of_frontend = client.frontend().settings.buffers_requests;
-    let gathers = of_frontend || backend.settings.buffers_requests;
     let mut lack = None;
-    if gathers && prepared.decision == Decision::Pass {
+    if prepared.gathers && prepared.decision == Decision::Pass {
         lack = client.gather(&prepared, &mut account).await.err();
+        let of_frontend = client.frontend().settings.buffers_requests;
         if let Some(fail) = lack.filter(|fail| of_frontend && fail.status > 0) {
             // As HAProxy has it: no backend was asked for yet.
             account.backend = None;

@@ -35,6 +35,8 @@ pub(crate) struct Prepared {
     pub(crate) upgrade: bool,
     /// The client waits to be told that it may send its body, and is told so here.
     pub(crate) continues: bool,
+    /// Servers hear of it once its body is there (`option http-buffer-request`).
+    pub(crate) gathers: bool,
     /// The client keeps its connection open.
     pub(crate) persists: bool,
     /// How its two connections are kept.
@@ -145,6 +147,7 @@ fn decided(client: &Client, head: &RequestHead<'_>) -> Prepared {
         asked: Asked::of(head.view.method),
         upgrade,
         continues,
+        gathers,
         persists: head.options.persists(head.view.minor) && mode != Connection::Close,
         mode,
         key,
